@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagError rewords the flag parser's errors: the flag, what it expects, what
+// it was given.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return usageError{err}
+	}
+	name, value := invalid.GetFlag().Name, invalid.GetValue()
+	if want, ok := errors.AsType[expected](err); ok {
+		return usagef("--%s: expected %s, found %q", name, string(want), value)
+	}
+	switch invalid.GetFlag().Value.Type() {
+	case "bool":
+		return usagef("--%s: expected true or false, found %q", name, value)
+	default:
+		return usageError{err}
+	}
+}
+
+// expected is a flag value's complaint: what it would have accepted.
+type expected string
+
+func (e expected) Error() string { return "expected " + string(e) }
+
+// flagValue is a flag whose text is checked while the command line is parsed.
+type flagValue[T any] struct {
+	target *T
+	kind   string // as --help shows it
+	parse  func(string) (T, error)
+	show   func(T) string
+}
+
+func (f flagValue[T]) String() string {
+	if f.target == nil {
+		return ""
+	}
+	return f.show(*f.target)
+}
+func (f flagValue[T]) Type() string { return f.kind }
+func (f flagValue[T]) Set(text string) error {
+	v, err := f.parse(text)
+	if err == nil {
+		*f.target = v
+	}
+	return err
+}
+
+// intFlag adds a whole-number flag with a smallest and a largest value.
+func intFlag(cmd *cobra.Command, target *int, name string, value, low, high int, usage string) {
+	*target = value
+	want := expected(fmt.Sprintf("a whole number from %d to %d", low, high))
+	if high == math.MaxInt {
+		want = expected(fmt.Sprintf("a whole number of at least %d", low))
+	}
+	cmd.Flags().Var(flagValue[int]{target, "int", func(s string) (int, error) {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < low || v > high {
+			return 0, want
+		}
+		return v, nil
+	}, strconv.Itoa}, name, usage)
+}
+
+// seedFlag adds --seed.
+func seedFlag(cmd *cobra.Command, target *uint64, usage string) {
+	cmd.Flags().Var(flagValue[uint64]{target, "int", func(s string) (uint64, error) {
+		v, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return 0, expected("a whole number of at least 0")
+		}
+		return v, nil
+	}, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
+}
+
+// floatFlag adds a finite number with a smallest and a largest value; above
+// excludes the smallest itself.
+func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, high float64, above bool, usage string) {
+	*target = value
+	text := "at least"
+	if above {
+		text = "above"
+	}
+	text = fmt.Sprintf("a number %s %g", text, low)
+	if math.IsInf(low, -1) {
+		text = "a finite number"
+	}
+	if !math.IsInf(high, 1) {
+		text += fmt.Sprintf(" and at most %g", high)
+	}
+	want := expected(text)
+	cmd.Flags().Var(flagValue[float64]{target, "float", func(s string) (float64, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < low || v > high || above && v == low {
+			return 0, want
+		}
+		return v, nil
+	}, func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }}, name, usage)
+}
+
+// choiceFlag adds a flag that takes one of a few words, which the shell
+// completes.
+func choiceFlag(cmd *cobra.Command, target *string, name, value, usage string, choices ...string) {
+	*target = value
+	want := expected(alternatives(choices))
+	cmd.Flags().Var(flagValue[string]{target, strings.Join(choices, "|"), func(s string) (string, error) {
+		if !slices.Contains(choices, s) {
+			return "", want
+		}
+		return s, nil
+	}, func(s string) string { return s }}, name, usage)
+	complete(cmd, name, choices...)
+}
+
+// complete offers fixed values for a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // the flag's name is misspelt in the program
+	}
+}
+
+func completeFolder(cmd *cobra.Command, flag string) {
+	if err := cmd.MarkFlagDirname(flag); err != nil {
+		panic(err)
+	}
+}
+
+// alternatives writes "a, b or c".
+func alternatives(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// noArgs refuses positional arguments with a word on what was found.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef("%s takes no arguments, found %q", cmd.CommandPath(), strings.Join(args, " "))
+}

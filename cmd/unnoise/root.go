@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes: 0 success, 1 failure, 2 wrong usage, 128+n stopped by signal n
+// (130 for Ctrl-C).
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a mistake in the command line, as opposed to a failure of
+// what it asked for.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// execute runs the command line and returns the process's exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	verbose := os.Getenv("UNNOISE_DEBUG") == "1"
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(stderr, "unnoise: internal error: %v\n", firstLine(fmt.Sprint(p)))
+			if verbose {
+				fmt.Fprintf(stderr, "%s\n", debug.Stack())
+			} else {
+				fmt.Fprintln(stderr, "Please report it with the output of the same command under UNNOISE_DEBUG=1.")
+			}
+			code = exitFailure
+		}
+	}()
+
+	started := false
+	root := newRoot(&started)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage usageError
+	wrongUsage := !started || errors.As(err, &usage)
+
+	fmt.Fprintf(stderr, "unnoise: %s\n", strings.TrimSpace(err.Error()))
+	if verbose {
+		fmt.Fprintf(stderr, "%+v\n", err)
+	}
+	if wrongUsage {
+		fmt.Fprintf(stderr, "Run '%s --help' for its usage.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	var signal signaled
+	if errors.As(context.Cause(ctx), &signal) {
+		return signal.exitCode()
+	}
+	return exitFailure
+}
+
+// newRoot builds the command tree. It sets started once a verb is about to
+// run: whatever fails before that is a mistake in the command line.
+func newRoot(started *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "unnoise",
+		Short: "A diffusion-model laboratory",
+		Long: `Unnoise trains diffusion models on your own CPU, samples from them and shows
+every curve and every sample on the way.
+
+Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newVersion())
+	return root
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

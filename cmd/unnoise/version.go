@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+type versionReport struct {
+	Version  int    `json:"version"`
+	Unnoise  string `json:"unnoise"`
+	Commit   string `json:"commit,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func newVersion() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := readVersion()
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			commit := ""
+			if r.Commit != "" {
+				commit = " " + r.Commit[:min(12, len(r.Commit))]
+				if r.Modified {
+					commit += " with changes"
+				}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "unnoise %s%s (%s, %s)\n", r.Unnoise, commit, r.Go, r.Platform)
+			return err
+		},
+	}
+	jsonFlag(cmd, &asJSON, "print a JSON object")
+	return cmd
+}
+
+func readVersion() versionReport {
+	r := versionReport{
+		Version:  jsonVersion,
+		Unnoise:  version,
+		Go:       runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
+	info, ok := debug.ReadBuildInfo()
+	if ok {
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				r.Commit = s.Value
+			case "vcs.modified":
+				r.Modified = s.Value == "true"
+			}
+		}
+		if r.Unnoise == "" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			r.Unnoise = info.Main.Version
+		}
+	}
+	if r.Unnoise == "" {
+		r.Unnoise = "devel"
+	}
+	return r
+}
