@@ -1,0 +1,119 @@
+package diffusion
+
+import (
+	"fmt"
+	"math"
+)
+
+// Schedule says how much noise each of the T timesteps adds. All three slices have T values, index t being timestep t.
+// Treat a Schedule as read-only; any number of samplers may share it.
+type Schedule struct {
+	Betas         []float32 // β_t, the variance added at step t (DDPM, eq. 2)
+	Alphas        []float32 // α_t = 1 - β_t
+	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t, the share of the image in x_t's variance (DDPM, eq. 4)
+}
+
+// Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to 0.02).
+func Linear(timesteps int, first, last float32) (*Schedule, error) {
+	if timesteps < 1 {
+		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
+	}
+	betas := make([]float32, timesteps)
+	step := (last - first) / float32(max(timesteps-1, 1))
+	for i := range betas { // from both ends to the middle, as torch.linspace rounds
+		if i < timesteps/2 || timesteps == 1 {
+			betas[i] = first + float32(step*float32(i))
+		} else {
+			betas[i] = last - float32(step*float32(timesteps-1-i))
+		}
+	}
+	return FromBetas(betas)
+}
+
+// SquaredCosine returns the schedule with ᾱ_t = f(t/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most 0.999
+// (Improved DDPM, eq. 17; diffusers' "squaredcos_cap_v2", DeepFloyd IF's).
+func SquaredCosine(timesteps int) (*Schedule, error) {
+	if timesteps < 1 {
+		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
+	}
+	f := func(i int) float64 {
+		u := float64(i) / float64(timesteps)
+		c := math.Cos((u + 0.008) / 1.008 * math.Pi / 2)
+		return c * c
+	}
+	betas := make([]float32, timesteps)
+	for i := range betas {
+		betas[i] = float32(min(1-f(i+1)/f(i), 0.999))
+	}
+	return FromBetas(betas)
+}
+
+// FromBetas returns the schedule of the given variances, each in (0, 1). It keeps the slice.
+func FromBetas(betas []float32) (*Schedule, error) {
+	if len(betas) == 0 {
+		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found none")
+	}
+	s := &Schedule{Betas: betas, Alphas: make([]float32, len(betas)), AlphasCumprod: make([]float32, len(betas))}
+	product := 1.0 // float64 between float32 values, as torch.cumprod keeps it
+	for t, beta := range betas {
+		if !(beta > 0 && beta < 1) {
+			return nil, fmt.Errorf("β at timestep %d is %g, expected a number between 0 and 1", t, beta)
+		}
+		s.Alphas[t] = 1 - beta
+		product *= float64(s.Alphas[t])
+		s.AlphasCumprod[t] = float32(product)
+	}
+	return s, nil
+}
+
+// Len returns the number of timesteps, T.
+func (s *Schedule) Len() int { return len(s.Betas) }
+
+// alphaBar returns ᾱ_t, and 1 for the clean image, t < 0.
+func (s *Schedule) alphaBar(t int) float32 {
+	if t < 0 {
+		return 1
+	}
+	return s.AlphasCumprod[t]
+}
+
+// AddNoise returns x_t, the images noised to timestep t (DDPM, eq. 4): √ᾱ_t x_0 + √(1-ᾱ_t) ε.
+// noise is ε and has x0's shape. Give one timestep for all images, or one for each.
+func (s *Schedule) AddNoise(x0, noise Images, t ...int) (Images, error) {
+	x := x0.Like()
+	return x, s.AddNoiseTo(x, x0, noise, t...)
+}
+
+// AddNoiseTo is AddNoise into dst, which has x0's shape and may be x0 or noise itself.
+func (s *Schedule) AddNoiseTo(dst, x0, noise Images, t ...int) error {
+	if err := x0.check(); err != nil {
+		return err
+	}
+	if err := noise.checkLike(x0, "the noise"); err != nil {
+		return err
+	}
+	if err := dst.checkLike(x0, "the destination"); err != nil {
+		return err
+	}
+	if len(t) != 1 && len(t) != x0.N {
+		return fmt.Errorf("%d images need 1 timestep or %d, found %d", x0.N, x0.N, len(t))
+	}
+	for _, t := range t {
+		if t < 0 || t >= s.Len() {
+			return fmt.Errorf("timestep %d is outside the schedule's 0 to %d", t, s.Len()-1)
+		}
+	}
+	size := x0.Size()
+	for n := range x0.N {
+		alphaBar := s.AlphasCumprod[t[min(n, len(t)-1)]]
+		signal, sigma := sqrt(alphaBar), sqrt(1-alphaBar)
+		from, to := n*size, (n+1)*size
+		d, x, e := dst.Data[from:to], x0.Data[from:to], noise.Data[from:to]
+		for i := range d {
+			d[i] = signal*x[i] + sigma*e[i]
+		}
+	}
+	return nil
+}
+
+func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
