@@ -14,18 +14,13 @@ type Schedule struct {
 }
 
 // Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to 0.02).
-func Linear(timesteps int, first, last float32) (*Schedule, error) {
+func Linear(timesteps int, first, last float64) (*Schedule, error) {
 	if timesteps < 1 {
 		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
 	}
 	betas := make([]float32, timesteps)
-	step := (last - first) / float32(max(timesteps-1, 1))
-	for i := range betas { // from both ends to the middle, as torch.linspace rounds
-		if i < timesteps/2 || timesteps == 1 {
-			betas[i] = first + float32(step*float32(i))
-		} else {
-			betas[i] = last - float32(step*float32(timesteps-1-i))
-		}
+	for i := range betas {
+		betas[i] = float32(first + (last-first)*float64(i)/float64(max(timesteps-1, 1)))
 	}
 	return FromBetas(betas)
 }

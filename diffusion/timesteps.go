@@ -29,7 +29,7 @@ func (s *Schedule) Timesteps(n int, spacing Spacing) ([]int, error) {
 		case Leading:
 			timesteps[i] = (n - 1 - i) * (total / n)
 		case Trailing:
-			stride := float64(total) / float64(n)
+			stride := float64(total) - (float64(total) - float64(total)/float64(n)) // rounded as numpy.arange rounds it
 			timesteps[i] = int(math.RoundToEven(float64(total)-float64(float64(i)*stride))) - 1
 		case Linspace:
 			stride := float64(total-1) / float64(max(n-1, 1))
