@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// binary is the command line as users get it, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "unnoise-test")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "unnoise")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = t.TempDir()
+	return cmd
+}
+
+// unnoise runs the binary in a folder of its own.
+func unnoise(t *testing.T, args ...string) result {
+	t.Helper()
+	return finish(t, command(t, args...))
+}
+
+func finish(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !timer.Stop() {
+		t.Fatalf("%v did not finish in 3 minutes\n%s", cmd.Args, stderr.String())
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// succeed runs the binary and requires exit code 0.
+func succeed(t *testing.T, args ...string) result {
+	t.Helper()
+	r := unnoise(t, args...)
+	if r.code != 0 {
+		t.Fatalf("unnoise %s: exit code %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// decode reads one JSON object and its version field.
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	var head struct{ Version int }
+	if err := json.Unmarshal([]byte(text), &head); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	if head.Version != jsonVersion {
+		t.Errorf("version %d, want %d, in %q", head.Version, jsonVersion, text)
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out := succeed(t, "version").stdout; !strings.HasPrefix(out, "unnoise ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("version printed %q", out)
+	}
+	var v versionReport
+	decode(t, succeed(t, "version", "--json").stdout, &v)
+	if v.Unnoise == "" || !strings.HasPrefix(v.Go, "go1.") || !strings.Contains(v.Platform, "/") {
+		t.Errorf("version --json printed %+v", v)
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+// progress shows how far a long task is: on a terminal one line, redrawn in
+// place; elsewhere plain lines, one every few seconds.
+type progress struct {
+	w        io.Writer
+	columns  int
+	terminal bool
+	every    time.Duration
+	last     time.Time
+	drawn    bool
+}
+
+func newProgress(w io.Writer) *progress {
+	columns, terminal := terminalWidth(w)
+	every := 5 * time.Second
+	if terminal {
+		every = 100 * time.Millisecond
+	}
+	return &progress{w: w, columns: columns, terminal: terminal, every: every}
+}
+
+// update shows the line that the function returns if it is time for one.
+func (p *progress) update(line func() string) {
+	if now := time.Now(); now.Sub(p.last) >= p.every {
+		p.last = now
+		p.show(line())
+	}
+}
+
+func (p *progress) show(line string) {
+	if !p.terminal {
+		fmt.Fprintln(p.w, line)
+		return
+	}
+	if utf8.RuneCountInString(line) >= p.columns {
+		line = string([]rune(line)[:p.columns-1])
+	}
+	fmt.Fprint(p.w, "\r\x1b[K", line)
+	p.drawn = true
+}
+
+// print writes a line that stays.
+func (p *progress) print(format string, args ...any) {
+	p.clear()
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// clear removes the line in progress.
+func (p *progress) clear() {
+	if p.drawn {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// pretty rounds a duration for people: 850ms, 42s, 3m05s, 2h10m.
+func pretty(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
