@@ -57,6 +57,9 @@ func FromBetas(betas []float32) (*Schedule, error) {
 		s.Alphas[t] = 1 - beta
 		product *= float64(s.Alphas[t])
 		s.AlphasCumprod[t] = float32(product)
+		if s.AlphasCumprod[t] == 0 {
+			return nil, fmt.Errorf("ᾱ at timestep %d is 0 in float32: nothing is left of the image; use fewer timesteps or smaller β", t)
+		}
 	}
 	return s, nil
 }

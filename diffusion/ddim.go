@@ -1,0 +1,37 @@
+package diffusion
+
+import "fmt"
+
+// DDIM is the implicit model's sampling (DDIM, eq. 12): x_t' = √ᾱ_t' x̂_0 + √(1-ᾱ_t'-σ²) ε + σ z.
+// As in diffusers' DDIMScheduler, ε stays the network's where x̂_0 was clipped.
+type DDIM struct {
+	// Eta, from 0 to 1, scales σ (DDIM, eq. 16). With 0 the walk is deterministic, with 1 it adds as much noise as DDPM with FixedSmall.
+	Eta float32
+}
+
+func (m DDIM) check() error {
+	if !(m.Eta >= 0 && m.Eta <= 1) {
+		return fmt.Errorf("DDIM's eta is %g, expected a number from 0 to 1", m.Eta)
+	}
+	return nil
+}
+
+func (m DDIM) begin(s *Schedule) advance {
+	return func(tr transition) (Images, error) {
+		alphaBar, alphaBarNext := s.alphaBar(tr.from), s.alphaBar(tr.to)
+		sigma := m.Eta * sqrt((1-alphaBarNext)/(1-alphaBar)*(1-alphaBar/alphaBarNext))
+		direction := sqrt(max(1-alphaBarNext-sigma*sigma, 0))
+		x := blend(sqrt(alphaBarNext), tr.x0, direction, tr.estimate.Noise)
+		if sigma == 0 {
+			return x, nil
+		}
+		noise, err := tr.draw()
+		if err != nil {
+			return Images{}, err
+		}
+		for i, n := range noise.Data {
+			x.Data[i] += sigma * n
+		}
+		return x, nil
+	}
+}

@@ -1,0 +1,206 @@
+package diffusion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+)
+
+// Sampler walks from x_t back to images: at each timestep it asks a [Denoiser] for ε, estimates x_0, and lets its
+// Method make x at the next timestep. A Sampler holds settings only and may be used again and, where Noise allows, at the same time.
+type Sampler struct {
+	Schedule  *Schedule   // the one the network was trained with
+	Timesteps []int       // those visited, strictly falling; see [Schedule.Timesteps]
+	Method    Method      // DDPM, DDIM or DPMSolver
+	Clip      Clip        // bounds for the estimate of x_0
+	Noise     NoiseSource // the random part of the steps; a deterministic Method needs none
+
+	first int
+}
+
+// NoiseSource fills dst with the standard normal noise that a step adds. index counts the steps of this run from 0,
+// timestep is the one that the step leaves. [Generator.Noise] is one; another may replay recorded noise.
+// It is asked only by steps that add noise.
+type NoiseSource func(index, timestep int, dst Images) error
+
+// Step is the state after one step.
+type Step struct {
+	Index    int // this step, from 0
+	Total    int // steps in this run
+	Timestep int // the timestep denoised: X came from x at this timestep
+	Next     int // the timestep that X has now; -1 after the last step, when X is the result
+
+	// X is x at timestep Next. The next step starts from it, so that changing its values in place (inpainting) changes the walk.
+	X Images
+	// X0 is the estimate of the final images that this step was based on, after clipping.
+	X0 Images
+}
+
+// From returns a sampler that starts with the i-th of the timesteps (from 0), for image-to-image: noise an image to
+// Timesteps[i] with [Schedule.AddNoise] and let the sampler go on from there (SDEdit, arXiv:2108.01073).
+func (s Sampler) From(i int) Sampler {
+	s.first = i
+	return s
+}
+
+// Steps returns the walk from x, which is x_t at the first timestep: pure noise, or a noised image for [Sampler.From].
+// It stops after the first error, which comes with a zero Step: wrong settings, the Denoiser's or NoiseSource's error, values
+// that are not finite, or ctx's error as soon as a step ends after ctx did. x itself stays unchanged. Ranging again starts again from x.
+func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		if err := s.check(d, x); err != nil {
+			yield(Step{}, err)
+			return
+		}
+		timesteps := s.Timesteps[s.first:]
+		advance := s.Method.begin(s.Schedule)
+		for i, t := range timesteps {
+			step := Step{Index: i, Total: len(timesteps), Timestep: t, Next: -1}
+			if i+1 < len(timesteps) {
+				step.Next = timesteps[i+1]
+			}
+			if err := s.step(ctx, d, advance, x, &step); err != nil {
+				if ctx.Err() == nil {
+					err = fmt.Errorf("step %d of %d, timestep %d: %w", i+1, len(timesteps), t, err)
+				}
+				yield(Step{}, err)
+				return
+			}
+			if !yield(step, nil) {
+				return
+			}
+			x = step.X
+		}
+	}
+}
+
+// Sample walks to the end and returns the images.
+func (s Sampler) Sample(ctx context.Context, d Denoiser, x Images) (Images, error) {
+	for step, err := range s.Steps(ctx, d, x) {
+		if err != nil {
+			return Images{}, err
+		}
+		x = step.X
+	}
+	return x, nil
+}
+
+// step fills in step's X and X0.
+func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images, step *Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	estimate, err := d(ctx, x, step.Timestep)
+	if err != nil {
+		return err
+	}
+	if err := estimate.check(x); err != nil {
+		return err
+	}
+	if !finite(estimate.Noise.Data) || estimate.Variance != nil && !finite(estimate.Variance.Data) {
+		return errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
+	}
+	step.X0 = predictX0(x, estimate.Noise, s.Schedule.alphaBar(step.Timestep))
+	s.Clip.apply(step.X0)
+	step.X, err = advance(transition{
+		index: step.Index, from: step.Timestep, to: step.Next,
+		x: x, x0: step.X0, estimate: estimate, noise: s.Noise,
+	})
+	return err
+}
+
+// predictX0 solves the forward process for x_0 (DDPM, eq. 15): (x_t - √(1-ᾱ_t) ε) / √ᾱ_t.
+func predictX0(x, noise Images, alphaBar float32) Images {
+	x0 := x.Like()
+	signal, sigma := sqrt(alphaBar), sqrt(1-alphaBar)
+	for i := range x0.Data {
+		x0.Data[i] = (x.Data[i] - sigma*noise.Data[i]) / signal
+	}
+	return x0
+}
+
+// check tells whether the settings fit together and to the walk.
+func (s Sampler) check(d Denoiser, x Images) error {
+	if d == nil {
+		return errors.New("the sampler has no denoiser")
+	}
+	if err := x.check(); err != nil {
+		return err
+	}
+	if s.Schedule == nil || s.Schedule.Len() == 0 {
+		return errors.New("the sampler has no schedule")
+	}
+	if s.Method == nil {
+		return errors.New("the sampler has no method: expected DDPM, DDIM or DPMSolver")
+	}
+	if len(s.Timesteps) == 0 {
+		return errors.New("the sampler has no timesteps: see Schedule.Timesteps")
+	}
+	if s.first < 0 || s.first >= len(s.Timesteps) {
+		return fmt.Errorf("the walk starts with step %d, but there are steps 0 to %d", s.first, len(s.Timesteps)-1)
+	}
+	for i, t := range s.Timesteps {
+		if t < 0 || t >= s.Schedule.Len() {
+			return fmt.Errorf("timestep %d is outside the schedule's 0 to %d", t, s.Schedule.Len()-1)
+		}
+		if i > 0 && t >= s.Timesteps[i-1] {
+			return fmt.Errorf("timesteps must fall, but %d is followed by %d", s.Timesteps[i-1], t)
+		}
+	}
+	if err := s.Clip.check(); err != nil {
+		return err
+	}
+	return s.Method.check()
+}
+
+// Method is how a sampler gets from one timestep to the next: [DDPM], [DDIM] or [DPMSolver].
+type Method interface {
+	check() error
+	// begin starts a walk: a method may remember estimates from step to step.
+	begin(*Schedule) advance
+}
+
+// advance makes x at the next timestep.
+type advance func(transition) (Images, error)
+
+// transition is what a Method knows about a step.
+type transition struct {
+	index    int
+	from, to int // timesteps; to is -1 for the clean image
+	x        Images
+	x0       Images // the clipped estimate
+	estimate Estimate
+	noise    NoiseSource
+}
+
+// draw returns the step's noise.
+func (tr transition) draw() (Images, error) {
+	if tr.noise == nil {
+		return Images{}, errors.New("the method adds noise, but the sampler has no source of it: set Noise, for instance to a Generator's")
+	}
+	noise := tr.x.Like()
+	if err := tr.noise(tr.index, tr.from, noise); err != nil {
+		return Images{}, fmt.Errorf("drawing noise: %w", err)
+	}
+	return noise, nil
+}
+
+// blend returns a·x + b·y.
+func blend(a float32, x Images, b float32, y Images) Images {
+	sum := x.Like()
+	for i := range sum.Data {
+		sum.Data[i] = a*x.Data[i] + b*y.Data[i]
+	}
+	return sum
+}
+
+func finite(values []float32) bool {
+	for _, v := range values {
+		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
+			return false
+		}
+	}
+	return true
+}
