@@ -1,0 +1,283 @@
+package onednn
+
+/*
+#cgo CFLAGS: -O3 -fopenmp
+#cgo LDFLAGS: -fopenmp -lm -ldl
+#include <stdlib.h>
+#include "native.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/gobackend"
+	"github.com/pkg/errors"
+)
+
+// BackendName is the name to use in GOMLX_BACKEND.
+const BackendName = "onednn"
+
+func init() { compute.Register(BackendName, New) }
+
+var errFinalized = errors.New("onednn: the backend was finalized")
+
+// Options configure a backend; the zero value is the default.
+type Options struct {
+	// Threads is the number of threads for native work; 0 means one for each CPU.
+	Threads int
+	// Library is the path of libdnnl.so.3; empty means to search as Find does.
+	Library string
+}
+
+// Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
+type Backend struct {
+	threads   int
+	fallback  compute.Backend
+	memory    memory
+	scratch   arena
+	work      chan func()
+	finalized atomic.Bool
+}
+
+// New makes a backend from a configuration: comma-separated threads=N and library=PATH, both optional.
+func New(config string) (compute.Backend, error) {
+	var o Options
+	for _, field := range strings.FieldsFunc(config, func(r rune) bool { return r == ',' }) {
+		key, v, _ := strings.Cut(strings.TrimSpace(field), "=")
+		switch key {
+		case "threads":
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 1 {
+				return nil, errors.Errorf("onednn: threads=%q in the configuration: want a whole number from 1", v)
+			}
+			o.Threads = n
+		case "library":
+			o.Library = v
+		default:
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N and library=PATH", key)
+		}
+	}
+	return NewWithOptions(o)
+}
+
+// NewWithOptions makes a backend. A missing oneDNN is no error: what it would do is done on slower paths; see Library.
+func NewWithOptions(o Options) (*Backend, error) {
+	load(o.Library)
+	fallback, err := gobackend.New("")
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{threads: o.Threads, fallback: fallback, work: make(chan func())}
+	if b.threads == 0 {
+		b.threads = runtime.NumCPU()
+	}
+	started := make(chan struct{})
+	go b.serve(started)
+	<-started
+	return b, nil
+}
+
+// serve runs native work on one thread of the operating system: libgomp keeps a pool of threads for each that calls it.
+func (b *Backend) serve(started chan<- struct{}) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	C.un_set_threads(C.int(b.threads))
+	close(started)
+	for f := range b.work {
+		f()
+	}
+}
+
+// do runs f on the native thread and waits for it.
+func (b *Backend) do(f func() error) (err error) {
+	if b.finalized.Load() {
+		return errFinalized
+	}
+	done := make(chan struct{})
+	defer func() {
+		if recover() != nil { // the channel was closed by a concurrent Finalize
+			err = errFinalized
+		}
+	}()
+	b.work <- func() {
+		defer close(done)
+		err = f()
+	}
+	<-done
+	return err
+}
+
+// Name returns "onednn".
+func (b *Backend) Name() string { return BackendName }
+
+// String returns "onednn".
+func (b *Backend) String() string { return BackendName }
+
+// Description tells the library, instruction set and threads in use.
+func (b *Backend) Description() string {
+	l := Library()
+	return fmt.Sprintf("%s, %d threads", l, b.threads)
+}
+
+// Threads returns the number of threads that native work runs on.
+func (b *Backend) Threads() int { return b.threads }
+
+// NumDevices returns 1.
+func (b *Backend) NumDevices() int { return 1 }
+
+// DeviceDescription describes the CPU.
+func (b *Backend) DeviceDescription(compute.DeviceNum) string { return "CPU, " + Library().ISA }
+
+// Capabilities lists the Go backend's operations, which are the fallback, and batch normalisation.
+func (b *Backend) Capabilities() compute.Capabilities {
+	c := b.fallback.Capabilities().Clone()
+	c.DynamicAxes = false
+	for _, op := range []compute.OpType{compute.OpTypeBatchNormForTraining, compute.OpTypeBatchNormForInference, compute.OpTypeBatchNormGradient} {
+		c.Operations[op] = true
+	}
+	return c
+}
+
+// Builder starts a computation.
+func (b *Backend) Builder(name string) compute.Builder {
+	shadow := b.fallback.Builder(name)
+	nb := &builder{backend: b, name: name, shadow: shadow}
+	nb.main = &function{builder: nb, name: compute.MainName, shadow: shadow.Main()}
+	return nb
+}
+
+// Finalize releases what the backend holds. Executables and buffers can't be used any more.
+func (b *Backend) Finalize() {
+	if b.finalized.Swap(true) {
+		return
+	}
+	close(b.work)
+	b.memory.clear()
+	b.scratch.release()
+	b.fallback.Finalize()
+}
+
+// IsFinalized tells whether Finalize was called.
+func (b *Backend) IsFinalized() bool { return b.finalized.Load() }
+
+// LibraryInfo says what native code is in use.
+type LibraryInfo struct {
+	Path    string // empty where no oneDNN was found
+	Version string
+	ISA     string // the instruction set oneDNN uses, or that of this package's own kernels
+	BF16    bool   // whether the CPU multiplies bfloat16
+	Problem string // why oneDNN is not in use; empty when it is
+}
+
+func (l LibraryInfo) String() string {
+	if l.Path == "" {
+		return "GoMLX backend without oneDNN (" + l.Problem + "), " + l.ISA
+	}
+	return fmt.Sprintf("oneDNN %s (%s), %s", l.Version, l.Path, l.ISA)
+}
+
+var (
+	loading sync.Mutex
+	loaded  LibraryInfo
+	tried   bool
+)
+
+// Library tells which oneDNN is in use, loading it if that was not tried yet.
+func Library() LibraryInfo {
+	load("")
+	loading.Lock()
+	defer loading.Unlock()
+	return loaded
+}
+
+// CachedLibrary is where `make setup` puts the library: in the user's cache folder.
+func CachedLibrary() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "unnoise", "onednn", "3.2", "libdnnl.so.3")
+}
+
+// Find lists where oneDNN is looked for, in order: ONEDNN_LIBRARY alone when it is set, the system's library path, the cache.
+func Find() []string {
+	if p, ok := os.LookupEnv("ONEDNN_LIBRARY"); ok {
+		return []string{p}
+	}
+	return []string{"libdnnl.so.3", CachedLibrary()}
+}
+
+func load(path string) {
+	loading.Lock()
+	defer loading.Unlock()
+	if tried {
+		return
+	}
+	tried = true
+	candidates := Find()
+	if path != "" {
+		candidates = []string{path}
+	}
+	var problems []string
+	for _, p := range candidates {
+		if p == "" {
+			problems = append(problems, "no library was asked for")
+			continue
+		}
+		c := C.CString(p)
+		problem := C.un_dnnl_load(c)
+		C.free(unsafe.Pointer(c))
+		if problem == nil {
+			var major, minor, patch C.int
+			C.un_dnnl_version(&major, &minor, &patch)
+			loaded.Path, loaded.Version = p, fmt.Sprintf("%d.%d.%d", major, minor, patch)
+			isa := int(C.un_dnnl_isa())
+			loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			return
+		}
+		problems = append(problems, fmt.Sprintf("%s: %s", p, C.GoString(problem)))
+	}
+	loaded.Problem = strings.Join(problems, "; ")
+	loaded.ISA = [...]string{"portable C", "AVX2", "AVX-512"}[C.un_isa()]
+}
+
+// isaName names oneDNN's instruction set codes.
+func isaName(isa int) string {
+	for _, known := range []struct {
+		code int
+		name string
+	}{
+		{0x1fef, "AVX-512 with AMX and FP16"}, {0xfef, "AVX-512 with AMX"}, {0x1ef, "AVX-512 with FP16"}, {0xe7, "AVX-512 with BF16"},
+		{0x67, "AVX-512 with VNNI"}, {0x27, "AVX-512"}, {0x1f, "AVX2 with VNNI 2"}, {0xf, "AVX2 with VNNI"}, {0x7, "AVX2"}, {0x3, "AVX"}, {0x1, "SSE4.1"},
+	} {
+		if isa&known.code == known.code {
+			return known.name
+		}
+	}
+	return "generic"
+}
+
+// nativeType returns the native element type, if native code handles the dtype.
+func nativeType(d dtypes.DType) (C.int32_t, bool) {
+	switch d {
+	case dtypes.Float32:
+		return C.UN_F32, true
+	case dtypes.BFloat16:
+		return C.UN_BF16, true
+	case dtypes.Float16:
+		return C.UN_F16, true
+	case dtypes.Bool:
+		return C.UN_BOOL, true
+	}
+	return 0, false
+}

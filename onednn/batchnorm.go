@@ -1,0 +1,154 @@
+package onednn
+
+import (
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/pkg/errors"
+)
+
+// Batch normalisation (Ioffe & Szegedy 2015) is recorded as its statistics and element-wise arithmetic, so that the
+// arithmetic fuses with whatever stands around it.
+
+// terms writes arithmetic on values of a function; the first error sticks.
+type terms struct {
+	g   compute.Function
+	err error
+}
+
+func (t *terms) do(f func() (value, error)) value {
+	if t.err != nil {
+		return nil
+	}
+	v, err := f()
+	t.err = err
+	return v
+}
+
+func (t *terms) add(x, y value) value { return t.do(func() (value, error) { return t.g.Add(x, y) }) }
+func (t *terms) sub(x, y value) value { return t.do(func() (value, error) { return t.g.Sub(x, y) }) }
+func (t *terms) mul(x, y value) value { return t.do(func() (value, error) { return t.g.Mul(x, y) }) }
+func (t *terms) rsqrt(x value) value  { return t.do(func() (value, error) { return t.g.Rsqrt(x) }) }
+
+func (t *terms) sum(x value, axes []int) value {
+	return t.do(func() (value, error) { return t.g.ReduceSum(x, axes...) })
+}
+
+// along spreads a vector over an axis of shape.
+func (t *terms) along(x value, shape shapes.Shape, axis int) value {
+	return t.do(func() (value, error) { return t.g.BroadcastInDim(x, shape, []int{axis}) })
+}
+
+// constant is a vector of n copies of v.
+func (t *terms) constant(v float64, dtype dtypes.DType, n int) value {
+	return t.do(func() (value, error) {
+		c, err := t.g.Constant(flatOf(dtype, v))
+		if err != nil {
+			return nil, err
+		}
+		return t.g.BroadcastInDim(c, shapes.Make(dtype, n), nil)
+	})
+}
+
+func otherAxes(rank, axis int) []int {
+	var axes []int
+	for a := range rank {
+		if a != axis {
+			axes = append(axes, a)
+		}
+	}
+	return axes
+}
+
+func (f *function) featureAxis(op compute.OpType, operand value, vectors []value, axis int) (shape shapes.Shape, err error) {
+	shape, err = f.builder.OpShape(operand)
+	if err != nil {
+		return shape, err
+	}
+	if axis < 0 || axis >= shape.Rank() {
+		return shape, errors.Errorf("onednn: %s: feature axis %d is not an axis of the operand %s", op, axis, shape)
+	}
+	if !shape.DType.IsFloat() {
+		return shape, errors.Wrapf(compute.ErrNotImplemented, "onednn: %s of %s", op, shape)
+	}
+	want := shapes.Make(shape.DType, shape.Dimensions[axis])
+	for i, v := range vectors {
+		got, err := f.builder.OpShape(v)
+		if err != nil {
+			return shape, err
+		}
+		if !got.Equal(want) {
+			return shape, errors.Errorf("onednn: %s: vector #%d has shape %s, operand %s with feature axis %d wants %s", op, i, got, shape, axis, want)
+		}
+	}
+	return shape, nil
+}
+
+// moments records mean and biased variance over all axes but one.
+func (f *function) moments(x value, shape shapes.Shape, axis int) (mean, variance value, err error) {
+	axes := otherAxes(shape.Rank(), axis)
+	count, channels := shape.Size()/max(shape.Dimensions[axis], 1), shape.Dimensions[axis]
+	out, err := f.record(compute.OpTypeBatchNormForTraining, axis, func(g compute.Function, in []value) ([]value, error) {
+		t := &terms{g: g}
+		n := t.constant(1/float64(count), shape.DType, channels)
+		mean := t.mul(t.sum(in[0], axes), n)
+		centred := t.sub(in[0], t.along(mean, shape, axis))
+		variance := t.mul(t.sum(t.mul(centred, centred), axes), n)
+		return []value{mean, variance}, t.err
+	}, x)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out[0], out[1], nil
+}
+
+// normalize is (x − mean)/√(variance + ε)·scale + offset, as one multiplication and one addition for each element.
+func (t *terms) normalize(x, scale, offset, mean, variance value, shape shapes.Shape, epsilon float32, axis int) value {
+	a := t.mul(scale, t.rsqrt(t.add(variance, t.constant(float64(epsilon), shape.DType, shape.Dimensions[axis]))))
+	b := t.sub(offset, t.mul(mean, a))
+	return t.add(t.mul(x, t.along(a, shape, axis)), t.along(b, shape, axis))
+}
+
+func (f *function) BatchNormForTraining(operand, scale, offset value, epsilon float32, axis int) (normalized, mean, variance value, err error) {
+	shape, err := f.featureAxis(compute.OpTypeBatchNormForTraining, operand, []value{scale, offset}, axis)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	mean, variance, err = f.moments(operand, shape, axis)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	t := &terms{g: f}
+	return t.normalize(operand, scale, offset, mean, variance, shape, epsilon, axis), mean, variance, t.err
+}
+
+func (f *function) BatchNormForInference(operand, scale, offset, mean, variance value, epsilon float32, axis int) (value, error) {
+	shape, err := f.featureAxis(compute.OpTypeBatchNormForInference, operand, []value{scale, offset, mean, variance}, axis)
+	if err != nil {
+		return nil, err
+	}
+	t := &terms{g: f}
+	return t.normalize(operand, scale, offset, mean, variance, shape, epsilon, axis), t.err
+}
+
+// BatchNormGradient, with x̂ = (x − mean)·r, r = 1/√(variance + ε) and m elements for each feature:
+// ∂offset = Σ∂y, ∂scale = Σ∂y·x̂, ∂x = scale·r·(∂y − ∂offset/m − x̂·∂scale/m).
+func (f *function) BatchNormGradient(operand, scale, mean, variance, gradOutput value, epsilon float32, axis int) (gradOperand, gradScale, gradOffset value, err error) {
+	shape, err := f.featureAxis(compute.OpTypeBatchNormGradient, operand, []value{scale, mean, variance}, axis)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	axes, channels := otherAxes(shape.Rank(), axis), shape.Dimensions[axis]
+	t := &terms{g: f}
+	r := t.rsqrt(t.add(variance, t.constant(float64(epsilon), shape.DType, channels)))
+	normalized := t.mul(t.sub(operand, t.along(mean, shape, axis)), t.along(r, shape, axis))
+	gradOffset = t.sum(gradOutput, axes)
+	gradScale = t.sum(t.mul(gradOutput, normalized), axes)
+	// ∂x = a·∂y + b·x + c with vectors a, b, c.
+	n := t.constant(float64(channels)/float64(max(shape.Size(), 1)), shape.DType, channels)
+	a := t.mul(scale, r)
+	k := t.mul(t.mul(a, r), t.mul(gradScale, n))
+	c := t.sub(t.mul(k, mean), t.mul(a, t.mul(gradOffset, n)))
+	gradOperand = t.add(t.sub(t.mul(gradOutput, t.along(a, shape, axis)), t.mul(operand, t.along(k, shape, axis))), t.along(c, shape, axis))
+	return gradOperand, gradScale, gradOffset, t.err
+}

@@ -1,0 +1,198 @@
+package onednn
+
+import (
+	"reflect"
+	"sync"
+	"unsafe"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/pkg/errors"
+)
+
+// Buffer is an array in the host's memory, shared with the client.
+type Buffer struct {
+	backend *Backend
+	shape   shapes.Shape
+	bytes   []byte // nil once finalized
+}
+
+const alignment = 64
+
+// memory keeps finalized buffers' storage by size, so that a training loop allocates nothing once it runs.
+type memory struct {
+	mu   sync.Mutex
+	free map[int][][]byte
+	held int
+}
+
+// maxHeld bounds what is kept, in bytes.
+const maxHeld = 1 << 30
+
+func (m *memory) get(size int) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if list := m.free[size]; len(list) > 0 {
+		b := list[len(list)-1]
+		m.free[size] = list[:len(list)-1]
+		m.held -= size
+		return b
+	}
+	return aligned(size)
+}
+
+func (m *memory) put(b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.free == nil {
+		m.free = map[int][][]byte{}
+	}
+	if len(b) > 0 && m.held+len(b) <= maxHeld {
+		m.free[len(b)] = append(m.free[len(b)], b)
+		m.held += len(b)
+	}
+}
+
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free, m.held = nil, 0
+}
+
+func aligned(size int) []byte {
+	raw := make([]byte, size+alignment)
+	shift := 0
+	if r := int(uintptr(unsafe.Pointer(unsafe.SliceData(raw))) % alignment); r != 0 {
+		shift = alignment - r
+	}
+	return raw[shift : shift+size : shift+size]
+}
+
+func (b *Backend) newBuffer(shape shapes.Shape) *Buffer {
+	return &Buffer{backend: b, shape: shape.Clone(), bytes: b.memory.get(byteSize(shape))}
+}
+
+func byteSize(s shapes.Shape) int { return s.DType.SizeForDimensions(s.Dimensions...) }
+
+// flatBytes is the storage of a flat slice.
+func flatBytes(flat any) []byte {
+	v := reflect.ValueOf(flat)
+	if v.Kind() != reflect.Slice {
+		return nil
+	}
+	if v.Len() == 0 {
+		return []byte{}
+	}
+	return unsafe.Slice((*byte)(v.UnsafePointer()), v.Len()*int(v.Type().Elem().Size()))
+}
+
+// flat is a slice of the dtype's Go type over bytes.
+func flat(shape shapes.Shape, b []byte) any {
+	n := shape.Size()
+	if shape.DType.IsPacked() {
+		n = len(b)
+	}
+	if n == 0 {
+		return dtypes.MakeAnySlice(shape.DType, 0)
+	}
+	return dtypes.UnsafeAnySliceFromBytes(unsafe.Pointer(unsafe.SliceData(b)), shape.DType, n)
+}
+
+// flatOf is a one-element slice that holds v.
+func flatOf(dtype dtypes.DType, v float64) any {
+	s := reflect.MakeSlice(reflect.SliceOf(dtype.GoType()), 1, 1)
+	s.Index(0).Set(reflect.ValueOf(shapes.CastAsDType(v, dtype)))
+	return s.Interface()
+}
+
+func (b *Buffer) check() error {
+	if b == nil || b.bytes == nil {
+		return errors.New("onednn: the buffer was finalized or donated; it can't be used any more")
+	}
+	return nil
+}
+
+// Backend returns the backend that made the buffer.
+func (b *Buffer) Backend() compute.Backend { return b.backend }
+
+// Finalize gives the storage back.
+func (b *Buffer) Finalize() error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if !b.backend.IsFinalized() {
+		b.backend.memory.put(b.bytes)
+	}
+	b.bytes = nil
+	return nil
+}
+
+// Shape returns the buffer's shape.
+func (b *Buffer) Shape() (shapes.Shape, error) { return b.shape, b.check() }
+
+// DeviceNum returns 0: there is one device.
+func (b *Buffer) DeviceNum() (compute.DeviceNum, error) { return 0, b.check() }
+
+// ToFlatData copies the values out.
+func (b *Buffer) ToFlatData(flat any) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	dst := flatBytes(flat)
+	if len(dst) != len(b.bytes) {
+		return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(b.bytes), flat, len(dst))
+	}
+	copy(dst, b.bytes)
+	return nil
+}
+
+// Data returns a slice over the buffer's own storage.
+func (b *Buffer) Data() (any, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return flat(b.shape, b.bytes), nil
+}
+
+// CopyToDevice copies the buffer to device 0, the only one.
+func (b *Buffer) CopyToDevice(device compute.DeviceNum) (compute.Buffer, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b.backend.BufferFromFlatData(device, flat(b.shape, b.bytes), b.shape)
+}
+
+// BufferFromFlatData copies a flat slice of the shape's Go type into a new buffer.
+func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape shapes.Shape) (compute.Buffer, error) {
+	buffer, _, err := b.NewSharedBuffer(device, shape)
+	if err != nil {
+		return nil, err
+	}
+	src, dst := flatBytes(flat), buffer.(*Buffer).bytes
+	if len(src) != len(dst) || src == nil && len(dst) > 0 {
+		_ = buffer.Finalize()
+		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat, len(src))
+	}
+	if elem := reflect.TypeOf(flat).Elem(); !shape.DType.IsPacked() && dtypes.FromGoType(elem) != shape.DType {
+		_ = buffer.Finalize()
+		return nil, errors.Errorf("onednn: a slice of %s can't fill a buffer of shape %s", elem, shape)
+	}
+	copy(dst, src)
+	return buffer, nil
+}
+
+// HasSharedBuffers returns true: buffers live in the host's memory.
+func (b *Backend) HasSharedBuffers() bool { return true }
+
+// NewSharedBuffer returns a zeroed or reused buffer and a slice over its storage.
+func (b *Backend) NewSharedBuffer(device compute.DeviceNum, shape shapes.Shape) (compute.Buffer, any, error) {
+	if b.IsFinalized() {
+		return nil, nil, errFinalized
+	}
+	if device != 0 {
+		return nil, nil, errors.Errorf("onednn: there is one device, number 0; got %d", device)
+	}
+	buffer := b.newBuffer(shape)
+	return buffer, flat(buffer.shape, buffer.bytes), nil
+}

@@ -1,0 +1,222 @@
+#include "dnnl.h"
+#include "native.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DECLARE(result, name, arguments) static result (*name) arguments;
+DNNL_FUNCTIONS(DECLARE)
+#undef DECLARE
+
+static dnnl_engine_t engine;
+static dnnl_stream_t stream;
+
+const char *un_dnnl_load(const char *path) {
+  if (engine) return NULL;
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!library) return dlerror();
+#define RESOLVE(result, name, arguments) \
+  if (!(name = (result (*) arguments)dlsym(library, #name))) { dlclose(library); return "it lacks " #name " (is it oneDNN version 3?)"; }
+  DNNL_FUNCTIONS(RESOLVE)
+#undef RESOLVE
+  if (dnnl_version()->major != 3) { dlclose(library); return "its version is not 3"; }
+  if (dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success) { engine = NULL; return "dnnl_engine_create failed"; }
+  if (dnnl_stream_create(&stream, engine, dnnl_in_order) != dnnl_success) { engine = NULL; return "dnnl_stream_create failed"; }
+  return NULL;
+}
+
+int un_dnnl_loaded(void) { return engine != NULL; }
+int un_dnnl_isa(void) { return engine ? dnnl_get_effective_cpu_isa() : 0; }
+
+void un_dnnl_version(int *major, int *minor, int *patch) {
+  const dnnl_version_t *v = engine ? dnnl_version() : NULL;
+  *major = v ? v->major : 0;
+  *minor = v ? v->minor : 0;
+  *patch = v ? v->patch : 0;
+}
+
+// A primitive with its arguments. An argument whose preferred layout differs from the array's is reordered
+// into (or out of) a buffer of the operation's own.
+enum { MAX_ARGS = 4 };
+
+typedef struct {
+  int id, slot, output;
+  dnnl_memory_t outside, inside;  // inside is outside where no reorder is needed
+  dnnl_primitive_t reorder;
+  void *buffer;
+} argument;
+
+typedef struct {
+  un_op op;
+  dnnl_primitive_desc_t desc;
+  dnnl_primitive_t primitive;
+  int n_args;
+  argument args[MAX_ARGS];
+} primitive_op;
+
+static const char *reordered(const argument *a) {
+  dnnl_exec_arg_t x[2] = {{DNNL_ARG_SRC, a->output ? a->inside : a->outside}, {DNNL_ARG_DST, a->output ? a->outside : a->inside}};
+  return dnnl_primitive_execute(a->reorder, stream, 2, x) == dnnl_success ? NULL : "oneDNN: a reorder failed";
+}
+
+static const char *run_primitive(un_op *op, void *const *slots) {
+  primitive_op *p = (primitive_op *)op;
+  dnnl_exec_arg_t x[MAX_ARGS];
+  for (int i = 0; i < p->n_args; i++) {
+    argument *a = &p->args[i];
+    dnnl_memory_set_data_handle(a->outside, slots[a->slot]);
+    if (a->reorder && !a->output) {
+      const char *error = reordered(a);
+      if (error) return error;
+    }
+    x[i] = (dnnl_exec_arg_t){a->id, a->inside};
+  }
+  if (dnnl_primitive_execute(p->primitive, stream, p->n_args, x) != dnnl_success) return "oneDNN: a primitive failed";
+  for (int i = 0; i < p->n_args; i++)
+    if (p->args[i].reorder && p->args[i].output) {
+      const char *error = reordered(&p->args[i]);
+      if (error) return error;
+    }
+  dnnl_stream_wait(stream);
+  return NULL;
+}
+
+static void release_primitive(un_op *op) {
+  primitive_op *p = (primitive_op *)op;
+  for (int i = 0; i < p->n_args; i++) {
+    argument *a = &p->args[i];
+    if (a->inside && a->inside != a->outside) dnnl_memory_destroy(a->inside);
+    if (a->outside) dnnl_memory_destroy(a->outside);
+    if (a->reorder) dnnl_primitive_destroy(a->reorder);
+    free(a->buffer);
+  }
+  if (p->primitive) dnnl_primitive_destroy(p->primitive);
+  if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+  free(p);
+}
+
+const char *un_implementation(const un_op *op) {
+  if (op->run != run_primitive) return NULL;
+  const char *name = NULL;
+  dnnl_primitive_desc_query(((const primitive_op *)op)->desc, dnnl_query_impl_info_str, 0, (void *)&name);
+  return name;
+}
+
+static int data_type(int dtype) {
+  switch (dtype) {
+    case UN_BF16: return dnnl_bf16;
+    case UN_F16: return dnnl_f16;
+    default: return dnnl_f32;
+  }
+}
+
+// Adds an argument given as the desc of the array and the desc the primitive wants.
+static const char *add_argument(primitive_op *p, int id, int slot, int output, const struct dnnl_memory_desc *have, const struct dnnl_memory_desc *want) {
+  argument *a = &p->args[p->n_args++];
+  *a = (argument){.id = id, .slot = slot, .output = output};
+  if (dnnl_memory_create(&a->outside, have, engine, NULL) != dnnl_success) return "oneDNN: out of memory";
+  if (dnnl_memory_desc_equal(have, want)) {
+    a->inside = a->outside;
+    return NULL;
+  }
+  size_t bytes = (dnnl_memory_desc_get_size(want) + 63) / 64 * 64;
+  a->buffer = aligned_alloc(64, bytes);
+  if (!a->buffer) return "oneDNN: out of memory";
+  memset(a->buffer, 0, bytes);
+  dnnl_primitive_desc_t reorder;
+  if (dnnl_memory_create(&a->inside, want, engine, a->buffer) != dnnl_success) return "oneDNN: out of memory";
+  if (dnnl_reorder_primitive_desc_create(&reorder, output ? want : have, engine, output ? have : want, engine, NULL) != dnnl_success)
+    return "oneDNN: no reorder between these layouts";
+  int status = dnnl_primitive_create(&a->reorder, reorder);
+  dnnl_primitive_desc_destroy(reorder);
+  return status == dnnl_success ? NULL : "oneDNN: a reorder could not be created";
+}
+
+static primitive_op *new_primitive(void) {
+  primitive_op *p = calloc(1, sizeof *p);
+  p->op = (un_op){run_primitive, release_primitive};
+  return p;
+}
+
+un_op *un_conv(const un_conv_spec *s, const char **error) {
+  primitive_op *p = new_primitive();
+  const int n = s->n_spatial + 2, wn = n + (s->groups > 1);
+  dnnl_memory_desc_t src = NULL, weights = NULL, any = NULL, bias = NULL, dst = NULL;
+  dnnl_primitive_desc_t hint = NULL;
+  int64_t dilation[3];
+  for (int i = 0; i < s->n_spatial; i++) dilation[i] = s->dilation[i] - 1;
+  dnnl_memory_desc_create_with_strides(&src, n, s->src_dims, data_type(s->src_dtype), s->src_strides);
+  dnnl_memory_desc_create_with_strides(&dst, n, s->dst_dims, data_type(s->dst_dtype), s->dst_strides);
+  dnnl_memory_desc_create_with_strides(&weights, wn, s->weights_dims, data_type(s->weights_dtype), s->weights_strides);
+  dnnl_memory_desc_create_with_tag(&any, wn, s->weights_dims, data_type(s->weights_dtype), dnnl_format_tag_any);
+  if (s->bias >= 0) {
+    const int64_t channels[1] = {s->dst_dims[1]}, one[1] = {1};
+    dnnl_memory_desc_create_with_strides(&bias, 1, channels, data_type(s->bias_dtype), one);
+  }
+  int status;
+  *error = NULL;
+  if (s->direction == UN_CONV_FORWARD)
+    status = dnnl_convolution_forward_primitive_desc_create(&p->desc, engine, dnnl_forward_inference, dnnl_convolution_direct,
+                                                            src, any, bias, dst, s->stride, dilation, s->pad_lo, s->pad_hi, NULL);
+  else {
+    // The hint's weights must be of the operands' type where the gradient is wanted in float32.
+    dnnl_memory_desc_t hint_weights = NULL;
+    dnnl_memory_desc_create_with_tag(&hint_weights, wn, s->weights_dims, data_type(s->direction == UN_CONV_BACKWARD_DATA ? s->weights_dtype : s->src_dtype), dnnl_format_tag_any);
+    status = dnnl_convolution_forward_primitive_desc_create(&hint, engine, dnnl_forward_training, dnnl_convolution_direct,
+                                                            src, hint_weights, NULL, dst, s->stride, dilation, s->pad_lo, s->pad_hi, NULL);
+    if (status == dnnl_success && s->direction == UN_CONV_BACKWARD_DATA)
+      status = dnnl_convolution_backward_data_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct, src, any, dst,
+                                                                    s->stride, dilation, s->pad_lo, s->pad_hi, hint, NULL);
+    else if (status == dnnl_success)
+      status = dnnl_convolution_backward_weights_primitive_desc_create(&p->desc, engine, dnnl_convolution_direct, src, any, bias, dst,
+                                                                       s->stride, dilation, s->pad_lo, s->pad_hi, hint, NULL);
+    dnnl_memory_desc_destroy(hint_weights);
+  }
+  if (status != dnnl_success) *error = "oneDNN has no such convolution";
+  else if (dnnl_primitive_create(&p->primitive, p->desc) != dnnl_success) *error = "oneDNN could not create the convolution";
+  else if (s->direction == UN_CONV_FORWARD) {
+    *error = add_argument(p, DNNL_ARG_SRC, s->src, 0, src, src);
+    if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->weights, 0, weights, dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0));
+    if (!*error) *error = add_argument(p, DNNL_ARG_DST, s->dst, 1, dst, dst);
+    if (!*error && bias) *error = add_argument(p, DNNL_ARG_BIAS, s->bias, 0, bias, bias);
+  } else if (s->direction == UN_CONV_BACKWARD_DATA) {
+    *error = add_argument(p, DNNL_ARG_DIFF_SRC, s->src, 1, src, src);
+    if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->weights, 0, weights, dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0));
+    if (!*error) *error = add_argument(p, DNNL_ARG_DIFF_DST, s->dst, 0, dst, dst);
+  } else {
+    *error = add_argument(p, DNNL_ARG_SRC, s->src, 0, src, src);
+    if (!*error) *error = add_argument(p, DNNL_ARG_DIFF_WEIGHTS, s->weights, 1, weights, dnnl_primitive_desc_query_md(p->desc, dnnl_query_diff_weights_md, 0));
+    if (!*error) *error = add_argument(p, DNNL_ARG_DIFF_DST, s->dst, 0, dst, dst);
+    if (!*error && bias) *error = add_argument(p, DNNL_ARG_DIFF_BIAS, s->bias, 1, bias, bias);
+  }
+  dnnl_memory_desc_t all[] = {src, weights, any, bias, dst};
+  for (int i = 0; i < 5; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
+  if (hint) dnnl_primitive_desc_destroy(hint);
+  if (*error) {
+    release_primitive(&p->op);
+    return NULL;
+  }
+  return &p->op;
+}
+
+un_op *un_matmul(const un_matmul_spec *s, const char **error) {
+  primitive_op *p = new_primitive();
+  dnnl_memory_desc_t a = NULL, b = NULL, c = NULL;
+  dnnl_memory_desc_create_with_strides(&a, s->n_dims, s->a_dims, data_type(s->a_dtype), s->a_strides);
+  dnnl_memory_desc_create_with_strides(&b, s->n_dims, s->b_dims, data_type(s->b_dtype), s->b_strides);
+  dnnl_memory_desc_create_with_strides(&c, s->n_dims, s->c_dims, data_type(s->c_dtype), s->c_strides);
+  *error = NULL;
+  if (dnnl_matmul_primitive_desc_create(&p->desc, engine, a, b, NULL, c, NULL) != dnnl_success) *error = "oneDNN has no such matrix product";
+  else if (dnnl_primitive_create(&p->primitive, p->desc) != dnnl_success) *error = "oneDNN could not create the matrix product";
+  if (!*error) *error = add_argument(p, DNNL_ARG_SRC, s->a, 0, a, a);
+  if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->b, 0, b, b);
+  if (!*error) *error = add_argument(p, DNNL_ARG_DST, s->c, 1, c, c);
+  dnnl_memory_desc_t all[] = {a, b, c};
+  for (int i = 0; i < 3; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
+  if (*error) {
+    release_primitive(&p->op);
+    return NULL;
+  }
+  return &p->op;
+}

@@ -1,0 +1,212 @@
+package onednn
+
+/*
+#include "native.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/shapes"
+	"github.com/pkg/errors"
+)
+
+// executable is a compiled computation. Executions take turns, and all executables share the backend's scratch memory.
+type executable struct {
+	backend     *Backend
+	name        string
+	graph       *graph
+	steps       []step
+	places      []place
+	arena       int
+	outputSlots []int
+	slots       []unsafe.Pointer
+	outputs     []*Buffer
+	finalized   atomic.Bool
+	profile     *Profile
+}
+
+// Finalize releases the native operations.
+func (e *executable) Finalize() {
+	if e.finalized.Swap(true) {
+		return
+	}
+	release := func() error {
+		for _, s := range e.steps {
+			for _, op := range s.ops {
+				C.un_release(op)
+			}
+			if s.fallback != nil {
+				s.fallback.exec.Finalize()
+			}
+		}
+		return nil
+	}
+	if e.backend.do(release) != nil { // the backend has gone: nothing else can be running
+		_ = release()
+	}
+}
+
+// Inputs returns the parameters' names and shapes.
+func (e *executable) Inputs() (names []string, inputShapes []shapes.Shape) {
+	for _, p := range e.graph.params {
+		inputShapes = append(inputShapes, p.shape())
+	}
+	return slices.Clone(e.graph.names), inputShapes
+}
+
+// Outputs returns the shapes of what Execute returns.
+func (e *executable) Outputs() (outputShapes []shapes.Shape) {
+	for _, r := range e.graph.outputs {
+		outputShapes = append(outputShapes, r.shape())
+	}
+	return outputShapes
+}
+
+// Execute runs the computation. Donated inputs are given back to the backend when it ends.
+func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.DeviceNum) (outputs []compute.Buffer, err error) {
+	if e.finalized.Load() {
+		return nil, errors.Errorf("onednn: executable %q was finalized", e.name)
+	}
+	if len(inputs) != len(e.graph.params) || donate != nil && len(donate) != len(inputs) {
+		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.params), len(inputs), len(donate))
+	}
+	in := make([]*Buffer, len(inputs))
+	for i, b := range inputs {
+		buffer, ok := b.(*Buffer)
+		if !ok {
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i, e.graph.names[i], e.name, b)
+		}
+		if err := buffer.check(); err != nil {
+			return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.names[i], e.name)
+		}
+		if want := e.graph.params[i].shape(); !buffer.shape.Equal(want) {
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.names[i], e.name, buffer.shape, want)
+		}
+		in[i] = buffer
+	}
+	err = e.backend.do(func() error {
+		outputs, err = e.run(in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, b := range in {
+		if donate != nil && donate[i] && b.bytes != nil {
+			if err := b.Finalize(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return outputs, nil
+}
+
+// run executes on the native thread.
+func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
+	var pins runtime.Pinner
+	defer pins.Unpin()
+	arena, err := e.backend.scratch.grow(e.arena)
+	if err != nil {
+		return nil, err
+	}
+	if e.slots == nil {
+		e.slots = make([]unsafe.Pointer, len(e.places))
+	}
+	out := make([]*Buffer, len(e.graph.outputs))
+	for i, r := range e.graph.outputs {
+		out[i] = e.backend.newBuffer(r.shape())
+	}
+	bytes := func(p place) []byte {
+		switch p.kind {
+		case placeParam:
+			return in[p.index].bytes[p.offset:]
+		case placeOutput:
+			return out[p.index].bytes[p.offset:]
+		case placeConstant:
+			return p.data
+		}
+		return unsafe.Slice((*byte)(arena), max(e.arena, 1))[p.offset:]
+	}
+	for i, p := range e.places {
+		e.slots[i] = nil
+		if b := bytes(p); len(b) > 0 {
+			e.slots[i] = unsafe.Pointer(unsafe.SliceData(b))
+			if p.kind != placeArena {
+				pins.Pin(e.slots[i])
+			}
+		}
+	}
+	defer clear(e.slots)
+	if len(e.slots) > 0 {
+		pins.Pin(&e.slots[0])
+	}
+	for i := range e.steps {
+		s := &e.steps[i]
+		if s.fallback != nil {
+			if err := s.fallback.run(e.backend.fallback, func(slot int) []byte { return bytes(e.places[slot])[:e.places[slot].size] }); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var seconds *C.double
+		if e.profile != nil {
+			if s.seconds == nil {
+				s.seconds = make([]C.double, len(s.ops))
+			}
+			clear(s.seconds)
+			seconds = &s.seconds[0]
+		}
+		if problem := C.un_run(&s.ops[0], C.int(len(s.ops)), &e.slots[0], seconds); problem != nil {
+			return nil, errors.Errorf("onednn: %q: %s", e.name, C.GoString(problem))
+		}
+	}
+	e.profile.add(e)
+	results := make([]compute.Buffer, len(out))
+	for i, slot := range e.outputSlots {
+		results[i] = out[i]
+		p := e.places[slot]
+		if p.kind != placeOutput || p.index != i {
+			copy(out[i].bytes, bytes(p))
+		}
+	}
+	return results, nil
+}
+
+// run executes one node on the Go backend, on copies.
+func (f *fallbackStep) run(b compute.Backend, bytes func(slot int) []byte) error {
+	in := make([]compute.Buffer, len(f.in))
+	donate := make([]bool, len(f.in))
+	for i, slot := range f.in {
+		shape := f.node.in[i].shape()
+		buffer, data, err := b.NewSharedBuffer(0, shape)
+		if err != nil {
+			return err
+		}
+		copy(flatBytes(data), bytes(slot))
+		in[i], donate[i] = buffer, true
+	}
+	out, err := f.exec.Execute(in, donate, 0)
+	if err != nil {
+		return errors.WithMessagef(err, "onednn: fallback of %s", f.node.op)
+	}
+	for i, buffer := range out {
+		data, err := buffer.Data()
+		if err != nil {
+			return err
+		}
+		if n := copy(bytes(f.out[i]), flatBytes(data)); n != len(bytes(f.out[i])) {
+			return fmt.Errorf("onednn: fallback of %s returned %d bytes, want %d", f.node.op, n, len(bytes(f.out[i])))
+		}
+		if err := buffer.Finalize(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

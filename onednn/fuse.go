@@ -1,0 +1,572 @@
+package onednn
+
+/*
+#include "native.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+)
+
+// nativeOp is the instruction that computes an element-wise operation.
+type nativeOp struct{ instr C.uint8_t }
+
+// instrCopy stands for operations that are a plain move between registers; 0 in the table means "no instruction",
+// so codes are kept plus one.
+func code(c int) nativeOp { return nativeOp{C.uint8_t(c + 1)} }
+
+var nativeOps = map[compute.OpType]nativeOp{
+	compute.OpTypeAdd: code(C.UN_ADD), compute.OpTypeSub: code(C.UN_SUB), compute.OpTypeMul: code(C.UN_MUL), compute.OpTypeDiv: code(C.UN_DIV),
+	compute.OpTypeMax: code(C.UN_MAX), compute.OpTypeMin: code(C.UN_MIN), compute.OpTypePow: code(C.UN_POW),
+	compute.OpTypeEqual: code(C.UN_EQ), compute.OpTypeNotEqual: code(C.UN_NE), compute.OpTypeLessThan: code(C.UN_LT), compute.OpTypeLessOrEqual: code(C.UN_LE),
+	compute.OpTypeGreaterThan: code(C.UN_GT), compute.OpTypeGreaterOrEqual: code(C.UN_GE),
+	compute.OpTypeLogicalAnd: code(C.UN_AND), compute.OpTypeLogicalOr: code(C.UN_OR), compute.OpTypeLogicalXor: code(C.UN_XOR), compute.OpTypeLogicalNot: code(C.UN_NOT),
+	compute.OpTypeWhere: code(C.UN_WHERE), compute.OpTypeNeg: code(C.UN_NEG), compute.OpTypeAbs: code(C.UN_ABS),
+	compute.OpTypeExp: code(C.UN_EXP), compute.OpTypeExpm1: code(C.UN_EXPM1), compute.OpTypeLog: code(C.UN_LOG), compute.OpTypeLog1p: code(C.UN_LOG1P),
+	compute.OpTypeSqrt: code(C.UN_SQRT), compute.OpTypeRsqrt: code(C.UN_RSQRT), compute.OpTypeTanh: code(C.UN_TANH), compute.OpTypeErf: code(C.UN_ERF),
+	compute.OpTypeLogistic: code(C.UN_LOGISTIC), compute.OpTypeSin: code(C.UN_SIN), compute.OpTypeCos: code(C.UN_COS), compute.OpTypeFloor: code(C.UN_FLOOR),
+	compute.OpTypeCeil: code(C.UN_CEIL), compute.OpTypeRound: code(C.UN_ROUND), compute.OpTypeSign: code(C.UN_SIGN), compute.OpTypeIsFinite: code(C.UN_ISFINITE),
+	compute.OpTypeIsNaN: code(C.UN_ISNAN), compute.OpTypeFusedGelu: code(C.UN_GELU), compute.OpTypeConvertDType: code(C.UN_COPY),
+}
+
+// fusable tells whether native code computes the element-wise node. Registers are float32, so integers and float64 are
+// left to the fallback, except where they are only converted.
+func fusable(n *node) bool {
+	if nativeOps[n.op].instr == 0 || len(n.out) != 1 || n.out[0].shape().Size() == 0 {
+		return false
+	}
+	if n.op == compute.OpTypeFusedGelu && !n.attr.(bool) {
+		return false
+	}
+	out := n.out[0].shape()
+	if _, ok := nativeType(out.DType); !ok {
+		return false
+	}
+	for _, r := range n.in {
+		s := r.shape()
+		if _, ok := nativeType(s.DType); !ok {
+			if n.op != compute.OpTypeConvertDType || s.DType != dtypes.Int32 || out.DType == dtypes.Bool {
+				return false
+			}
+		}
+		if n.op != compute.OpTypeConvertDType && n.op != compute.OpTypeWhere && s.DType == dtypes.Bool {
+			switch n.op {
+			case compute.OpTypeLogicalAnd, compute.OpTypeLogicalOr, compute.OpTypeLogicalXor, compute.OpTypeLogicalNot, compute.OpTypeEqual, compute.OpTypeNotEqual:
+			default:
+				return false
+			}
+		}
+		// Operands have the result's shape, or spread over it.
+		if s.Rank() != 0 && s.Rank() != out.Rank() {
+			return false
+		}
+		for i, d := range s.Dimensions {
+			if d != 1 && d != out.Dimensions[i] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// fusableSum tells which axes of its operand a reduction keeps, if it can be a cluster's trailing sum: none, or the last.
+func fusableSum(n *node) (keep int, ok bool) {
+	if n.op != compute.OpTypeReduceSum || !floatType(n.out[0].shape().DType) {
+		return 0, false
+	}
+	in := n.in[0].shape()
+	reduced := n.attr.([]int)
+	if len(reduced) == 0 || len(reduced) == in.Rank() {
+		return 0, true
+	}
+	last := in.Rank() - 1
+	if len(reduced) == last && !slices.Contains(reduced, last) {
+		if in.Dimensions[last] == 1 {
+			return 0, true
+		}
+		return 1, in.Dimensions[last] <= 4096
+	}
+	return 0, false
+}
+
+func floatType(d dtypes.DType) bool {
+	return d == dtypes.Float32 || d == dtypes.BFloat16 || d == dtypes.Float16
+}
+
+// cluster is a set of element-wise nodes over one iteration, run as one pass over memory, and the sums over it.
+type cluster struct {
+	nodes []*node
+	sums  []*node
+	size  int // nodes and distinct inputs, a bound on the registers
+}
+
+const maxCluster = 100
+
+// unit is what the schedule is made of: a cluster, or a single node.
+type unit struct {
+	cluster *cluster
+	node    *node
+}
+
+// fuse groups element-wise nodes into clusters and returns units in an order in which each follows what it needs.
+//
+// Every node starts alone. Going through them in order, a node joins the clusters of its operands that iterate over the
+// same dimensions, unless something outside would then both need the cluster and be needed by it.
+func fuse(g *graph) []unit {
+	n := len(g.nodes)
+	group := map[*node]int{}
+	members := make([][]*node, n)
+	needs, needed := make([]bitset, n), make([]bitset, n) // over groups, transitively
+	words := (n + 63) / 64
+	backing := make(bitset, 2*n*words)
+	dims := make([][]int, n)
+	for i, nd := range g.nodes {
+		needs[i], backing = backing[:words:words], backing[words:]
+		needed[i], backing = backing[:words:words], backing[words:]
+		group[nd] = i
+		members[i] = []*node{nd}
+		if fusable(nd) {
+			dims[i] = nd.out[0].shape().Dimensions
+		} else if _, ok := fusableSum(nd); ok && fusable(nd.in[0].node) {
+			dims[i] = nd.in[0].shape().Dimensions
+		}
+		for _, r := range nd.in {
+			j := group[r.node]
+			needs[i].add(j)
+			needs[i].or(needs[j])
+		}
+		needs[i].each(func(j int) { needed[j].add(i) })
+		if dims[i] == nil {
+			continue
+		}
+		for _, r := range nd.in {
+			a, b := group[r.node], group[nd]
+			if a == b || dims[a] == nil || !slices.Equal(dims[a], dims[b]) || len(members[a])+len(members[b]) > maxCluster {
+				continue
+			}
+			if sumBetween(members[a], members[b]) || meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {
+				continue
+			}
+			for _, m := range members[b] {
+				group[m] = a
+			}
+			members[a] = append(members[a], members[b]...)
+			members[b] = nil
+			needs[a].or(needs[b])
+			needed[a].or(needed[b])
+			needs[a].remove(a)
+			needs[a].remove(b)
+			needed[a].remove(a)
+			needed[a].remove(b)
+			needs[a].each(func(k int) { needed[k].remove(b); needed[k].add(a); needed[k].or(needed[a]) })
+			needed[a].each(func(k int) { needs[k].remove(b); needs[k].add(a); needs[k].or(needs[a]) })
+		}
+	}
+
+	// Schedule: a unit goes out as soon as the last of its nodes' inputs has, in the nodes' order.
+	position := map[*node]int{}
+	for i, nd := range g.nodes {
+		position[nd] = i
+	}
+	done := make([]bool, n)
+	var order []unit
+	var visit func(i int)
+	visit = func(i int) {
+		if done[i] {
+			return
+		}
+		done[i] = true
+		slices.SortFunc(members[i], func(a, b *node) int { return position[a] - position[b] })
+		for _, m := range members[i] {
+			for _, r := range m.in {
+				if j := group[r.node]; j != i {
+					visit(j)
+				}
+			}
+		}
+		first := members[i][0]
+		if dims[i] == nil || len(members[i]) == 1 && !fusable(first) {
+			order = append(order, unit{node: first})
+			return
+		}
+		c := &cluster{}
+		for _, m := range members[i] {
+			if fusable(m) {
+				c.nodes = append(c.nodes, m)
+			} else {
+				c.sums = append(c.sums, m)
+			}
+		}
+		order = append(order, unit{cluster: c})
+	}
+	// Visiting on demand of the last node of each unit keeps values short-lived.
+	for _, nd := range g.nodes {
+		i := group[nd]
+		if members[i][len(members[i])-1] == nd {
+			visit(i)
+		}
+	}
+	for _, nd := range g.nodes {
+		visit(group[nd])
+	}
+	return order
+}
+
+// sumBetween tells whether a node of one group reads a sum of the other: a sum is known only after the whole pass.
+func sumBetween(a, b []*node) bool {
+	reads := func(users, makers []*node) bool {
+		for _, u := range users {
+			for _, r := range u.in {
+				if r.node.op == compute.OpTypeReduceSum && slices.Contains(makers, r.node) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return reads(b, a) || reads(a, b)
+}
+
+// meets tells whether two sets share an element other than a and b.
+func meets(x, y bitset, a, b int) bool {
+	for w := range x {
+		common := x[w] & y[w]
+		if a/64 == w {
+			common &^= 1 << (a % 64)
+		}
+		if b/64 == w {
+			common &^= 1 << (b % 64)
+		}
+		if common != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+type bitset []uint64
+
+func (s bitset) add(i int)    { s[i/64] |= 1 << (i % 64) }
+func (s bitset) remove(i int) { s[i/64] &^= 1 << (i % 64) }
+func (s bitset) or(t bitset) {
+	for i, v := range t {
+		s[i] |= v
+	}
+}
+
+func (s bitset) each(f func(int)) {
+	for w, v := range s {
+		for ; v != 0; v &= v - 1 {
+			f(w*64 + bits.TrailingZeros64(v))
+		}
+	}
+}
+
+// program is a cluster as the native side runs it.
+type program struct {
+	dims  []int
+	in    []ewInput
+	code  []C.un_instr
+	out   []ewOutput
+	sums  []ewSum
+	nRegs int
+}
+
+type ewInput struct {
+	r      *result // nil: the constant
+	value  float32
+	stride []int
+}
+
+type ewOutput struct {
+	r   *result
+	reg int
+}
+
+type ewSum struct {
+	r         *result
+	reg, keep int
+}
+
+// view looks through broadcasts: the array that holds r's values and its strides along dims.
+func view(r *result, dims []int) (*result, []int) {
+	// strides of r itself along dims
+	stride := rowMajor(r.shape())
+	if r.shape().Rank() == 0 {
+		stride = make([]int, len(dims))
+	}
+	for i := range stride {
+		if r.shape().Rank() != 0 && r.shape().Dimensions[i] == 1 && dims[i] != 1 {
+			stride[i] = 0
+		}
+	}
+	for r.node.op == compute.OpTypeBroadcastInDim {
+		from := r.node.in[0]
+		inner := rowMajor(from.shape())
+		next := make([]int, len(dims))
+		for i, axis := range r.node.attr.([]int) {
+			if from.shape().Dimensions[i] != 1 && axis < len(dims) && r.shape().Rank() == len(dims) && stride[axis] != 0 {
+				next[axis] = inner[i]
+			}
+		}
+		r, stride = from, next
+	}
+	return r, stride
+}
+
+func rowMajor(s shapes.Shape) []int {
+	stride := make([]int, s.Rank())
+	n := 1
+	for i := s.Rank() - 1; i >= 0; i-- {
+		stride[i] = n
+		n *= s.Dimensions[i]
+	}
+	return stride
+}
+
+// assemble writes the cluster's program. needed tells which results are read outside of it.
+func (c *cluster) assemble(needed func(*result) bool) *program {
+	shape := c.nodes[0].out[0].shape()
+	p := &program{dims: slices.Clone(shape.Dimensions)}
+	inside := map[*result]bool{}
+	for _, n := range c.nodes {
+		inside[n.out[0]] = true
+	}
+
+	// Instructions over virtual registers, equal ones merged. Inputs come first.
+	type instr struct{ op, a, b, c int }
+	var virtual []instr
+	known := map[instr]int{}
+	reg := map[*result]int{}
+	type inputKey struct {
+		r      *result
+		stride string
+	}
+	inputs := map[inputKey]int{}
+	const firstInstr = 1 << 20
+	emit := func(i instr) int {
+		if v, ok := known[i]; ok {
+			return v
+		}
+		v := firstInstr + len(virtual)
+		virtual = append(virtual, i)
+		known[i] = v
+		return v
+	}
+	operand := func(r *result) int {
+		if v, ok := reg[r]; ok {
+			return v
+		}
+		base, stride := view(r, p.dims)
+		key := inputKey{base, fmt.Sprint(stride)}
+		if v, ok := inputs[key]; ok {
+			reg[r] = v
+			return v
+		}
+		in := ewInput{r: base, stride: stride}
+		if v, ok := scalarConstant(base); ok {
+			in = ewInput{value: v, stride: make([]int, len(p.dims))}
+		}
+		v := len(p.in)
+		p.in = append(p.in, in)
+		inputs[key], reg[r] = v, v
+		return v
+	}
+	for _, n := range c.nodes {
+		var args [3]int
+		for i, r := range n.in {
+			args[i] = operand(r)
+		}
+		out := n.out[0]
+		op := int(nativeOps[n.op].instr) - 1
+		if n.op == compute.OpTypeConvertDType {
+			to := out.shape().DType
+			switch {
+			case to == dtypes.Bool:
+				zero := len(p.in)
+				p.in = append(p.in, ewInput{stride: make([]int, len(p.dims))})
+				reg[out] = emit(instr{C.UN_NE, args[0], zero, 0})
+				continue
+			case to == dtypes.BFloat16 && usedIn(c, out):
+				op = C.UN_ROUND_BF16
+			case to == dtypes.Float16 && usedIn(c, out):
+				op = C.UN_ROUND_F16
+			default: // loads and stores convert
+				reg[out] = args[0]
+				continue
+			}
+		}
+		for i := len(n.in); i < 3; i++ {
+			args[i] = args[0]
+		}
+		reg[out] = emit(instr{op, args[0], args[1], args[2]})
+	}
+
+	// A product that only one sum reads becomes part of it.
+	reads := map[int]int{}
+	for _, v := range virtual {
+		for _, a := range operandsOf(v.op, v.a, v.b, v.c) {
+			reads[a]++
+		}
+	}
+	for _, n := range c.nodes {
+		if needed(n.out[0]) {
+			reads[reg[n.out[0]]]++
+		}
+	}
+	for _, s := range c.sums {
+		reads[reg[s.in[0]]] += 2
+	}
+	drop := map[int]bool{}
+	for i, v := range virtual {
+		if v.op != C.UN_ADD {
+			continue
+		}
+		for _, pair := range [][2]int{{v.a, v.b}, {v.b, v.a}} {
+			m := pair[0] - firstInstr
+			if m >= 0 && virtual[m].op == C.UN_MUL && reads[pair[0]] == 1 && !drop[m] {
+				virtual[i] = instr{C.UN_FMA, virtual[m].a, virtual[m].b, pair[1]}
+				drop[m] = true
+				break
+			}
+		}
+	}
+
+	// Real registers: inputs keep theirs; the others are reused after their last read.
+	last := map[int]int{}
+	for i, v := range virtual {
+		if drop[i] {
+			continue
+		}
+		for _, a := range operandsOf(v.op, v.a, v.b, v.c) {
+			last[a] = i
+		}
+	}
+	for _, n := range c.nodes {
+		if needed(n.out[0]) {
+			last[reg[n.out[0]]] = len(virtual)
+		}
+	}
+	for _, s := range c.sums {
+		last[reg[s.in[0]]] = len(virtual)
+	}
+	real := map[int]int{}
+	p.nRegs = len(p.in)
+	var free []int
+	at := func(v int) int {
+		if v < firstInstr {
+			return v
+		}
+		return real[v]
+	}
+	for i, v := range virtual {
+		if _, live := last[firstInstr+i]; drop[i] || !live {
+			continue
+		}
+		in := C.un_instr{op: C.uint8_t(v.op), a: C.uint8_t(at(v.a)), b: C.uint8_t(at(v.b)), c: C.uint8_t(at(v.c))}
+		for _, a := range distinct(operandsOf(v.op, v.a, v.b, v.c)) {
+			if a >= firstInstr && last[a] == i {
+				free = append(free, real[a])
+			}
+		}
+		var r int
+		if len(free) > 0 {
+			r, free = free[len(free)-1], free[:len(free)-1]
+		} else {
+			r = p.nRegs
+			p.nRegs++
+		}
+		real[firstInstr+i] = r
+		in.dst = C.uint8_t(r)
+		p.code = append(p.code, in)
+	}
+	for _, n := range c.nodes {
+		if needed(n.out[0]) {
+			p.out = append(p.out, ewOutput{n.out[0], at(reg[n.out[0]])})
+		}
+	}
+	for _, s := range c.sums {
+		keep, _ := fusableSum(s)
+		p.sums = append(p.sums, ewSum{s.out[0], at(reg[s.in[0]]), keep})
+	}
+	p.collapse()
+	return p
+}
+
+func distinct(v []int) []int {
+	slices.Sort(v)
+	return slices.Compact(v)
+}
+
+// operandsOf lists the registers an instruction reads.
+func operandsOf(op, a, b, c int) []int {
+	switch {
+	case op == C.UN_FMA || op == C.UN_WHERE:
+		return []int{a, b, c}
+	case op <= C.UN_XOR:
+		return []int{a, b}
+	}
+	return []int{a}
+}
+
+func usedIn(c *cluster, r *result) bool {
+	for _, n := range append(slices.Clone(c.nodes), c.sums...) {
+		if slices.Contains(n.in, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// scalarConstant returns the value of a constant of one element.
+func scalarConstant(r *result) (float32, bool) {
+	if r.node.op != compute.OpTypeConstant || r.shape().Size() != 1 {
+		return 0, false
+	}
+	return scalarOf(r.shape().DType, r.node.attr.([]byte))
+}
+
+// collapse merges dimensions that every input walks as one. The last one is kept where sums keep it.
+func (p *program) collapse() {
+	keep := slices.ContainsFunc(p.sums, func(s ewSum) bool { return s.keep == 1 })
+	dims := []int{}
+	strides := make([][]int, len(p.in))
+	for d, size := range p.dims {
+		if size == 1 && !(keep && d == len(p.dims)-1) {
+			continue
+		}
+		k := len(dims)
+		merge := k > 0 && !(keep && d == len(p.dims)-1)
+		for i, in := range p.in {
+			merge = merge && strides[i][k-1] == in.stride[d]*size
+		}
+		if merge {
+			dims[k-1] *= size
+			for i, in := range p.in {
+				strides[i][k-1] = in.stride[d]
+			}
+			continue
+		}
+		dims = append(dims, size)
+		for i, in := range p.in {
+			strides[i] = append(strides[i], in.stride[d])
+		}
+	}
+	if len(dims) == 0 {
+		dims = []int{1}
+		for i := range strides {
+			strides[i] = []int{1}
+		}
+	}
+	p.dims = dims
+	for i := range p.in {
+		p.in[i].stride = strides[i]
+	}
+}

@@ -1,0 +1,25 @@
+// The kernels that exist once for each instruction set. Every kernels_*.c includes kernels.inc under its own target.
+#ifndef UNNOISE_KERNELS_H
+#define UNNOISE_KERNELS_H
+#include "native.h"
+
+typedef struct un_ew un_ew;
+struct un_ew {
+  un_op op;
+  int n_dims, n_in, n_instr, n_out, n_sum, n_regs;
+  int64_t dims[UN_MAX_DIMS], total;
+  un_ew_in *in;
+  un_instr *instr;
+  un_ew_out *out;
+  un_ew_sum *sum;
+};
+
+typedef struct {
+  void (*elementwise)(const un_ew *, void *const *slots);
+  void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, float *mean, float *variance);
+  void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
+} un_kernels;
+
+extern const un_kernels un_kernels_portable, un_kernels_avx2, un_kernels_avx512;
+const un_kernels *un_current_kernels(void);
+#endif

@@ -1,0 +1,2 @@
+#define UN_TABLE un_kernels_portable
+#include "kernels.inc"

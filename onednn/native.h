@@ -1,0 +1,102 @@
+// The native side of the backend: a program is an array of operations that are run in order on one
+// OpenMP pool. Operations refer to arrays by slot; the slots' addresses are given for every run.
+#ifndef UNNOISE_NATIVE_H
+#define UNNOISE_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { UN_MAX_DIMS = 8, UN_LANES = 512 };
+
+// Element types of arrays, and what registers of a cluster (always float32) are loaded from and stored to.
+enum { UN_F32, UN_BF16, UN_F16, UN_BOOL, UN_F64, UN_I32 };
+
+typedef struct un_op un_op;
+struct un_op {
+  // run returns NULL, or a static message that says what failed.
+  const char *(*run)(un_op *, void *const *slots);
+  void (*release)(un_op *);
+};
+
+const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds);
+void un_release(un_op *);
+void un_set_threads(int);
+int un_isa(void);            // 0 portable, 1 AVX2, 2 AVX-512
+void un_limit_isa(int);      // tests: pretend the CPU has no more than this
+double un_now(void);
+
+// ---- element-wise clusters
+
+// Instructions of a cluster's program over registers of UN_LANES float32 values.
+enum {
+  UN_ADD, UN_SUB, UN_MUL, UN_DIV, UN_MAX, UN_MIN, UN_POW, UN_FMA,
+  UN_EQ, UN_NE, UN_LT, UN_LE, UN_GT, UN_GE, UN_AND, UN_OR, UN_XOR, UN_WHERE,
+  UN_NEG, UN_ABS, UN_EXP, UN_EXPM1, UN_LOG, UN_LOG1P, UN_SQRT, UN_RSQRT, UN_TANH, UN_ERF, UN_LOGISTIC,
+  UN_SIN, UN_COS, UN_FLOOR, UN_CEIL, UN_ROUND, UN_SIGN, UN_NOT, UN_ISFINITE, UN_ISNAN,
+  UN_GELU, UN_ROUND_BF16, UN_ROUND_F16, UN_COPY
+};
+
+typedef struct { uint8_t op, dst, a, b, c; } un_instr;
+
+typedef struct {
+  int32_t slot, dtype;              // slot < 0: the constant `value`
+  float value;
+  int64_t stride[UN_MAX_DIMS];      // in elements, one for each dimension of the iteration
+} un_ew_in;
+
+typedef struct { int32_t slot, dtype, reg; } un_ew_out;
+
+// A sum over the cluster's iteration: of everything (keep == 0), or of all but the innermost dimension (keep == 1).
+typedef struct { int32_t slot, dtype, reg, keep; } un_ew_sum;
+
+// dims: the iteration, outermost first. Inputs load into registers 0..n_in-1.
+un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
+                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs);
+
+// ---- statistics, reductions, movement
+
+// Mean and biased variance of x[rows][channels] for each channel.
+un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance);
+
+enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
+// y[outer][inner] = reduction of x[outer][mid][inner] over mid.
+un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
+
+// dst[i·dst_stride + dst_offset] = src[i·src_stride + src_offset] for every index i of dims; strides and offsets in
+// elements of `size` bytes (1, 2, 4, 8). src strides may be zero (broadcast) or negative (reverse).
+un_op *un_copy(int size, int n_dims, const int64_t *dims, int src, int64_t src_offset, const int64_t *src_stride,
+               int dst, int64_t dst_offset, const int64_t *dst_stride);
+// Fills bytes with a repeated element.
+un_op *un_fill(int size, const void *element, int64_t count, int dst);
+
+// ---- oneDNN
+
+// Loads the library; returns NULL or what went wrong (static or library-owned text).
+const char *un_dnnl_load(const char *path);
+int un_dnnl_loaded(void);
+void un_dnnl_version(int *major, int *minor, int *patch);
+int un_dnnl_isa(void);
+
+enum { UN_CONV_FORWARD, UN_CONV_BACKWARD_DATA, UN_CONV_BACKWARD_WEIGHTS };
+// What oneDNN calls source, weights and destination, whatever the direction computes. Strides are in elements.
+typedef struct {
+  int32_t direction, n_spatial, groups;
+  int32_t src, weights, bias, dst;          // slots; bias < 0: none. Backward weights: bias receives its gradient
+  int32_t src_dtype, weights_dtype, bias_dtype, dst_dtype;
+  int64_t src_dims[5], src_strides[5];      // N, C, spatial
+  int64_t weights_dims[6], weights_strides[6];  // [G,] O, I, spatial
+  int64_t dst_dims[5], dst_strides[5];
+  int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense
+} un_conv_spec;
+un_op *un_conv(const un_conv_spec *, const char **error);
+
+typedef struct {
+  int32_t n_dims, a, b, c, a_dtype, b_dtype, c_dtype;
+  int64_t a_dims[6], a_strides[6], b_dims[6], b_strides[6], c_dims[6], c_strides[6];
+} un_matmul_spec;
+un_op *un_matmul(const un_matmul_spec *, const char **error);
+
+// The name of oneDNN's implementation, for profiles; NULL for other operations.
+const char *un_implementation(const un_op *);
+
+#endif
