@@ -1,0 +1,153 @@
+package diffusion_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/unnoise/unnoise/diffusion"
+)
+
+// The forward process: a white pixel at three timesteps, without the noise that would come on top.
+func ExampleSchedule_AddNoise() {
+	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	white := diffusion.NewImages(3, 1, 1, 1)
+	for i := range white.Data {
+		white.Data[i] = 1
+	}
+	noise := white.Like() // zeros here; usually generator.Normal(noise.Data)
+	x, err := schedule.AddNoise(white, noise, 0, 150, 299)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%.2f\n", x.Data)
+	// Output: [1.00 0.68 0.22]
+}
+
+// From pure noise to images, with a denoiser that knows what it draws: pixels that are -0.5 or 0.5.
+// A network's denoiser goes in its place.
+func ExampleSampler_Steps() {
+	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	timesteps, err := schedule.Timesteps(5, diffusion.Leading)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	denoiser := func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		signal := math.Sqrt(float64(schedule.AlphasCumprod[t]))
+		sigma := math.Sqrt(1 - signal*signal)
+		noise := x.Like()
+		for i, v := range x.Data {
+			x0 := 0.5 * math.Tanh(0.5*signal*float64(v)/(sigma*sigma))
+			noise.Data[i] = float32((float64(v) - signal*x0) / sigma)
+		}
+		return diffusion.Estimate{Noise: noise}, nil
+	}
+
+	generator := diffusion.NewGenerator(0)
+	x := diffusion.NewImages(1, 1, 1, 4)
+	generator.Normal(x.Data)
+	sampler := diffusion.Sampler{
+		Schedule:  schedule,
+		Timesteps: timesteps,
+		Method:    diffusion.DDPM{Variance: diffusion.FixedSmall},
+		Noise:     generator.Noise,
+	}
+	for step, err := range sampler.Steps(context.Background(), denoiser, x) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("step %d of %d, timestep %3d: %5.2f\n", step.Index+1, step.Total, step.Timestep, step.X.Data)
+	}
+	// Output:
+	// step 1 of 5, timestep 240: [ 0.12 -1.10 -0.92  0.87]
+	// step 2 of 5, timestep 180: [-0.31 -0.80 -0.81  0.57]
+	// step 3 of 5, timestep 120: [-0.45 -0.11 -0.78  0.37]
+	// step 4 of 5, timestep  60: [-0.48 -0.20 -0.51  0.43]
+	// step 5 of 5, timestep   0: [-0.50 -0.50 -0.50  0.50]
+}
+
+// Image-to-image: noise an image to a timestep in the middle, and walk back from there.
+func ExampleSampler_From() {
+	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	timesteps, err := schedule.Timesteps(10, diffusion.Leading)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	generator := diffusion.NewGenerator(1)
+	original := diffusion.NewImages(1, 1, 8, 8)
+	noise := original.Like()
+	generator.Normal(noise.Data)
+
+	const first = 7 // the higher, the closer to the original
+	x, err := schedule.AddNoise(original, noise, timesteps[first])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: diffusion.DDIM{}}.From(first)
+	denoiser := func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		return diffusion.Estimate{Noise: x}, nil // a network would look at x and t
+	}
+	for step, err := range sampler.Steps(context.Background(), denoiser, x) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(step.Timestep, "to", step.Next)
+	}
+	// Output:
+	// 60 to 30
+	// 30 to 0
+	// 0 to -1
+}
+
+// The numbers of torch.manual_seed(0); torch.randn(3).
+func ExampleGenerator() {
+	generator := diffusion.NewGenerator(0)
+	values := make([]float32, 3)
+	generator.Normal(values)
+	fmt.Printf("%.4f\n", values)
+	// Output: [1.5410 -0.2934 -2.1788]
+}
+
+// Two denoisers that estimate 1 and 3: guidance moves from the unconditional one through the conditional one and on.
+func ExampleGuided() {
+	estimate := func(value float32) diffusion.Denoiser {
+		return func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+			noise := x.Like()
+			for i := range noise.Data {
+				noise.Data[i] = value
+			}
+			return diffusion.Estimate{Noise: noise}, nil
+		}
+	}
+	for _, scale := range []float32{0, 1, 5} {
+		guided := diffusion.Guided(estimate(3), estimate(1), scale)
+		e, err := guided(context.Background(), diffusion.NewImages(1, 1, 1, 1), 0)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(scale, e.Noise.Data[0])
+	}
+	// Output:
+	// 0 1
+	// 1 3
+	// 5 11
+}
