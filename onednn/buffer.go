@@ -116,10 +116,10 @@ func (b *Buffer) check() error {
 // Backend returns the backend that made the buffer.
 func (b *Buffer) Backend() compute.Backend { return b.backend }
 
-// Finalize gives the storage back.
+// Finalize gives the storage back. It does nothing for a buffer that was finalized or donated before.
 func (b *Buffer) Finalize() error {
-	if err := b.check(); err != nil {
-		return err
+	if b == nil || b.bytes == nil {
+		return nil
 	}
 	if !b.backend.IsFinalized() {
 		b.backend.memory.put(b.bytes)

@@ -1,0 +1,202 @@
+package onednn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/gobackend"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+func backends(t testing.TB) (ours, reference compute.Backend) {
+	t.Helper()
+	ours, err := New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ours.Finalize)
+	reference, err = gobackend.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours, reference
+}
+
+func random(r *rand.Rand, dims ...int) *tensors.Tensor {
+	v := make([]float32, shapes.Make(dtypes.Float32, dims...).Size())
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return tensors.FromFlatDataAndDimensions(v, dims...)
+}
+
+func floats(t testing.TB, x *tensors.Tensor) []float32 {
+	t.Helper()
+	v, err := tensors.CopyFlatData[float32](x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// agree runs a graph on both backends and compares, relative to each output's largest value.
+func agree(t *testing.T, name string, tolerance float64, f func(in []*Node) []*Node, in ...*tensors.Tensor) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		ours, reference := backends(t)
+		args := make([]any, len(in))
+		for i, x := range in {
+			args[i] = x
+		}
+		run := func(b compute.Backend) []*tensors.Tensor {
+			exec, err := NewExec(b, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer exec.Finalize()
+			local := make([]any, len(in))
+			for i, x := range in {
+				c, err := x.LocalClone()
+				if err != nil {
+					t.Fatal(err)
+				}
+				local[i] = c
+			}
+			out, err := exec.Exec(local...)
+			if err != nil {
+				t.Fatalf("%s: %v", b.Name(), err)
+			}
+			return out
+		}
+		got, want := run(ours), run(reference)
+		for i := range want {
+			g, w := floats(t, got[i]), floats(t, want[i])
+			scale := 1e-6
+			for _, v := range w {
+				scale = max(scale, math.Abs(float64(v)))
+			}
+			for j := range w {
+				if d := math.Abs(float64(g[j]-w[j])) / scale; !(d <= tolerance) {
+					t.Fatalf("output %d element %d: got %g, want %g", i, j, g[j], w[j])
+				}
+			}
+		}
+	})
+}
+
+// withGradients returns the outputs of f's first result and the gradients of a weighted sum of it.
+func withGradients(f func(in []*Node) *Node) func(in []*Node) []*Node {
+	return func(in []*Node) []*Node {
+		y := f(in)
+		weights := Sin(IotaFull(y.Graph(), y.Shape()))
+		loss := ReduceAllSum(Mul(y, weights))
+		return append([]*Node{y}, Gradient(loss, in...)...)
+	}
+}
+
+func TestConvolutions(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct {
+		size, in, out, kernel, stride int
+		pad                           [2]int
+	}{
+		{8, 3, 5, 3, 1, [2]int{1, 1}}, {8, 16, 32, 3, 2, [2]int{1, 1}}, {9, 4, 4, 3, 2, [2]int{1, 1}}, {7, 1, 16, 3, 1, [2]int{1, 1}},
+		{6, 16, 1, 3, 1, [2]int{1, 1}}, {8, 8, 8, 1, 1, [2]int{0, 0}}, {8, 4, 6, 2, 1, [2]int{1, 0}}, {8, 4, 6, 2, 1, [2]int{0, 1}},
+		{8, 4, 6, 5, 1, [2]int{2, 2}}, {8, 4, 6, 3, 1, [2]int{0, 0}},
+	} {
+		agree(t, fmt.Sprintf("%+v", c), 2e-5, withGradients(func(in []*Node) *Node {
+			return Add(Convolve(in[0], in[1]).Strides(c.stride).PaddingPerDim([][2]int{c.pad, c.pad}).Done(), ExpandLeftToRank(in[2], 4))
+		}), random(r, 3, c.size, c.size, c.in), random(r, c.kernel, c.kernel, c.in, c.out), random(r, c.out))
+	}
+}
+
+func TestElementwise(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	x, y, v, m := random(r, 5, 7, 33), random(r, 5, 7, 33), random(r, 33), random(r, 5, 1, 33)
+	agree(t, "arithmetic", 2e-6, withGradients(func(in []*Node) *Node {
+		return Div(Mul(Add(in[0], ExpandLeftToRank(in[2], 3)), Tanh(in[1])), AddScalar(Exp(in[3]), 1))
+	}), x, y, v, m)
+	agree(t, "selection", 1e-6, withGradients(func(in []*Node) *Node {
+		return Where(GreaterThan(in[0], in[1]), Max(in[0], ExpandLeftToRank(in[2], 3)), Neg(Sqrt(Abs(in[1]))))
+	}), x, y, v)
+	agree(t, "erf", 2e-6, withGradients(func(in []*Node) *Node { return Mul(Erf(in[0]), Sigmoid(in[1])) }), x, y)
+	agree(t, "sums", 2e-6, withGradients(func(in []*Node) *Node {
+		s := ReduceSum(Mul(in[0], in[1]), 0, 1)
+		return Mul(in[0], ExpandLeftToRank(Add(s, ReduceSum(Exp(in[0]), 0, 1)), 3))
+	}), x, y)
+	agree(t, "means", 2e-6, withGradients(func(in []*Node) *Node {
+		return Add(ReduceAllMean(Square(in[0])), ReduceMax(ReduceMean(in[1], 0, 2), 0))
+	}), x, y)
+}
+
+func TestProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	agree(t, "matrix", 1e-5, withGradients(func(in []*Node) *Node { return Dot(in[0], in[1]).Product() }), random(r, 17, 33), random(r, 33, 9))
+	agree(t, "batched", 1e-5, withGradients(func(in []*Node) *Node { return Einsum("bqhd,bkhd->bhqk", in[0], in[1]) }), random(r, 2, 5, 3, 8), random(r, 2, 7, 3, 8))
+}
+
+func TestMovement(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	agree(t, "mix", 1e-6, withGradients(func(in []*Node) *Node {
+		a := Concatenate([]*Node{in[0], in[1]}, -1)
+		b := TransposeAllAxes(Reshape(a, 4, 3, 2, 2, 2), 0, 3, 1, 4, 2)
+		return Mul(Slice(b, AxisRange(1, 3), AxisRange(), AxisRange().Stride(2)), Reverse(Slice(b, AxisRange(1, 3), AxisRange(), AxisRange().Stride(2)), 1))
+	}), random(r, 4, 3, 5), random(r, 4, 3, 3))
+}
+
+// TestBatchNorm compares with the same mathematics written as primitives, in float64 on the host.
+func TestBatchNorm(t *testing.T) {
+	ours, _ := backends(t)
+	r := rand.New(rand.NewPCG(9, 10))
+	const rows, channels, epsilon = 60, 7, 1e-5
+	x, scale, offset, weights := random(r, 3, 4, 5, channels), random(r, channels), random(r, channels), random(r, 3, 4, 5, channels)
+	exec, err := NewExec(ours, func(in []*Node) []*Node {
+		y, mean, variance := InternalBatchNormForTraining(in[0], in[1], in[2], epsilon, 3)
+		loss := ReduceAllSum(Mul(y, in[3]))
+		return append([]*Node{y, mean, variance}, Gradient(loss, in[:3]...)...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Exec(x, scale, offset, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fx, fs, fo, fw := floats(t, x), floats(t, scale), floats(t, offset), floats(t, weights)
+	for c := range channels {
+		mean, variance, dScale, dOffset := 0.0, 0.0, 0.0, 0.0
+		for i := range rows {
+			mean += float64(fx[i*channels+c]) / rows
+		}
+		for i := range rows {
+			d := float64(fx[i*channels+c]) - mean
+			variance += d * d / rows
+		}
+		inverse := 1 / math.Sqrt(variance+epsilon)
+		for i := range rows {
+			dOffset += float64(fw[i*channels+c])
+			dScale += float64(fw[i*channels+c]) * (float64(fx[i*channels+c]) - mean) * inverse
+		}
+		check := func(what string, got float32, want float64) {
+			t.Helper()
+			if math.Abs(float64(got)-want) > 2e-5*max(1, math.Abs(want)) {
+				t.Errorf("channel %d %s: got %g, want %g", c, what, got, want)
+			}
+		}
+		check("mean", floats(t, out[1])[c], mean)
+		check("variance", floats(t, out[2])[c], variance)
+		check("∂scale", floats(t, out[4])[c], dScale)
+		check("∂offset", floats(t, out[5])[c], dOffset)
+		for i := range rows {
+			n := (float64(fx[i*channels+c]) - mean) * inverse
+			check("normalized", floats(t, out[0])[i*channels+c], n*float64(fs[c])+float64(fo[c]))
+			check("∂x", floats(t, out[3])[i*channels+c], float64(fs[c])*inverse*(float64(fw[i*channels+c])-dOffset/rows-n*dScale/rows))
+		}
+	}
+}
