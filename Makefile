@@ -1,0 +1,31 @@
+# make help lists what there is.
+.DEFAULT_GOAL := help
+GO     ?= go
+ARGS   ?=
+COMMIT := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+
+.PHONY: help setup build demo test bench clean
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## check Go and gcc, and get oneDNN into your cache
+	@GO='$(GO)' bash scripts/setup.sh
+
+build: ## build bin/unnoise
+	$(GO) build -ldflags '-X main.commit=$(COMMIT)' -o bin/unnoise ./cmd/unnoise
+
+demo: setup build ## train on MNIST for one epoch, draw digits, make a page of it
+	bin/unnoise demo $(ARGS)
+
+test: setup ## check and test everything
+	@bash scripts/browser.sh
+	$(GO) vet ./...
+	$(GO) test -timeout 20m ./... $(ARGS)
+
+bench: setup build ## time training and evaluation
+	bin/unnoise bench train $(ARGS)
+	bin/unnoise bench evaluate $(ARGS)
+
+clean: ## remove what was built; runs and pages stay
+	rm -rf bin
