@@ -1,0 +1,34 @@
+package atomicfile
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.txt")
+	text := func(s string) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
+	}
+	if err := Write(path, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("no more")
+	err := Write(path, func(w io.Writer) error { _, _ = io.WriteString(w, "two"); return broken })
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v: want one that names the file and wraps %v", err, broken)
+	}
+	if got, _ := os.ReadFile(path); string(got) != "one" {
+		t.Errorf("after a failed write the file holds %q, want what it held", got)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	if err := Write(filepath.Join(path, "below"), text("")); err == nil {
+		t.Error("writing below a file succeeded")
+	}
+}

@@ -1,0 +1,379 @@
+// Package weights reads and writes safetensors files, the format of the hub's model folders.
+//
+// A file is eight bytes of header length, a JSON header that gives each tensor's dtype, shape and byte range, and the
+// ranges' bytes. See https://github.com/huggingface/safetensors.
+package weights
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/unnoise/unnoise/internal/atomicfile"
+)
+
+// DType is an element type by its name in the format.
+type DType string
+
+// The element types that the format knows and this package reads.
+const (
+	BOOL DType = "BOOL"
+	U8   DType = "U8"
+	I8   DType = "I8"
+	U16  DType = "U16"
+	I16  DType = "I16"
+	U32  DType = "U32"
+	I32  DType = "I32"
+	U64  DType = "U64"
+	I64  DType = "I64"
+	F16  DType = "F16"
+	BF16 DType = "BF16"
+	F32  DType = "F32"
+	F64  DType = "F64"
+)
+
+// Size returns the bytes of one element, 0 for an unknown type.
+func (d DType) Size() int {
+	switch d {
+	case BOOL, U8, I8:
+		return 1
+	case U16, I16, F16, BF16:
+		return 2
+	case U32, I32, F32:
+		return 4
+	case U64, I64, F64:
+		return 8
+	}
+	return 0
+}
+
+// Tensor is an array of little-endian elements, row-major. Data of an opened file is valid until its Close and must
+// not be written to.
+type Tensor struct {
+	DType DType
+	Shape []int
+	Data  []byte
+}
+
+// Size returns the number of elements.
+func (t Tensor) Size() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Float32 returns the elements of an F32, F16, BF16 or F64 tensor as a new slice.
+func (t Tensor) Float32() ([]float32, error) {
+	v := make([]float32, t.Size())
+	switch t.DType {
+	case F32:
+		for i := range v {
+			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+		}
+	case BF16:
+		for i := range v {
+			v[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.Data[2*i:])) << 16)
+		}
+	case F16:
+		for i := range v {
+			v[i] = half(binary.LittleEndian.Uint16(t.Data[2*i:]))
+		}
+	case F64:
+		for i := range v {
+			v[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
+		}
+	default:
+		return nil, fmt.Errorf("the tensor's elements are %s; want F32, F16, BF16 or F64", t.DType)
+	}
+	return v, nil
+}
+
+// half converts an IEEE 754 half-precision number.
+func half(h uint16) float32 {
+	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&0x1f, uint32(h)&0x3ff
+	switch {
+	case exponent == 0x1f:
+		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	case exponent != 0:
+		return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
+	}
+	v := float32(fraction) / (1 << 24)
+	if sign != 0 {
+		v = -v
+	}
+	return v
+}
+
+// Int32 returns the elements of an I32 tensor as a new slice.
+func (t Tensor) Int32() ([]int32, error) {
+	if t.DType != I32 {
+		return nil, fmt.Errorf("the tensor's elements are %s; want I32", t.DType)
+	}
+	v := make([]int32, t.Size())
+	for i := range v {
+		v[i] = int32(binary.LittleEndian.Uint32(t.Data[4*i:]))
+	}
+	return v, nil
+}
+
+// FromFloat32 makes an F32 tensor of the values, which it copies. It panics if the shape has another number of elements.
+func FromFloat32(shape []int, values []float32) Tensor { return from(F32, shape, values) }
+
+// FromInt32 makes an I32 tensor as FromFloat32 does.
+func FromInt32(shape []int, values []int32) Tensor { return from(I32, shape, values) }
+
+// FromInt64 makes an I64 tensor as FromFloat32 does.
+func FromInt64(shape []int, values []int64) Tensor { return from(I64, shape, values) }
+
+func from[T any](dtype DType, shape []int, values []T) Tensor {
+	t := Tensor{DType: dtype, Shape: slices.Clone(shape)}
+	if t.Size() != len(values) {
+		panic(fmt.Sprintf("weights: shape %v has %d elements, got %d values", shape, t.Size(), len(values)))
+	}
+	var b bytes.Buffer
+	b.Grow(len(values) * dtype.Size())
+	_ = binary.Write(&b, binary.LittleEndian, values) // a Buffer's Write never fails
+	t.Data = b.Bytes()
+	return t
+}
+
+// entry is a tensor's line in the header.
+type entry struct {
+	DType   DType     `json:"dtype"`
+	Shape   []int     `json:"shape"`
+	Offsets [2]uint64 `json:"data_offsets"`
+}
+
+// maxHeader is the longest header the format allows.
+const maxHeader = 100_000_000
+
+const metadataName = "__metadata__"
+
+// File is an opened safetensors file.
+type File struct {
+	path     string
+	names    []string
+	tensors  map[string]Tensor
+	metadata map[string]string
+	unmap    func() error
+}
+
+// Open maps a file into memory and checks its header: every tensor's range must fit its dtype and shape, and the ranges
+// must cover the rest of the file without gap or overlap. Errors name the file and the tensor.
+func Open(path string) (*File, error) {
+	data, unmap, err := mapFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	f := &File{path: path, unmap: unmap}
+	if err := f.parse(data); err != nil {
+		unmap()
+		return nil, fmt.Errorf("%s is not a valid safetensors file: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *File) parse(data []byte) error {
+	if len(data) < 8 {
+		return fmt.Errorf("it has %d bytes; want at least 8 for the header's length (is it truncated?)", len(data))
+	}
+	length, rest := binary.LittleEndian.Uint64(data), data[8:]
+	if length > maxHeader {
+		return fmt.Errorf("its header claims %d bytes; the format allows %d", length, maxHeader)
+	}
+	if length > uint64(len(rest)) {
+		return fmt.Errorf("its header claims %d bytes, the file has %d after the length (is it truncated?)", length, len(rest))
+	}
+	entries, err := f.parseHeader(rest[:length])
+	if err != nil {
+		return err
+	}
+	return f.layOut(entries, rest[length:])
+}
+
+// parseHeader reads the object token by token, so that a name that stands twice is noticed.
+func (f *File) parseHeader(header []byte) (map[string]entry, error) {
+	d := json.NewDecoder(bytes.NewReader(header))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("its header is not a JSON object")
+	}
+	entries := map[string]entry{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("its header is not JSON: %v", err)
+		}
+		name, _ := t.(string)
+		if name == metadataName {
+			if f.metadata != nil {
+				return nil, errors.New("its header has two __metadata__")
+			}
+			if err := d.Decode(&f.metadata); err != nil {
+				return nil, fmt.Errorf("its __metadata__ is not an object of strings: %v", err)
+			}
+			continue
+		}
+		if _, twice := entries[name]; twice {
+			return nil, fmt.Errorf("its header names tensor %q twice", name)
+		}
+		var e entry
+		if err := d.Decode(&e); err != nil {
+			return nil, fmt.Errorf("tensor %q: its header entry can't be read: %v", name, err)
+		}
+		entries[name] = e
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("its header is not JSON: %v", err)
+	}
+	if trailing := bytes.TrimRight(header[d.InputOffset():], " \t\r\n\x00"); len(trailing) > 0 {
+		return nil, errors.New("its header goes on after the JSON object")
+	}
+	return entries, nil
+}
+
+func (f *File) layOut(entries map[string]entry, data []byte) error {
+	names := slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
+		x, y := entries[a], entries[b]
+		for i := range x.Offsets {
+			if x.Offsets[i] != y.Offsets[i] {
+				if x.Offsets[i] < y.Offsets[i] {
+					return -1
+				}
+				return 1
+			}
+		}
+		return bytes.Compare([]byte(a), []byte(b))
+	})
+	f.tensors = make(map[string]Tensor, len(entries))
+	at := uint64(0)
+	for _, name := range names {
+		e := entries[name]
+		size := e.DType.Size()
+		if size == 0 {
+			return fmt.Errorf("tensor %q has the unknown dtype %q", name, e.DType)
+		}
+		want := uint64(size)
+		for _, d := range e.Shape {
+			if d < 0 {
+				return fmt.Errorf("tensor %q has shape %v: a dimension is negative", name, e.Shape)
+			}
+			high, low := bits.Mul64(want, uint64(d))
+			if high != 0 || low > math.MaxInt64 {
+				return fmt.Errorf("tensor %q has shape %v: too large", name, e.Shape)
+			}
+			want = low
+		}
+		begin, end := e.Offsets[0], e.Offsets[1]
+		switch {
+		case begin != at:
+			return fmt.Errorf("tensor %q starts at byte %d of the data; the one before it ends at %d", name, begin, at)
+		case end < begin || end-begin != want:
+			return fmt.Errorf("tensor %q of %s %v needs %d bytes, its range is [%d, %d)", name, e.DType, e.Shape, want, begin, end)
+		case end > uint64(len(data)):
+			return fmt.Errorf("tensor %q ends at byte %d of the data, the file has %d (is it truncated?)", name, end, len(data))
+		}
+		f.tensors[name] = Tensor{e.DType, e.Shape, data[begin:end:end]}
+		at = end
+	}
+	if at != uint64(len(data)) {
+		return fmt.Errorf("%d bytes follow the last tensor", uint64(len(data))-at)
+	}
+	slices.Sort(names)
+	f.names = names
+	return nil
+}
+
+// Close unmaps the file. Tensors taken from it can't be used any more.
+func (f *File) Close() error {
+	f.tensors = nil
+	return f.unmap()
+}
+
+// Path returns the path the file was opened with.
+func (f *File) Path() string { return f.path }
+
+// Names returns the tensors' names in order.
+func (f *File) Names() []string { return slices.Clone(f.names) }
+
+// Metadata returns the header's free-form strings.
+func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
+
+// Tensor returns a tensor by name.
+func (f *File) Tensor(name string) (Tensor, error) {
+	t, ok := f.tensors[name]
+	if !ok {
+		return Tensor{}, fmt.Errorf("%s has no tensor %q", f.path, name)
+	}
+	return t, nil
+}
+
+// Write writes a file atomically. The same tensors and metadata give the same bytes: tensors are ordered by falling
+// alignment, then by name, as the reference implementation does.
+func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
+	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
+		if x, y := tensors[a].DType.Size(), tensors[b].DType.Size(); x != y {
+			return y - x
+		}
+		return bytes.Compare([]byte(a), []byte(b))
+	})
+	var header bytes.Buffer
+	header.WriteByte('{')
+	if len(metadata) > 0 {
+		m, err := json.Marshal(metadata)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		fmt.Fprintf(&header, "%q:%s", metadataName, m)
+	}
+	at := uint64(0)
+	for _, name := range names {
+		t := tensors[name]
+		if name == metadataName || t.DType.Size() == 0 || t.Size()*t.DType.Size() != len(t.Data) {
+			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType, t.Shape, len(t.Data))
+		}
+		if header.Len() > 1 {
+			header.WriteByte(',')
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []int{}
+		}
+		n, err := json.Marshal(name)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		e, err := json.Marshal(entry{t.DType, shape, [2]uint64{at, at + uint64(len(t.Data))}})
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		fmt.Fprintf(&header, "%s:%s", n, e)
+		at += uint64(len(t.Data))
+	}
+	header.WriteByte('}')
+	for header.Len()%8 != 0 {
+		header.WriteByte(' ')
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		if err := binary.Write(w, binary.LittleEndian, uint64(header.Len())); err != nil {
+			return err
+		}
+		if _, err := w.Write(header.Bytes()); err != nil {
+			return err
+		}
+		for _, name := range names {
+			if _, err := w.Write(tensors[name].Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
