@@ -1,0 +1,141 @@
+package figure
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"image"
+	"image/gif"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+)
+
+func newDeflater(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
+
+func animation(t *testing.T, channels int) Animation {
+	a := Animation{Delay: 40 * time.Millisecond, Hold: 3 * time.Second}
+	m := ramp(5, channels, 6, 7)
+	for i := range m.N {
+		a.Frames = append(a.Frames, drawn(t, Grid{Images: m.Slice(i, i+1), Scale: 2}))
+	}
+	return a
+}
+
+// The frames of an animated PNG are taken out again as stills and compared; the file itself is a valid PNG of the last frame.
+func TestAPNG(t *testing.T) {
+	for _, channels := range []int{1, 3} {
+		a := animation(t, channels)
+		path := filepath.Join(t.TempDir(), "trajectory.png")
+		if err := WriteAnimation(path, a, example); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		still, err := png.Decode(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !samePixels(still, a.Frames[len(a.Frames)-1]) {
+			t.Error("the still picture is not the last frame")
+		}
+		if got, err := ReadParametersFile(path); err != nil || !reflect.DeepEqual(got, example) {
+			t.Errorf("parameters %q, %v", got, err)
+		}
+
+		var frames []image.Image
+		var delays []time.Duration
+		sequence, count := uint32(0), 0
+		in := file[len(pngSignature):]
+		for len(in) > 0 {
+			n := binary.BigEndian.Uint32(in)
+			kind, data := string(in[4:8]), in[8:8+n]
+			in = in[12+n:]
+			switch kind {
+			case "acTL":
+				count = int(binary.BigEndian.Uint32(data))
+			case "fcTL":
+				if got := binary.BigEndian.Uint32(data); got != sequence {
+					t.Fatalf("sequence number %d, expected %d", got, sequence)
+				}
+				sequence++
+				delays = append(delays, time.Duration(binary.BigEndian.Uint16(data[20:]))*time.Second/time.Duration(binary.BigEndian.Uint16(data[22:])))
+			case "fdAT":
+				if got := binary.BigEndian.Uint32(data); got != sequence {
+					t.Fatalf("sequence number %d, expected %d", got, sequence)
+				}
+				sequence++
+				alone := appendChunk(bytes.Clone(file[:headerEnd]), "IDAT", data[4:])
+				frame, err := png.Decode(bytes.NewReader(appendChunk(alone, "IEND")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				frames = append(frames, frame)
+			}
+		}
+		if count != len(a.Frames) || len(frames) != count {
+			t.Fatalf("%d frames announced, %d found, %d written", count, len(frames), len(a.Frames))
+		}
+		for i := range frames {
+			if !samePixels(frames[i], a.Frames[i]) {
+				t.Errorf("frame %d changed", i)
+			}
+			if want := a.delay(i); delays[i] != want {
+				t.Errorf("frame %d is shown for %v, expected %v", i, delays[i], want)
+			}
+		}
+		if delays[len(delays)-1] != a.Hold {
+			t.Error("the last frame is not held")
+		}
+	}
+}
+
+func TestGIF(t *testing.T) {
+	for _, channels := range []int{1, 3} {
+		a := animation(t, channels)
+		path := filepath.Join(t.TempDir(), "trajectory.gif")
+		if err := WriteAnimation(path, a, nil); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := gif.DecodeAll(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Image) != len(a.Frames) || got.LoopCount != 0 {
+			t.Fatalf("%d frames, loop count %d", len(got.Image), got.LoopCount)
+		}
+		if got.Delay[0] != 4 || got.Delay[len(got.Delay)-1] != 300 {
+			t.Errorf("delays %v, expected 4 and at last 300 hundredths of a second", got.Delay)
+		}
+		for i := range a.Frames {
+			if channels == 1 && !samePixels(got.Image[i], a.Frames[i]) {
+				t.Errorf("gray frame %d changed", i)
+			}
+		}
+	}
+}
+
+func TestAnimationRefuses(t *testing.T) {
+	a := animation(t, 1)
+	if err := WriteAnimation("x.mp4", a, nil); err == nil {
+		t.Error("an unknown extension was accepted")
+	}
+	if err := EncodeAPNG(io.Discard, Animation{}, nil); err == nil {
+		t.Error("an animation without frames was accepted")
+	}
+	a.Frames[2] = image.NewGray(image.Rect(0, 0, 3, 3))
+	if err := EncodeGIF(io.Discard, a); err == nil {
+		t.Error("frames of two sizes were accepted")
+	}
+}

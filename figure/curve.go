@@ -1,0 +1,190 @@
+package figure
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/unnoise/unnoise/internal/atomicfile"
+)
+
+// Curve is a plot of one quantity over another, such as a training loss over steps: the raw values pale, their
+// smoothed course strong. It becomes an SVG that takes its colors from the page around it (currentColor).
+type Curve struct {
+	Title          string // read out by screen readers; not drawn
+	XLabel, YLabel string // what the axes show, with units
+	X, Y           []float64
+	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth]; 0: a fiftieth of the points
+	LogY           bool    // logarithmic vertical axis; values that are not positive are left out
+
+	// Marks are vertical lines, such as the ends of epochs.
+	Marks []Mark
+}
+
+// Mark is a labeled position on the horizontal axis.
+type Mark struct {
+	X     float64
+	Label string
+}
+
+// Smooth returns the exponential moving average of y that looks back about span values, without the bias of its start:
+// s_i = Σ_j βʲ y_(i-j) / Σ_j βʲ with β = 1 - 1/span. Values that are not finite are passed over.
+func Smooth(y []float64, span float64) []float64 {
+	beta := 1 - 1/math.Max(span, 1)
+	out := make([]float64, len(y))
+	sum, weight := 0.0, 0.0
+	for i, v := range y {
+		sum, weight = sum*beta, weight*beta
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			sum, weight = sum+v, weight+1
+		}
+		out[i] = sum / weight
+	}
+	return out
+}
+
+// WriteSVG writes the curve to an SVG file.
+func (c Curve) WriteSVG(path string) error {
+	svg, err := c.SVG()
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(svg); return err })
+}
+
+// The drawing's geometry in user units; the page scales it.
+const (
+	curveWidth, curveHeight = 760, 340
+	plotLeft, plotRight     = 68, curveWidth - 16
+	plotTop, plotBottom     = 16, curveHeight - 52
+)
+
+// SVG returns the curve as an SVG document, fit to stand in a file or inside an HTML page.
+func (c Curve) SVG() ([]byte, error) {
+	if len(c.X) != len(c.Y) {
+		return nil, fmt.Errorf("a curve needs as many x as y, found %d and %d", len(c.X), len(c.Y))
+	}
+	x, y := c.drawable()
+	if len(x) == 0 {
+		return nil, fmt.Errorf("the curve %q has no value to draw", c.Title)
+	}
+	span := c.Smoothing
+	if span == 0 {
+		span = float64(len(y)) / 50
+	}
+	smooth := Smooth(y, span)
+
+	horizontal := linearAxis(bounds(x))
+	low, high := bounds(y)
+	if typical := percentile(y, 0.995); !c.LogY && typical < high && len(y) > 50 {
+		high = math.Max(typical*1.1, percentile(smooth, 1)) // a first step's spike would flatten the rest
+	}
+	vertical := linearAxis(math.Min(low, 0), high)
+	if c.LogY {
+		vertical = logAxis(low, high)
+	}
+	px := func(v float64) float64 { return plotLeft + horizontal.fraction(v)*(plotRight-plotLeft) }
+	py := func(v float64) float64 { return plotBottom - vertical.fraction(v)*(plotBottom-plotTop) }
+
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13">`, curveWidth, curveHeight, html.EscapeString(c.Title))
+	fmt.Fprintf(&b, "\n<title>%s</title>\n<style>%s</style>\n", html.EscapeString(c.Title), curveStyle)
+	b.WriteString(`<g class="axis">` + "\n")
+	for _, t := range vertical.ticks {
+		at := py(t.value)
+		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%s" y2="%s"/><text x="%d" y="%s" text-anchor="end">%s</text>`+"\n",
+			plotLeft, plotRight, number(at), number(at), plotLeft-8, number(at+4.5), t.label)
+	}
+	for _, t := range horizontal.ticks {
+		at := px(t.value)
+		fmt.Fprintf(&b, `<line class="tick" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text>`+"\n",
+			number(at), number(at), plotBottom, plotBottom+5, number(at), plotBottom+20, t.label)
+	}
+	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", plotLeft, plotRight, plotBottom, plotBottom)
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (plotLeft+plotRight)/2, curveHeight-10, html.EscapeString(c.XLabel))
+	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (plotTop+plotBottom)/2, html.EscapeString(c.YLabel))
+	for _, m := range c.Marks {
+		if m.X < horizontal.low || m.X > horizontal.high {
+			continue
+		}
+		at := px(m.X)
+		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="end">%s</text></g>`+"\n",
+			number(at), number(at), plotTop, plotBottom, number(at-5), plotTop+12, html.EscapeString(m.Label))
+	}
+	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, clampTo(py)))
+	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, clampTo(py)))
+	last := len(smooth) - 1
+	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(clampTo(py)(smooth[last])))
+	fmt.Fprintf(&b, `<g class="axis" transform="translate(%d %d)"><line class="smooth" x1="0" x2="24" y1="-4" y2="-4"/><text x="30">smoothed</text><line class="raw" x1="112" x2="136" y1="-4" y2="-4"/><text x="142">every step</text></g>`+"\n",
+		plotRight-216, plotTop+36)
+	b.WriteString("</svg>\n")
+	return b.Bytes(), nil
+}
+
+// The colors follow the page's: text color for axes, --curve for the line. A file on its own follows the system's dark mode.
+const curveStyle = `svg:root{color:#1f2328;background:#fff}` +
+	`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff}}` +
+	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
+	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:var(--curve,#0b6bcb);stroke-linejoin:round;stroke-linecap:round}` +
+	`.raw,.axis .raw{stroke-width:1;opacity:.32}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}`
+
+// drawable returns the points that the axes can show.
+func (c Curve) drawable() (x, y []float64) {
+	for i := range c.X {
+		if finite(c.X[i]) && finite(c.Y[i]) && (!c.LogY || c.Y[i] > 0) {
+			x, y = append(x, c.X[i]), append(y, c.Y[i])
+		}
+	}
+	return x, y
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// clampTo keeps a line inside the plot.
+func clampTo(py func(float64) float64) func(float64) float64 {
+	return func(v float64) float64 { return math.Min(math.Max(py(v), plotTop), plotBottom) }
+}
+
+// envelope is a path through the points; where several fall on one pixel column, through the first, lowest, highest and last of them,
+// so that a long run stays small and no spike is lost.
+func envelope(x, y []float64, px, py func(float64) float64) string {
+	var d strings.Builder
+	put := func(at, v float64) {
+		if d.Len() == 0 {
+			d.WriteByte('M')
+		} else {
+			d.WriteByte('L')
+		}
+		d.WriteString(number(at) + " " + number(v))
+	}
+	for i := 0; i < len(x); {
+		column := math.Floor(px(x[i]))
+		low, high, j := py(y[i]), py(y[i]), i
+		for j < len(x) && math.Floor(px(x[j])) == column {
+			low, high = math.Min(low, py(y[j])), math.Max(high, py(y[j]))
+			j++
+		}
+		first, last := py(y[i]), py(y[j-1])
+		put(px(x[i]), first)
+		if low != high {
+			if low != first && low != last {
+				put(column+0.5, low)
+			}
+			if high != first && high != last {
+				put(column+0.5, high)
+			}
+			put(px(x[j-1]), last)
+		}
+		i = j
+	}
+	if len(x) == 1 {
+		d.WriteString("h0.1")
+	}
+	return d.String()
+}
+
+func number(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }

@@ -1,0 +1,118 @@
+package figure
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func falling(n int) Curve {
+	c := Curve{Title: "Training loss <1>", XLabel: "step", YLabel: "loss (mean squared error)", Marks: []Mark{{float64(n / 2), "epoch 1"}}}
+	for i := range n {
+		c.X = append(c.X, float64(i))
+		c.Y = append(c.Y, 0.03+math.Exp(-float64(i)/40)+0.01*math.Sin(float64(i*i)))
+	}
+	return c
+}
+
+func TestSmooth(t *testing.T) {
+	constant := []float64{3, 3, 3, 3}
+	for i, v := range Smooth(constant, 10) {
+		if math.Abs(v-3) > 1e-12 {
+			t.Errorf("a constant's average at %d is %v", i, v)
+		}
+	}
+	got := Smooth([]float64{1, math.NaN(), 3}, 2) // β = 1/2: (1/4·1 + 3) / (1/4 + 1)
+	if want := (0.25 + 3) / 1.25; math.Abs(got[2]-want) > 1e-12 || got[1] != 1 {
+		t.Errorf("got %v, expected 1, 1, %v", got, want)
+	}
+}
+
+func TestCurveSVG(t *testing.T) {
+	for _, log := range []bool{false, true} {
+		for _, n := range []int{1, 2, 469, 20000} {
+			c := falling(n)
+			c.LogY = log
+			svg, err := c.SVG()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(svg) > 100_000 {
+				t.Errorf("%d points take %d bytes", n, len(svg))
+			}
+			decoder := xml.NewDecoder(bytes.NewReader(svg))
+			for {
+				if _, err := decoder.Token(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatalf("%d points: the SVG is no XML: %v", n, err)
+				}
+			}
+			for _, part := range []string{"currentColor", ">step<", "mean squared error", `class="raw"`, `class="smooth"`, "prefers-color-scheme"} {
+				if !strings.Contains(string(svg), part) {
+					t.Errorf("%d points: no %s in the SVG", n, part)
+				}
+			}
+			if strings.Contains(string(svg), "NaN") || strings.Contains(string(svg), "Inf") {
+				t.Errorf("%d points: a coordinate is not finite", n)
+			}
+		}
+	}
+}
+
+func TestCurveKeepsSpikes(t *testing.T) {
+	x := make([]float64, 10000)
+	y := make([]float64, len(x))
+	for i := range x {
+		x[i] = float64(i)
+	}
+	y[7777] = 200
+	d := envelope(x, y, func(v float64) float64 { return v / 100 }, func(v float64) float64 { return v })
+	if !strings.Contains(d, " 200") {
+		t.Error("a spike between two pixel columns was lost")
+	}
+}
+
+func TestCurveRefuses(t *testing.T) {
+	if _, err := (Curve{X: []float64{1}}).SVG(); err == nil {
+		t.Error("unequal lengths were accepted")
+	}
+	if _, err := (Curve{X: []float64{1}, Y: []float64{math.NaN()}}).SVG(); err == nil {
+		t.Error("a curve without a value was accepted")
+	}
+	path := filepath.Join(t.TempDir(), "curve.svg")
+	if err := (Curve{}).WriteSVG(path); err == nil {
+		t.Error("an empty curve was accepted")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a failed curve left a file")
+	}
+}
+
+func TestAxes(t *testing.T) {
+	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}} {
+		a := linearAxis(c.low, c.high)
+		if n := len(a.ticks); n < 2 || n > 8 {
+			t.Errorf("%v: %d ticks", c, n)
+		}
+		for i, tick := range a.ticks {
+			if f := a.fraction(tick.value); f < -1e-6 || f > 1+1e-6 {
+				t.Errorf("%v: tick %s lies outside", c, tick.label)
+			}
+			if i > 0 && tick.label == a.ticks[i-1].label {
+				t.Errorf("%v: two ticks say %s", c, tick.label)
+			}
+		}
+	}
+	for _, c := range []struct{ low, high float64 }{{0.02, 1.3}, {1, 1}, {1e-6, 1e3}} {
+		a := logAxis(c.low, c.high)
+		if a.low > c.low || a.high < c.high || len(a.ticks) < 2 {
+			t.Errorf("%v: axis from %v to %v with %d ticks", c, a.low, a.high, len(a.ticks))
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package figure
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"testing"
+
+	"github.com/unnoise/unnoise/diffusion"
+)
+
+// ramp returns images whose values differ everywhere.
+func ramp(n, c, h, w int) diffusion.Images {
+	m := diffusion.NewImages(n, c, h, w)
+	for i := range m.Data {
+		m.Data[i] = float32(i) / float32(len(m.Data)-1)
+	}
+	return m
+}
+
+func drawn(t *testing.T, g Grid) image.Image {
+	t.Helper()
+	picture, err := g.Draw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return picture
+}
+
+func TestGridPlacesEveryPixel(t *testing.T) {
+	for _, c := range []int{1, 3} {
+		m := ramp(7, c, 2, 3)
+		g := Grid{Images: m, Columns: 3, Scale: 2, Padding: 1, Background: color.Gray{Y: 77}}
+		picture := drawn(t, g)
+		if want := image.Rect(0, 0, 3*(6+1)+1, 3*(4+1)+1); picture.Bounds() != want {
+			t.Fatalf("picture is %v, expected %v", picture.Bounds(), want)
+		}
+		for y := range picture.Bounds().Dy() {
+			for x := range picture.Bounds().Dx() {
+				want := color.RGBA{77, 77, 77, 255}
+				column, row, dx, dy := x/7, y/5, x%7-1, y%5-1
+				if n := row*3 + column; dx >= 0 && dy >= 0 && n < m.N {
+					at := func(channel int) byte {
+						v := m.Data[((n*c+channel)*2+dy/2)*3+dx/2]
+						return byte(math.Round(float64(v) * 255))
+					}
+					want = color.RGBA{at(0), at(c / 2), at(c - 1), 255}
+				}
+				if got := color.RGBAModel.Convert(picture.At(x, y)); got != want {
+					t.Fatalf("%d channels: pixel %d,%d is %v, expected %v", c, x, y, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestGridClips(t *testing.T) {
+	m := diffusion.NewImages(1, 1, 1, 6)
+	nan := float32(math.NaN())
+	copy(m.Data, []float32{-3, 0, 0.5, 1, 7, nan})
+	want := []byte{0, 0, 128, 255, 255, 0}
+	gray, ok := drawn(t, Grid{Images: m}).(*image.Gray)
+	if !ok {
+		t.Fatal("a gray batch should give an *image.Gray")
+	}
+	for i, w := range want {
+		if gray.Pix[i] != w {
+			t.Errorf("value %v became %d, expected %d", m.Data[i], gray.Pix[i], w)
+		}
+	}
+}
+
+// Labels take room beside the images, leave ink there, and none on the images.
+func TestGridLabels(t *testing.T) {
+	m := ramp(4, 1, 8, 8)
+	for i := range m.Data {
+		m.Data[i] = 1
+	}
+	g := Grid{Images: m, Columns: 2, Scale: 2, Padding: 2, RowLabels: []string{"γ", "guidance 5"}, ColumnLabels: []string{"a", "longer than its column"}}
+	picture := drawn(t, g).(*image.Gray)
+	l := g.layout()
+	if l.left < 10*glyphWidth || l.top < lineHeight {
+		t.Fatalf("labels got %d x %d pixels", l.left, l.top)
+	}
+	dark := func(r image.Rectangle) (n int) {
+		for y := r.Min.Y; y < r.Max.Y; y++ {
+			for x := r.Min.X; x < r.Max.X; x++ {
+				if picture.GrayAt(x, y).Y < 128 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	if dark(image.Rect(0, l.top, l.left, l.height)) == 0 || dark(image.Rect(l.left, 0, l.width, l.top)) == 0 {
+		t.Error("a label left no ink")
+	}
+	for i := range 4 {
+		if n := dark(l.cell(i)); n != 0 {
+			t.Errorf("labels cover %d pixels of image %d", n, i)
+		}
+	}
+}
+
+func TestGridRefuses(t *testing.T) {
+	short := ramp(2, 1, 2, 2)
+	short.Data = short.Data[:7]
+	for name, g := range map[string]Grid{
+		"two channels": {Images: ramp(1, 2, 2, 2)}, "no image": {Images: ramp(0, 1, 2, 2)}, "short data": {Images: short},
+		"negative scale": {Images: ramp(1, 1, 2, 2), Scale: -1}, "too large": {Images: ramp(1, 1, 2, 2), Scale: 1 << 20},
+	} {
+		if _, err := g.Draw(); err == nil {
+			t.Errorf("%s: expected an error", name)
+		}
+	}
+}
