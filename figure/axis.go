@@ -42,7 +42,8 @@ func linearAxis(low, high float64) axis {
 	a := axis{low: low, high: high}
 	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9; i++ {
-		a.ticks = append(a.ticks, tick{i * step, thousands(strconv.FormatFloat(i*step, 'f', decimals, 64))})
+		v := i*step + 0 // not -0
+		a.ticks = append(a.ticks, tick{v, thousands(strconv.FormatFloat(v, 'f', decimals, 64))})
 	}
 	return a
 }

@@ -6,8 +6,10 @@ import (
 	"html"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 )
@@ -31,20 +33,29 @@ type Mark struct {
 	Label string
 }
 
-// Smooth returns the exponential moving average of y that looks back about span values, without the bias of its start:
-// s_i = Σ_j βʲ y_(i-j) / Σ_j βʲ with β = 1 - 1/span. Values that are not finite are passed over.
+// Smooth returns the weighted mean of each value's surroundings, the weight of a neighbor k places away being βᵏ with
+// β = 1 - 1/span: an exponential moving average that looks both ways, so that it lags behind neither rise nor fall.
+// Values that are not finite are passed over.
 func Smooth(y []float64, span float64) []float64 {
 	beta := 1 - 1/math.Max(span, 1)
-	out := make([]float64, len(y))
+	sums, weights := make([]float64, len(y)), make([]float64, len(y))
 	sum, weight := 0.0, 0.0
-	for i, v := range y {
+	for i, v := range y { // the value and what is before it
 		sum, weight = sum*beta, weight*beta
-		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+		if finite(v) {
 			sum, weight = sum+v, weight+1
 		}
-		out[i] = sum / weight
+		sums[i], weights[i] = sum, weight
 	}
-	return out
+	sum, weight = 0, 0
+	for i, v := range slices.Backward(y) { // what is after it
+		sums[i] = (sums[i] + sum) / (weights[i] + weight)
+		if finite(v) {
+			sum, weight = sum+v, weight+1
+		}
+		sum, weight = sum*beta, weight*beta
+	}
+	return sums
 }
 
 // WriteSVG writes the curve to an SVG file.
@@ -77,6 +88,11 @@ func (c Curve) SVG() ([]byte, error) {
 		span = float64(len(y)) / 50
 	}
 	smooth := Smooth(y, span)
+	if c.LogY { // the mean of what is seen: of logarithms
+		for i, v := range Smooth(logs(y), span) {
+			smooth[i] = math.Exp(v)
+		}
+	}
 
 	horizontal := linearAxis(bounds(x))
 	low, high := bounds(y)
@@ -107,13 +123,19 @@ func (c Curve) SVG() ([]byte, error) {
 	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", plotLeft, plotRight, plotBottom, plotBottom)
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (plotLeft+plotRight)/2, curveHeight-10, html.EscapeString(c.XLabel))
 	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (plotTop+plotBottom)/2, html.EscapeString(c.YLabel))
+	free := float64(plotLeft) // from where a mark's label finds room
 	for _, m := range c.Marks {
 		if m.X < horizontal.low || m.X > horizontal.high {
 			continue
 		}
-		at := px(m.X)
+		at, label := px(m.X), m.Label
+		if width := 7.5 * float64(utf8.RuneCountInString(label)); at-5-width < free {
+			label = ""
+		} else {
+			free = at
+		}
 		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="end">%s</text></g>`+"\n",
-			number(at), number(at), plotTop, plotBottom, number(at-5), plotTop+12, html.EscapeString(m.Label))
+			number(at), number(at), plotTop, plotBottom, number(at-5), plotTop+12, html.EscapeString(label))
 	}
 	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, clampTo(py)))
 	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, clampTo(py)))
@@ -143,6 +165,14 @@ func (c Curve) drawable() (x, y []float64) {
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func logs(v []float64) []float64 {
+	out := make([]float64, len(v))
+	for i := range v {
+		out[i] = math.Log(v[i])
+	}
+	return out
+}
 
 // clampTo keeps a line inside the plot.
 func clampTo(py func(float64) float64) func(float64) float64 {
@@ -187,4 +217,4 @@ func envelope(x, y []float64, px, py func(float64) float64) string {
 	return d.String()
 }
 
-func number(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+func number(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10+0, 'f', -1, 64) }

@@ -27,9 +27,18 @@ func TestSmooth(t *testing.T) {
 			t.Errorf("a constant's average at %d is %v", i, v)
 		}
 	}
-	got := Smooth([]float64{1, math.NaN(), 3}, 2) // β = 1/2: (1/4·1 + 3) / (1/4 + 1)
-	if want := (0.25 + 3) / 1.25; math.Abs(got[2]-want) > 1e-12 || got[1] != 1 {
-		t.Errorf("got %v, expected 1, 1, %v", got, want)
+	y := []float64{1, math.NaN(), 3, -2, 0.5}
+	got := Smooth(y, 4)
+	for i := range y {
+		sum, weight := 0.0, 0.0
+		for j, v := range y {
+			if w := math.Pow(0.75, math.Abs(float64(i-j))); !math.IsNaN(v) {
+				sum, weight = sum+w*v, weight+w
+			}
+		}
+		if math.Abs(got[i]-sum/weight) > 1e-12 {
+			t.Errorf("average at %d is %v, expected %v", i, got[i], sum/weight)
+		}
 	}
 }
 
