@@ -1,0 +1,95 @@
+// Package mnistunet is the UNet of the course for 28×28 digits, as GoMLX graph functions: unconditional, conditioned on
+// time, or on time and class.
+//
+// With D channels (Config.Dim), the network of Ronneberger et al. 2015 (arXiv:1505.04597) is cut down to
+//
+//	x [N,28,28,1] → in_block D → down1 D (14×14) → down2 2D (7×7) → flatten 2D (1×1)
+//	flatten → unflatten 2D (7×7) → up1 of [·, down2] D (14×14) → up2 of [·, down1] D (28×28) → out_block of [·, in_block] → out_conv
+//
+// where every block is convolution, batch normalisation and GELU. Conditions enter behind unflatten and up1: with fully
+// connected blocks of t/T and of the one-hot class, unflatten·c1 + t1 and up1·c2 + t2.
+package mnistunet
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// Condition says what the network is told besides the image.
+type Condition string
+
+// The conditions.
+const (
+	None  Condition = "none"  // nothing: a denoiser of one noise level
+	Time  Condition = "time"  // the timestep
+	Class Condition = "class" // the timestep and the class
+)
+
+// Size is the height and width of the images.
+const Size = 28
+
+// Config describes a network and what it was trained for. It is the model folder's config.json.
+type Config struct {
+	Version   int       `json:"version"` // of this format: 1
+	Model     string    `json:"model"`   // "mnist-unet"
+	Condition Condition `json:"condition"`
+	Dim       int       `json:"dim"`               // channels of the first level
+	Classes   int       `json:"classes,omitempty"` // of the one-hot vector, with condition class
+	Timesteps int       `json:"timesteps,omitempty"`
+	BetaStart float64   `json:"beta_start,omitempty"` // linear schedule
+	BetaEnd   float64   `json:"beta_end,omitempty"`
+	Sigma     float64   `json:"sigma,omitempty"` // noise level of condition none
+}
+
+// Default returns the course's configuration for a condition.
+func Default(c Condition) Config {
+	cfg := Config{Version: 1, Model: "mnist-unet", Condition: c, Dim: 64}
+	if c == None {
+		cfg.Dim, cfg.Sigma = 128, 0.5
+		return cfg
+	}
+	cfg.Timesteps, cfg.BetaStart, cfg.BetaEnd = 300, 1e-4, 0.02
+	if c == Class {
+		cfg.Classes = 10
+	}
+	return cfg
+}
+
+// Validate tells what is wrong with the configuration.
+func (c Config) Validate() error {
+	switch {
+	case c.Version != 1:
+		return fmt.Errorf("version %d; this program reads version 1", c.Version)
+	case c.Model != "mnist-unet":
+		return fmt.Errorf("model %q; want \"mnist-unet\"", c.Model)
+	case c.Condition != None && c.Condition != Time && c.Condition != Class:
+		return fmt.Errorf("condition %q; want none, time or class", c.Condition)
+	case c.Dim < 1 || c.Dim > 4096:
+		return fmt.Errorf("dim %d; want 1 to 4096", c.Dim)
+	case c.Condition == Class && (c.Classes < 1 || c.Classes > 1<<16):
+		return fmt.Errorf("classes %d; want 1 to 65536", c.Classes)
+	case c.Condition != None && (c.Timesteps < 1 || c.Timesteps > 1<<20):
+		return fmt.Errorf("timesteps %d; want 1 to %d", c.Timesteps, 1<<20)
+	case c.Condition != None && !(c.BetaStart > 0 && c.BetaStart <= c.BetaEnd && c.BetaEnd < 1):
+		return fmt.Errorf("betas %g to %g; want 0 < beta_start ≤ beta_end < 1", c.BetaStart, c.BetaEnd)
+	case c.Condition == None && !(c.Sigma > 0):
+		return fmt.Errorf("sigma %g; want a positive noise level", c.Sigma)
+	}
+	return nil
+}
+
+func readConfig(path string) (Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the model's configuration: %w", err)
+	}
+	var c Config
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,355 @@
+package mnistunet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Model is a network with its values, ready to evaluate. It is safe for concurrent use.
+type Model struct {
+	Config  Config
+	backend compute.Backend
+	dtype   dtypes.DType
+	params  []param
+	values  []compute.Buffer // in the order of params, in the graph's layout
+
+	mu    sync.Mutex
+	evals map[int]*Graph // by batch size
+}
+
+// New makes a network with PyTorch's default initial values, drawn from seed. dtype is what convolutions and products
+// compute in: Float32 or BFloat16.
+func New(b compute.Backend, c Config, dtype dtypes.DType, seed uint64) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("the model's configuration: %w", err)
+	}
+	g := diffusion.NewGenerator(seed)
+	return newModel(b, c, dtype, func(p param) ([]float32, error) { return p.initial(g), nil })
+}
+
+// File names of a model folder.
+const (
+	ConfigFile  = "config.json"
+	WeightsFile = "model.safetensors"
+)
+
+// Load reads a model folder: config.json and model.safetensors with PyTorch's names and layouts.
+func Load(b compute.Backend, dir string, dtype dtypes.DType) (*Model, error) {
+	c, err := readConfig(filepath.Join(dir, ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	f, err := weights.Open(filepath.Join(dir, WeightsFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return FromFile(b, c, dtype, f, "")
+}
+
+// FromFile makes a network with the values that stand in a file under prefix + PyTorch's name.
+func FromFile(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, prefix string) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("the model's configuration: %w", err)
+	}
+	return newModel(b, c, dtype, func(p param) ([]float32, error) { return p.read(f, prefix) })
+}
+
+func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param) ([]float32, error)) (*Model, error) {
+	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
+		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
+	}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[int]*Graph{}}
+	for _, p := range m.params {
+		v, err := value(p)
+		if err == nil {
+			var buffer compute.Buffer
+			if buffer, err = toBuffer(b, v, p.graphShape()...); err == nil {
+				m.values = append(m.values, buffer)
+				continue
+			}
+		}
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close releases the model's values and compiled graphs.
+func (m *Model) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	finalize(m.values)
+	m.values = nil
+	for _, g := range m.evals {
+		g.Finalize()
+	}
+	clear(m.evals)
+}
+
+// Tensors returns the values under PyTorch's names and in its layouts.
+func (m *Model) Tensors() (map[string]weights.Tensor, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return tensorsOf(m.params, m.values, "")
+}
+
+// Save writes a model folder that Load reads; see ConfigFile and WeightsFile.
+func (m *Model) Save(dir string) error {
+	t, err := m.Tensors()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the model's folder: %w", err)
+	}
+	if err := weights.Write(filepath.Join(dir, WeightsFile), t, map[string]string{"format": "pt"}); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, ConfigFile), func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(m.Config)
+	})
+}
+
+func tensorsOf(params []param, values []compute.Buffer, prefix string) (map[string]weights.Tensor, error) {
+	t := make(map[string]weights.Tensor, len(params))
+	for i, p := range params {
+		v := make([]float32, size(p.shape))
+		if err := values[i].ToFlatData(v); err != nil {
+			return nil, err
+		}
+		t[prefix+p.name] = p.tensor(v)
+	}
+	return t, nil
+}
+
+func toBuffer(b compute.Backend, v []float32, shape ...int) (compute.Buffer, error) {
+	return b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, shape...))
+}
+
+func finalize(buffers []compute.Buffer) {
+	for _, b := range buffers {
+		if b != nil {
+			_ = b.Finalize()
+		}
+	}
+}
+
+// try turns GoMLX's panics into errors.
+func try(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(error)
+			if !ok {
+				e = fmt.Errorf("%v", r)
+			}
+			err = fmt.Errorf("the network: %w", e)
+		}
+	}()
+	f()
+	return nil
+}
+
+// run executes a graph and returns its outputs as buffers of the backend.
+func run(b compute.Backend, g *Graph, in []compute.Buffer, donate []bool) (out []compute.Buffer, err error) {
+	err = try(func() {
+		results := g.RunWithBuffers(in, donate, 0)
+		out = make([]compute.Buffer, len(results))
+		for i, t := range results {
+			buffer, e := t.DonateBuffer(b, 0)
+			if e != nil {
+				panic(e)
+			}
+			out[i] = buffer
+		}
+	})
+	return out, err
+}
+
+
+// evaluator returns the compiled evaluation for a batch size.
+func (m *Model) evaluator(batch int) (*Graph, error) {
+	if g := m.evals[batch]; g != nil {
+		return g, nil
+	}
+	g, err := built(m.backend, fmt.Sprintf("evaluate %d", batch), func(g *Graph) []*Node {
+		x, t, class := m.Config.inputs(g, batch)
+		n := &network{config: m.Config, dtype: m.dtype, params: map[string]*Node{}}
+		for _, p := range m.params {
+			n.params[p.name] = Parameter(g, p.name, shapes.Make(dtypes.Float32, p.graphShape()...))
+		}
+		return []*Node{n.forward(x, t, class)}
+	})
+	if err == nil {
+		m.evals[batch] = g
+	}
+	return g, err
+}
+
+// evaluate applies the network to x [N,1,28,28]; t is t/T for each image, class rows of the one-hot matrix.
+func (m *Model) evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
+	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
+		return diffusion.Images{}, fmt.Errorf("the network takes images [N,1,%d,%d], got %v", Size, Size, x.Shape())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil {
+		return diffusion.Images{}, fmt.Errorf("the model was closed")
+	}
+	g, err := m.evaluator(x.N)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	data, err := m.Config.inputBuffers(m.backend, x.N, x.Data, t, class)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	in := append(data, m.values...)
+	donate := make([]bool, len(in))
+	for i := range data {
+		donate[i] = true
+	}
+	out, err := run(m.backend, g, in, donate)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	defer finalize(out)
+	y := diffusion.NewImages(x.N, 1, Size, Size)
+	return y, out[0].ToFlatData(y.Data)
+}
+
+// inputBuffers makes the buffers for Config.inputs.
+func (c Config) inputBuffers(b compute.Backend, batch int, x, t, class []float32) (buffers []compute.Buffer, err error) {
+	add := func(v []float32, shape ...int) {
+		if err == nil {
+			var buffer compute.Buffer
+			if buffer, err = toBuffer(b, v, shape...); err == nil {
+				buffers = append(buffers, buffer)
+			}
+		}
+	}
+	add(x, batch, Size, Size, 1)
+	if c.Condition != None {
+		add(t, batch, 1)
+	}
+	if c.Condition == Class {
+		add(class, batch, c.Classes)
+	}
+	if err != nil {
+		finalize(buffers)
+	}
+	return buffers, err
+}
+
+// Denoise maps noisy images to clean ones, both [N,1,28,28]; for models of condition none.
+func (m *Model) Denoise(ctx context.Context, x diffusion.Images) (diffusion.Images, error) {
+	if m.Config.Condition != None {
+		return diffusion.Images{}, fmt.Errorf("a model of condition %q estimates noise at a timestep; Denoise wants condition none", m.Config.Condition)
+	}
+	if err := ctx.Err(); err != nil {
+		return diffusion.Images{}, err
+	}
+	return m.evaluate(x, nil, nil)
+}
+
+// Schedule returns the noise schedule the model was trained on.
+func (m *Model) Schedule() (*diffusion.Schedule, error) {
+	if m.Config.Condition == None {
+		return nil, fmt.Errorf("a model of condition none has no noise schedule")
+	}
+	return diffusion.Linear(m.Config.Timesteps, m.Config.BetaStart, m.Config.BetaEnd)
+}
+
+func (m *Model) oneHot(labels []int, n int) ([]float32, error) {
+	if m.Config.Condition != Class {
+		if labels != nil {
+			return nil, fmt.Errorf("the model's condition is %q: it takes no classes", m.Config.Condition)
+		}
+		return nil, nil
+	}
+	if len(labels) != n {
+		return nil, fmt.Errorf("got %d classes for %d images", len(labels), n)
+	}
+	v := make([]float32, n*m.Config.Classes)
+	for i, c := range labels {
+		if c >= m.Config.Classes {
+			return nil, fmt.Errorf("class %d; the model knows 0 to %d", c, m.Config.Classes-1)
+		}
+		if c >= 0 {
+			v[i*m.Config.Classes+c] = 1
+		}
+	}
+	return v, nil
+}
+
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, labels []int) (diffusion.Images, error) {
+	if m.Config.Condition == None {
+		return diffusion.Images{}, fmt.Errorf("a model of condition none removes noise of one level: it has no timesteps")
+	}
+	if err := ctx.Err(); err != nil {
+		return diffusion.Images{}, err
+	}
+	if t < 0 || t >= m.Config.Timesteps {
+		return diffusion.Images{}, fmt.Errorf("timestep %d; the model knows 0 to %d", t, m.Config.Timesteps-1)
+	}
+	class, err := m.oneHot(labels, x.N)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	times := make([]float32, x.N)
+	for i := range times {
+		times[i] = float32(t) / float32(m.Config.Timesteps)
+	}
+	return m.evaluate(x, times, class)
+}
+
+// Denoiser estimates the noise in x [N,1,28,28]. labels gives each image's class, -1 for none, where the model's condition
+// is class; it is nil otherwise.
+func (m *Model) Denoiser(labels []int) diffusion.Denoiser {
+	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		noise, err := m.estimate(ctx, x, t, labels)
+		return diffusion.Estimate{Noise: noise}, err
+	}
+}
+
+// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
+// evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
+func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
+	if m.Config.Condition != Class || scale == 1 {
+		return m.Denoiser(labels)
+	}
+	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		if len(labels) != x.N {
+			return diffusion.Estimate{}, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
+		}
+		both := append([]int(nil), labels...)
+		for range labels {
+			both = append(both, -1)
+		}
+		twice, err := diffusion.Concat(x, x)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		noise, err := m.estimate(ctx, twice, t, both)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		return diffusion.Guide(diffusion.Estimate{Noise: noise.Slice(0, x.N)}, diffusion.Estimate{Noise: noise.Slice(x.N, 2*x.N)}, scale)
+	}
+}
