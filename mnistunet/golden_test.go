@@ -25,9 +25,11 @@ func backend(t testing.TB) compute.Backend {
 	return b
 }
 
-func TestGoldenUnconditional(t *testing.T) { testGolden(t, None, "mnist_unet_unconditional.safetensors") }
-func TestGoldenTime(t *testing.T)          { testGolden(t, Time, "mnist_unet_time.safetensors") }
-func TestGoldenClass(t *testing.T)         { testGolden(t, Class, "mnist_unet_class.safetensors") }
+func TestGoldenUnconditional(t *testing.T) {
+	testGolden(t, None, "mnist_unet_unconditional.safetensors")
+}
+func TestGoldenTime(t *testing.T)  { testGolden(t, Time, "mnist_unet_time.safetensors") }
+func TestGoldenClass(t *testing.T) { testGolden(t, Class, "mnist_unet_class.safetensors") }
 
 // testGolden compares output, loss, every gradient, every value after a step of Adam, the evaluation after it and a
 // guided walk with PyTorch's.

@@ -182,7 +182,6 @@ func run(b compute.Backend, g *Graph, in []compute.Buffer, donate []bool) (out [
 	return out, err
 }
 
-
 // evaluator returns the compiled evaluation for a batch size.
 func (m *Model) evaluator(batch int) (*Graph, error) {
 	if g := m.evals[batch]; g != nil {

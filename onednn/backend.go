@@ -48,6 +48,7 @@ type Backend struct {
 	scratch   arena
 	work      chan func()
 	finalized atomic.Bool
+	profile   *Profile // touched on the native thread only
 }
 
 // New makes a backend from a configuration: comma-separated threads=N and library=PATH, both optional.

@@ -29,7 +29,6 @@ type executable struct {
 	slots       []unsafe.Pointer
 	outputs     []*Buffer
 	finalized   atomic.Bool
-	profile     *Profile
 }
 
 // Finalize releases the native operations.
@@ -156,7 +155,7 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 			continue
 		}
 		var seconds *C.double
-		if e.profile != nil {
+		if e.backend.profile != nil {
 			if s.seconds == nil {
 				s.seconds = make([]C.double, len(s.ops))
 			}
@@ -167,7 +166,7 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 			return nil, errors.Errorf("onednn: %q: %s", e.name, C.GoString(problem))
 		}
 	}
-	e.profile.add(e)
+	e.backend.profile.add(e)
 	results := make([]compute.Buffer, len(out))
 	for i, slot := range e.outputSlots {
 		results[i] = out[i]

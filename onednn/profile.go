@@ -6,6 +6,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"github.com/gomlx/compute"
 )
 
 // Profile collects how long each native operation of a computation takes.
@@ -58,5 +60,25 @@ func (p *Profile) Write(w io.Writer) {
 	fmt.Fprintf(w, "%9.3f ms per run, %d runs\n", 1e3*total/runs, p.runs)
 	for _, x := range list {
 		fmt.Fprintf(w, "%9.3f ms %5.1f %% %5.1f × %s\n", 1e3*x.seconds/runs, 100*x.seconds/total, float64(x.count)/runs, x.label)
+	}
+}
+
+// StartProfile begins to time every native operation that the backend runs, whichever computation it is of.
+func StartProfile(b compute.Backend) {
+	if own, ok := b.(*Backend); ok {
+		_ = own.do(func() error { own.profile = &Profile{}; return nil })
+	}
+}
+
+// StopProfile ends what StartProfile began and writes it; see Profile.Write.
+func StopProfile(b compute.Backend, w io.Writer) {
+	own, ok := b.(*Backend)
+	if !ok {
+		return
+	}
+	var p *Profile
+	_ = own.do(func() error { p, own.profile = own.profile, nil; return nil })
+	if p != nil {
+		p.Write(w)
 	}
 }
