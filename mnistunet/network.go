@@ -22,6 +22,7 @@ type network struct {
 	training bool
 	params   map[string]*Node
 	stats    map[string]*Node // new running statistics, in training
+	ups      []transposed
 }
 
 func (n *network) narrow(x *Node) *Node { return ConvertDType(x, n.dtype) }
@@ -50,24 +51,11 @@ func (n *network) conv(name string, x *Node, stride int) *Node {
 	return Add(y, spread(n.narrow(n.params[name+".bias"]), y))
 }
 
-// up is the transposed convolution 4×4 with stride 2 and padding 1. Output pixel 2m+a takes input m−1 with tap 3 and
-// input m with tap 1 for a = 0, input m with tap 2 and input m+1 with tap 0 for a = 1: a 3×3 convolution to four times
-// the channels, one set for each (a, b), and depth-to-space.
+// up is the transposed convolution 4×4 with stride 2 and padding 1, and its bias.
 func (n *network) up(name string, x *Node) *Node {
-	w := n.params[name+".weight"] // [4, 4, I, O]
-	in, out := w.Shape().Dimensions[2], w.Shape().Dimensions[3]
-	for axis := range 2 {
-		tap := func(k int) *Node { return SliceAxis(w, axis, AxisElem(k)) }
-		zero := ZerosLike(tap(0))
-		w = Concatenate([]*Node{tap(3), zero, tap(1), tap(2), zero, tap(0)}, axis)
-	}
-	w = TransposeAllDims(Reshape(w, 3, 2, 3, 2, in, out), 0, 2, 4, 1, 3, 5)
-	kernel := n.narrow(Reshape(w, 3, 3, in, 4*out))
-	y := Convolve(x, kernel).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
-	d := y.Shape().Dimensions
-	y = TransposeAllDims(Reshape(y, d[0], d[1], d[2], 2, 2, out), 0, 1, 3, 2, 4, 5)
-	y = Reshape(y, d[0], 2*d[1], 2*d[2], out)
-	return Add(y, spread(n.narrow(n.params[name+".bias"]), y))
+	c := transpose4x4(x, n.narrow(n.params[name+".weight"]))
+	n.ups = append(n.ups, c)
+	return Add(c.y, spread(n.narrow(n.params[name+".bias"]), c.y))
 }
 
 // norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance.

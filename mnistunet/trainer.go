@@ -88,7 +88,7 @@ func (t *Trainer) gradients(n *network, loss *Node) []*Node {
 	for _, i := range t.trained {
 		wanted = append(wanted, n.params[t.params[i].name])
 	}
-	return Gradient(loss, wanted...)
+	return gradients(loss, n.ups, wanted)
 }
 
 // graph returns the compiled step for a batch size: (inputs, target, params, moments, rates) → (params, moments, loss).

@@ -11,7 +11,7 @@ import (
 var describedByAttr = map[compute.OpType]bool{
 	compute.OpTypeConstant: true, compute.OpTypeBroadcastInDim: true, compute.OpTypeReshape: true, compute.OpTypeConvertDType: true,
 	compute.OpTypeTranspose: true, compute.OpTypeReverse: true, compute.OpTypeSlice: true, compute.OpTypeConcatenate: true,
-	compute.OpTypeReduceSum: true, compute.OpTypeReduceMax: true, compute.OpTypeReduceMin: true, compute.OpTypeWhere: true,
+	compute.OpTypePad: true, compute.OpTypeReduceSum: true, compute.OpTypeReduceMax: true, compute.OpTypeReduceMin: true, compute.OpTypeWhere: true,
 	compute.OpTypeConvGeneral: true, compute.OpTypeDotGeneral: true, compute.OpTypeFusedGelu: true, compute.OpTypeBatchNormForTraining: true,
 }
 
