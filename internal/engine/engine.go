@@ -43,14 +43,14 @@ func New(o Options) (compute.Backend, Info, error) {
 
 // DType resolves the name of an element type for convolutions and products: f32, bf16, or auto, which is bf16 where the CPU
 // has units for it.
-func DType(name string, i Info) (dtypes.DType, error) {
+func DType(name string) (dtypes.DType, error) {
 	switch name {
 	case "f32":
 		return dtypes.Float32, nil
 	case "bf16":
 		return dtypes.BFloat16, nil
-	case "auto", "":
-		if i.Library.BF16 {
+	case "auto":
+		if onednn.Library().BF16 {
 			return dtypes.BFloat16, nil
 		}
 		return dtypes.Float32, nil
@@ -58,7 +58,7 @@ func DType(name string, i Info) (dtypes.DType, error) {
 	return dtypes.InvalidDType, fmt.Errorf("dtype %q is unknown, expected auto, bf16 or f32", name)
 }
 
-// Name is the inverse of DType: f32 or bf16.
+// Name is the name that DType gives d for: f32 or bf16.
 func Name(d dtypes.DType) string {
 	if d == dtypes.BFloat16 {
 		return "bf16"

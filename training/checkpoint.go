@@ -1,0 +1,173 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/gomlx/compute"
+
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// counters are a checkpoint's numbers beside the tensors.
+type counters struct {
+	step    int     // steps made
+	loss    float64 // sum over this epoch's steps
+	seconds float64 // spent on this epoch's steps
+	logged  int64   // bytes of metrics.jsonl up to here
+}
+
+// checksum covers names, shapes and values of all tensors.
+func checksum(tensors map[string]weights.Tensor) string {
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		fmt.Fprintf(h, "%s%v", name, tensors[name].Shape)
+		h.Write(tensors[name].Data)
+	}
+	return fmt.Sprintf("crc32c:%08x", h.Sum32())
+}
+
+// saveCheckpoint writes checkpoints/latest.safetensors. The one before stays as previous.safetensors.
+func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
+	state, err := t.State()
+	if err != nil {
+		return fmt.Errorf("reading the network's state: %w", err)
+	}
+	for name, tensor := range state {
+		if err := finite(tensor); err != nil {
+			return fmt.Errorf("%s %w", name, err)
+		}
+	}
+	path := func(name string) string { return filepath.Join(dir, checkpointsDir, name) }
+	err = weights.Write(path(nextFile), state, map[string]string{
+		"version":  strconv.Itoa(version),
+		"step":     strconv.Itoa(c.step),
+		"loss":     strconv.FormatFloat(c.loss, 'g', -1, 64),
+		"seconds":  strconv.FormatFloat(c.seconds, 'g', -1, 64),
+		"metrics":  strconv.FormatInt(c.logged, 10),
+		"checksum": checksum(state),
+	})
+	if err != nil {
+		return err
+	}
+	// A stop between the two leaves the one before, which is as good: it only costs time.
+	if err := os.Rename(path(latestFile), path(previousFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keeping the checkpoint before: %w", err)
+	}
+	if err := os.Rename(path(nextFile), path(latestFile)); err != nil {
+		return fmt.Errorf("writing the checkpoint: %w", err)
+	}
+	return nil
+}
+
+var errNotFinite = errors.New("has values that are not finite")
+
+func finite(t weights.Tensor) error {
+	v, err := t.Float32()
+	if err != nil {
+		return err
+	}
+	for _, x := range v {
+		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+			return errNotFinite
+		}
+	}
+	return nil
+}
+
+// loadCheckpoint restores the newest checkpoint that is sound; without any, the beginning of the run.
+func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) (*mnistunet.Trainer, counters, error) {
+	var problems []error
+	for _, name := range []string{latestFile, previousFile} {
+		path := filepath.Join(dir, checkpointsDir, name)
+		t, n, err := openCheckpoint(path, b, c)
+		switch {
+		case err == nil:
+			if len(problems) > 0 { // the next checkpoint must not put the damaged one in the sound one's place
+				damaged := filepath.Join(dir, checkpointsDir, latestFile)
+				if err := os.Rename(damaged, damaged+".damaged"); err != nil {
+					t.Close()
+					return nil, counters{}, fmt.Errorf("putting the damaged checkpoint aside: %w", err)
+				}
+				warn(fmt.Sprintf("%v; going on from the checkpoint before it, step %d", problems[0], n.step))
+			}
+			return t, n, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, counters{}, fmt.Errorf("the run in %s can't go on, its checkpoint is damaged: %w", dir, errors.Join(problems...))
+	}
+	t, err := newTrainer(b, c)
+	return t, counters{}, err
+}
+
+func newTrainer(b compute.Backend, c Config) (*mnistunet.Trainer, error) {
+	dtype, err := engine.DType(c.DType)
+	if err != nil {
+		return nil, err
+	}
+	m, err := mnistunet.New(b, c.Network, dtype, c.Seed)
+	if err != nil {
+		return nil, err
+	}
+	t, err := mnistunet.NewTrainer(m)
+	if err != nil {
+		m.Close()
+	}
+	return t, err
+}
+
+func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Trainer, counters, error) {
+	f, err := weights.Open(path)
+	if err != nil {
+		return nil, counters{}, err
+	}
+	defer f.Close()
+	n, err := readCounters(f)
+	if err != nil {
+		return nil, counters{}, fmt.Errorf("%s: %w", path, err)
+	}
+	dtype, err := engine.DType(c.DType)
+	if err != nil {
+		return nil, counters{}, err
+	}
+	t, err := mnistunet.Restore(b, c.Network, dtype, f, n.step)
+	return t, n, err
+}
+
+func readCounters(f *weights.File) (n counters, err error) {
+	m := f.Metadata()
+	if m["version"] != strconv.Itoa(version) {
+		return n, fmt.Errorf("the checkpoint's version is %q, expected %d", m["version"], version)
+	}
+	var problems [4]error
+	n.step, problems[0] = strconv.Atoi(m["step"])
+	n.loss, problems[1] = strconv.ParseFloat(m["loss"], 64)
+	n.seconds, problems[2] = strconv.ParseFloat(m["seconds"], 64)
+	n.logged, problems[3] = strconv.ParseInt(m["metrics"], 10, 64)
+	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 {
+		return n, fmt.Errorf("the checkpoint's counters are damaged: step %q, loss %q, seconds %q, metrics %q", m["step"], m["loss"], m["seconds"], m["metrics"])
+	}
+	all := map[string]weights.Tensor{}
+	for _, name := range f.Names() {
+		if all[name], err = f.Tensor(name); err != nil {
+			return n, err
+		}
+	}
+	if sum := checksum(all); sum != m["checksum"] {
+		return n, fmt.Errorf("the values are damaged: their checksum is %s, expected %s", sum, m["checksum"])
+	}
+	return n, nil
+}

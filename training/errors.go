@@ -1,0 +1,36 @@
+package training
+
+import (
+	"fmt"
+)
+
+// StoppedError is returned when the context ended: the step was finished and the run can go on with Resume.
+type StoppedError struct {
+	Dir         string
+	Step, Total int // steps made, and those of the whole run
+	Cause       error
+}
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("stopped after step %d of %d (%v); the run goes on with --resume %s", e.Step, e.Total, e.Cause, e.Dir)
+}
+
+func (e *StoppedError) Unwrap() error { return e.Cause }
+
+// ExistsError is returned for a new run in the folder of another.
+type ExistsError struct{ Dir string }
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("%s holds a training run already: go on with it with --resume %s, or choose another folder", e.Dir, e.Dir)
+}
+
+// DivergedError is returned when the loss or a value is no longer a finite number. The last checkpoint is from before.
+type DivergedError struct {
+	Dir         string
+	Epoch, Step int // from 1
+	What        string
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("training diverged: %s is not a finite number (epoch %d, step %d). Start again with a lower --lr or with --dtype f32; the checkpoints in %s are from before it", e.What, e.Epoch, e.Step, e.Dir)
+}

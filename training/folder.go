@@ -1,0 +1,107 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"github.com/unnoise/unnoise/mnistunet"
+)
+
+const (
+	configFile     = "config.json"
+	metricsFile    = "metrics.jsonl"
+	checkpointsDir = "checkpoints"
+	samplesDir     = "samples"
+	latestFile     = "latest.safetensors"
+	previousFile   = "previous.safetensors"
+	nextFile       = "next.safetensors"
+	lockFile       = ".lock"
+)
+
+// SamplePath is where a run keeps the picture of an epoch, counted from 1.
+func SamplePath(dir string, epoch int) string {
+	return filepath.Join(dir, samplesDir, fmt.Sprintf("epoch-%02d.png", epoch))
+}
+
+// EpochDir is where a run keeps the model after an epoch, counted from 1.
+func EpochDir(dir string, epoch int) string {
+	return filepath.Join(dir, checkpointsDir, fmt.Sprintf("epoch-%02d", epoch))
+}
+
+// MetricsPath is where a run keeps its metrics.
+func MetricsPath(dir string) string { return filepath.Join(dir, metricsFile) }
+
+// ModelDir returns the folder of a model: path itself, or that of the newest epoch if path is a run folder.
+func ModelDir(path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("opening the model: %w", err)
+	}
+	if exists(filepath.Join(path, mnistunet.WeightsFile)) {
+		return path, nil
+	}
+	epochs, err := Epochs(path)
+	if err != nil {
+		return "", err
+	}
+	if len(epochs) > 0 {
+		return EpochDir(path, epochs[len(epochs)-1]), nil
+	}
+	if exists(filepath.Join(path, configFile)) && exists(filepath.Join(path, checkpointsDir)) {
+		return "", fmt.Errorf("the run %s has not finished an epoch yet: there is no model in it", path)
+	}
+	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)", path, mnistunet.WeightsFile, checkpointsDir)
+}
+
+var epochName = regexp.MustCompile(`^epoch-(\d{2,9})$`)
+
+// Epochs lists the epochs, counted from 1, of which a run keeps the model, in rising order.
+func Epochs(dir string) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, checkpointsDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the run's checkpoints: %w", err)
+	}
+	var epochs []int
+	for _, e := range entries {
+		if m := epochName.FindStringSubmatch(e.Name()); m != nil && exists(filepath.Join(dir, checkpointsDir, e.Name(), mnistunet.ConfigFile)) {
+			var n int
+			fmt.Sscan(m[1], &n)
+			epochs = append(epochs, n)
+		}
+	}
+	slices.Sort(epochs)
+	return epochs, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// create makes the folder of a new run. A folder that holds one already is refused.
+func create(dir string) error {
+	for _, name := range []string{configFile, metricsFile, checkpointsDir} {
+		if exists(filepath.Join(dir, name)) {
+			return &ExistsError{Dir: dir}
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the run's folder: %w", err)
+	}
+	return nil
+}
+
+func makeSubfolders(dir string) error {
+	for _, name := range []string{checkpointsDir, samplesDir} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			return fmt.Errorf("making the run's folders: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+//go:build unix
+
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+)
+
+// TestMain lets the test binary be a training process too, for other processes to kill.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("UNNOISE_TEST_RUN"); dir != "" {
+		if err := child(dir, os.Getenv("UNNOISE_TEST_LIMIT") != ""); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child begins the run in dir, or goes on with it, slowly and with a checkpoint after each step. With limited, no file may become larger
+// than a quarter of a checkpoint after step 7, as if the disk were full.
+func child(dir string, limited bool) error {
+	b, _, err := engine.New(engine.Options{Threads: 1})
+	if err != nil {
+		return err
+	}
+	o, err := options(b)
+	if err != nil {
+		return err
+	}
+	o.CheckpointEvery = time.Nanosecond
+	o.OnStep = func(p Progress) {
+		if limited && p.RunStep == 7 {
+			info, err := os.Stat(filepath.Join(dir, checkpointsDir, latestFile))
+			if err != nil {
+				panic(err)
+			}
+			signal.Ignore(unix.SIGXFSZ)
+			size := uint64(info.Size() / 4)
+			if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: size}); err != nil {
+				panic(err)
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if exists(filepath.Join(dir, configFile)) {
+		_, err = Resume(context.Background(), dir, o)
+	} else {
+		_, err = Train(context.Background(), dir, tiny(mnistunet.Class), o)
+	}
+	return err
+}
+
+func process(dir string, more ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), "UNNOISE_TEST_RUN="+dir), more...)
+	return cmd
+}
+
+func TestKilled(t *testing.T) {
+	o := setUp(t)
+	want := reference(t, o, tiny(mnistunet.Class))
+	dir := filepath.Join(t.TempDir(), "run")
+	kills := 0
+	for attempt := range 40 {
+		cmd := process(dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		// It takes about half a second to start; later attempts live longer, so that the run does come to its end.
+		wait := time.Duration(400+rand.IntN(300)+20*attempt) * time.Millisecond
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("after %d kills: %v", kills, err)
+			}
+			t.Logf("complete after %d kills", kills)
+			mustEqual(t, dir, want)
+			return
+		case <-time.After(wait):
+			kills++
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	}
+	t.Errorf("not complete after %d kills", kills)
+}
+
+func TestFullDisk(t *testing.T) {
+	o := setUp(t)
+	want := reference(t, o, tiny(mnistunet.Class))
+	dir := filepath.Join(t.TempDir(), "run")
+	out, err := process(dir, "UNNOISE_TEST_LIMIT=1").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(out), "file too large") || !strings.Contains(string(out), checkpointsDir) {
+		t.Fatalf("a full disk: %v\n%s", err, out)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, checkpointsDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, err := filepath.Glob(filepath.Join(dir, checkpointsDir, ".*"))
+	if err != nil || len(hidden) > 0 {
+		t.Errorf("left over: %v, %v", hidden, err)
+	}
+	t.Logf("left: %v", left)
+	if _, err := Resume(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, dir, want)
+}

@@ -1,0 +1,432 @@
+package training
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomlx/compute"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// tiny is a run of 4 epochs of 3 steps, the last of which has fewer images.
+func tiny(condition mnistunet.Condition) Config {
+	c := Default(condition)
+	c.Network.Dim, c.Batch, c.Epochs, c.DType, c.Seed = 4, 16, 4, "f32", 7
+	return c
+}
+
+func options(b compute.Backend) (Options, error) {
+	data, _, err := dataset.MNIST()
+	if err != nil {
+		return Options{}, err
+	}
+	return Options{Backend: b, Data: data.Head(38), DataName: "MNIST"}, nil
+}
+
+func setUp(t *testing.T) Options {
+	t.Helper()
+	b, _, err := engine.New(engine.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Finalize)
+	o, err := options(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// numbers are the parts of a run that must be equal after every history: the checkpoint's tensors and the steps' metrics.
+func numbers(t *testing.T, dir string) (tensors map[string][]byte, steps []Metric) {
+	t.Helper()
+	f, err := weights.Open(filepath.Join(dir, checkpointsDir, latestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tensors = map[string][]byte{}
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors[name] = bytes.Clone(x.Data)
+	}
+	all, err := ReadMetrics(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		m.Seconds, m.ImagesPerSecond = 0, 0
+		steps = append(steps, m)
+	}
+	return tensors, steps
+}
+
+func mustEqual(t *testing.T, got, want string) {
+	t.Helper()
+	gotTensors, gotSteps := numbers(t, got)
+	wantTensors, wantSteps := numbers(t, want)
+	if !slices.Equal(gotSteps, wantSteps) {
+		t.Errorf("the metrics differ:\n%v\n%v", gotSteps, wantSteps)
+	}
+	if len(gotTensors) != len(wantTensors) {
+		t.Errorf("got %d tensors, want %d", len(gotTensors), len(wantTensors))
+	}
+	for name, v := range wantTensors {
+		if !bytes.Equal(gotTensors[name], v) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
+func reference(t *testing.T, o Options, c Config) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "reference")
+	if _, err := Train(t.Context(), dir, c, o); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestTrain(t *testing.T) {
+	for _, condition := range []mnistunet.Condition{mnistunet.None, mnistunet.Time, mnistunet.Class} {
+		t.Run(string(condition), func(t *testing.T) {
+			o := setUp(t)
+			var steps, epochs int
+			o.OnStep = func(p Progress) {
+				steps++
+				if p.RunStep != steps || p.RunSteps != 12 || p.Step != (steps-1)%3+1 || p.Steps != 3 || p.Epoch != (steps-1)/3+1 || p.Epochs != 4 || !(p.Loss > 0) || !(p.ImagesPerSecond > 0) {
+					t.Errorf("step %d: %+v", steps, p)
+				}
+			}
+			o.OnEpoch = func(_ context.Context, e Epoch) error {
+				epochs++
+				if e.Epoch != epochs || e.Model == nil || !(e.MeanLoss > 0) {
+					t.Errorf("epoch %d: %+v", epochs, e)
+				}
+				return nil
+			}
+			dir := filepath.Join(t.TempDir(), "a", "run")
+			result, err := Train(t.Context(), dir, tiny(condition), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if steps != 12 || epochs != 4 || result.Steps != 12 {
+				t.Errorf("%d steps and %d epochs, result %+v", steps, epochs, result)
+			}
+			saved, err := Epochs(dir)
+			if err != nil || !slices.Equal(saved, []int{1, 2, 3, 4}) {
+				t.Errorf("models of epochs %v, %v", saved, err)
+			}
+			model, err := ModelDir(dir)
+			if err != nil || model != result.ModelDir {
+				t.Errorf("the model is in %q, %v; want %q", model, err, result.ModelDir)
+			}
+			if again, err := ModelDir(model); err != nil || again != model {
+				t.Errorf("the model's folder gives %q, %v", again, err)
+			}
+			m, err := mnistunet.Load(o.Backend, model, 0)
+			if err == nil {
+				m.Close()
+				t.Error("loaded with no dtype")
+			}
+			all, err := ReadMetrics(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(all) != 1+12+4 || all[0].Event != "run" || all[4].Event != "epoch" || all[4].Epoch != 1 {
+				t.Errorf("metrics: %+v", all)
+			}
+			if first, last := all[4].MeanLoss, all[len(all)-1].MeanLoss; !(last < first) {
+				t.Errorf("the loss did not fall: %g to %g", first, last)
+			}
+			c, err := ReadConfig(dir)
+			if err != nil || c.Threads != 1 || c.Data.Images != 38 || c.Seed != 7 {
+				t.Errorf("config %+v, %v", c, err)
+			}
+		})
+	}
+}
+
+func TestLearningRate(t *testing.T) {
+	c := Default(mnistunet.Class)
+	if got := c.rate(0); got != 1e-3 {
+		t.Errorf("first epoch: %g", got)
+	}
+	if got := c.rate(20); got < 0.99e-4 || got > 1.01e-4 {
+		t.Errorf("after the last epoch: %g, want 1e-4", got)
+	}
+}
+
+func TestStopAndResume(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.Class)
+	want := reference(t, o, c)
+	for _, stopAfter := range []int{1, 3, 4, 12} {
+		dir := filepath.Join(t.TempDir(), "run")
+		ctx, cancel := context.WithCancel(t.Context())
+		o.OnStep = func(p Progress) {
+			if p.RunStep == stopAfter {
+				cancel()
+			}
+		}
+		o.OnEpoch = func(ctx context.Context, _ Epoch) error { return ctx.Err() }
+		_, err := Train(ctx, dir, c, o)
+		stopped, ok := errors.AsType[*StoppedError](err)
+		if !ok || stopped.Step != stopAfter || !errors.Is(err, context.Canceled) {
+			t.Fatalf("stopped after step %d: %v", stopAfter, err)
+		}
+		if _, err := Train(t.Context(), dir, c, o); err == nil || !strings.Contains(err.Error(), "--resume") {
+			t.Errorf("a second run in the folder: %v", err)
+		}
+		o.OnStep = nil
+		if _, err := Resume(t.Context(), dir, o); err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, dir, want)
+	}
+}
+
+func TestCheckpointBetweenEpochs(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.Time)
+	want := reference(t, o, c)
+	dir := filepath.Join(t.TempDir(), "run")
+	o.CheckpointEvery = time.Nanosecond
+	broken := errors.New("the printer is on fire")
+	calls := 0
+	o.OnEpoch = func(_ context.Context, e Epoch) error {
+		if calls++; calls == 2 {
+			return broken
+		}
+		return nil
+	}
+	if _, err := Train(t.Context(), dir, c, o); !errors.Is(err, broken) {
+		t.Fatalf("OnEpoch's error: %v", err)
+	}
+	if _, err := Resume(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	if calls != 5 {
+		t.Errorf("OnEpoch was called %d times, want 5: 4 epochs, the second twice", calls)
+	}
+	mustEqual(t, dir, want)
+}
+
+func TestDamagedCheckpoint(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.None)
+	want := reference(t, o, c)
+	for what, damage := range map[string]func([]byte) []byte{
+		"cut":     func(b []byte) []byte { return b[:len(b)/2] },
+		"empty":   func([]byte) []byte { return nil },
+		"flipped": func(b []byte) []byte { b[len(b)-100] ^= 1; return b },
+		"header":  func(b []byte) []byte { b[0] ^= 0x40; return b },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			ctx, cancel := context.WithCancel(t.Context())
+			o.OnStep = func(p Progress) {
+				if p.RunStep == 8 {
+					cancel()
+				}
+			}
+			var stopped *StoppedError
+			if _, err := Train(ctx, dir, c, o); !errors.As(err, &stopped) {
+				t.Fatal(err)
+			}
+			spoil := func(name string) {
+				path := filepath.Join(dir, checkpointsDir, name)
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, damage(b), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spoil(latestFile)
+			both := filepath.Join(t.TempDir(), "both")
+			if err := os.CopyFS(both, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+
+			// The one before it is sound.
+			var warning string
+			o.OnStep, o.Warn = nil, func(s string) { warning = s }
+			if _, err := Resume(t.Context(), dir, o); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(warning, latestFile) || !strings.Contains(warning, "step 6") {
+				t.Errorf("the warning is %q", warning)
+			}
+			mustEqual(t, dir, want)
+
+			// None is.
+			dir = both
+			spoil(previousFile)
+			_, err := Resume(t.Context(), dir, o)
+			if err == nil || !strings.Contains(err.Error(), latestFile) || !strings.Contains(err.Error(), previousFile) {
+				t.Errorf("two damaged checkpoints: %v", err)
+			}
+			if _, err := ModelDir(dir); err != nil {
+				t.Errorf("the model of the epoch before is lost: %v", err)
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.Class)
+	expect := func(what string, err error, words ...string) {
+		t.Helper()
+		if err == nil {
+			t.Errorf("%s: no error", what)
+			return
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %q does not tell %q", what, err, w)
+			}
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	wrong := c
+	wrong.Batch = 0
+	_, err := Train(t.Context(), dir, wrong, o)
+	expect("batch 0", err, "batch is 0")
+	few := c
+	few.Network.Classes = 3
+	_, err = Train(t.Context(), dir, few, o)
+	expect("three classes", err, "label", "3 classes")
+	_, err = Train(t.Context(), filepath.Join(t.TempDir(), "\x00"), c, o)
+	expect("an impossible folder", err)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Train(t.Context(), filepath.Join(file, "run"), c, o)
+	expect("a folder in a file", err, file)
+	_, err = Resume(t.Context(), t.TempDir(), o)
+	expect("no run", err, "not a training run")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a refused run left a folder")
+	}
+
+	done := reference(t, o, c)
+	other := o
+	other.Data = o.Data.Head(20)
+	_, err = Resume(t.Context(), done, other)
+	expect("other images", err, "38 images", "20 images")
+
+	larger := c
+	larger.complete(o)
+	larger.Network.Dim = 6
+	if err := larger.write(done); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Resume(t.Context(), done, o)
+	expect("another dim", err, "shape", latestFile)
+	if err := os.WriteFile(filepath.Join(done, configFile), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Resume(t.Context(), done, o)
+	expect("a damaged configuration", err, configFile)
+}
+
+func TestReadOnly(t *testing.T) {
+	o := setUp(t)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(dir, "run")
+	if os.MkdirAll(run, 0o755) == nil { // root may write everywhere but here
+		os.Remove(run)
+		run = "/proc/unnoise"
+	}
+	if _, err := Train(t.Context(), run, tiny(mnistunet.None), o); err == nil || !strings.Contains(err.Error(), run) {
+		t.Errorf("a read-only folder: %v", err)
+	}
+}
+
+func TestDivergence(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.None)
+	c.LearningRate = 1e30
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err := Train(t.Context(), dir, c, o)
+	var diverged *DivergedError
+	if !errors.As(err, &diverged) {
+		t.Errorf("a learning rate of 1e30: %v", err)
+	}
+}
+
+// Batches are the same whenever they are made, and an epoch shows every image once.
+func TestBatches(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.Class)
+	c.Dropout = 0.5
+	b, err := newBatches(c, o.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := b.newScratch()
+	seen := map[int]int{}
+	var kept, hidden int
+	for step := range 3 {
+		if err := b.fill(s, step); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{16, 16, 6}[step]; s.N != want {
+			t.Errorf("step %d has %d images, want %d", step, s.N, want)
+		}
+		for i := range s.N {
+			seen[b.order[step*16+i]]++
+			sum := float32(0)
+			for _, v := range s.Class[i*10 : i*10+10] {
+				sum += v
+			}
+			switch {
+			case sum == 0:
+				hidden++
+			case sum == 1 && s.Class[i*10+int(s.labels[i])] == 1:
+				kept++
+			default:
+				t.Errorf("image %d: class %v, label %d", i, s.Class[i*10:i*10+10], s.labels[i])
+			}
+		}
+	}
+	if len(seen) != 38 || kept < 8 || hidden < 8 {
+		t.Errorf("%d images seen, %d with and %d without class", len(seen), kept, hidden)
+	}
+	if err := b.fill(s, 4); err != nil {
+		t.Fatal(err)
+	}
+	x, class := slices.Clone(s.X), slices.Clone(s.Class)
+	again, err := newBatches(c, o.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = again.newScratch()
+	if err := again.fill(s, 4); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.X, x) || !slices.Equal(s.Class, class) {
+		t.Error("step 4 alone is not step 4 after others")
+	}
+}
