@@ -27,14 +27,14 @@ func (a axis) fraction(v float64) float64 {
 	return (v - a.low) / (a.high - a.low)
 }
 
-// linearAxis spans the values, and has about six ticks at round numbers.
-func linearAxis(low, high float64) axis {
+// linearAxis spans the values, and has at most that many ticks (3 or more), or one more, at round numbers.
+func linearAxis(low, high float64, ticks int) axis {
 	if !(high > low) {
 		low, high = low-math.Max(math.Abs(low), 1)/2, low+math.Max(math.Abs(low), 1)/2
 	}
-	step := math.Pow(10, math.Floor(math.Log10((high-low)/5)))
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/float64(ticks))))
 	for _, factor := range []float64{2, 2.5, 2} { // 2, 5, 10 times
-		if (high-low)/step <= 7 {
+		if (high-low)/step <= float64(ticks) {
 			break
 		}
 		step *= factor

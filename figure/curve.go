@@ -23,6 +23,8 @@ type Curve struct {
 	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth]; 0: a fiftieth of the points
 	LogY           bool    // logarithmic vertical axis; values that are not positive are left out
 
+	Width, Height int // of the drawing, in units of which the text is 13 high; 0: 760 x 340
+
 	// Marks are vertical lines, such as the ends of epochs.
 	Marks []Mark
 }
@@ -67,12 +69,21 @@ func (c Curve) WriteSVG(path string) error {
 	return atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(svg); return err })
 }
 
-// The drawing's geometry in user units; the page scales it.
-const (
-	curveWidth, curveHeight = 760, 340
-	plotLeft, plotRight     = 68, curveWidth - 16
-	plotTop, plotBottom     = 16, curveHeight - 52
-)
+// plot is the drawing's geometry: where its data lie.
+type plot struct{ width, height, left, right, top, bottom int }
+
+func (c Curve) plot() plot {
+	p := plot{width: c.Width, height: c.Height}
+	if p.width <= 0 {
+		p.width = 760
+	}
+	if p.height <= 0 {
+		p.height = 340
+	}
+	p.width, p.height = max(p.width, 240), max(p.height, 160)
+	p.left, p.right, p.top, p.bottom = 68, p.width-16, 16, p.height-52
+	return p
+}
 
 // SVG returns the curve as an SVG document, fit to stand in a file or inside an HTML page.
 func (c Curve) SVG() ([]byte, error) {
@@ -94,36 +105,40 @@ func (c Curve) SVG() ([]byte, error) {
 		}
 	}
 
-	horizontal := linearAxis(bounds(x))
-	low, high := bounds(y)
+	p := c.plot()
+	low, high := bounds(x)
+	horizontal := linearAxis(low, high, p.width/80)
+	low, high = bounds(y)
 	if typical := percentile(y, 0.995); !c.LogY && typical < high && len(y) > 50 {
 		high = math.Max(typical*1.1, percentile(smooth, 1)) // a first step's spike would flatten the rest
 	}
-	vertical := linearAxis(math.Min(low, 0), high)
+	vertical := linearAxis(math.Min(low, 0), high, 7)
 	if c.LogY {
 		vertical = logAxis(low, high)
 	}
-	px := func(v float64) float64 { return plotLeft + horizontal.fraction(v)*(plotRight-plotLeft) }
-	py := func(v float64) float64 { return plotBottom - vertical.fraction(v)*(plotBottom-plotTop) }
+	px := func(v float64) float64 { return float64(p.left) + horizontal.fraction(v)*float64(p.right-p.left) }
+	py := func(v float64) float64 { return float64(p.bottom) - vertical.fraction(v)*float64(p.bottom-p.top) }
+
+	inside := func(v float64) float64 { return math.Min(math.Max(py(v), float64(p.top)), float64(p.bottom)) }
 
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13">`, curveWidth, curveHeight, html.EscapeString(c.Title))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13">`, p.width, p.height, html.EscapeString(c.Title))
 	fmt.Fprintf(&b, "\n<title>%s</title>\n<style>%s</style>\n", html.EscapeString(c.Title), curveStyle)
 	b.WriteString(`<g class="axis">` + "\n")
 	for _, t := range vertical.ticks {
 		at := py(t.value)
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%s" y2="%s"/><text x="%d" y="%s" text-anchor="end">%s</text>`+"\n",
-			plotLeft, plotRight, number(at), number(at), plotLeft-8, number(at+4.5), t.label)
+			p.left, p.right, number(at), number(at), p.left-8, number(at+4.5), t.label)
 	}
 	for _, t := range horizontal.ticks {
 		at := px(t.value)
 		fmt.Fprintf(&b, `<line class="tick" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text>`+"\n",
-			number(at), number(at), plotBottom, plotBottom+5, number(at), plotBottom+20, t.label)
+			number(at), number(at), p.bottom, p.bottom+5, number(at), p.bottom+20, t.label)
 	}
-	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", plotLeft, plotRight, plotBottom, plotBottom)
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (plotLeft+plotRight)/2, curveHeight-10, html.EscapeString(c.XLabel))
-	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (plotTop+plotBottom)/2, html.EscapeString(c.YLabel))
-	free := float64(plotLeft) // from where a mark's label finds room
+	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", p.left, p.right, p.bottom, p.bottom)
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (p.left+p.right)/2, p.height-10, html.EscapeString(c.XLabel))
+	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (p.top+p.bottom)/2, html.EscapeString(c.YLabel))
+	free := float64(p.left) // from where a mark's label finds room
 	for _, m := range c.Marks {
 		if m.X < horizontal.low || m.X > horizontal.high {
 			continue
@@ -135,14 +150,14 @@ func (c Curve) SVG() ([]byte, error) {
 			free = at
 		}
 		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="end">%s</text></g>`+"\n",
-			number(at), number(at), plotTop, plotBottom, number(at-5), plotTop+12, html.EscapeString(label))
+			number(at), number(at), p.top, p.bottom, number(at-5), p.top+12, html.EscapeString(label))
 	}
-	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, clampTo(py)))
-	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, clampTo(py)))
+	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, inside))
+	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, inside))
 	last := len(smooth) - 1
-	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(clampTo(py)(smooth[last])))
+	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(inside(smooth[last])))
 	fmt.Fprintf(&b, `<g class="axis" transform="translate(%d %d)"><line class="smooth" x1="0" x2="24" y1="-4" y2="-4"/><text x="30">smoothed</text><line class="raw" x1="112" x2="136" y1="-4" y2="-4"/><text x="142">every step</text></g>`+"\n",
-		plotRight-216, plotTop+36)
+		p.right-216, p.top+36)
 	b.WriteString("</svg>\n")
 	return b.Bytes(), nil
 }
@@ -172,11 +187,6 @@ func logs(v []float64) []float64 {
 		out[i] = math.Log(v[i])
 	}
 	return out
-}
-
-// clampTo keeps a line inside the plot.
-func clampTo(py func(float64) float64) func(float64) float64 {
-	return func(v float64) float64 { return math.Min(math.Max(py(v), plotTop), plotBottom) }
 }
 
 // envelope is a path through the points; where several fall on one pixel column, through the first, lowest, highest and last of them,

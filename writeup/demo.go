@@ -21,6 +21,7 @@ type DemoData struct {
 	Loss          []float64 // of every step of the training, mean squared error per pixel
 	StepsPerEpoch int       // 0: the curve marks no epochs
 	Batch         int       // images in a step
+	ImagesSeen    int       // in the whole training, each as often as it was seen
 
 	TrainingTime time.Duration
 	SamplingTime time.Duration // of Samples
@@ -56,7 +57,7 @@ func Demo(dir string, d DemoData) (page string, err error) {
 		Script:   template.JS(playerScript),
 		Training: spokenTime(d.TrainingTime),
 		Sampling: spokenTime(d.SamplingTime),
-		Images:   spokenCount(len(d.Loss) * d.Batch),
+		Images:   spokenCount(d.ImagesSeen),
 	}
 	if view.Curve, err = d.curve(dir); err != nil {
 		return "", err
@@ -107,9 +108,9 @@ type demoView struct {
 }
 
 type curveView struct {
-	SVG         template.HTML
-	First, Last string // mean loss of the first and last steps
-	Fall        bool
+	Wide, Narrow template.HTML
+	First, Last  string // mean loss of the first and last steps
+	Fall         bool
 }
 
 func (d DemoData) curve(dir string) (curveView, error) {
@@ -130,16 +131,21 @@ func (d DemoData) curve(dir string) (curveView, error) {
 			c.Marks = append(c.Marks, figure.Mark{X: float64(epoch * d.StepsPerEpoch), Label: fmt.Sprintf("epoch %d", epoch)})
 		}
 	}
-	svg, err := c.SVG()
+	wide, err := c.SVG()
 	if err != nil {
 		return curveView{}, err
 	}
 	if err := c.WriteSVG(filepath.Join(dir, "loss.svg")); err != nil {
 		return curveView{}, err
 	}
+	c.Width, c.Height = 380, 300 // for phones, where the wide one's text would be too small
+	narrow, err := c.SVG()
+	if err != nil {
+		return curveView{}, err
+	}
 	few := max(1, min(50, len(d.Loss)/10))
 	first, last := d.Loss[0], mean(d.Loss[len(d.Loss)-few:])
-	return curveView{SVG: template.HTML(svg), First: significant(first), Last: significant(last), Fall: last < first}, nil
+	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), Fall: last < first}, nil
 }
 
 type gridView struct {
@@ -150,7 +156,7 @@ type gridView struct {
 
 func (d DemoData) grid(dir string) (gridView, error) {
 	samples, columns := d.byClass()
-	g := figure.Grid{Images: samples, Columns: len(columns), Padding: 1}
+	g := figure.Grid{Images: samples, Columns: len(columns), Padding: 1, Background: screenGray}
 	if columns == nil {
 		g.Columns = 10
 	}
@@ -162,7 +168,7 @@ func (d DemoData) grid(dir string) (gridView, error) {
 	if err != nil {
 		return gridView{}, err
 	}
-	g.Scale, g.Padding, g.ColumnLabels = 2, 4, columns
+	g.Scale, g.Padding, g.Background, g.ColumnLabels = 2, 4, nil, columns
 	large, err := g.Draw()
 	if err != nil {
 		return gridView{}, err

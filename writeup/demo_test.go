@@ -41,7 +41,7 @@ func example(t *testing.T) DemoData {
 		return images, labels
 	}
 	d := DemoData{
-		StepsPerEpoch: 469, Batch: 128, Guidance: 5, Steps: 300,
+		StepsPerEpoch: 469, Batch: 128, ImagesSeen: 60000, Guidance: 5, Steps: 300,
 		TrainingTime: 191 * time.Second, SamplingTime: 14200 * time.Millisecond,
 		Parameters: figure.Parameters{
 			{Key: "command", Value: "unnoise demo --seed 7"}, {Key: "seed", Value: "7"}, {Key: "commit", Value: "0123456789ab"},
@@ -84,7 +84,7 @@ func TestDemo(t *testing.T) {
 	if len(page) > 3<<20 {
 		t.Errorf("the page has %d bytes", len(page))
 	}
-	for _, part := range []string{"unnoise demo --seed 7", "0123456789ab", "60,032 images", "3 minutes 11 seconds", "14 seconds", "<svg", "<dt>seed</dt><dd>7</dd>", "γ = 5"} {
+	for _, part := range []string{"unnoise demo --seed 7", "0123456789ab", "60,000 images", "3 minutes 11 seconds", "14 seconds", "<svg", "<dt>seed</dt><dd>7</dd>", "γ = 5"} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
 		}

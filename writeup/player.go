@@ -34,6 +34,8 @@ type screenView struct {
 
 const maxFrames = 60
 
+var screenGray = color.Gray{Y: 32} // --screen in style.css
+
 // player makes the page's player, and trajectory.png.
 func (d DemoData) player(dir string) (playerView, error) {
 	frames := thin(d.Trajectory, maxFrames)
@@ -109,7 +111,7 @@ func frameGrid(m diffusion.Images, scale int) figure.Grid {
 	if m.N <= 3 {
 		columns = m.N
 	}
-	return figure.Grid{Images: m, Columns: columns, Scale: scale, Padding: scale, Background: color.Gray{Y: 32}}
+	return figure.Grid{Images: m, Columns: columns, Scale: scale, Padding: scale, Background: screenGray}
 }
 
 func drawFrames(batches []diffusion.Images) ([]image.Image, error) {

@@ -1,0 +1,203 @@
+package writeup
+
+import (
+	"context"
+	"math"
+
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// tab is a page in a headless chromium. What goes wrong in its scripts fails the test.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func newTab(t *testing.T) tab {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no chromium found: pages are not opened (on Debian: apt-get install chromium)")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1100, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
+	ctx, closeTab := chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		closeTab()
+		stop()
+		cancel()
+	})
+	if err := chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("the page's script failed: %s", e.ExceptionDetails.Text)
+		case *runtime.EventConsoleAPICalled:
+			if e.Type == runtime.ConsoleAPICalledTypeError {
+				t.Error("the page reported an error to the console")
+			}
+		}
+	}); err != nil {
+		t.Fatalf("%s does not start: %v", path, err)
+	}
+	return tab{t, ctx}
+}
+
+func (b tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func evaluate[T any](b tab, script string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		b.t.Fatalf("%s: %v", script, err)
+	}
+	return v
+}
+
+// point moves the mouse to the middle of an element.
+func (b tab) point(selector string) {
+	b.t.Helper()
+	at := evaluate[[]float64](b, `(() => { const e = document.querySelector("`+selector+`"); e.scrollIntoView({block: "center"});
+		const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
+	b.do("pointing at "+selector, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+}
+
+// prefer sets a media feature, such as the color scheme.
+func (b tab) prefer(feature, value string) {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
+		return chromedp.Void{}, err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// frame is the player's state, read from what is on the screen, not from what the script remembers.
+type frame struct {
+	At      float64 `json:"at"` // 0..100: how far down the strip the screens are, and whether both are
+	Same    bool    `json:"same"`
+	Slider  float64 `json:"slider"`
+	Time    string  `json:"time"`
+	Playing bool    `json:"playing"`
+}
+
+const readFrame = `(() => {
+	const at = [...document.querySelectorAll(".screen")].map(s => parseFloat(getComputedStyle(s).backgroundPositionY));
+	const slider = document.querySelector("input[type=range]");
+	return {at: at[0], same: at.every(v => v === at[0]), slider: 100 * slider.value / slider.max,
+		time: document.querySelector("output").textContent, playing: document.querySelector(".pause").checkVisibility()};
+})()`
+
+func TestDemoInBrowser(t *testing.T) {
+	path, err := Demo(t.TempDir(), example(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newTab(t)
+	look := func() frame {
+		t.Helper()
+		f := evaluate[frame](b, readFrame)
+		if !f.Same || math.Abs(f.At-f.Slider) > 0.01 {
+			t.Fatalf("screens and slider disagree: %+v", f)
+		}
+		return f
+	}
+	plays := func(why string) { // several different moments are seen
+		t.Helper()
+		seen := map[float64]bool{}
+		for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
+			seen[look().At] = true
+			if time.Since(start) > 10*time.Second {
+				t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
+			}
+		}
+	}
+	still := func(why string, want float64) {
+		t.Helper()
+		for start := time.Now(); look().At != want; time.Sleep(30 * time.Millisecond) {
+			if time.Since(start) > 5*time.Second {
+				t.Fatalf("%s: the screens are at %v, expected %v", why, look().At, want)
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+		if f := look(); f.At != want || f.Playing {
+			t.Fatalf("%s: it did not stay at %v: %+v", why, want, f)
+		}
+	}
+
+	b.do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
+	still("at first", 100)
+	if f := look(); f.Time != "t = 0" {
+		t.Errorf("the result is labeled %q", f.Time)
+	}
+
+	b.point(".screen")
+	plays("hovered")
+	if !look().Playing {
+		t.Error("the button does not show that it plays")
+	}
+	b.point("h1")
+	still("left alone", 100)
+
+	b.do("focusing", chromedp.KeyEvent(kb.Tab)) // the stage is the first thing the Tab key reaches
+	plays("focused")
+	b.do("space", chromedp.KeyEvent(" "))
+	still("paused by the space bar", look().At)
+	b.do("going on", chromedp.KeyEvent(kb.Tab))
+	still("after the focus left", 100)
+
+	b.do("scrubbing by keyboard", chromedp.Focus(chromedp.CSS("input[type=range]")), chromedp.KeyEvent(kb.Home))
+	still("at the slider's start", 0)
+	if f := look(); f.Time != "t = 300" {
+		t.Errorf("the start is labeled %q", f.Time)
+	}
+	b.do("stepping", chromedp.KeyEvent(kb.ArrowRight))
+	if f := look(); f.At <= 0 || f.At > 2 {
+		t.Errorf("one key moved the screens to %v", f.At)
+	}
+
+	b.do("the button", chromedp.Click(chromedp.CSS(".controls button")))
+	plays("started by the button")
+	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
+	still("stopped by the button", look().At)
+
+	if broken := evaluate[[]string](b, `[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
+		t.Errorf("pictures that do not show: %q", broken)
+	}
+	if requests := evaluate[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(requests) > 0 {
+		t.Errorf("the page asked for %q", requests)
+	}
+
+	// A phone, in the dark.
+	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+	b.prefer("prefers-color-scheme", "dark")
+	if overflow := evaluate[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
+		t.Errorf("on a phone the page is %d pixels too wide", overflow)
+	}
+	if ink := evaluate[string](b, `getComputedStyle(document.body).color`); ink != "rgb(232, 233, 234)" {
+		t.Errorf("in dark mode the text is %s", ink)
+	}
+}
