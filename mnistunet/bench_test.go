@@ -13,7 +13,7 @@ import (
 func benchModel(b *testing.B) (*Trainer, Batch) {
 	const batch = 128
 	c := Default(Class)
-	m, err := New(backend(b), c, dtypes.Float32, 0)
+	m, err := New(backend(b), c, benchType(), 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -57,4 +57,11 @@ func BenchmarkEvaluation(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func benchType() dtypes.DType {
+	if os.Getenv("DTYPE") == "bf16" {
+		return dtypes.BFloat16
+	}
+	return dtypes.Float32
 }

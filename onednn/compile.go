@@ -28,6 +28,7 @@ var passes = []pass{
 	{"same", mergeSame},
 	{"convolution gradients", foldConvolutionGradients},
 	{"bias", attachBias},
+	{"conversions", foldConversions},
 	{"dead", removeDead},
 	{"recompute", recompute},
 	{"dead", removeDead},

@@ -107,8 +107,7 @@ func TestConvolutions(t *testing.T) {
 		pad                           [2]int
 	}{
 		{8, 3, 5, 3, 1, [2]int{1, 1}}, {8, 16, 32, 3, 2, [2]int{1, 1}}, {9, 4, 4, 3, 2, [2]int{1, 1}}, {7, 1, 16, 3, 1, [2]int{1, 1}},
-		{6, 16, 1, 3, 1, [2]int{1, 1}}, {8, 8, 8, 1, 1, [2]int{0, 0}}, {8, 4, 6, 2, 1, [2]int{1, 0}}, {8, 4, 6, 2, 1, [2]int{0, 1}},
-		{8, 4, 6, 5, 1, [2]int{2, 2}}, {8, 4, 6, 3, 1, [2]int{0, 0}},
+		{6, 16, 1, 3, 1, [2]int{1, 1}}, {8, 8, 8, 1, 1, [2]int{0, 0}}, {8, 4, 6, 5, 1, [2]int{2, 2}}, {8, 4, 6, 3, 1, [2]int{0, 0}}, {8, 4, 6, 3, 1, [2]int{1, 0}},
 	} {
 		agree(t, fmt.Sprintf("%+v", c), 2e-5, withGradients(func(in []*Node) *Node {
 			return Add(Convolve(in[0], in[1]).Strides(c.stride).PaddingPerDim([][2]int{c.pad, c.pad}).Done(), ExpandLeftToRank(in[2], 4))
@@ -146,8 +145,17 @@ func TestMovement(t *testing.T) {
 	agree(t, "mix", 1e-6, withGradients(func(in []*Node) *Node {
 		a := Concatenate([]*Node{in[0], in[1]}, -1)
 		b := TransposeAllAxes(Reshape(a, 4, 3, 2, 2, 2), 0, 3, 1, 4, 2)
-		return Mul(Slice(b, AxisRange(1, 3), AxisRange(), AxisRange().Stride(2)), Reverse(Slice(b, AxisRange(1, 3), AxisRange(), AxisRange().Stride(2)), 1))
+		c := Slice(b, AxisRange(1, 3), AxisRange(), AxisRange().Stride(2))
+		return Mul(c, Reverse(StopGradient(c), 1))
 	}), random(r, 4, 3, 5), random(r, 4, 3, 3))
+	agree(t, "windows", 1e-6, func(in []*Node) []*Node {
+		x := in[0]
+		return []*Node{
+			Pad(x, Scalar(x.Graph(), x.DType(), 2.5), PadAxis{Start: 1, End: 2}, PadAxis{Interior: 2}, PadAxis{End: 1}),
+			BroadcastToDims(Slice(x, AxisElem(1), AxisRange(), AxisElem(2)), 6, 3, 4),
+			Concatenate([]*Node{Slice(x, AxisRange(0, 2)), Reverse(x, 0, 2)}, 0),
+		}
+	}, random(r, 4, 3, 5))
 }
 
 // TestBatchNorm compares with the same mathematics written as primitives, in float64 on the host.

@@ -385,10 +385,6 @@ func (l *lowering) emitNative(n *node) bool {
 
 func (l *lowering) emitMoments(n *node) bool {
 	x := n.in[0]
-	// The conversion that precedes it in mixed precision is part of the load.
-	if c := x.node; c.op == compute.OpTypeConvertDType && floatType(c.in[0].shape().DType) && !l.keep(x) {
-		x = c.in[0]
-	}
 	s := x.shape()
 	dtype, ok := nativeType(s.DType)
 	if !ok || n.attr.(int) != s.Rank()-1 || n.out[0].shape().DType != dtypes.Float32 {
@@ -475,7 +471,7 @@ func splitReductions(g *graph) {
 						kept = append(kept, d)
 					}
 				}
-				first := &node{op: n.op, in: n.in, attr: group, shapes: []shapes.Shape{shapes.Make(n.in[0].shape().DType, kept...)}, owner: n.owner}
+				first := &node{op: n.op, in: n.in, attr: group, shapes: []shapes.Shape{shapes.Make(n.out[0].shape().DType, kept...)}, owner: n.owner}
 				first.replay = reduceReplay(n.op, group)
 				first.out = []*result{{node: first}}
 				n.in, n.attr = first.out, axes[:from]

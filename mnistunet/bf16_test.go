@@ -1,0 +1,72 @@
+package mnistunet
+
+import (
+	"math"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/diffusion"
+)
+
+// TestMixedPrecision compares a training step in bfloat16 with the same in float32: outputs within a few per cent,
+// gradients in nearly the same direction.
+func TestMixedPrecision(t *testing.T) {
+	c := Default(Class)
+	c.Dim = 16
+	const n = 8
+	data := Batch{N: n, X: make([]float32, n*Size*Size), Target: make([]float32, n*Size*Size), T: make([]float32, n), Class: make([]float32, n*c.Classes)}
+	g := diffusion.NewGenerator(1)
+	g.Normal(data.X)
+	g.Normal(data.Target)
+	g.Uniform(data.T)
+	for i := range n {
+		data.Class[i*c.Classes+i] = 1
+	}
+	type result struct {
+		output    []float32
+		loss      float64
+		gradients map[string][]float32
+	}
+	of := func(dtype dtypes.DType) (r result) {
+		m, err := New(backend(t), c, dtype, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := NewTrainer(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		output, loss, gradients, err := tr.Gradients(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = result{output, loss, map[string][]float32{}}
+		for name, v := range gradients {
+			if r.gradients[name], err = v.Float32(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r
+	}
+	want, got := of(dtypes.Float32), of(dtypes.BFloat16)
+	if d := math.Abs(got.loss-want.loss) / want.loss; d > 0.01 {
+		t.Errorf("loss %g in bfloat16, %g in float32", got.loss, want.loss)
+	}
+	for name, w := range want.gradients {
+		v := got.gradients[name]
+		var vw, vv, ww float64
+		for i := range w {
+			vw += float64(v[i]) * float64(w[i])
+			vv += float64(v[i]) * float64(v[i])
+			ww += float64(w[i]) * float64(w[i])
+		}
+		if ww < 1e-10 { // a bias before batch normalisation: rounding noise
+			continue
+		}
+		if cosine := vw / math.Sqrt(vv*ww); !(cosine > 0.97) {
+			t.Errorf("%s: the gradients' cosine is %.4f; norms %.3g and %.3g", name, cosine, math.Sqrt(vv), math.Sqrt(ww))
+		}
+	}
+}
