@@ -65,6 +65,9 @@ find_pip() {
 find_pip || { can_install && install_packages python3-pip && find_pip; } ||
   slow "fetching it needs Python's pip, which is missing. On Debian or Ubuntu: apt-get install python3-pip"
 
+mkdir -p "$cache" || die "cannot make the folder $cache. Set XDG_CACHE_HOME to a folder you can write to."
+temporary=$(mktemp "$cache/.libdnnl.XXXXXX") || die "cannot write to $cache. Set XDG_CACHE_HOME to a folder you can write to."
+
 say "fetching oneDNN 3.2 ($package $version, 20 MB)"
 if ! "${pip[@]}" --disable-pip-version-check download --quiet --no-input --no-deps --no-cache-dir --only-binary :all: \
   --dest "$work" "$package==$version" </dev/null >"$work/log" 2>&1; then
@@ -80,12 +83,15 @@ found=$(sha256 "$wheel")
   SHA-256 found    $found
 Run 'make setup' again; if it stays so, look at the package index that pip uses ('pip config list')."
 
-mkdir -p "$cache" || die "cannot make the folder $cache. Set XDG_CACHE_HOME to a folder you can write to."
-temporary=$(mktemp "$cache/.libdnnl.XXXXXX") || die "cannot write to $cache. Set XDG_CACHE_HOME to a folder you can write to."
-python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' "$wheel" "$member" >"$temporary" ||
-  die "cannot unpack oneDNN into $cache: is the disk full? It needs 55 MB."
+python3 - "$wheel" "$member" "$temporary" <<'EOF' 2>"$work/log" || { tail -n 1 "$work/log" >&2; die "cannot unpack oneDNN into $cache; it needs 55 MB there."; }
+import os, shutil, sys, zipfile
+wheel, member, out = sys.argv[1:]
+with zipfile.ZipFile(wheel).open(member) as source, open(out, "wb") as target:
+    shutil.copyfileobj(source, target)
+    target.flush()
+    os.fsync(target.fileno())
+EOF
 [ "$(sha256 "$temporary")" = "$library_sha256" ] || die "the unpacked library is not the one expected (its SHA-256 differs) and was thrown away. Run 'make setup' again."
 chmod 755 "$temporary"
-sync "$temporary" 2>/dev/null || true
 mv -f "$temporary" "$library"; temporary=
 say "oneDNN 3.2: $library"
