@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -66,7 +67,25 @@ func FromFile(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, 
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("the model's configuration: %w", err)
 	}
+	if err := c.checkNames(f, prefix); err != nil {
+		return nil, err
+	}
 	return newModel(b, c, dtype, func(p param) ([]float32, error) { return p.read(f, prefix) })
+}
+
+// checkNames refuses a file with values that this network has no place for. PyTorch's counters of batches are no values.
+func (c Config) checkNames(f *weights.File, prefix string) error {
+	known := map[string]bool{}
+	for _, p := range c.params() {
+		known[p.name] = true
+	}
+	for _, name := range f.Names() {
+		short, ok := strings.CutPrefix(name, prefix)
+		if ok && !known[short] && !strings.HasSuffix(short, ".num_batches_tracked") {
+			return fmt.Errorf("%s: tensor %q has no place in a network of condition %q: is its configuration another model's?", f.Path(), name, c.Condition)
+		}
+	}
+	return nil
 }
 
 func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param) ([]float32, error)) (*Model, error) {
@@ -201,6 +220,9 @@ func (m *Model) evaluator(batch int) (*Graph, error) {
 	return g, err
 }
 
+// maxBatch bounds the images, and so the memory, of one evaluation.
+const maxBatch = 256
+
 // evaluate applies the network to x [N,1,28,28]; t is t/T for each image, class rows of the one-hot matrix.
 func (m *Model) evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
@@ -211,13 +233,26 @@ func (m *Model) evaluate(x diffusion.Images, t, class []float32) (diffusion.Imag
 	if m.values == nil {
 		return diffusion.Images{}, fmt.Errorf("the model was closed")
 	}
+	y := x.Like()
+	for from := 0; from < x.N; from += maxBatch {
+		to := min(from+maxBatch, x.N)
+		rows := func(v []float32) []float32 { return v[from*len(v)/x.N : to*len(v)/x.N] }
+		if err := m.evaluateInto(y.Slice(from, to), x.Slice(from, to), rows(t), rows(class)); err != nil {
+			return diffusion.Images{}, err
+		}
+	}
+	return y, nil
+}
+
+// evaluateInto writes the network's estimate for one batch to y.
+func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
 	g, err := m.evaluator(x.N)
 	if err != nil {
-		return diffusion.Images{}, err
+		return err
 	}
 	data, err := m.Config.inputBuffers(m.backend, x.N, x.Data, t, class)
 	if err != nil {
-		return diffusion.Images{}, err
+		return err
 	}
 	in := append(data, m.values...)
 	donate := make([]bool, len(in))
@@ -226,11 +261,10 @@ func (m *Model) evaluate(x diffusion.Images, t, class []float32) (diffusion.Imag
 	}
 	out, err := run(m.backend, g, in, donate)
 	if err != nil {
-		return diffusion.Images{}, err
+		return err
 	}
 	defer finalize(out)
-	y := diffusion.NewImages(x.N, 1, Size, Size)
-	return y, out[0].ToFlatData(y.Data)
+	return out[0].ToFlatData(y.Data)
 }
 
 // inputBuffers makes the buffers for Config.inputs.
@@ -330,10 +364,13 @@ func (m *Model) Denoiser(labels []int) diffusion.Denoiser {
 // GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
 // evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
 func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
-	if m.Config.Condition != Class || scale == 1 {
+	if scale == 1 {
 		return m.Denoiser(labels)
 	}
 	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		if m.Config.Condition != Class {
+			return diffusion.Estimate{}, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
+		}
 		if len(labels) != x.N {
 			return diffusion.Estimate{}, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
 		}

@@ -137,9 +137,9 @@ func (p param) initial(g *diffusion.Generator) []float32 {
 	switch {
 	case p.fanIn > 0:
 		g.Uniform(v)
-		bound := 1 / math.Sqrt(float64(p.fanIn))
+		bound := float32(1 / math.Sqrt(float64(p.fanIn)))
 		for i, u := range v {
-			v[i] = float32((2*float64(u) - 1) * bound)
+			v[i] = float32(float64(u)*float64(2*bound) - float64(bound)) // rounded once, as PyTorch's fused multiply-add does
 		}
 	case p.ones:
 		for i := range v {

@@ -1,0 +1,234 @@
+package mnistunet
+
+import (
+	"context"
+	"hash/crc32"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func small(t testing.TB, condition Condition) *Model {
+	t.Helper()
+	c := Default(condition)
+	c.Dim = 4
+	m, err := New(backend(t), c, dtypes.Float32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+func noise(seed uint64, n int) diffusion.Images {
+	x := diffusion.NewImages(n, 1, Size, Size)
+	diffusion.NewGenerator(seed).Normal(x.Data)
+	return x
+}
+
+func closeTo(t *testing.T, what string, got, want diffusion.Images) {
+	t.Helper()
+	if !got.SameShape(want) {
+		t.Fatalf("%s: shape %s, want %s", what, got.Shape(), want.Shape())
+	}
+	for i, w := range want.Data {
+		if d := math.Abs(float64(got.Data[i] - w)); !(d < 1e-5) {
+			t.Fatalf("%s: value %d is %g, want %g", what, i, got.Data[i], w)
+		}
+	}
+}
+
+// The same seed gives the values that PyTorch gives the same modules, bit by bit. The checksum was taken there: zlib.crc32
+// over the state's tensors in the order of their names, after torch.manual_seed(3).
+func TestInitialValues(t *testing.T) {
+	c := Default(Class)
+	c.Dim = 8
+	m, err := New(backend(t), c, dtypes.Float32, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	values, err := m.Tensors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	if err := weights.Write(path, values, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sum := uint32(0)
+	for _, name := range f.Names() {
+		v, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum = crc32.Update(sum, crc32.IEEETable, v.Data)
+	}
+	if sum != 0x1608c9f3 {
+		t.Errorf("the values' checksum is %#x, want 0x1608c9f3", sum)
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	for _, condition := range []Condition{None, Time, Class} {
+		m := small(t, condition)
+		dir := filepath.Join(t.TempDir(), "model")
+		if err := m.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(m.backend, dir, dtypes.Float32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Close()
+		if again.Config != m.Config {
+			t.Errorf("config %+v, want %+v", again.Config, m.Config)
+		}
+		apply := func(m *Model) diffusion.Images {
+			x := noise(2, 2)
+			if condition == None {
+				y, err := m.Denoise(t.Context(), x)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return y
+			}
+			var labels []int
+			if condition == Class {
+				labels = []int{3, -1}
+			}
+			e, err := m.Denoiser(labels)(t.Context(), x, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.Noise
+		}
+		closeTo(t, string(condition), apply(again), apply(m))
+	}
+}
+
+func TestBrokenFolders(t *testing.T) {
+	m := small(t, Class)
+	for what, c := range map[string]struct {
+		spoil func(dir string) error
+		words string
+	}{
+		"no configuration":      {func(dir string) error { return os.Remove(filepath.Join(dir, ConfigFile)) }, ConfigFile},
+		"no weights":            {func(dir string) error { return os.Remove(filepath.Join(dir, WeightsFile)) }, WeightsFile},
+		"damaged configuration": {func(dir string) error { return os.WriteFile(filepath.Join(dir, ConfigFile), []byte("{"), 0o644) }, ConfigFile},
+		"truncated weights":     {func(dir string) error { return os.Truncate(filepath.Join(dir, WeightsFile), 5000) }, WeightsFile},
+		"another dim":           {replaceIn(`"dim": 4`, `"dim": 8`), "shape"},
+		"another condition":     {replaceIn(`"condition": "class"`, `"condition": "time"`), `"c_fc1.0.bias" has no place`},
+		"another model":         {replaceIn("mnist-unet", "cat"), `"cat"`},
+		"absurd dim":            {replaceIn(`"dim": 4`, `"dim": 400000000`), "dim 400000000"},
+	} {
+		dir := filepath.Join(t.TempDir(), "model")
+		if err := m.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.spoil(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(m.backend, dir, dtypes.Float32); err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v; want a word on %q", what, err, c.words)
+		}
+	}
+}
+
+func replaceIn(from, to string) func(string) error {
+	return func(dir string) error {
+		path := filepath.Join(dir, ConfigFile)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o644)
+	}
+}
+
+// One evaluation of twice the batch gives what two evaluations give.
+func TestGuidedDenoiser(t *testing.T) {
+	m := small(t, Class)
+	x, labels := noise(4, 3), []int{0, 5, 9}
+	for _, scale := range []float32{0, 1, 5} {
+		got, err := m.GuidedDenoiser(labels, scale)(t.Context(), x, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := diffusion.Guided(m.Denoiser(labels), m.Denoiser([]int{-1, -1, -1}), scale)(t.Context(), x, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeTo(t, "guided", got.Noise, want.Noise)
+	}
+}
+
+// More images than one evaluation takes are split.
+func TestManyImages(t *testing.T) {
+	m := small(t, Class)
+	x, labels := noise(5, maxBatch+3), make([]int, maxBatch+3)
+	for i := range labels {
+		labels[i] = i % 10
+	}
+	all, err := m.Denoiser(labels)(t.Context(), x, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := x.Slice(maxBatch-1, maxBatch+3)
+	some, err := m.Denoiser(labels[maxBatch-1:])(t.Context(), last, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTo(t, "the last four", all.Noise.Slice(maxBatch-1, maxBatch+3), some.Noise)
+}
+
+func TestMisuse(t *testing.T) {
+	none, time, class := small(t, None), small(t, Time), small(t, Class)
+	ctx := t.Context()
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	x := noise(6, 2)
+	estimate := func(ctx context.Context, d diffusion.Denoiser, x diffusion.Images, at int) error {
+		_, err := d(ctx, x, at)
+		return err
+	}
+	denoise := func(m *Model, x diffusion.Images) error {
+		_, err := m.Denoise(ctx, x)
+		return err
+	}
+	for what, c := range map[string]struct {
+		err   error
+		words string
+	}{
+		"no labels":           {estimate(ctx, class.Denoiser(nil), x, 0), "0 classes for 2 images"},
+		"one label":           {estimate(ctx, class.GuidedDenoiser([]int{1}, 5), x, 0), "1 classes for 2 images"},
+		"class 10":            {estimate(ctx, class.Denoiser([]int{1, 10}), x, 0), "class 10"},
+		"labels for time":     {estimate(ctx, time.Denoiser([]int{1, 2}), x, 0), `"time"`},
+		"guidance for time":   {estimate(ctx, time.GuidedDenoiser(nil, 5), x, 0), "guidance"},
+		"timestep 300":        {estimate(ctx, time.Denoiser(nil), x, 300), "timestep 300"},
+		"timestep -1":         {estimate(ctx, time.Denoiser(nil), x, -1), "timestep -1"},
+		"denoiser of none":    {estimate(ctx, none.Denoiser(nil), x, 0), "no timesteps"},
+		"Denoise of time":     {denoise(time, x), `"time"`},
+		"another size":        {denoise(none, diffusion.NewImages(1, 1, 32, 32)), "[1,1,32,32]"},
+		"colour":              {denoise(none, diffusion.NewImages(1, 3, 28, 28)), "[1,3,28,28]"},
+		"no images":           {denoise(none, diffusion.NewImages(0, 1, 28, 28)), "[0,1,28,28]"},
+		"an ended context":    {estimate(ended, time.Denoiser(nil), x, 0), "canceled"},
+		"schedule of no time": {func() error { _, err := none.Schedule(); return err }(), "no noise schedule"},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
+			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)
+		}
+	}
+}
