@@ -3,6 +3,8 @@ package mnistunet
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -186,22 +188,26 @@ func testWalk(t *testing.T, m *Model, f *weights.File) {
 		}}
 	want, _ := golden.Float32(t, f, "sample.image")
 	x := diffusion.Images{N: shape[0], C: shape[1], H: shape[2], W: shape[3], Data: start}
-	best := ""
+	// The file does not tell the classes: every image must be that of one.
+	nearest := slices.Repeat([]float64{math.Inf(1)}, x.N)
 	for class := range m.Config.Classes {
-		got, err := s.Sample(context.Background(), m.GuidedDenoiser([]int{class}, 5), x.Clone())
+		got, err := s.Sample(context.Background(), m.GuidedDenoiser(slices.Repeat([]int{class}, x.N), 5), x.Clone())
 		if err != nil {
 			t.Fatal(err)
 		}
-		worst := 0.0
-		for i := range want {
-			worst = max(worst, float64(max(got.Data[i]-want[i], want[i]-got.Data[i])))
-		}
-		best += fmt.Sprintf(" %d: %.2g", class, worst)
-		if worst < 1e-3 {
-			return
+		for n := range nearest {
+			worst := 0.0
+			for i, v := range got.Slice(n, n+1).Data {
+				worst = max(worst, math.Abs(float64(v-want[n*x.Size()+i])))
+			}
+			nearest[n] = min(nearest[n], worst)
 		}
 	}
-	t.Errorf("no class gives the recorded walk; differences:%s", best)
+	for n, worst := range nearest {
+		if worst > 1e-3 {
+			t.Errorf("no class gives image %d of the recorded walk; the nearest one differs by %.2g", n, worst)
+		}
+	}
 }
 
 func TestParameters(t *testing.T) {
