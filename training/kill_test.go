@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // child begins the run in dir, or goes on with it, slowly and with a checkpoint after each step. With limited, no file may become larger
 // than a quarter of a checkpoint after step 7, as if the disk were full.
 func child(dir string, limited bool) error {
-	b, _, err := engine.New(engine.Options{Threads: 1})
+	b, _, err := engine.New(engine.Options{Threads: 2})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func options(b compute.Backend) (Options, error) {
 
 func setUp(t *testing.T) Options {
 	t.Helper()
-	b, _, err := engine.New(engine.Options{Threads: 1})
+	b, _, err := engine.New(engine.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestTrain(t *testing.T) {
 				t.Errorf("the loss did not fall: %g to %g", first, last)
 			}
 			c, err := ReadConfig(dir)
-			if err != nil || c.Threads != 1 || c.Data.Images != 38 || c.Seed != 7 {
+			if err != nil || c.Threads != 2 || c.Data.Images != 38 || c.Seed != 7 {
 				t.Errorf("config %+v, %v", c, err)
 			}
 		})

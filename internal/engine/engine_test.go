@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/unnoise/unnoise/onednn"
+)
+
+func TestNew(t *testing.T) {
+	b, info, err := New(Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Finalize()
+	if b.Name() != onednn.BackendName || info.Threads != 1 {
+		t.Errorf("backend %q with %d threads", b.Name(), info.Threads)
+	}
+	if _, _, err := New(Options{Threads: -1}); err == nil {
+		t.Error("-1 threads: no error")
+	}
+	missing := Info{Library: onednn.LibraryInfo{Problem: "no such file"}}
+	if w := missing.Warning(); !strings.Contains(w, "no such file") || !strings.Contains(w, "make setup") {
+		t.Errorf("the warning is %q", w)
+	}
+	if w := (Info{Library: onednn.LibraryInfo{Path: "x"}}).Warning(); w != "" {
+		t.Errorf("a warning for nothing: %q", w)
+	}
+}
+
+func TestDType(t *testing.T) {
+	for _, name := range []string{"f32", "bf16"} {
+		if d, err := DType(name); err != nil || Name(d) != name {
+			t.Errorf("%s gives %v, %v", name, d, err)
+		}
+	}
+	want := "f32"
+	if onednn.Library().BF16 {
+		want = "bf16"
+	}
+	if d, err := DType("auto"); err != nil || Name(d) != want {
+		t.Errorf("auto gives %v, %v; want %s here", d, err, want)
+	}
+	if _, err := DType("f16"); err == nil {
+		t.Error("f16: no error")
+	}
+}
