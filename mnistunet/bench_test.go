@@ -53,7 +53,7 @@ func BenchmarkEvaluation(b *testing.B) {
 	t, data := benchModel(b)
 	x := diffusion.Images{N: data.N, C: 1, H: Size, W: Size, Data: data.X}
 	for b.Loop() {
-		if _, err := t.evaluate(x, data.T, data.Class); err != nil {
+		if _, err := t.Evaluate(x, data.T, data.Class); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -138,7 +138,7 @@ func testGolden(t *testing.T, condition Condition, name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	y, err := m.evaluate(diffusion.Images{N: b.N, C: 1, H: Size, W: Size, Data: x}, b.T, b.Class)
+	y, err := m.Evaluate(diffusion.Images{N: b.N, C: 1, H: Size, W: Size, Data: x}, b.T, b.Class)
 	if err != nil {
 		t.Fatal(err)
 	}

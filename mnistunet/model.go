@@ -223,8 +223,8 @@ func (m *Model) evaluator(batch int) (*Graph, error) {
 // maxBatch bounds the images, and so the memory, of one evaluation.
 const maxBatch = 256
 
-// evaluate applies the network to x [N,1,28,28]; t is t/T for each image, class rows of the one-hot matrix.
-func (m *Model) evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
+// Evaluate applies the network to x [N,1,28,28]; t is t/T for each image, class rows of the one-hot matrix.
+func (m *Model) Evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,1,%d,%d], got %v", Size, Size, x.Shape())
 	}
@@ -298,7 +298,7 @@ func (m *Model) Denoise(ctx context.Context, x diffusion.Images) (diffusion.Imag
 	if err := ctx.Err(); err != nil {
 		return diffusion.Images{}, err
 	}
-	return m.evaluate(x, nil, nil)
+	return m.Evaluate(x, nil, nil)
 }
 
 // Schedule returns the noise schedule the model was trained on.
@@ -349,7 +349,7 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, labels 
 	for i := range times {
 		times[i] = float32(t) / float32(m.Config.Timesteps)
 	}
-	return m.evaluate(x, times, class)
+	return m.Evaluate(x, times, class)
 }
 
 // Denoiser estimates the noise in x [N,1,28,28]. labels gives each image's class, -1 for none, where the model's condition

@@ -72,3 +72,22 @@ func readVersion() versionReport {
 	}
 	return r
 }
+
+// commit is set by make build: -ldflags "-X main.commit=…".
+var commit = ""
+
+// buildCommit names the source that the program was built from, as far as that is known.
+func buildCommit() string {
+	if commit != "" {
+		return commit
+	}
+	v := readVersion()
+	if v.Commit == "" {
+		return ""
+	}
+	c := v.Commit[:min(12, len(v.Commit))]
+	if v.Modified {
+		c += "-dirty"
+	}
+	return c
+}

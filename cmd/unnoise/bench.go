@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/onednn"
+)
+
+type benchFlags struct {
+	computing
+	condition                string
+	dim, batch, runs, warmup int
+	profile, json            bool
+}
+
+// benchReport is what --json prints.
+type benchReport struct {
+	Version         int     `json:"version"`
+	What            string  `json:"what"`
+	Condition       string  `json:"condition"`
+	Dim             int     `json:"dim"`
+	Batch           int     `json:"batch"`
+	DType           string  `json:"dtype"`
+	Threads         int     `json:"threads"`
+	BestSeconds     float64 `json:"best_s"`
+	MedianSeconds   float64 `json:"median_s"`
+	ImagesPerSecond float64 `json:"images_per_s"` // of the best run
+}
+
+func newBench() *cobra.Command {
+	cmd := &cobra.Command{Use: "bench", Short: "Time the engine on this machine"}
+	cmd.AddCommand(newBenchOf("train", "Time a training step of the UNet for digits"), newBenchOf("evaluate", "Time an evaluation of the UNet for digits"))
+	return cmd
+}
+
+func newBenchOf(what, short string) *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use: what, Short: short, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, what) },
+	}
+	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
+	intFlag(cmd, &f.dim, "dim", 64, 1, 4096, "channels of the network's first level")
+	intFlag(cmd, &f.batch, "batch", 128, 1, 65536, "images at once")
+	intFlag(cmd, &f.runs, "runs", 8, 1, 100_000, "counted runs")
+	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before them")
+	computeFlags(cmd, &f.computing)
+	cmd.Flags().BoolVar(&f.profile, "profile", false, "print what each operation takes to stderr, from as many runs again")
+	jsonFlag(cmd, &f.json, "print a JSON object")
+	return cmd
+}
+
+func (f *benchFlags) run(cmd *cobra.Command, what string) error {
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	c := mnistunet.Default(mnistunet.Condition(f.condition))
+	c.Dim = f.dim
+	m, err := mnistunet.New(b, c, dtype, 0)
+	if err != nil {
+		return err
+	}
+	data := randomBatch(c, f.batch)
+	once := func() error {
+		_, err := m.Evaluate(diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.X}, data.T, data.Class)
+		return err
+	}
+	if what == "train" {
+		t, err := mnistunet.NewTrainer(m)
+		if err != nil {
+			m.Close()
+			return err
+		}
+		defer t.Close()
+		once = func() error { _, err := t.Step(data, 1e-3); return err }
+	} else {
+		defer m.Close()
+	}
+	times := make([]float64, f.runs)
+	for i := range f.warmup + f.runs {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := once(); err != nil {
+			return err
+		}
+		if i >= f.warmup {
+			times[i-f.warmup] = time.Since(start).Seconds()
+		}
+	}
+	slices.Sort(times)
+	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, times[0], times[len(times)/2], float64(f.batch) / times[0]}
+	if f.profile {
+		onednn.StartProfile(b)
+		for range f.runs {
+			if err := once(); err != nil {
+				return err
+			}
+		}
+		onednn.StopProfile(b, cmd.ErrOrStderr())
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %d threads: best %.1f ms, median %.1f ms, %.0f images/s\n",
+		what, r.Condition, r.Dim, r.Batch, r.DType, r.Threads, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond)
+	return err
+}
+
+// randomBatch is a batch of noise: times don't depend on the values.
+func randomBatch(c mnistunet.Config, n int) mnistunet.Batch {
+	g := diffusion.NewGenerator(0)
+	b := mnistunet.Batch{N: n, X: make([]float32, n*mnistunet.Size*mnistunet.Size), Target: make([]float32, n*mnistunet.Size*mnistunet.Size)}
+	g.Normal(b.X)
+	g.Normal(b.Target)
+	if c.Condition != mnistunet.None {
+		b.T = make([]float32, n)
+		g.Uniform(b.T)
+	}
+	if c.Condition == mnistunet.Class {
+		b.Class = make([]float32, n*c.Classes)
+		for i := range n {
+			b.Class[i*c.Classes+i%c.Classes] = 1
+		}
+	}
+	return b
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+)
+
+// computing holds the flags that say how networks are computed.
+type computing struct {
+	dtype   string
+	threads int
+}
+
+func computeFlags(cmd *cobra.Command, c *computing) {
+	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the CPU has units for it", "auto", "bf16", "f32")
+	intFlag(cmd, &c.threads, "threads", 0, 0, 1024, "threads for networks; 0: one for each CPU")
+}
+
+// open starts the backend and says once if it is slow.
+func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
+	b, info, err := engine.New(engine.Options{Threads: c.threads})
+	if err != nil {
+		return nil, info, 0, err
+	}
+	if w := info.Warning(); w != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", w)
+	}
+	dtype, err := engine.DType(c.dtype)
+	if err != nil {
+		b.Finalize()
+		return nil, info, 0, err
+	}
+	return b, info, dtype, nil
+}
+
+const embeddedData = "MNIST"
+
+// openData opens the embedded MNIST ("" or its name) or an IDX folder.
+func openData(name string) (train, test *dataset.Labeled, err error) {
+	if name == "" || name == embeddedData {
+		return dataset.MNIST()
+	}
+	train, test, err = dataset.Open(name)
+	if err == nil && (train.Rows != mnistunet.Size || train.Cols != mnistunet.Size) {
+		return nil, nil, fmt.Errorf("--data: the images in %s are %d×%d, the network takes %d×%d", name, train.Rows, train.Cols, mnistunet.Size, mnistunet.Size)
+	}
+	return train, test, err
+}
+
+// openModel loads the model of a run or a model folder.
+func openModel(b compute.Backend, path string, dtype dtypes.DType) (*mnistunet.Model, string, error) {
+	dir, err := training.ModelDir(path)
+	if err != nil {
+		return nil, "", err
+	}
+	m, err := mnistunet.Load(b, dir, dtype)
+	return m, dir, err
+}
+
+// checkOutput refuses an output file early, before work is lost on it.
+func checkOutput(flag, path string, endings ...string) error {
+	ending := strings.ToLower(filepath.Ext(path))
+	for _, e := range endings {
+		if ending == e {
+			info, err := os.Stat(filepath.Dir(path))
+			if err != nil {
+				return fmt.Errorf("--%s: %w", flag, err)
+			}
+			if !info.IsDir() {
+				return fmt.Errorf("--%s: %s is not a folder", flag, filepath.Dir(path))
+			}
+			return nil
+		}
+	}
+	return usagef("--%s: expected a file name that ends with %s, found %q", flag, alternatives(endings), path)
+}
+
+func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/writeup"
+)
+
+type demoFlags struct {
+	computing
+	out         string
+	epochs, dim int
+	limit       int
+	seed        uint64
+	fresh       bool
+}
+
+func newDemo() *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Train on MNIST for one epoch, draw digits, make a page of it",
+		Long: `Trains the class-conditional UNet on all of MNIST for one epoch, draws all ten digits with guidance
+γ = 5, and writes a page with the training curve, the digits and how they came out of noise.
+
+A second run uses the trained model again, or goes on where the first was stopped; --fresh starts
+over. Where the CPU has no bfloat16 units the network has 32 channels instead of 64, so that it
+takes minutes there too; --dim changes that.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	cmd.Flags().StringVar(&f.out, "out", "out/demo", "folder for the run and the page")
+	completeFolder(cmd, "out")
+	intFlag(cmd, &f.epochs, "epochs", 1, 1, 1000, "times to go through the 60,000 digits")
+	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: 64, or 32 without bfloat16 units")
+	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first digits only; 0: all")
+	seedFlag(cmd, &f.seed, "seed of everything random")
+	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "train again from the start")
+	computeFlags(cmd, &f.computing)
+	return cmd
+}
+
+func (f *demoFlags) run(cmd *cobra.Command) error {
+	start := time.Now()
+	train, _, err := openData("")
+	if err != nil {
+		return err
+	}
+	if f.limit > 0 {
+		train = train.Head(f.limit)
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	p := newProgress(cmd.OutOrStdout())
+	p.print("%s, %d threads, %s", info.Library, info.Threads, engine.Name(dtype))
+
+	c := training.Default(mnistunet.Class)
+	c.Epochs, c.Seed, c.DType, c.Threads = f.epochs, f.seed, engine.Name(dtype), info.Threads
+	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
+	switch {
+	case f.dim > 0:
+		c.Network.Dim = f.dim
+	case c.DType == "f32":
+		c.Network.Dim = 32
+	}
+	dir := filepath.Join(f.out, "run")
+	if f.fresh {
+		if _, err := training.ReadConfig(dir); err == nil {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	o := training.Options{Backend: b, Data: train, DataName: embeddedData,
+		Warn: func(s string) { p.clear(); fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", s) },
+		OnStep: func(s training.Progress) {
+			p.update(func() string {
+				return fmt.Sprintf("training: epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
+					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
+			})
+		}}
+	var r training.Result
+	switch old, readErr := training.ReadConfig(dir); {
+	case errors.Is(readErr, fs.ErrNotExist):
+		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(), c.Epochs)
+		r, err = training.Train(cmd.Context(), dir, c, o)
+	case readErr != nil:
+		return readErr
+	default:
+		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network {
+			return fmt.Errorf("%s holds a run with other settings; give --fresh to replace it, or another --out", dir)
+		}
+		p.print("using the run in %s; --fresh trains anew", dir)
+		r, err = training.Resume(cmd.Context(), dir, o)
+	}
+	p.clear()
+	if err != nil {
+		var stopped *training.StoppedError
+		if errors.As(err, &stopped) {
+			return fmt.Errorf("%w\nThe same command goes on", err)
+		}
+		return err
+	}
+	if c, err = training.ReadConfig(dir); err != nil {
+		return err
+	}
+
+	m, err := mnistunet.Load(b, r.ModelDir, dtype)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	d := writeup.DemoData{Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), Guidance: 5, Steps: c.Network.Timesteps}
+	metrics, err := training.ReadMetrics(dir)
+	if err != nil {
+		return err
+	}
+	for _, x := range metrics {
+		switch x.Event {
+		case "run":
+			d.StepsPerEpoch = x.Steps
+		case "step":
+			d.Loss = append(d.Loss, float64(x.Loss))
+		case "epoch":
+			d.TrainingTime += time.Duration(x.Seconds * float64(time.Second))
+		}
+	}
+	if err := drawDemo(cmd.Context(), m, f.seed, &d, p); err != nil {
+		return err
+	}
+	d.Parameters.Add("command", fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed))
+	d.Parameters.Add("commit", buildCommit())
+	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
+	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
+	d.Parameters.Add("seed", c.Seed)
+	d.Parameters.Add("dtype", c.DType)
+	d.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
+	page, err := writeup.Demo(f.out, d)
+	if err != nil {
+		return err
+	}
+	if full, err := filepath.Abs(page); err == nil {
+		page = full
+	}
+	p.print("trained in %s, drew %d digits in %s, %s in all", pretty(d.TrainingTime), d.Samples.N, pretty(d.SamplingTime), pretty(time.Since(start)))
+	p.print("The page: %s", page)
+	return nil
+}
+
+// drawDemo draws ten of each digit, and keeps the first row's trajectory.
+func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.DemoData, p *progress) error {
+	const rows = 8
+	classes := m.Config.Classes
+	for i := range rows * classes {
+		d.Labels = append(d.Labels, i%classes)
+	}
+	d.TrajectoryLabels = d.Labels[:classes]
+	s := sampling{sampler: "ddpm", steps: d.Steps, guidance: float64(d.Guidance), seed: seed}
+	start := time.Now()
+	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(step diffusion.Step) {
+		if step.Index%max(step.Total/50, 1) == 0 || step.Index == step.Total-1 {
+			d.Trajectory = append(d.Trajectory, writeup.Frame{Timestep: step.Timestep, X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
+		}
+		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
+	})
+	p.clear()
+	d.Samples, d.SamplingTime = images, time.Since(start)
+	return err
+}

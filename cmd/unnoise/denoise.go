@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
+)
+
+func newDenoise() *cobra.Command {
+	var (
+		f           computing
+		model, data string
+		out         string
+		sigma       float64
+		count       int
+		seed        uint64
+	)
+	cmd := &cobra.Command{
+		Use:   "denoise",
+		Short: "Show what a one-level denoiser makes of noisy test digits",
+		Long:  "Draws three rows: test digits with noise, what a model of condition none makes of them in one evaluation, and the digits.",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if model == "" {
+				return usagef("--model: expected the folder of a run or a model, found nothing (train one with 'unnoise train mnist --condition none')")
+			}
+			if err := checkOutput("out", out, ".png"); err != nil {
+				return err
+			}
+			_, test, err := openData(data)
+			if err != nil {
+				return err
+			}
+			b, _, dtype, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer b.Finalize()
+			m, _, err := openModel(b, model, dtype)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			if m.Config.Condition != mnistunet.None {
+				return fmt.Errorf("%s has condition %s; denoise wants a model of condition none. Draw from noise with 'unnoise sample --model %s'", model, m.Config.Condition, model)
+			}
+			if !cmd.Flags().Changed("sigma") {
+				sigma = m.Config.Sigma
+			}
+			images, err := denoised(cmd.Context(), m, test, sigma, count, seed)
+			if err != nil {
+				return err
+			}
+			var p figure.Parameters
+			p.Add("Software", "unnoise "+buildCommit())
+			p.Add("model", model)
+			p.Add("sigma", sigma)
+			p.Add("seed", seed)
+			g := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
+			if err := writeGrid(out, g, p); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&model, "model", "", "a run's folder or a model folder (required)")
+	completeFolder(cmd, "model")
+	cmd.Flags().StringVar(&data, "data", "", "folder with an IDX set (default: the embedded MNIST)")
+	completeFolder(cmd, "data")
+	cmd.Flags().StringVar(&out, "out", "denoised.png", "file to write")
+	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, false, "noise level; the one it was trained for when not given")
+	intFlag(cmd, &count, "count", 10, 1, 1000, "digits")
+	seedFlag(cmd, &seed, "seed of the noise")
+	computeFlags(cmd, &f)
+	return cmd
+}

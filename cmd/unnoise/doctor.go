@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/onednn"
+)
+
+type doctorReport struct {
+	Version   int      `json:"version"`
+	Unnoise   string   `json:"unnoise"`
+	Commit    string   `json:"commit,omitempty"`
+	Go        string   `json:"go"`
+	Platform  string   `json:"platform"`
+	Library   string   `json:"library,omitempty"` // oneDNN's path
+	OneDNN    string   `json:"onednn,omitempty"`  // its version
+	ISA       string   `json:"isa"`
+	Threads   int      `json:"threads"`
+	DType     string   `json:"dtype"` // what auto is here
+	Memory    uint64   `json:"memory_bytes"`
+	Available uint64   `json:"memory_available_bytes"`
+	Cache     string   `json:"cache"`
+	Problems  []string `json:"problems"`
+}
+
+func newDoctor() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Tell what networks run on here, what is missing and how to get it",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := examine()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			library := "none"
+			if r.Library != "" {
+				library = fmt.Sprintf("%s (%s)", r.OneDNN, r.Library)
+			}
+			why := "the CPU multiplies bfloat16"
+			if r.DType == "f32" {
+				why = "the CPU has no units for bfloat16"
+			}
+			memory := "unknown"
+			if r.Memory > 0 {
+				memory = fmt.Sprintf("%.1f GiB, %.1f GiB of it available", float64(r.Memory)/(1<<30), float64(r.Available)/(1<<30))
+			}
+			for _, line := range [][2]string{
+				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform}, {"oneDNN", library}, {"instructions", r.ISA},
+				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"memory", memory}, {"cache", r.Cache},
+			} {
+				fmt.Fprintf(cmd.OutOrStdout(), "%-14s%s\n", line[0], line[1])
+			}
+			for _, p := range r.Problems {
+				fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", p)
+			}
+			if len(r.Problems) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "\nNothing is missing.")
+			}
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON, "print a JSON object")
+	return cmd
+}
+
+func examine() (doctorReport, error) {
+	b, info, err := engine.New(engine.Options{})
+	if err != nil {
+		return doctorReport{}, err
+	}
+	defer b.Finalize()
+	dtype, err := engine.DType("auto")
+	if err != nil {
+		return doctorReport{}, err
+	}
+	v := readVersion()
+	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: buildCommit(), Go: runtime.Version(), Platform: platform(),
+		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype),
+		Cache: filepath.Dir(filepath.Dir(filepath.Dir(onednn.CachedLibrary()))), Problems: []string{}}
+	r.Memory, r.Available = memory()
+	if w := info.Warning(); w != "" {
+		r.Problems = append(r.Problems, w)
+	}
+	if _, err := os.Stat(r.Cache); err != nil && info.Library.Path == "" {
+		r.Problems = append(r.Problems, fmt.Sprintf("There is no cache folder %s yet; 'make setup' makes it.", r.Cache))
+	}
+	return r, nil
+}

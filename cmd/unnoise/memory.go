@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// memory returns the machine's memory in bytes, in all and available to a new
+// program, within the limits of a container; zeros where the system doesn't
+// say.
+func memory() (total, available uint64) {
+	total, available = procMemory("/proc/meminfo")
+	if limit, ok := number("/sys/fs/cgroup/memory.max"); ok && limit < total {
+		total = limit
+		if used, ok := number("/sys/fs/cgroup/memory.current"); ok {
+			available = min(available, limit-min(used, limit))
+		}
+	}
+	return total, available
+}
+
+func procMemory(path string) (total, available uint64) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text()) // such as "MemTotal: 32796 kB"
+		if len(fields) < 2 {
+			continue
+		}
+		kilobytes, _ := strconv.ParseUint(fields[1], 10, 64)
+		switch fields[0] {
+		case "MemTotal:":
+			total = kilobytes << 10
+		case "MemAvailable:":
+			available = kilobytes << 10
+		}
+	}
+	return total, available
+}
+
+// number reads a file that holds one.
+func number(path string) (uint64, bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return v, err == nil
+}

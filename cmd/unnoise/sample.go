@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func contains(words, word string) bool {
+	for w := range strings.FieldsSeq(words) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+func parentOf(path string) string { return filepath.Dir(path) }
+
+// sampling says how images are drawn from noise.
+type sampling struct {
+	sampler  string
+	steps    int
+	eta      float64
+	guidance float64
+	seed     uint64
+}
+
+func (s sampling) describe(p *figure.Parameters) {
+	p.Add("sampler", s.sampler)
+	p.Add("steps", s.steps)
+	p.Add("guidance", s.guidance)
+	p.Add("seed", s.seed)
+	if s.sampler == "ddim" {
+		p.Add("eta", s.eta)
+	}
+}
+
+// run draws n images; each is called with every step, if not nil. It returns the images and the network evaluations.
+func (s sampling) run(ctx context.Context, m *mnistunet.Model, labels []int, n int, each func(diffusion.Step)) (diffusion.Images, int, error) {
+	schedule, err := m.Schedule()
+	if err != nil {
+		return diffusion.Images{}, 0, err
+	}
+	spacing, method := diffusion.Leading, diffusion.Method(diffusion.DDPM{Variance: diffusion.FixedLarge})
+	switch s.sampler {
+	case "ddim":
+		spacing, method = diffusion.Trailing, diffusion.DDIM{Eta: float32(s.eta)}
+	case "dpm++":
+		spacing, method = diffusion.Trailing, diffusion.DPMSolver{}
+	}
+	if s.sampler == "ddpm" && s.steps < schedule.Len() {
+		method = diffusion.DDPM{Variance: diffusion.FixedSmall} // the larger one is too noisy between distant timesteps
+	}
+	timesteps, err := schedule.Timesteps(s.steps, spacing)
+	if err != nil {
+		return diffusion.Images{}, 0, err
+	}
+	g := diffusion.NewGenerator(s.seed)
+	x := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
+	g.Normal(x.Data)
+	d := m.Denoiser(labels)
+	if m.Config.Condition == mnistunet.Class {
+		d = m.GuidedDenoiser(labels, float32(s.guidance))
+	}
+	sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: method, Noise: g.Noise}
+	for step, err := range sampler.Steps(ctx, d, x) {
+		if err != nil {
+			return diffusion.Images{}, 0, err
+		}
+		x = step.X
+		if each != nil {
+			each(step)
+		}
+	}
+	return x, len(timesteps), nil
+}
+
+type sampleFlags struct {
+	computing
+	sampling
+	model, classes string
+	count, scale   int
+	out            []string
+	animate        string
+	json           bool
+}
+
+func newSample() *cobra.Command {
+	var f sampleFlags
+	cmd := &cobra.Command{
+		Use:   "sample",
+		Short: "Draw images with a trained model",
+		Long: `Draws images from noise with a model that was trained by 'unnoise train mnist' with --condition
+time or class. The PNG carries the parameters that made it; the same parameters and seed make the
+same picture. A .safetensors file gets the raw numbers: images [N,1,28,28], labels [N].`,
+		Example: `  unnoise sample --model runs/digits --class all --count 80 --guidance 5 --seed 7 --out digits.png
+  unnoise sample --model runs/digits --class 3,8 --sampler ddim --steps 30 --out a.png --out a.safetensors
+  unnoise sample --model runs/digits --out digits.png --animate trajectory.gif`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.model, "model", "", "a run's folder or a model folder (required)")
+	completeFolder(cmd, "model")
+	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
+	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
+	choiceFlag(cmd, &f.sampler, "sampler", "ddpm", "how to go from noise to image", "ddpm", "ddim", "dpm++")
+	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "network evaluations for an image; 0: all timesteps for ddpm, 50 else")
+	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, false, "classifier-free guidance scale γ; 1 is none")
+	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, false, "ddim's share of fresh noise")
+	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
+	flags.StringArrayVar(&f.out, "out", []string{"samples.png"}, "file to write, .png or .safetensors; may be given more than once")
+	flags.StringVar(&f.animate, "animate", "", "write the trajectory as an animation too, .png or .gif")
+	intFlag(cmd, &f.scale, "scale", 2, 1, 32, "pixels of the picture for each pixel of an image")
+	computeFlags(cmd, &f.computing)
+	jsonFlag(cmd, &f.json, "print a JSON object instead of progress")
+	return cmd
+}
+
+// labels lists the classes to draw, one for each image.
+func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error) {
+	if c.Condition != mnistunet.Class {
+		n = f.count
+		if n == 0 {
+			n = 40
+		}
+		return nil, n, nil
+	}
+	var classes []int
+	if f.classes == "all" {
+		for i := range c.Classes {
+			classes = append(classes, i)
+		}
+	} else {
+		for word := range strings.SplitSeq(f.classes, ",") {
+			i, err := strconv.Atoi(strings.TrimSpace(word))
+			if err != nil || i < 0 || i >= c.Classes {
+				return nil, 0, usagef("--class: expected all or numbers from 0 to %d with commas, found %q", c.Classes-1, f.classes)
+			}
+			classes = append(classes, i)
+		}
+	}
+	n = f.count
+	if n == 0 {
+		n = 10 * len(classes)
+	}
+	for i := range n {
+		labels = append(labels, classes[i%len(classes)])
+	}
+	return labels, n, nil
+}
+
+func (f *sampleFlags) run(cmd *cobra.Command) error {
+	if f.model == "" {
+		return usagef("--model: expected the folder of a run or a model, found nothing (train one with 'unnoise train mnist')")
+	}
+	for _, path := range f.out {
+		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
+			return err
+		}
+	}
+	if f.animate != "" {
+		if err := checkOutput("animate", f.animate, ".png", ".gif"); err != nil {
+			return err
+		}
+	}
+	b, _, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	m, _, err := openModel(b, f.model, dtype)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	c := m.Config
+	if c.Condition == mnistunet.None {
+		return fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise --model %s'", f.model, f.model)
+	}
+	if c.Condition != mnistunet.Class {
+		for _, flag := range []string{"class", "guidance"} {
+			if cmd.Flags().Changed(flag) {
+				return usagef("--%s needs a model of condition class; %s has condition %s", flag, f.model, c.Condition)
+			}
+		}
+		f.guidance = 1
+	}
+	if f.steps == 0 {
+		f.steps = 50
+		if f.sampler == "ddpm" {
+			f.steps = c.Timesteps
+		}
+		f.steps = min(f.steps, c.Timesteps)
+	}
+	if f.steps > c.Timesteps {
+		return usagef("--steps: expected at most the model's %d timesteps, found %d", c.Timesteps, f.steps)
+	}
+	labels, n, err := f.labels(c)
+	if err != nil {
+		return err
+	}
+	columns := min(n, 10)
+	if c.Condition == mnistunet.Class && f.classes != "all" {
+		columns = min(n, max(strings.Count(f.classes, ",")+1, 10/(strings.Count(f.classes, ",")+1)*(strings.Count(f.classes, ",")+1)))
+	}
+
+	p := newProgress(cmd.ErrOrStderr())
+	var frames []diffusion.Images
+	start := time.Now()
+	images, evaluations, err := f.sampling.run(cmd.Context(), m, labels, n, func(s diffusion.Step) {
+		if f.animate != "" && (s.Index%max(s.Total/40, 1) == 0 || s.Index == s.Total-1) {
+			frames = append(frames, s.X.Clone())
+		}
+		if !f.json {
+			p.update(func() string {
+				done := float64(s.Index+1) / float64(s.Total)
+				return fmt.Sprintf("step %d/%d  %s left", s.Index+1, s.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done)))
+			})
+		}
+	})
+	p.clear()
+	if err != nil {
+		return err
+	}
+	seconds := time.Since(start)
+
+	var parameters figure.Parameters
+	parameters.Add("Software", "unnoise "+buildCommit())
+	parameters.Add("model", f.model)
+	if labels != nil {
+		parameters.Add("class", f.classes)
+	}
+	parameters.Add("count", n)
+	f.describe(&parameters)
+	parameters.Add("dtype", f.dtype)
+	grid := figure.Grid{Images: images, Columns: columns, Scale: f.scale, Padding: 2 * f.scale}
+	written := []string{}
+	for _, path := range f.out {
+		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
+			err = writeRaw(path, images, labels, parameters)
+		} else {
+			err = writeGrid(path, grid, parameters)
+		}
+		if err != nil {
+			return err
+		}
+		written = append(written, path)
+	}
+	if f.animate != "" {
+		if err := writeAnimation(f.animate, grid, frames, parameters); err != nil {
+			return err
+		}
+		written = append(written, f.animate)
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": n, "steps": f.steps, "evaluations": evaluations, "seconds": seconds.Seconds(), "files": written})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d images in %s: %s\n", n, pretty(seconds), strings.Join(written, ", "))
+	return nil
+}
+
+func writeGrid(path string, g figure.Grid, p figure.Parameters) error {
+	picture, err := g.Draw()
+	if err != nil {
+		return err
+	}
+	return figure.WritePNG(path, picture, p)
+}
+
+func writeAnimation(path string, g figure.Grid, frames []diffusion.Images, p figure.Parameters) error {
+	var a figure.Animation
+	for _, f := range frames {
+		g.Images = f
+		picture, err := g.Draw()
+		if err != nil {
+			return err
+		}
+		a.Frames = append(a.Frames, picture)
+	}
+	return figure.WriteAnimation(path, a, p)
+}
+
+func writeRaw(path string, images diffusion.Images, labels []int, p figure.Parameters) error {
+	classes := make([]int32, images.N)
+	for i := range classes {
+		classes[i] = -1
+		if labels != nil {
+			classes[i] = int32(labels[i])
+		}
+	}
+	metadata := map[string]string{}
+	for _, x := range p {
+		metadata[x.Key] = x.Value
+	}
+	return weights.Write(path, map[string]weights.Tensor{
+		"images": weights.FromFloat32([]int{images.N, images.C, images.H, images.W}, images.Data),
+		"labels": weights.FromInt32([]int{images.N}, classes),
+	}, metadata)
+}

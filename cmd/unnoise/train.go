@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+)
+
+func newTrain() *cobra.Command {
+	cmd := &cobra.Command{Use: "train", Short: "Train a model"}
+	cmd.AddCommand(newTrainMNIST())
+	return cmd
+}
+
+type trainFlags struct {
+	computing
+	condition, data, out, resume string
+	epochs, batch, dim, timesteps, limit,
+	checkpointEvery int
+	lr, decay, dropout, sigma float64
+	seed                      uint64
+	noSamples, json           bool
+}
+
+func newTrainMNIST() *cobra.Command {
+	var f trainFlags
+	cmd := &cobra.Command{
+		Use:   "mnist",
+		Short: "Train the UNet for digits on MNIST or another IDX set",
+		Long: `Trains the UNet for 28×28 images, by default with the course's recipes:
+
+  --condition none    σ = 0.5 denoiser: dim 128, batch 256, 5 epochs, Adam 1e-4
+  --condition time    DDPM, T = 300: dim 64, batch 128, 20 epochs, Adam 1e-3 falling to a tenth
+  --condition class   the same, conditioned on the class too, hidden for one image in ten
+
+The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Ctrl-C stops after the
+step at hand; --resume goes on from there, or from the latest checkpoint after a crash, to the
+same numbers.`,
+		Example: `  unnoise train mnist --condition class
+  unnoise train mnist --condition time --epochs 5 --out runs/short
+  unnoise train mnist --resume runs/short`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
+	flags.StringVar(&f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
+	completeFolder(cmd, "data")
+	flags.StringVar(&f.out, "out", "", "folder for the run (default: runs/mnist-CONDITION-DATE)")
+	completeFolder(cmd, "out")
+	flags.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
+	completeFolder(cmd, "resume")
+	intFlag(cmd, &f.epochs, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
+	intFlag(cmd, &f.batch, "batch", 0, 0, 65536, "images a step; 0: the recipe's")
+	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
+	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class; 0: the recipe's")
+	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
+	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
+	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, false, "Adam's learning rate in the first epoch; 0: the recipe's")
+	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, false, "what the learning rate falls to over the run, as a factor; 0: the recipe's")
+	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, false, "how often an image's class is hidden, for class")
+	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, false, "noise level, for none; 0: the recipe's")
+	seedFlag(cmd, &f.seed, "seed of everything random")
+	computeFlags(cmd, &f.computing)
+	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples after the epochs")
+	jsonFlag(cmd, &f.json, "print JSON lines instead of progress")
+	return cmd
+}
+
+// config is the recipe with what the flags change.
+func (f *trainFlags) config() training.Config {
+	c := training.Default(mnistunet.Condition(f.condition))
+	set := func(to *int, v int) {
+		if v > 0 {
+			*to = v
+		}
+	}
+	set(&c.Epochs, f.epochs)
+	set(&c.Batch, f.batch)
+	set(&c.Network.Dim, f.dim)
+	if c.Network.Condition != mnistunet.None {
+		set(&c.Network.Timesteps, f.timesteps)
+	}
+	setFloat := func(to *float64, v float64) {
+		if v > 0 {
+			*to = v
+		}
+	}
+	setFloat(&c.LearningRate, f.lr)
+	setFloat(&c.Decay, f.decay)
+	if c.Network.Condition == mnistunet.None {
+		setFloat(&c.Network.Sigma, f.sigma)
+	}
+	if c.Network.Condition == mnistunet.Class {
+		c.Dropout = f.dropout
+	}
+	c.Seed, c.DType, c.Threads = f.seed, f.dtype, f.threads
+	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
+	return c
+}
+
+// misplaced refuses flags that the chosen condition or --resume has no use for.
+func (f *trainFlags) misplaced(cmd *cobra.Command) error {
+	given := cmd.Flags().Changed
+	if f.resume != "" {
+		for _, name := range []string{"condition", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype", "threads"} {
+			if given(name) {
+				return usagef("--%s can't be given with --resume: the run goes on as it was begun", name)
+			}
+		}
+		return nil
+	}
+	for name, conditions := range map[string]string{"sigma": "none", "timesteps": "time class", "dropout": "class"} {
+		if given(name) && !contains(conditions, f.condition) {
+			return usagef("--%s has no meaning with --condition %s", name, f.condition)
+		}
+	}
+	return nil
+}
+
+func (f *trainFlags) run(cmd *cobra.Command) error {
+	if err := f.misplaced(cmd); err != nil {
+		return err
+	}
+	c, dir := f.config(), f.out
+	if f.resume != "" {
+		dir = f.resume
+		var err error
+		if c, err = training.ReadConfig(dir); err != nil {
+			return err
+		}
+		f.threads = c.Threads
+		if f.data == "" {
+			f.data = c.Data.Name
+		}
+		f.dtype = c.DType
+	} else if dir == "" {
+		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
+	}
+	train, test, err := openData(f.data)
+	if err != nil {
+		return err
+	}
+	limit := f.limit
+	if f.resume != "" {
+		limit = c.Data.Images
+	}
+	if limit > 0 {
+		train = train.Head(limit)
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+
+	out := cmd.OutOrStdout()
+	p := newProgress(out)
+	show := p.print
+	if f.json {
+		show = func(string, ...any) {}
+	}
+	show("%s, %d threads, %s", info.Library, info.Threads, engine.Name(dtype))
+	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
+	name := f.data
+	if name == "" {
+		name = embeddedData
+	}
+	o := training.Options{
+		Backend: b, Data: train, DataName: name, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
+		Warn: func(s string) { p.clear(); fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", s) },
+		OnStep: func(s training.Progress) {
+			if f.json {
+				return
+			}
+			p.update(func() string {
+				return fmt.Sprintf("epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
+					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
+			})
+		},
+		OnEpoch: func(ctx context.Context, e training.Epoch) error {
+			path := ""
+			if !f.noSamples {
+				path = training.SamplePath(e.Dir, e.Epoch)
+				if err := drawEpoch(ctx, e, test, c.Seed, path); err != nil {
+					return err
+				}
+			}
+			if f.json {
+				return printJSON(out, map[string]any{"version": jsonVersion, "event": "epoch", "epoch": e.Epoch, "epochs": e.Epochs, "mean_loss": e.MeanLoss, "samples": path})
+			}
+			show("epoch %d/%d  mean loss %.4f  %s", e.Epoch, e.Epochs, e.MeanLoss, path)
+			return nil
+		},
+	}
+	var r training.Result
+	start := time.Now()
+	if f.resume != "" {
+		r, err = training.Resume(cmd.Context(), dir, o)
+	} else {
+		r, err = training.Train(cmd.Context(), dir, c, o)
+	}
+	p.clear()
+	var stopped *training.StoppedError
+	if errors.As(err, &stopped) {
+		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, dir)
+	}
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
+	}
+	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, pretty(time.Since(start)))
+	if c.Network.Condition != mnistunet.None {
+		show("Draw digits with: unnoise sample --model %s --out digits.png", r.Dir)
+	}
+	return nil
+}
+
+// drawEpoch draws what the model does after an epoch: digits by DDIM in 50 steps (a look, not a measurement), or noisy
+// test digits above what the denoiser makes of them and what they were.
+func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64, path string) error {
+	picture, parameters, err := epochPicture(ctx, e, test, seed)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(parentOf(path), 0o755); err != nil {
+		return err
+	}
+	return figure.WritePNG(path, picture, parameters)
+}
+
+func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
+	c := e.Model.Config
+	var parameters figure.Parameters
+	parameters.Add("Software", "unnoise")
+	parameters.Add("model", e.Dir)
+	parameters.Add("epoch", e.Epoch)
+	parameters.Add("seed", seed)
+	if c.Condition == mnistunet.None {
+		images, err := denoised(ctx, e.Model, test, c.Sigma, 10, seed)
+		if err != nil {
+			return nil, nil, err
+		}
+		parameters.Add("sigma", c.Sigma)
+		picture, err := figure.Grid{Images: images, Columns: 10, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
+		return picture, parameters, err
+	}
+	const steps, rows = 50, 4
+	s := sampling{sampler: "ddim", steps: min(steps, c.Timesteps), seed: seed, guidance: 1}
+	var labels []int
+	n := 10 * rows
+	if c.Condition == mnistunet.Class {
+		s.guidance = 5
+		for i := range rows * c.Classes {
+			labels = append(labels, i%c.Classes)
+		}
+		n = len(labels)
+	}
+	s.describe(&parameters)
+	images, _, err := s.run(ctx, e.Model, labels, n, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	picture, err := figure.Grid{Images: images, Columns: n / rows, Scale: 2, Padding: 4}.Draw()
+	return picture, parameters, err
+}
+
+// denoised returns three rows of n images: test digits with noise of level sigma, the model's estimates, the digits.
+func denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int, seed uint64) (diffusion.Images, error) {
+	n = min(n, test.Len())
+	clean, noisy := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size), diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
+	indices := make([]int, n)
+	for i := range indices {
+		indices[i] = i
+	}
+	test.Batch(indices, clean.Data, nil)
+	diffusion.NewGenerator(seed).Normal(noisy.Data)
+	for i, v := range clean.Data {
+		noisy.Data[i] = v + float32(sigma)*noisy.Data[i]
+	}
+	estimate, err := m.Denoise(ctx, noisy)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	return diffusion.Concat(noisy, estimate, clean)
+}
