@@ -25,10 +25,11 @@ type Config struct {
 	Version      int              `json:"version"` // of this format: 1
 	Network      mnistunet.Config `json:"network"`
 	Epochs       int              `json:"epochs"`
-	Batch        int              `json:"batch"`         // images a step; the last one of an epoch may have fewer
-	LearningRate float64          `json:"learning_rate"` // of the first epoch
-	Decay        float64          `json:"decay"`         // the learning rate falls by Decay^(1/Epochs) after each epoch; 1 keeps it
-	Dropout      float64          `json:"dropout"`       // the chance that an image's class is hidden, for condition class
+	Batch        int              `json:"batch"`                 // images a step; the last one of an epoch may have fewer
+	LearningRate float64          `json:"learning_rate"`         // of the first epoch
+	Decay        float64          `json:"decay"`                 // the learning rate falls by Decay^(1/Epochs) after each epoch; 1 keeps it
+	DecaySteps   bool             `json:"decay_steps,omitempty"` // it falls a little after each step instead, by as much in all
+	Dropout      float64          `json:"dropout"`               // the chance that an image's class is hidden, for condition class
 	Seed         uint64           `json:"seed"`
 	DType        string           `json:"dtype"`   // f32 or bf16; Train takes auto too
 	Threads      int              `json:"threads"` // the sums' order, and so their last bits, depend on it
@@ -89,9 +90,13 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// rate returns the learning rate of an epoch, counted from 0.
-func (c Config) rate(epoch int) float64 {
-	return c.LearningRate * math.Pow(c.Decay, float64(epoch)/float64(c.Epochs))
+// rate returns the learning rate of a step, counted from 0, in a run with perEpoch steps an epoch.
+func (c Config) rate(step, perEpoch int) float64 {
+	done := float64(step / perEpoch)
+	if c.DecaySteps {
+		done = float64(step) / float64(perEpoch)
+	}
+	return c.LearningRate * math.Pow(c.Decay, done/float64(c.Epochs))
 }
 
 // ReadConfig reads a run folder's config.json.

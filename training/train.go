@@ -181,7 +181,7 @@ func (r *run) loop(ctx context.Context) (Result, error) {
 			return Result{}, r.stop(ctx)
 		}
 		epoch := r.step / r.batches.perEpoch
-		rate := r.config.rate(epoch)
+		rate := r.config.rate(r.step, r.batches.perEpoch)
 		if r.step%r.batches.perEpoch == 0 {
 			r.loss, r.seconds = 0, 0
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,11 +164,15 @@ func TestTrain(t *testing.T) {
 
 func TestLearningRate(t *testing.T) {
 	c := Default(mnistunet.Class)
-	if got := c.rate(0); got != 1e-3 {
-		t.Errorf("first epoch: %g", got)
-	}
-	if got := c.rate(20); got < 0.99e-4 || got > 1.01e-4 {
-		t.Errorf("after the last epoch: %g, want 1e-4", got)
+	for _, x := range []struct {
+		steps bool
+		step  int
+		want  float64
+	}{{false, 0, 1e-3}, {false, 99, 1e-3}, {false, 2000, 1e-4}, {true, 0, 1e-3}, {true, 1000, 1e-3 * math.Sqrt(0.1)}, {true, 2000, 1e-4}} {
+		c.DecaySteps = x.steps
+		if got := c.rate(x.step, 100); math.Abs(got-x.want) > 1e-9 {
+			t.Errorf("step %d of 2000, falling each step %v: %g, want %g", x.step, x.steps, got, x.want)
+		}
 	}
 }
 
