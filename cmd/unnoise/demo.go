@@ -96,8 +96,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			})
 		}}
 	var r training.Result
+	_, missing := os.Stat(filepath.Join(dir, "config.json"))
 	switch old, readErr := training.ReadConfig(dir); {
-	case errors.Is(readErr, fs.ErrNotExist):
+	case errors.Is(missing, fs.ErrNotExist):
 		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(), c.Epochs)
 		r, err = training.Train(cmd.Context(), dir, c, o)
 	case readErr != nil:

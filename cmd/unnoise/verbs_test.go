@@ -1,0 +1,200 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// small trains a run of a few steps with extra flags and returns its folder.
+func small(t *testing.T, flags ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	succeed(t, append([]string{"train", "mnist", "--limit", "300", "--dim", "4", "--batch", "64", "--epochs", "2", "--out", dir, "--dtype", "f32"}, flags...)...)
+	return dir
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"train", "mnist", "--condition", "both"}, `--condition: expected none, time or class, found "both"`},
+		{[]string{"train", "mnist", "--epochs", "-1"}, "--epochs: expected a whole number"},
+		{[]string{"train", "mnist", "--condition", "time", "--sigma", "0.4"}, "--sigma has no meaning with --condition time"},
+		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
+		{[]string{"sample"}, "--model: expected"},
+		{[]string{"sample", "--model", "x", "--out", "a.jpg"}, `--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
+		{[]string{"sample", "--model", "x", "--sampler", "euler"}, "--sampler: expected ddpm, ddim or dpm++"},
+		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},
+		{[]string{"nothing"}, "nothing"},
+	} {
+		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", c.args, r.code, r.stderr, c.want)
+		}
+	}
+}
+
+func TestTrainAndSample(t *testing.T) {
+	run := small(t)
+	for epoch := 1; epoch <= 2; epoch++ {
+		if _, err := os.Stat(training.SamplePath(run, epoch)); err != nil {
+			t.Error(err)
+		}
+	}
+	png, raw, gif := filepath.Join(run, "a.png"), filepath.Join(run, "a.safetensors"), filepath.Join(run, "a.gif")
+	args := []string{"sample", "--model", run, "--class", "3,1", "--count", "5", "--steps", "7", "--sampler", "ddim", "--seed", "9", "--out", png, "--out", raw, "--animate", gif, "--json"}
+	var report struct {
+		Images, Evaluations int
+		Files               []string
+	}
+	decode(t, succeed(t, args...).stdout, &report)
+	if report.Images != 5 || report.Evaluations != 7 || !slices.Equal(report.Files, []string{png, raw, gif}) {
+		t.Errorf("report %+v", report)
+	}
+	p, err := figure.ReadParametersFile(png)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"seed": "9", "steps": "7", "sampler": "ddim", "guidance": "5", "class": "3,1"} {
+		if got, _ := p.Get(key); got != want {
+			t.Errorf("parameter %s is %q, want %q", key, got, want)
+		}
+	}
+	f, err := weights.Open(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	images, err := f.Tensor("images")
+	if err != nil || !slices.Equal(images.Shape, []int{5, 1, 28, 28}) {
+		t.Errorf("images %v, %v", images.Shape, err)
+	}
+	labels, err := f.Tensor("labels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := labels.Int32(); err != nil || !slices.Equal(v, []int32{3, 1, 3, 1, 3}) {
+		t.Errorf("labels %v, %v", v, err)
+	}
+	first, _ := os.ReadFile(raw)
+	succeed(t, args...)
+	if second, _ := os.ReadFile(raw); !slices.Equal(first, second) {
+		t.Error("the same seed drew other images")
+	}
+
+	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected all or numbers from 0 to 9") {
+		t.Errorf("class 11: exit code %d, %q", r.code, r.stderr)
+	}
+	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure || !strings.Contains(r.stderr, run) {
+		t.Errorf("a second run in one folder: exit code %d, %q", r.code, r.stderr)
+	}
+	broken := filepath.Join(training.EpochDir(run, 2), "model.safetensors")
+	if err := os.Truncate(broken, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure || !strings.Contains(r.stderr, broken) {
+		t.Errorf("damaged weights: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestDenoise(t *testing.T) {
+	run := small(t, "--condition", "none")
+	out := filepath.Join(run, "d.png")
+	succeed(t, "denoise", "--model", run, "--count", "3", "--out", out)
+	if p, err := figure.ReadParametersFile(out); err != nil {
+		t.Error(err)
+	} else if sigma, _ := p.Get("sigma"); sigma != "0.5" {
+		t.Errorf("sigma %q", sigma)
+	}
+	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure || !strings.Contains(r.stderr, "unnoise denoise") {
+		t.Errorf("sampling from a denoiser: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestInterrupt stops a run by Ctrl-C and goes on.
+func TestInterrupt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := command(t, "train", "mnist", "--limit", "6400", "--dim", "8", "--batch", "16", "--epochs", "1", "--out", dir, "--no-samples")
+	time.AfterFunc(3*time.Second, func() { cmd.Process.Signal(os.Interrupt) })
+	r := finish(t, cmd)
+	if r.code != 130 || !strings.Contains(r.stderr, "--resume "+dir) {
+		t.Fatalf("exit code %d, %q; want 130 and how to go on", r.code, r.stderr)
+	}
+	succeed(t, "train", "mnist", "--resume", dir, "--no-samples")
+	metrics, err := training.ReadMetrics(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	for _, m := range metrics {
+		if m.Event == "step" {
+			steps++
+			if m.Step != steps {
+				t.Fatalf("step %d stands after %d steps", m.Step, steps-1)
+			}
+		}
+	}
+	if steps != 400 {
+		t.Errorf("%d steps, want 400", steps)
+	}
+}
+
+func TestDoctorAndBench(t *testing.T) {
+	var d doctorReport
+	decode(t, succeed(t, "doctor", "--json").stdout, &d)
+	if d.Threads < 1 || d.ISA == "" || d.Problems == nil || d.DType != "f32" && d.DType != "bf16" {
+		t.Errorf("doctor printed %+v", d)
+	}
+	for _, what := range []string{"train", "evaluate"} {
+		var b benchReport
+		decode(t, succeed(t, "bench", what, "--dim", "4", "--batch", "8", "--runs", "3", "--json").stdout, &b)
+		if b.What != what || b.BestSeconds <= 0 || b.MedianSeconds < b.BestSeconds || b.ImagesPerSecond <= 0 || b.Batch != 8 {
+			t.Errorf("bench printed %+v", b)
+		}
+	}
+}
+
+// TestWithoutOneDNN hides the library: everything works, with one warning.
+func TestWithoutOneDNN(t *testing.T) {
+	cmd := command(t, "train", "mnist", "--limit", "40", "--dim", "4", "--batch", "20", "--epochs", "1", "--no-samples", "--out", "run")
+	cmd.Env = append(os.Environ(), "ONEDNN_LIBRARY=/nowhere/libdnnl.so.3")
+	r := finish(t, cmd)
+	if r.code != 0 || strings.Count(r.stderr, "warning") != 1 || !strings.Contains(r.stderr, "make setup") {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	args := []string{"demo", "--limit", "256", "--dim", "4", "--out", dir}
+	out := succeed(t, args...).stdout
+	if !strings.Contains(out, filepath.Join(dir, "index.html")) {
+		t.Errorf("demo printed %q", out)
+	}
+	if page, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || len(page) < 1000 {
+		t.Errorf("page of %d bytes, %v", len(page), err)
+	}
+	if out := succeed(t, args...).stdout; !strings.Contains(out, "using the run") {
+		t.Errorf("a second demo printed %q", out)
+	}
+	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
+		t.Errorf("other settings: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	if out := succeed(t, "__complete", "train", "mnist", "--condition", "").stdout; !strings.Contains(out, "class") || !strings.Contains(out, "none") {
+		t.Errorf("completion of --condition: %q", out)
+	}
+	if out := succeed(t, "completion", "bash").stdout; !strings.Contains(out, "unnoise") {
+		t.Error("no bash completion")
+	}
+}
