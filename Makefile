@@ -22,7 +22,7 @@ demo: setup build ## train on MNIST for one epoch, draw digits, make a page of i
 test: setup ## check and test everything
 	@bash scripts/browser.sh
 	$(GO) vet ./...
-	$(GO) test -timeout 20m ./... $(ARGS)
+	$(GO) test -p 1 -timeout 20m ./... $(ARGS)
 
 bench: setup build ## time training and evaluation
 	bin/unnoise bench train $(ARGS)
