@@ -72,6 +72,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 
 	c := training.Default(mnistunet.Class)
 	c.Epochs, c.Seed, c.DType, c.Threads = f.epochs, f.seed, engine.Name(dtype), info.Threads
+	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
 	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
 	switch {
 	case f.dim > 0:
@@ -164,9 +165,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// drawDemo draws ten of each digit, and keeps the first row's trajectory.
+// drawDemo draws four of each digit, and keeps the first row's trajectory.
 func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.DemoData, p *progress) error {
-	const rows = 8
+	const rows = 4
 	classes := m.Config.Classes
 	for i := range rows * classes {
 		d.Labels = append(d.Labels, i%classes)
