@@ -2,7 +2,7 @@ package onednn
 
 /*
 #cgo CFLAGS: -O3 -fopenmp
-#cgo LDFLAGS: -fopenmp -lm -ldl
+#cgo LDFLAGS: -lm -ldl
 #include <stdlib.h>
 #include "native.h"
 */
@@ -225,6 +225,7 @@ func load(path string) {
 		return
 	}
 	tried = true
+	C.un_openmp_load()
 	candidates := Find()
 	if path != "" {
 		candidates = []string{path}

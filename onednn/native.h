@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define UN_SPIN_COUNT "10000"
+
 enum { UN_MAX_DIMS = 8, UN_LANES = 512 };
 
 // Element types of arrays, and what registers of a cluster (always float32) are loaded from and stored to.
@@ -20,6 +22,7 @@ struct un_op {
 
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds);
 void un_release(un_op *);
+int un_openmp_load(void);    // whether there are threads; before un_set_threads and un_dnnl_load
 void un_set_threads(int);
 int un_isa(void);            // 0 portable, 1 AVX2, 2 AVX-512
 void un_limit_isa(int);      // tests: pretend the CPU has no more than this
