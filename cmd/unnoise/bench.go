@@ -35,9 +35,9 @@ type benchReport struct {
 }
 
 func newBench() *cobra.Command {
-	cmd := &cobra.Command{Use: "bench", Short: "Time the engine on this machine"}
-	cmd.AddCommand(newBenchOf("train", "Time a training step of the UNet for digits"), newBenchOf("evaluate", "Time an evaluation of the UNet for digits"))
-	return cmd
+	return group("bench", "Time the engine on this machine",
+		newBenchOf("train", "Time a training step of the UNet for digits"),
+		newBenchOf("evaluate", "Time an evaluation of the UNet for digits"))
 }
 
 func newBenchOf(what, short string) *cobra.Command {
@@ -99,7 +99,8 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 		}
 	}
 	slices.Sort(times)
-	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, times[0], times[len(times)/2], float64(f.batch) / times[0]}
+	best, median := times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
+	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, best, median, float64(f.batch) / best}
 	if f.profile {
 		onednn.StartProfile(b)
 		for range f.runs {

@@ -57,7 +57,13 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	var usage usageError
 	wrongUsage := !started || errors.As(err, &usage)
 
-	fmt.Fprintf(stderr, "unnoise: %s\n", strings.TrimSpace(err.Error()))
+	message := strings.TrimSpace(err.Error())
+	var signal signaled
+	stopped := errors.As(context.Cause(ctx), &signal)
+	if stopped && message == context.Canceled.Error() {
+		message = "stopped by " + signal.Error()
+	}
+	fmt.Fprintf(stderr, "unnoise: %s\n", message)
 	if verbose {
 		fmt.Fprintf(stderr, "%+v\n", err)
 	}
@@ -65,8 +71,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		fmt.Fprintf(stderr, "Run '%s --help' for its usage.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	var signal signaled
-	if errors.As(context.Cause(ctx), &signal) {
+	if stopped {
 		return signal.exitCode()
 	}
 	return exitFailure
@@ -90,6 +95,29 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDemo(), newTrain(), newSample(), newDenoise(), newBench(), newDoctor(), newVersion())
 	return root
+}
+
+// group is a verb that only leads to others, which it asks for when it is
+// given another word or none.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	var names []string
+	for _, v := range verbs {
+		names = append(names, v.Name())
+	}
+	cmd := &cobra.Command{
+		Use:       use,
+		Short:     short,
+		ValidArgs: names,
+		Args:      cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s: expected %s after it, found nothing", cmd.CommandPath(), alternatives(names))
+			}
+			return usagef("%s: expected %s after it, found %q", cmd.CommandPath(), alternatives(names), args[0])
+		},
+	}
+	cmd.AddCommand(verbs...)
+	return cmd
 }
 
 func firstLine(s string) string {

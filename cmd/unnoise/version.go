@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -70,6 +71,9 @@ func readVersion() versionReport {
 	if r.Unnoise == "" {
 		r.Unnoise = "devel"
 	}
+	if commit != "" {
+		r.Commit, r.Modified = strings.CutSuffix(commit, "-dirty")
+	}
 	return r
 }
 
@@ -78,9 +82,6 @@ var commit = ""
 
 // buildCommit names the source that the program was built from, as far as that is known.
 func buildCommit() string {
-	if commit != "" {
-		return commit
-	}
 	v := readVersion()
 	if v.Commit == "" {
 		return ""
