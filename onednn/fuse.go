@@ -321,12 +321,14 @@ func view(r *result, dims []int) (*result, []int) {
 	return r, stride
 }
 
-func rowMajor(s shapes.Shape) []int {
-	stride := make([]int, s.Rank())
+func rowMajor(s shapes.Shape) []int { return rowMajorOf(s.Dimensions) }
+
+func rowMajorOf(dims []int) []int {
+	stride := make([]int, len(dims))
 	n := 1
-	for i := s.Rank() - 1; i >= 0; i-- {
+	for i, d := range slices.Backward(dims) {
 		stride[i] = n
-		n *= s.Dimensions[i]
+		n *= d
 	}
 	return stride
 }

@@ -12,7 +12,11 @@ struct un_ew {
   un_instr *instr;
   un_ew_out *out;
   un_ew_sum *sum;
+  void (*code)(int64_t *);
+  size_t code_size;
 };
+
+const char *un_run_code(un_op *, void *const *slots);  // of an un_ew with code
 
 typedef struct {
   void (*elementwise)(const un_ew *, void *const *slots);

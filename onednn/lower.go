@@ -321,7 +321,10 @@ func (l *lowering) emitCluster(c *cluster) {
 	for i, x := range p.out {
 		s := l.slotOf(x.r)
 		writes = append(writes, s)
-		out[i] = C.un_ew_out{C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg)}
+		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg)
+		for d, s := range rowMajorOf(p.dims) {
+			out[i].stride[d] = C.int64_t(s)
+		}
 	}
 	sums := make([]C.un_ew_sum, len(p.sums)+1)
 	for i, x := range p.sums {
@@ -329,10 +332,18 @@ func (l *lowering) emitCluster(c *cluster) {
 		writes = append(writes, s)
 		sums[i] = C.un_ew_sum{C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg), C.int32_t(x.keep)}
 	}
-	code := append(p.code, C.un_instr{})
-	op := C.un_elementwise(C.int(len(dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &code[0],
-		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs))
-	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums)), reads, writes)
+	instructions := append(p.code, C.un_instr{})
+	var code []byte
+	if C.un_isa() == 2 {
+		code = generate(p, C.un_rounds_bf16() != 0)
+	}
+	op := C.un_elementwise(C.int(len(dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
+		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	how := "interpreted"
+	if C.un_generated(op) != 0 {
+		how = "generated code"
+	}
+	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how), reads, writes)
 }
 
 func loadType(d dtypes.DType) C.int32_t {

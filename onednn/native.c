@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 double un_now(void) {
@@ -68,6 +69,7 @@ static void *copy_of(const void *p, size_t bytes) {
 
 static void release_elementwise(un_op *op) {
   un_ew *e = (un_ew *)op;
+  if (e->code) munmap((void *)e->code, e->code_size);
   free(e->in);
   free(e->instr);
   free(e->out);
@@ -76,7 +78,7 @@ static void release_elementwise(un_op *op) {
 }
 
 un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
-                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs) {
+                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs, const void *code, size_t code_size) {
   un_ew *e = calloc(1, sizeof *e);
   e->op.run = run_elementwise;
   e->op.release = release_elementwise;
@@ -92,7 +94,29 @@ un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in 
   e->instr = copy_of(instr, (size_t)n_instr * sizeof *instr);
   e->out = copy_of(out, (size_t)n_out * sizeof *out);
   e->sum = copy_of(sum, (size_t)n_sum * sizeof *sum);
+  if (code_size) {
+    // Memory is first written, then executed, never both. Where the system forbids that, the interpreter runs.
+    void *m = mmap(NULL, code_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m != MAP_FAILED) {
+      memcpy(m, code, code_size);
+      if (mprotect(m, code_size, PROT_READ | PROT_EXEC) == 0) {
+        e->code = (void (*)(int64_t *))m;
+        e->code_size = code_size;
+        e->op.run = un_run_code;
+      } else munmap(m, code_size);
+    }
+  }
   return &e->op;
+}
+
+int un_generated(const un_op *op) { return op->run == un_run_code; }
+
+int un_rounds_bf16(void) {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return 0;
+#endif
 }
 
 // ---- moments and reductions

@@ -47,14 +47,20 @@ typedef struct {
   int64_t stride[UN_MAX_DIMS];      // in elements, one for each dimension of the iteration
 } un_ew_in;
 
-typedef struct { int32_t slot, dtype, reg; } un_ew_out;
+typedef struct {
+  int32_t slot, dtype, reg;
+  int64_t stride[UN_MAX_DIMS];      // as an input's, the last one 1
+} un_ew_out;
 
 // A sum over the cluster's iteration: of everything (keep == 0), or of all but the innermost dimension (keep == 1).
 typedef struct { int32_t slot, dtype, reg, keep; } un_ew_sum;
 
-// dims: the iteration, outermost first. Inputs load into registers 0..n_in-1.
+// dims: the iteration, outermost first. Inputs load into registers 0..n_in-1. code: machine code of the same program for
+// a run of rows (see codegen.go), or none: then it is interpreted.
 un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
-                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs);
+                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs, const void *code, size_t code_size);
+int un_generated(const un_op *);   // whether it runs generated code
+int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat16 itself
 
 // ---- statistics, reductions, movement
 
