@@ -44,7 +44,7 @@ const (
 	vHalf          // dst = args[0] rounded to float16 and back
 	vLoad          // dst = input imm
 	vStore         // output imm = args[0]
-	vSum           // sum imm += args[0]
+	vSum           // sum imm += args[0], or args[0]·args[1]
 )
 
 type generator struct {
@@ -304,8 +304,31 @@ func generate(p *program, cpuRoundsBF16 bool) []byte {
 	if !g.ok {
 		return nil
 	}
+	g.sumProducts()
 	g.prune()
 	return g.emit(in, out, sums)
+}
+
+// sumProducts lets a sum add a product that nothing else reads.
+func (g *generator) sumProducts() {
+	uses, maker := map[int]int{}, map[int]vop{}
+	for _, v := range g.ops {
+		maker[v.dst] = v
+		for _, x := range v.args {
+			if !x.cons {
+				uses[x.reg]++
+			}
+		}
+	}
+	for i, v := range g.ops {
+		if v.kind != vSum {
+			continue
+		}
+		m := maker[v.args[0].reg]
+		if m.kind == vBinary && m.op == vmulps && uses[m.dst] == 1 && !m.args[0].cons {
+			g.ops[i].args = m.args
+		}
+	}
 }
 
 // prune drops operations whose results nothing reads, and loads what is read when it is first read.
@@ -608,7 +631,11 @@ func (g *generator) body(a *assembler, in, out, sums []access, home []int, tail 
 			to := address(len(in)+len(out)+v.imm, sums[v.imm])
 			r := take()
 			a.evex(vmovups, r, 0, to, 0, false)
-			a.evex(vaddps, r, r, zmm(where[v.args[0].reg]), mask, false)
+			if len(v.args) == 2 {
+				a.evex(vfmadd231, r, where[v.args[0].reg], get(v.args[1]), mask, false)
+			} else {
+				a.evex(vaddps, r, r, zmm(where[v.args[0].reg]), mask, false)
+			}
 			a.evex(vmovupsStore, r, 0, to, 0, false)
 			owner[r] = -1
 		}

@@ -20,7 +20,8 @@ const char *un_run_code(un_op *, void *const *slots);  // of an un_ew with code
 
 typedef struct {
   void (*elementwise)(const un_ew *, void *const *slots);
-  void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, float *mean, float *variance);
+  // sums[2][channels]: of x−x₀ and (x−x₀)², x₀ being the first row
+  void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, double *sums);
   void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
 } un_kernels;
 

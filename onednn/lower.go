@@ -300,45 +300,18 @@ func (l *lowering) emitCluster(c *cluster) {
 		return
 	}
 	var reads, writes []int
-	dims := make([]C.int64_t, len(p.dims))
-	for i, d := range p.dims {
-		dims[i] = C.int64_t(d)
-	}
-	in := make([]C.un_ew_in, len(p.in)+1)
-	for i, x := range p.in {
-		in[i].slot, in[i].value = -1, C.float(x.value)
+	for _, x := range p.in {
 		if x.r != nil {
-			s := l.slotOf(x.r)
-			reads = append(reads, s)
-			in[i].slot = C.int32_t(s)
-			in[i].dtype = loadType(x.r.shape().DType)
-		}
-		for d, s := range x.stride {
-			in[i].stride[d] = C.int64_t(s)
+			reads = append(reads, l.slotOf(x.r))
 		}
 	}
-	out := make([]C.un_ew_out, len(p.out)+1)
-	for i, x := range p.out {
-		s := l.slotOf(x.r)
-		writes = append(writes, s)
-		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg)
-		for d, s := range rowMajorOf(p.dims) {
-			out[i].stride[d] = C.int64_t(s)
-		}
+	for _, x := range p.out {
+		writes = append(writes, l.slotOf(x.r))
 	}
-	sums := make([]C.un_ew_sum, len(p.sums)+1)
-	for i, x := range p.sums {
-		s := l.slotOf(x.r)
-		writes = append(writes, s)
-		sums[i] = C.un_ew_sum{C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg), C.int32_t(x.keep)}
+	for _, x := range p.sums {
+		writes = append(writes, l.slotOf(x.r))
 	}
-	instructions := append(p.code, C.un_instr{})
-	var code []byte
-	if C.un_isa() == 2 {
-		code = generate(p, C.un_rounds_bf16() != 0)
-	}
-	op := C.un_elementwise(C.int(len(dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
-		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	op := p.native(l.slotOf)
 	how := "interpreted"
 	if C.un_generated(op) != 0 {
 		how = "generated code"
@@ -346,9 +319,45 @@ func (l *lowering) emitCluster(c *cluster) {
 	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how), reads, writes)
 }
 
+// native makes the operation that runs the program.
+func (p *program) native(slotOf func(*result) int) *C.un_op {
+	dims := cInts(p.dims)
+	in := make([]C.un_ew_in, len(p.in)+1)
+	for i, x := range p.in {
+		in[i].slot, in[i].value = -1, C.float(x.value)
+		if x.r != nil {
+			in[i].slot, in[i].dtype = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType)
+		}
+		for d, s := range x.stride {
+			in[i].stride[d] = C.int64_t(s)
+		}
+	}
+	out := make([]C.un_ew_out, len(p.out)+1)
+	for i, x := range p.out {
+		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType), C.int32_t(x.reg)
+		for d, s := range rowMajorOf(p.dims) {
+			out[i].stride[d] = C.int64_t(s)
+		}
+	}
+	sums := make([]C.un_ew_sum, len(p.sums)+1)
+	for i, x := range p.sums {
+		sums[i] = C.un_ew_sum{C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType), C.int32_t(x.reg), C.int32_t(x.keep)}
+	}
+	instructions := append(p.code, C.un_instr{})
+	var code []byte
+	if C.un_isa() == 2 {
+		code = generate(p, C.un_rounds_bf16() != 0)
+	}
+	return C.un_elementwise(C.int(len(p.dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
+		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+}
+
 func loadType(d dtypes.DType) C.int32_t {
-	if d == dtypes.Int32 {
+	switch d {
+	case dtypes.Int32:
 		return C.UN_I32
+	case dtypes.Float64:
+		return C.UN_F64
 	}
 	t, _ := nativeType(d)
 	return t
@@ -403,9 +412,20 @@ func (l *lowering) emitMoments(n *node) bool {
 	}
 	channels := s.Dimensions[s.Rank()-1]
 	in, mean, variance := l.slotOf(x), l.slotOf(n.out[0]), l.slotOf(n.out[1])
-	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(s.Size()/channels), C.int64_t(channels), C.int(mean), C.int(variance))
+	rows := s.Size() / channels
+	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance), momentSums(x, rows, channels))
 	l.add(op, fmt.Sprintf("moments %s", s), []int{in}, []int{mean, variance})
 	return true
+}
+
+// momentSums is the cluster that un_moments asks for.
+func momentSums(x *result, rows, channels int) *C.un_op {
+	sum, square := &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}, &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}
+	p := &program{dims: []int{rows, channels}, nRegs: 4,
+		in:   []ewInput{{r: x, stride: []int{channels, 1}}, {r: x, stride: []int{0, 1}}},
+		code: []C.un_instr{{op: C.UN_SUB, dst: 2, a: 0, b: 1, c: 0}, {op: C.UN_MUL, dst: 3, a: 2, b: 2, c: 2}},
+		sums: []ewSum{{sum, 2, 1}, {square, 3, 1}}}
+	return p.native(func(r *result) int { return map[*result]int{x: 0, sum: 1, square: 2}[r] })
 }
 
 var reduceKinds = map[compute.OpType]C.int{
