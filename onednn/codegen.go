@@ -279,12 +279,15 @@ func generate(p *program, cpuRoundsBF16 bool) []byte {
 	for _, i := range p.code {
 		g.instruction(i)
 	}
-	inner := p.dims[nd-1]
 	for k, x := range p.out {
 		a := access{dtype: loadType(x.r.shape().DType), inner: 1}
 		size := x.r.shape().DType.Size()
-		a.step = int32(inner * size)
-		if a.dtype == C.UN_F64 || a.dtype == C.UN_I32 || inner*size != int(a.step) {
+		step := 0
+		if nd > 1 {
+			step = x.stride[nd-2] * size
+		}
+		a.step = int32(step)
+		if a.dtype == C.UN_F64 || a.dtype == C.UN_I32 || x.stride[nd-1] != 1 || step != int(a.step) {
 			return nil
 		}
 		v := g.regs[x.reg]

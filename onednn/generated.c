@@ -52,7 +52,7 @@ const char *un_run_code(un_op *op, void *const *slots) {
         int n = 2;
 #define PLACE(x) \
         { \
-          int64_t rest = row / group, offset = column * (x).stride[nd - 1]; \
+          int64_t rest = row / group, offset = (x).offset + column * (x).stride[nd - 1]; \
           if (nd > 1) offset += in_group * (x).stride[nd - 2]; \
           for (int d = nd - 3; d >= 0; d--) { offset += rest % e->dims[d] * (x).stride[d]; rest /= e->dims[d]; } \
           a[n++] = (x).slot < 0 ? 0 : (int64_t)((char *)slots[(x).slot] + offset * size_of((x).dtype)); \

@@ -79,6 +79,8 @@ type lowering struct {
 	reads   [][]int // by unit emitted: slots read and written, for liveness
 	writes  [][]int
 	keep    func(*result) bool
+	parts   map[*result][]part
+	placed  map[*node][]bool // which operands of a concatenation their makers put in place
 }
 
 // lower turns the graph into native operations and plans their memory.
@@ -226,43 +228,56 @@ func (l *lowering) slotOf(r *result) int {
 }
 
 func (l *lowering) emitAll() error {
-	// What is read other than by its own cluster, or through a broadcast that a cluster looks through, must be stored.
 	owner := map[*node]int{}
+	fused := map[*node]bool{} // element-wise nodes of clusters
 	for i, u := range l.units {
 		if u.cluster != nil {
 			for _, n := range u.cluster.nodes {
-				owner[n] = i + 1
+				owner[n], fused[n] = i+1, true
 			}
 			for _, n := range u.cluster.sums {
 				owner[n] = i + 1
 			}
 		}
 	}
-	stored := map[*result]bool{}
-	for _, r := range l.graph.outputs {
+	// What is read other than by its own cluster must be stored; but what a cluster reads of broadcasts and slices is the
+	// array behind them, and what it makes for concatenations goes where it belongs.
+	stored, spread := map[*result]bool{}, map[*result]bool{}
+	store := func(r *result) {
 		root, _ := l.root(r)
 		stored[root], stored[r] = true, true
+		spread[root], spread[r] = true, true
 	}
-	spread := map[*node]bool{} // broadcasts that someone needs as an array
+	for _, r := range l.graph.outputs {
+		store(r)
+	}
+	l.parts, l.placed = map[*result][]part{}, map[*node][]bool{}
 	for _, n := range l.graph.nodes {
-		for _, r := range n.in {
-			if r.node.op == compute.OpTypeBroadcastInDim && owner[n] == 0 && n.op != compute.OpTypeBroadcastInDim {
-				spread[r.node] = true
+		if n.op == compute.OpTypeConcatenate && owner[n] == 0 {
+			l.placed[n] = make([]bool, len(n.in))
+			axis, at := n.attr.(int), 0
+			step := rowMajor(n.out[0].shape())[axis]
+			for i, r := range n.in {
+				if s := r.shape(); fused[r.node] && s.Dimensions[s.Rank()-1] > 1 {
+					l.parts[r] = append(l.parts[r], part{n.out[0], at * step})
+					l.placed[n][i] = true
+				}
+				at += r.shape().Dimensions[axis]
 			}
-			if owner[r.node] == 0 || owner[r.node] != owner[n] {
+		}
+		for i, r := range n.in {
+			switch {
+			case l.placed[n] != nil && l.placed[n][i]:
+			case owner[n] == 0 && n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim: // both are looked through
+				root, _ := l.root(r)
+				stored[root], stored[r] = true, true
+			case owner[n] == 0:
+				store(r)
+			case owner[r.node] != owner[n]:
 				root, _ := l.root(r)
 				stored[root], stored[r] = true, true
 			}
-			if owner[n] == 0 {
-				root, _ := l.root(r)
-				stored[root] = true
-			}
 		}
-	}
-	for _, r := range l.graph.outputs {
-		root, _ := l.root(r)
-		spread[root.node] = spread[root.node] || root.node.op == compute.OpTypeBroadcastInDim
-		spread[r.node] = spread[r.node] || r.node.op == compute.OpTypeBroadcastInDim
 	}
 	l.keep = func(r *result) bool { return stored[r] }
 	for _, u := range l.units {
@@ -274,7 +289,7 @@ func (l *lowering) emitAll() error {
 		if n.op == compute.OpTypeParameter || n.op == compute.OpTypeConstant || len(n.out) == 1 && l.alias[n.out[0]] != nil {
 			continue
 		}
-		if n.op == compute.OpTypeBroadcastInDim && !spread[n] {
+		if (n.op == compute.OpTypeBroadcastInDim || n.op == compute.OpTypeSlice) && !spread[n.out[0]] {
 			continue
 		}
 		if err := l.emitNode(n); err != nil {
@@ -295,7 +310,7 @@ func (l *lowering) add(op *C.un_op, label string, reads, writes []int) {
 }
 
 func (l *lowering) emitCluster(c *cluster) {
-	p := c.assemble(l.keep)
+	p := c.assemble(l.keep, l.parts)
 	if len(p.out)+len(p.sums) == 0 {
 		return
 	}
@@ -328,6 +343,7 @@ func (p *program) native(slotOf func(*result) int) *C.un_op {
 		if x.r != nil {
 			in[i].slot, in[i].dtype = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType)
 		}
+		in[i].offset = C.int64_t(x.offset)
 		for d, s := range x.stride {
 			in[i].stride[d] = C.int64_t(s)
 		}
@@ -335,7 +351,8 @@ func (p *program) native(slotOf func(*result) int) *C.un_op {
 	out := make([]C.un_ew_out, len(p.out)+1)
 	for i, x := range p.out {
 		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType), C.int32_t(x.reg)
-		for d, s := range rowMajorOf(p.dims) {
+		out[i].offset = C.int64_t(x.offset)
+		for d, s := range x.stride {
 			out[i].stride[d] = C.int64_t(s)
 		}
 	}
@@ -555,9 +572,9 @@ func (l *lowering) emitMove(n *node) bool {
 	switch n.op {
 	case compute.OpTypeConcatenate:
 		axis, at := n.attr.(int), 0
-		for _, r := range n.in {
+		for i, r := range n.in {
 			s := r.shape()
-			if s.Size() > 0 {
+			if s.Size() > 0 && !l.placed[n][i] {
 				l.copyOp(label, size, s.Dimensions, l.slotOf(r), 0, rowMajor(s), dst, at*dstStride[axis], dstStride)
 			}
 			at += s.Dimensions[axis]

@@ -44,12 +44,12 @@ typedef struct { uint8_t op, dst, a, b, c; } un_instr;
 typedef struct {
   int32_t slot, dtype;              // slot < 0: the constant `value`
   float value;
-  int64_t stride[UN_MAX_DIMS];      // in elements, one for each dimension of the iteration
+  int64_t offset, stride[UN_MAX_DIMS];  // in elements; a stride for each dimension of the iteration
 } un_ew_in;
 
 typedef struct {
   int32_t slot, dtype, reg;
-  int64_t stride[UN_MAX_DIMS];      // as an input's, the last one 1
+  int64_t offset, stride[UN_MAX_DIMS];  // as an input's, the last stride 1
 } un_ew_out;
 
 // A sum over the cluster's iteration: of everything (keep == 0), or of all but the innermost dimension (keep == 1).
