@@ -643,9 +643,6 @@ func axisArray[T any](to []T, r *result, a axes, f func(dim, stride int) T) {
 }
 
 func (l *lowering) emitConv(n *node) bool {
-	if C.un_dnnl_loaded() == 0 {
-		return false
-	}
 	c := n.attr.(*conv)
 	var src, weights, dst *result
 	direction := C.UN_CONV_FORWARD
@@ -659,10 +656,7 @@ func (l *lowering) emitConv(n *node) bool {
 		direction = C.UN_CONV_BACKWARD_WEIGHTS
 		src, weights, dst = n.in[0], n.out[0], n.in[1]
 	}
-	if c.groups > 1 {
-		return false
-	}
-	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.stride)), groups: 1, bias: -1,
+	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.stride)), groups: C.int32_t(c.groups), batch_groups: C.int32_t(c.batchGroups), bias: -1,
 		src: C.int32_t(l.slotOf(src)), weights: C.int32_t(l.slotOf(weights)), dst: C.int32_t(l.slotOf(dst)),
 		src_dtype: loadType(src.shape().DType), weights_dtype: loadType(weights.shape().DType), dst_dtype: loadType(dst.shape().DType)}
 	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
@@ -675,27 +669,60 @@ func (l *lowering) emitConv(n *node) bool {
 	dim, stride := func(d, _ int) C.int64_t { return C.int64_t(d) }, func(_, s int) C.int64_t { return C.int64_t(s) }
 	axisArray(s.src_dims[:], src, c.src, dim)
 	axisArray(s.src_strides[:], src, c.src, stride)
-	axisArray(s.weights_dims[:], weights, c.weights, dim)
-	axisArray(s.weights_strides[:], weights, c.weights, stride)
+	if c.groups > 1 { // [groups, output channels, …]
+		axisArray(s.weights_dims[1:], weights, c.weights, dim)
+		axisArray(s.weights_strides[1:], weights, c.weights, stride)
+		s.weights_dims[0], s.weights_dims[1] = C.int64_t(c.groups), s.weights_dims[1]/C.int64_t(c.groups)
+		s.weights_strides[0] = s.weights_dims[1] * s.weights_strides[1]
+	} else {
+		axisArray(s.weights_dims[:], weights, c.weights, dim)
+		axisArray(s.weights_strides[:], weights, c.weights, stride)
+	}
 	axisArray(s.dst_dims[:], dst, c.dst, dim)
 	axisArray(s.dst_strides[:], dst, c.dst, stride)
 	for i := range c.stride {
 		s.stride[i], s.dilation[i] = C.int64_t(c.stride[i]), C.int64_t(c.dilation[i])
 		s.pad_lo[i], s.pad_hi[i] = C.int64_t(c.padLo[i]), C.int64_t(c.padHi[i])
+		s.src_spread[i] = C.int64_t(c.spread[i])
 	}
-	var problem *C.char
-	op := C.un_conv(&s, &problem)
+	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
 	if op == nil {
-		return false
+		scratch := l.scratch()
+		var bytes C.size_t
+		op = C.un_own_conv(&s, C.int(scratch), &bytes)
+		l.places[scratch].size = int(bytes)
+		writes = append(writes, scratch)
 	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
-	l.add(op, fmt.Sprintf("%s %s × %s stride %v (%s)", kind, src.shape(), weights.shape(), c.stride, C.GoString(C.un_implementation(op))), reads, writes)
+	l.add(op, fmt.Sprintf("%s %s × %s stride %v (%s)", kind, src.shape(), weights.shape(), c.stride, implementation(op)), reads, writes)
 	return true
 }
 
-// emitDot emits a product as one oneDNN matmul [batch, M, K]·[batch, K, N], if each group of axes is one stride.
+// oneDNN makes an operation of the library, unless the backend does without it.
+func (l *lowering) oneDNN(create func(problem **C.char) *C.un_op) *C.un_op {
+	if l.backend.portable {
+		return nil
+	}
+	var problem *C.char
+	return create(&problem)
+}
+
+// scratch returns a slot in the arena that holds no result. Its size is yet to be set.
+func (l *lowering) scratch() int {
+	l.places = append(l.places, place{kind: placeArena})
+	return len(l.places) - 1
+}
+
+func implementation(op *C.un_op) string {
+	if name := C.un_implementation(op); name != nil {
+		return C.GoString(name)
+	}
+	return "own, " + ownISA()
+}
+
+// emitDot emits a product as one of matrices [batch, M, K]·[batch, K, N], if each group of axes is one stride.
 func (l *lowering) emitDot(n *node) bool {
-	if C.un_dnnl_loaded() == 0 || !floatConv(n) {
+	if !floatConv(n) {
 		return false
 	}
 	a := n.attr.(dotArgs)
@@ -735,12 +762,16 @@ func (l *lowering) emitDot(n *node) bool {
 	set(s.a_dims[:], s.a_strides[:], [3]int{lBatch, m, k}, [3]int{lBatchStride, mStride, lkStride})
 	set(s.b_dims[:], s.b_strides[:], [3]int{lBatch, k, nn}, [3]int{rBatchStride, rkStride, nStride})
 	set(s.c_dims[:], s.c_strides[:], [3]int{lBatch, m, nn}, [3]int{m * nn, nn, 1})
-	var problem *C.char
-	op := C.un_matmul(&s, &problem)
+	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
+	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_matmul(&s, problem) })
 	if op == nil {
-		return false
+		scratch := l.scratch()
+		var bytes C.size_t
+		op = C.un_own_matmul(&s, C.int(scratch), &bytes)
+		l.places[scratch].size = int(bytes)
+		writes = append(writes, scratch)
 	}
-	l.add(op, fmt.Sprintf("product %d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, C.GoString(C.un_implementation(op))), l.slotsOf(n.in), l.slotsOf(n.out))
+	l.add(op, fmt.Sprintf("product %d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, implementation(op)), reads, writes)
 	return true
 }
 

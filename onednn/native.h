@@ -90,13 +90,14 @@ int un_dnnl_isa(void);
 enum { UN_CONV_FORWARD, UN_CONV_BACKWARD_DATA, UN_CONV_BACKWARD_WEIGHTS };
 // What oneDNN calls source, weights and destination, whatever the direction computes. Strides are in elements.
 typedef struct {
-  int32_t direction, n_spatial, groups;
+  int32_t direction, n_spatial, groups, batch_groups;   // batch_groups: as GoMLX's; more than 1 only forward, without groups
   int32_t src, weights, bias, dst;          // slots; bias < 0: none. Backward weights: bias receives its gradient
   int32_t src_dtype, weights_dtype, bias_dtype, dst_dtype;
   int64_t src_dims[5], src_strides[5];      // N, C, spatial
   int64_t weights_dims[6], weights_strides[6];  // [G,] O, I, spatial
   int64_t dst_dims[5], dst_strides[5];
-  int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense
+  int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense. Padding below zero crops
+  int64_t src_spread[3];                                  // dilation of the source, forward only; 1 is dense
 } un_conv_spec;
 un_op *un_conv(const un_conv_spec *, const char **error);
 
@@ -105,6 +106,11 @@ typedef struct {
   int64_t a_dims[6], a_strides[6], b_dims[6], b_strides[6], c_dims[6], c_strides[6];
 } un_matmul_spec;
 un_op *un_matmul(const un_matmul_spec *, const char **error);
+
+// The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
+// memory of the slot scratch, of which they need scratch_bytes.
+un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 
 // The name of oneDNN's implementation, for profiles; NULL for other operations.
 const char *un_implementation(const un_op *);
