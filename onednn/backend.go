@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,12 +41,26 @@ type Options struct {
 	Library string
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
+	// Without names optimisations to leave out, to see what they earn: those that Optimizations lists.
+	Without []string
+}
+
+// Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
+func Optimizations() []string {
+	names := []string{"fusion", "code", "preparation"}
+	for _, p := range passes {
+		if p.name != "dead" && !slices.Contains(names, p.name) {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
 type Backend struct {
 	threads   int
 	portable  bool
+	without   map[string]bool
 	fallback  compute.Backend
 	memory    memory
 	scratch   arena
@@ -54,7 +69,8 @@ type Backend struct {
 	profile   *Profile // touched on the native thread only
 }
 
-// New makes a backend from a configuration: comma-separated threads=N, library=PATH and portable, all optional.
+// New makes a backend from a configuration: comma-separated threads=N, library=PATH, portable and without=NAME+NAME,
+// all optional; see Options.
 func New(config string) (compute.Backend, error) {
 	var o Options
 	for _, field := range strings.FieldsFunc(config, func(r rune) bool { return r == ',' }) {
@@ -70,8 +86,10 @@ func New(config string) (compute.Backend, error) {
 			o.Library = v
 		case "portable":
 			o.Portable = true
+		case "without":
+			o.Without = strings.Split(v, "+")
 		default:
-			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH and portable", key)
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH, portable and without=NAME+NAME", key)
 		}
 	}
 	return NewWithOptions(o)
@@ -79,12 +97,19 @@ func New(config string) (compute.Backend, error) {
 
 // NewWithOptions makes a backend. A missing oneDNN is no error: what it would do is done on slower paths; see Library.
 func NewWithOptions(o Options) (*Backend, error) {
+	without := map[string]bool{}
+	for _, name := range o.Without {
+		if !slices.Contains(Optimizations(), name) {
+			return nil, errors.Errorf("onednn: there is no optimisation %q to leave out; there are %s", name, strings.Join(Optimizations(), ", "))
+		}
+		without[name] = true
+	}
 	load(o.Library)
 	fallback, err := gobackend.New("")
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, portable: o.Portable, fallback: fallback, work: make(chan func())}
+	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan func())}
 	if b.threads == 0 {
 		b.threads = runtime.NumCPU()
 	}
