@@ -13,6 +13,8 @@ func TestPortable(t *testing.T) {
 		t.Run(ownISA(), func(t *testing.T) {
 			t.Run("compliance", TestCompliance)
 			t.Run("convolutions", TestConvolutions)
+			t.Run("random convolutions", TestRandomConvolutions)
+			t.Run("gradients", TestConvolutionGradients)
 			t.Run("products", TestProducts)
 		})
 	}
