@@ -16,6 +16,7 @@ func TestPortable(t *testing.T) {
 			t.Run("random convolutions", TestRandomConvolutions)
 			t.Run("gradients", TestConvolutionGradients)
 			t.Run("products", TestProducts)
+			t.Run("random products", TestRandomProducts)
 		})
 	}
 }
