@@ -797,49 +797,58 @@ func implementation(op *C.un_op) string {
 	return "own, " + ownISA()
 }
 
-// emitDot emits a product as one of matrices [batch, M, K]·[batch, K, N], if each group of axes is one stride.
+// emitDot emits a product as one of matrices [batch…, M, K]·[batch…, K, N].
 func (l *lowering) emitDot(n *node) bool {
 	if !floatConv(n) {
 		return false
 	}
 	a := n.attr.(dotArgs)
 	lhs, rhs, out := n.in[0].shape(), n.in[1].shape(), n.out[0].shape()
-	ls, rs := rowMajor(lhs), rowMajor(rhs)
-	free := func(rank int, used ...[]int) []int {
-		var f []int
-		for i := range rank {
-			if !slices.ContainsFunc(used, func(u []int) bool { return slices.Contains(u, i) }) {
-				f = append(f, i)
-			}
-		}
-		return f
-	}
-	lBatch, lBatchStride, ok1 := merged(lhs, ls, a.lhsBatch)
-	rBatch, rBatchStride, ok2 := merged(rhs, rs, a.rhsBatch)
-	m, mStride, ok3 := merged(lhs, ls, free(lhs.Rank(), a.lhsBatch, a.lhsContracting))
-	k, lkStride, ok4 := merged(lhs, ls, a.lhsContracting)
-	k2, rkStride, ok5 := merged(rhs, rs, a.rhsContracting)
-	nn, nStride, ok6 := merged(rhs, rs, free(rhs.Rank(), a.rhsBatch, a.rhsContracting))
-	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6) || lBatch != rBatch || k != k2 {
+	lFree, rFree := axesBut(lhs.Rank(), a.lhsBatch, a.lhsContracting), axesBut(rhs.Rank(), a.rhsBatch, a.rhsContracting)
+	if max(lhs.Rank(), rhs.Rank()) > C.UN_MAX_DIMS || len(a.lhsBatch) > 4 {
 		return false
 	}
-	if out.Size() != lBatch*m*nn {
-		return false
+	x, xStride := l.matrices(n.in[0], a.lhsBatch, lFree, a.lhsContracting)
+	w, wStride := l.matrices(n.in[1], a.rhsBatch, rFree, a.rhsContracting)
+	m, mStride, _ := merged(lhs, xStride, lFree)
+	k, xkStride, _ := merged(lhs, xStride, a.lhsContracting)
+	_, wkStride, _ := merged(rhs, wStride, a.rhsContracting)
+	columns, nStride, _ := merged(rhs, wStride, rFree)
+
+	y := l.slotOf(n.out[0])
+	s := C.un_matmul_spec{a: C.int32_t(x), b: C.int32_t(w), c: C.int32_t(y), a_dtype: loadType(lhs.DType), b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
+	add := func(da, db, dc, sa, sb, sc int) {
+		i := s.n_dims
+		s.n_dims++
+		s.a_dims[i], s.b_dims[i], s.c_dims[i] = C.int64_t(da), C.int64_t(db), C.int64_t(dc)
+		// Where a dimension is 1 any stride will do; a regular one keeps oneDNN on its fast paths.
+		s.a_strides[i], s.b_strides[i], s.c_strides[i] = C.int64_t(max(sa, 1)), C.int64_t(max(sb, 1)), C.int64_t(max(sc, 1))
 	}
-	s := C.un_matmul_spec{n_dims: 3, a: C.int32_t(l.slotOf(n.in[0])), b: C.int32_t(l.slotOf(n.in[1])), c: C.int32_t(l.slotOf(n.out[0])),
-		a_dtype: loadType(lhs.DType), b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
-	set := func(dims, strides []C.int64_t, d, st [3]int) {
-		for i := range 3 {
-			dims[i], strides[i] = C.int64_t(d[i]), C.int64_t(st[i])
-			if d[i] == 1 { // any stride will do; a regular one keeps oneDNN on its fast paths
-				strides[i] = C.int64_t(max(st[i], 1))
+	batch, stride := 1, out.Size()
+	for i := 0; i < len(a.lhsBatch); {
+		// As many axes as are one for both.
+		end := i + 1
+		for end < len(a.lhsBatch) {
+			_, _, ok1 := merged(lhs, xStride, a.lhsBatch[i:end+1])
+			_, _, ok2 := merged(rhs, wStride, a.rhsBatch[i:end+1])
+			if !ok1 || !ok2 {
+				break
 			}
+			end++
 		}
+		d, sa, _ := merged(lhs, xStride, a.lhsBatch[i:end])
+		_, sb, _ := merged(rhs, wStride, a.rhsBatch[i:end])
+		i = end
+		batch, stride = batch*d, stride/d
+		add(d, d, d, sa, sb, stride)
 	}
-	set(s.a_dims[:], s.a_strides[:], [3]int{lBatch, m, k}, [3]int{lBatchStride, mStride, lkStride})
-	set(s.b_dims[:], s.b_strides[:], [3]int{lBatch, k, nn}, [3]int{rBatchStride, rkStride, nStride})
-	set(s.c_dims[:], s.c_strides[:], [3]int{lBatch, m, nn}, [3]int{m * nn, nn, 1})
-	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
+	if len(a.lhsBatch) == 0 {
+		add(1, 1, 1, m*k, k*columns, m*columns)
+	}
+	add(m, k, m, mStride, wkStride, columns)
+	add(k, columns, columns, xkStride, nStride, 1)
+
+	reads, writes := []int{x, w}, []int{y}
 	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_matmul(&s, problem) })
 	if op == nil {
 		scratch := l.scratch()
@@ -848,11 +857,47 @@ func (l *lowering) emitDot(n *node) bool {
 		l.places[scratch].size = int(bytes)
 		writes = append(writes, scratch)
 	}
-	x := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, implementation(op))}
-	x.flops = 2 * float64(lBatch*m) * float64(k) * float64(nn)
-	x.bytes = float64(byteSize(lhs) + byteSize(rhs) + byteSize(out))
-	l.add(op, x, reads, writes)
+	about := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", batch, m, k, k, columns, implementation(op))}
+	about.flops = 2 * float64(batch*m) * float64(k) * float64(columns)
+	about.bytes = float64(byteSize(n.in[0].shape()) + byteSize(n.in[1].shape()) + byteSize(n.out[0].shape()))
+	l.add(op, about, reads, writes)
 	return true
+}
+
+// axesBut lists the axes that are in none of the lists.
+func axesBut(rank int, lists ...[]int) []int {
+	var axes []int
+	for i := range rank {
+		if !slices.ContainsFunc(lists, func(list []int) bool { return slices.Contains(list, i) }) {
+			axes = append(axes, i)
+		}
+	}
+	return axes
+}
+
+// matrices returns a slot with r's values and the stride of each of r's axes there, such that its free and its contracting
+// axes can each be seen as one: r's own slot, or else a copy.
+func (l *lowering) matrices(r *result, batch, free, contracting []int) (slot int, strides []int) {
+	slot, strides = l.slotOf(r), rowMajor(r.shape())
+	_, _, ok1 := merged(r.shape(), strides, free)
+	_, _, ok2 := merged(r.shape(), strides, contracting)
+	if ok1 && ok2 {
+		return slot, strides
+	}
+	order := slices.Concat(batch, free, contracting)
+	var dims, from []int
+	for _, axis := range order {
+		dims, from = append(dims, r.shape().Dimensions[axis]), append(from, strides[axis])
+	}
+	to := rowMajor(shapes.Make(r.shape().DType, dims...))
+	dense := make([]int, len(order))
+	for i, axis := range order {
+		dense[axis] = to[i]
+	}
+	scratch := l.scratch()
+	l.places[scratch].size = byteSize(r.shape())
+	l.copyOp(fmt.Sprintf("Transpose %s for a product", r.shape()), r.shape().DType.Size(), dims, slot, 0, from, scratch, 0, to)
+	return scratch, dense
 }
 
 // merged sees axes of an array as one: its length and stride.

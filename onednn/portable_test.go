@@ -13,7 +13,10 @@ func TestPortable(t *testing.T) {
 		t.Run(ownISA(), func(t *testing.T) {
 			t.Run("compliance", TestCompliance)
 			t.Run("convolutions", TestConvolutions)
+			t.Run("random convolutions", TestRandomConvolutions)
+			t.Run("gradients", TestConvolutionGradients)
 			t.Run("products", TestProducts)
+			t.Run("random products", TestRandomProducts)
 		})
 	}
 }
