@@ -38,11 +38,14 @@ type Options struct {
 	Threads int
 	// Library is the path of libdnnl.so.3; empty means to search as Find does.
 	Library string
+	// Portable does without oneDNN, as where it is not found.
+	Portable bool
 }
 
 // Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
 type Backend struct {
 	threads   int
+	portable  bool
 	fallback  compute.Backend
 	memory    memory
 	scratch   arena
@@ -51,7 +54,7 @@ type Backend struct {
 	profile   *Profile // touched on the native thread only
 }
 
-// New makes a backend from a configuration: comma-separated threads=N and library=PATH, both optional.
+// New makes a backend from a configuration: comma-separated threads=N, library=PATH and portable, all optional.
 func New(config string) (compute.Backend, error) {
 	var o Options
 	for _, field := range strings.FieldsFunc(config, func(r rune) bool { return r == ',' }) {
@@ -65,8 +68,10 @@ func New(config string) (compute.Backend, error) {
 			o.Threads = n
 		case "library":
 			o.Library = v
+		case "portable":
+			o.Portable = true
 		default:
-			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N and library=PATH", key)
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH and portable", key)
 		}
 	}
 	return NewWithOptions(o)
@@ -79,7 +84,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, fallback: fallback, work: make(chan func())}
+	b := &Backend{threads: o.Threads, portable: o.Portable, fallback: fallback, work: make(chan func())}
 	if b.threads == 0 {
 		b.threads = runtime.NumCPU()
 	}
@@ -127,6 +132,9 @@ func (b *Backend) String() string { return BackendName }
 // Description tells the library, instruction set and threads in use.
 func (b *Backend) Description() string {
 	l := Library()
+	if b.portable {
+		l = LibraryInfo{ISA: ownISA(), Problem: "the option portable"}
+	}
 	return fmt.Sprintf("%s, %d threads", l, b.threads)
 }
 
@@ -250,8 +258,14 @@ func load(path string) {
 		problems = append(problems, fmt.Sprintf("%s: %s", p, C.GoString(problem)))
 	}
 	loaded.Problem = strings.Join(problems, "; ")
-	loaded.ISA = [...]string{"portable C", "AVX2", "AVX-512"}[C.un_isa()]
+	loaded.ISA = ownISA()
 }
+
+// ownISA names the instruction set of this package's own kernels.
+func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[C.un_isa()] }
+
+// limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
+func limitISA(level int) { C.un_limit_isa(C.int(level)) }
 
 // isaName names oneDNN's instruction set codes.
 func isaName(isa int) string {

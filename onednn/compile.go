@@ -18,21 +18,20 @@ type graph struct {
 
 // pass is one step of the compiler.
 type pass struct {
-	name   string
-	oneDNN bool // makes nodes that only oneDNN computes
-	run    func(*graph)
+	name string
+	run  func(*graph)
 }
 
 // passes run in this order; each file pass_*.go holds one or two and tells what they change.
 var passes = []pass{
-	{"dead", false, removeDead},
-	{"same", false, mergeSame},
-	{"convolution gradients", true, foldConvolutionGradients},
-	{"bias", true, attachBias},
-	{"conversions", true, foldConversions},
-	{"dead", false, removeDead},
-	{"recompute", false, recompute},
-	{"dead", false, removeDead},
+	{"dead", removeDead},
+	{"same", mergeSame},
+	{"convolution gradients", foldConvolutionGradients},
+	{"bias", attachBias},
+	{"conversions", foldConversions},
+	{"dead", removeDead},
+	{"recompute", recompute},
+	{"dead", removeDead},
 }
 
 func compile(b *Backend, main *function) (compute.Executable, error) {
@@ -42,9 +41,6 @@ func compile(b *Backend, main *function) (compute.Executable, error) {
 		fmt.Fprintf(os.Stderr, "onednn: %q as recorded\n%s", main.builder.name, g)
 	}
 	for _, p := range passes {
-		if p.oneDNN && Library().Path == "" {
-			continue
-		}
 		p.run(g)
 		if dump {
 			fmt.Fprintf(os.Stderr, "onednn: %q after pass %q\n%s", main.builder.name, p.name, g)

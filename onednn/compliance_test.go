@@ -8,7 +8,7 @@ import (
 
 // TestCompliance runs GoMLX's own suite for backends.
 func TestCompliance(t *testing.T) {
-	b, err := New("")
+	b, err := New(configuration)
 	if err != nil {
 		t.Fatal(err)
 	}

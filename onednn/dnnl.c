@@ -140,6 +140,13 @@ static primitive_op *new_primitive(void) {
 }
 
 un_op *un_conv(const un_conv_spec *s, const char **error) {
+  *error = engine ? NULL : "oneDNN is not there";
+  if (s->batch_groups > 1) *error = "oneDNN has no groups of the batch";
+  for (int i = 0; i < s->n_spatial; i++) {
+    if (s->src_spread[i] > 1) *error = "oneDNN has no dilation of the source";
+    if (s->pad_lo[i] < 0 || s->pad_hi[i] < 0) *error = "oneDNN's padding does not crop";
+  }
+  if (*error) return NULL;
   primitive_op *p = new_primitive();
   const int n = s->n_spatial + 2, wn = n + (s->groups > 1);
   dnnl_memory_desc_t src = NULL, weights = NULL, any = NULL, bias = NULL, dst = NULL;
@@ -201,6 +208,8 @@ un_op *un_conv(const un_conv_spec *s, const char **error) {
 }
 
 un_op *un_matmul(const un_matmul_spec *s, const char **error) {
+  *error = engine ? NULL : "oneDNN is not there";
+  if (*error) return NULL;
   primitive_op *p = new_primitive();
   dnnl_memory_desc_t a = NULL, b = NULL, c = NULL;
   dnnl_memory_desc_create_with_strides(&a, s->n_dims, s->a_dims, data_type(s->a_dtype), s->a_strides);

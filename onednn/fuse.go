@@ -282,12 +282,15 @@ type program struct {
 type ewInput struct {
 	r      *result // nil: the constant
 	value  float32
+	offset int // in elements, as the strides
 	stride []int
 }
 
 type ewOutput struct {
-	r   *result
-	reg int
+	r      *result
+	reg    int
+	offset int
+	stride []int
 }
 
 type ewSum struct {
@@ -295,8 +298,8 @@ type ewSum struct {
 	reg, keep int
 }
 
-// view looks through broadcasts: the array that holds r's values and its strides along dims.
-func view(r *result, dims []int) (*result, []int) {
+// view looks through broadcasts and slices: the array that holds r's values, where they begin, and their strides along dims.
+func view(r *result, dims []int) (base *result, offset int, strides []int) {
 	// strides of r itself along dims
 	stride := rowMajor(r.shape())
 	if r.shape().Rank() == 0 {
@@ -306,6 +309,19 @@ func view(r *result, dims []int) (*result, []int) {
 		if r.shape().Rank() != 0 && r.shape().Dimensions[i] == 1 && dims[i] != 1 {
 			stride[i] = 0
 		}
+	}
+	if r.node.op == compute.OpTypeSlice {
+		a, from := r.node.attr.(sliceArgs), r.node.in[0]
+		for i, step := range rowMajor(from.shape()) {
+			offset += a.starts[i] * step
+			if len(a.strides) > 0 {
+				step *= a.strides[i]
+			}
+			if stride[i] != 0 {
+				stride[i] = step
+			}
+		}
+		return from, offset, stride
 	}
 	for r.node.op == compute.OpTypeBroadcastInDim {
 		from := r.node.in[0]
@@ -318,21 +334,30 @@ func view(r *result, dims []int) (*result, []int) {
 		}
 		r, stride = from, next
 	}
-	return r, stride
+	return r, 0, stride
 }
 
-func rowMajor(s shapes.Shape) []int {
-	stride := make([]int, s.Rank())
+func rowMajor(s shapes.Shape) []int { return rowMajorOf(s.Dimensions) }
+
+func rowMajorOf(dims []int) []int {
+	stride := make([]int, len(dims))
 	n := 1
-	for i := s.Rank() - 1; i >= 0; i-- {
+	for i, d := range slices.Backward(dims) {
 		stride[i] = n
-		n *= s.Dimensions[i]
+		n *= d
 	}
 	return stride
 }
 
-// assemble writes the cluster's program. needed tells which results are read outside of it.
-func (c *cluster) assemble(needed func(*result) bool) *program {
+// part is where a result also goes: into a larger array.
+type part struct {
+	whole  *result
+	offset int
+}
+
+// assemble writes the cluster's program. needed tells which results are read outside of it, parts of what they become.
+func (c *cluster) assemble(stored func(*result) bool, parts map[*result][]part) *program {
+	needed := func(r *result) bool { return stored(r) || len(parts[r]) > 0 }
 	shape := c.nodes[0].out[0].shape()
 	p := &program{dims: slices.Clone(shape.Dimensions)}
 	inside := map[*result]bool{}
@@ -364,13 +389,13 @@ func (c *cluster) assemble(needed func(*result) bool) *program {
 		if v, ok := reg[r]; ok {
 			return v
 		}
-		base, stride := view(r, p.dims)
-		key := inputKey{base, fmt.Sprint(stride)}
+		base, offset, stride := view(r, p.dims)
+		key := inputKey{base, fmt.Sprint(offset, stride)}
 		if v, ok := inputs[key]; ok {
 			reg[r] = v
 			return v
 		}
-		in := ewInput{r: base, stride: stride}
+		in := ewInput{r: base, offset: offset, stride: stride}
 		if v, ok := scalarConstant(base); ok {
 			in = ewInput{value: v, stride: make([]int, len(p.dims))}
 		}
@@ -488,8 +513,12 @@ func (c *cluster) assemble(needed func(*result) bool) *program {
 		p.code = append(p.code, in)
 	}
 	for _, n := range c.nodes {
-		if needed(n.out[0]) {
-			p.out = append(p.out, ewOutput{n.out[0], at(reg[n.out[0]])})
+		r := n.out[0]
+		if stored(r) {
+			p.out = append(p.out, ewOutput{r, at(reg[r]), 0, rowMajorOf(p.dims)})
+		}
+		for _, x := range parts[r] {
+			p.out = append(p.out, ewOutput{x.whole, at(reg[r]), x.offset, rowMajor(x.whole.shape())})
 		}
 	}
 	for _, s := range c.sums {
@@ -533,30 +562,37 @@ func scalarConstant(r *result) (float32, bool) {
 	return scalarOf(r.shape().DType, r.node.attr.([]byte))
 }
 
-// collapse merges dimensions that every input walks as one. The last one is kept where sums keep it.
+// collapse merges dimensions that every array walks as one. The last one is kept where sums keep it.
 func (p *program) collapse() {
 	keep := slices.ContainsFunc(p.sums, func(s ewSum) bool { return s.keep == 1 })
+	var all []*[]int
+	for i := range p.in {
+		all = append(all, &p.in[i].stride)
+	}
+	for i := range p.out {
+		all = append(all, &p.out[i].stride)
+	}
 	dims := []int{}
-	strides := make([][]int, len(p.in))
+	strides := make([][]int, len(all))
 	for d, size := range p.dims {
 		if size == 1 && !(keep && d == len(p.dims)-1) {
 			continue
 		}
 		k := len(dims)
 		merge := k > 0 && !(keep && d == len(p.dims)-1)
-		for i, in := range p.in {
-			merge = merge && strides[i][k-1] == in.stride[d]*size
+		for i, s := range all {
+			merge = merge && strides[i][k-1] == (*s)[d]*size
 		}
 		if merge {
 			dims[k-1] *= size
-			for i, in := range p.in {
-				strides[i][k-1] = in.stride[d]
+			for i, s := range all {
+				strides[i][k-1] = (*s)[d]
 			}
 			continue
 		}
 		dims = append(dims, size)
-		for i, in := range p.in {
-			strides[i] = append(strides[i], in.stride[d])
+		for i, s := range all {
+			strides[i] = append(strides[i], (*s)[d])
 		}
 	}
 	if len(dims) == 0 {
@@ -566,7 +602,7 @@ func (p *program) collapse() {
 		}
 	}
 	p.dims = dims
-	for i := range p.in {
-		p.in[i].stride = strides[i]
+	for i, s := range all {
+		*s = strides[i]
 	}
 }

@@ -14,9 +14,12 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
+// configuration is that of the backends under test.
+var configuration string
+
 func backends(t testing.TB) (ours, reference compute.Backend) {
 	t.Helper()
-	ours, err := New("")
+	ours, err := New(configuration)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@
 #ifndef UNNOISE_KERNELS_H
 #define UNNOISE_KERNELS_H
 #include "native.h"
+#include "product.h"
 
 typedef struct un_ew un_ew;
 struct un_ew {
@@ -12,12 +13,19 @@ struct un_ew {
   un_instr *instr;
   un_ew_out *out;
   un_ew_sum *sum;
+  void (*code)(int64_t *);
+  size_t code_size;
 };
+
+const char *un_run_code(un_op *, void *const *slots);  // of an un_ew with code
 
 typedef struct {
   void (*elementwise)(const un_ew *, void *const *slots);
-  void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, float *mean, float *variance);
+  // sums[2][channels]: of x−x₀ and (x−x₀)², x₀ being the first row
+  void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, double *sums);
   void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
+  void (*product)(const un_product *, void *const *slots, void *scratch, int threads);
+  size_t (*product_scratch)(const un_product *, int threads);  // bytes
 } un_kernels;
 
 extern const un_kernels un_kernels_portable, un_kernels_avx2, un_kernels_avx512;

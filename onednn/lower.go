@@ -79,6 +79,8 @@ type lowering struct {
 	reads   [][]int // by unit emitted: slots read and written, for liveness
 	writes  [][]int
 	keep    func(*result) bool
+	parts   map[*result][]part
+	placed  map[*node][]bool // which operands of a concatenation their makers put in place
 }
 
 // lower turns the graph into native operations and plans their memory.
@@ -226,43 +228,56 @@ func (l *lowering) slotOf(r *result) int {
 }
 
 func (l *lowering) emitAll() error {
-	// What is read other than by its own cluster, or through a broadcast that a cluster looks through, must be stored.
 	owner := map[*node]int{}
+	fused := map[*node]bool{} // element-wise nodes of clusters
 	for i, u := range l.units {
 		if u.cluster != nil {
 			for _, n := range u.cluster.nodes {
-				owner[n] = i + 1
+				owner[n], fused[n] = i+1, true
 			}
 			for _, n := range u.cluster.sums {
 				owner[n] = i + 1
 			}
 		}
 	}
-	stored := map[*result]bool{}
-	for _, r := range l.graph.outputs {
+	// What is read other than by its own cluster must be stored; but what a cluster reads of broadcasts and slices is the
+	// array behind them, and what it makes for concatenations goes where it belongs.
+	stored, spread := map[*result]bool{}, map[*result]bool{}
+	store := func(r *result) {
 		root, _ := l.root(r)
 		stored[root], stored[r] = true, true
+		spread[root], spread[r] = true, true
 	}
-	spread := map[*node]bool{} // broadcasts that someone needs as an array
+	for _, r := range l.graph.outputs {
+		store(r)
+	}
+	l.parts, l.placed = map[*result][]part{}, map[*node][]bool{}
 	for _, n := range l.graph.nodes {
-		for _, r := range n.in {
-			if r.node.op == compute.OpTypeBroadcastInDim && owner[n] == 0 && n.op != compute.OpTypeBroadcastInDim {
-				spread[r.node] = true
+		if n.op == compute.OpTypeConcatenate && owner[n] == 0 {
+			l.placed[n] = make([]bool, len(n.in))
+			axis, at := n.attr.(int), 0
+			step := rowMajor(n.out[0].shape())[axis]
+			for i, r := range n.in {
+				if s := r.shape(); fused[r.node] && s.Dimensions[s.Rank()-1] > 1 {
+					l.parts[r] = append(l.parts[r], part{n.out[0], at * step})
+					l.placed[n][i] = true
+				}
+				at += r.shape().Dimensions[axis]
 			}
-			if owner[r.node] == 0 || owner[r.node] != owner[n] {
+		}
+		for i, r := range n.in {
+			switch {
+			case l.placed[n] != nil && l.placed[n][i]:
+			case owner[n] == 0 && n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim: // both are looked through
+				root, _ := l.root(r)
+				stored[root], stored[r] = true, true
+			case owner[n] == 0:
+				store(r)
+			case owner[r.node] != owner[n]:
 				root, _ := l.root(r)
 				stored[root], stored[r] = true, true
 			}
-			if owner[n] == 0 {
-				root, _ := l.root(r)
-				stored[root] = true
-			}
 		}
-	}
-	for _, r := range l.graph.outputs {
-		root, _ := l.root(r)
-		spread[root.node] = spread[root.node] || root.node.op == compute.OpTypeBroadcastInDim
-		spread[r.node] = spread[r.node] || r.node.op == compute.OpTypeBroadcastInDim
 	}
 	l.keep = func(r *result) bool { return stored[r] }
 	for _, u := range l.units {
@@ -274,7 +289,7 @@ func (l *lowering) emitAll() error {
 		if n.op == compute.OpTypeParameter || n.op == compute.OpTypeConstant || len(n.out) == 1 && l.alias[n.out[0]] != nil {
 			continue
 		}
-		if n.op == compute.OpTypeBroadcastInDim && !spread[n] {
+		if (n.op == compute.OpTypeBroadcastInDim || n.op == compute.OpTypeSlice) && !spread[n.out[0]] {
 			continue
 		}
 		if err := l.emitNode(n); err != nil {
@@ -295,49 +310,71 @@ func (l *lowering) add(op *C.un_op, label string, reads, writes []int) {
 }
 
 func (l *lowering) emitCluster(c *cluster) {
-	p := c.assemble(l.keep)
+	p := c.assemble(l.keep, l.parts)
 	if len(p.out)+len(p.sums) == 0 {
 		return
 	}
 	var reads, writes []int
-	dims := make([]C.int64_t, len(p.dims))
-	for i, d := range p.dims {
-		dims[i] = C.int64_t(d)
+	for _, x := range p.in {
+		if x.r != nil {
+			reads = append(reads, l.slotOf(x.r))
+		}
 	}
+	for _, x := range p.out {
+		writes = append(writes, l.slotOf(x.r))
+	}
+	for _, x := range p.sums {
+		writes = append(writes, l.slotOf(x.r))
+	}
+	op := p.native(l.slotOf)
+	how := "interpreted"
+	if C.un_generated(op) != 0 {
+		how = "generated code"
+	}
+	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how), reads, writes)
+}
+
+// native makes the operation that runs the program.
+func (p *program) native(slotOf func(*result) int) *C.un_op {
+	dims := cInts(p.dims)
 	in := make([]C.un_ew_in, len(p.in)+1)
 	for i, x := range p.in {
 		in[i].slot, in[i].value = -1, C.float(x.value)
 		if x.r != nil {
-			s := l.slotOf(x.r)
-			reads = append(reads, s)
-			in[i].slot = C.int32_t(s)
-			in[i].dtype = loadType(x.r.shape().DType)
+			in[i].slot, in[i].dtype = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType)
 		}
+		in[i].offset = C.int64_t(x.offset)
 		for d, s := range x.stride {
 			in[i].stride[d] = C.int64_t(s)
 		}
 	}
 	out := make([]C.un_ew_out, len(p.out)+1)
 	for i, x := range p.out {
-		s := l.slotOf(x.r)
-		writes = append(writes, s)
-		out[i] = C.un_ew_out{C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg)}
+		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType), C.int32_t(x.reg)
+		out[i].offset = C.int64_t(x.offset)
+		for d, s := range x.stride {
+			out[i].stride[d] = C.int64_t(s)
+		}
 	}
 	sums := make([]C.un_ew_sum, len(p.sums)+1)
 	for i, x := range p.sums {
-		s := l.slotOf(x.r)
-		writes = append(writes, s)
-		sums[i] = C.un_ew_sum{C.int32_t(s), loadType(x.r.shape().DType), C.int32_t(x.reg), C.int32_t(x.keep)}
+		sums[i] = C.un_ew_sum{C.int32_t(slotOf(x.r)), loadType(x.r.shape().DType), C.int32_t(x.reg), C.int32_t(x.keep)}
 	}
-	code := append(p.code, C.un_instr{})
-	op := C.un_elementwise(C.int(len(dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &code[0],
-		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs))
-	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums)), reads, writes)
+	instructions := append(p.code, C.un_instr{})
+	var code []byte
+	if C.un_isa() == 2 {
+		code = generate(p, C.un_rounds_bf16() != 0)
+	}
+	return C.un_elementwise(C.int(len(p.dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
+		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
 }
 
 func loadType(d dtypes.DType) C.int32_t {
-	if d == dtypes.Int32 {
+	switch d {
+	case dtypes.Int32:
 		return C.UN_I32
+	case dtypes.Float64:
+		return C.UN_F64
 	}
 	t, _ := nativeType(d)
 	return t
@@ -392,9 +429,20 @@ func (l *lowering) emitMoments(n *node) bool {
 	}
 	channels := s.Dimensions[s.Rank()-1]
 	in, mean, variance := l.slotOf(x), l.slotOf(n.out[0]), l.slotOf(n.out[1])
-	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(s.Size()/channels), C.int64_t(channels), C.int(mean), C.int(variance))
+	rows := s.Size() / channels
+	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance), momentSums(x, rows, channels))
 	l.add(op, fmt.Sprintf("moments %s", s), []int{in}, []int{mean, variance})
 	return true
+}
+
+// momentSums is the cluster that un_moments asks for.
+func momentSums(x *result, rows, channels int) *C.un_op {
+	sum, square := &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}, &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}
+	p := &program{dims: []int{rows, channels}, nRegs: 4,
+		in:   []ewInput{{r: x, stride: []int{channels, 1}}, {r: x, stride: []int{0, 1}}},
+		code: []C.un_instr{{op: C.UN_SUB, dst: 2, a: 0, b: 1, c: 0}, {op: C.UN_MUL, dst: 3, a: 2, b: 2, c: 2}},
+		sums: []ewSum{{sum, 2, 1}, {square, 3, 1}}}
+	return p.native(func(r *result) int { return map[*result]int{x: 0, sum: 1, square: 2}[r] })
 }
 
 var reduceKinds = map[compute.OpType]C.int{
@@ -524,9 +572,9 @@ func (l *lowering) emitMove(n *node) bool {
 	switch n.op {
 	case compute.OpTypeConcatenate:
 		axis, at := n.attr.(int), 0
-		for _, r := range n.in {
+		for i, r := range n.in {
 			s := r.shape()
-			if s.Size() > 0 {
+			if s.Size() > 0 && !l.placed[n][i] {
 				l.copyOp(label, size, s.Dimensions, l.slotOf(r), 0, rowMajor(s), dst, at*dstStride[axis], dstStride)
 			}
 			at += s.Dimensions[axis]
@@ -595,9 +643,6 @@ func axisArray[T any](to []T, r *result, a axes, f func(dim, stride int) T) {
 }
 
 func (l *lowering) emitConv(n *node) bool {
-	if C.un_dnnl_loaded() == 0 {
-		return false
-	}
 	c := n.attr.(*conv)
 	var src, weights, dst *result
 	direction := C.UN_CONV_FORWARD
@@ -611,10 +656,7 @@ func (l *lowering) emitConv(n *node) bool {
 		direction = C.UN_CONV_BACKWARD_WEIGHTS
 		src, weights, dst = n.in[0], n.out[0], n.in[1]
 	}
-	if c.groups > 1 {
-		return false
-	}
-	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.stride)), groups: 1, bias: -1,
+	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.stride)), groups: C.int32_t(c.groups), batch_groups: C.int32_t(c.batchGroups), bias: -1,
 		src: C.int32_t(l.slotOf(src)), weights: C.int32_t(l.slotOf(weights)), dst: C.int32_t(l.slotOf(dst)),
 		src_dtype: loadType(src.shape().DType), weights_dtype: loadType(weights.shape().DType), dst_dtype: loadType(dst.shape().DType)}
 	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
@@ -627,27 +669,60 @@ func (l *lowering) emitConv(n *node) bool {
 	dim, stride := func(d, _ int) C.int64_t { return C.int64_t(d) }, func(_, s int) C.int64_t { return C.int64_t(s) }
 	axisArray(s.src_dims[:], src, c.src, dim)
 	axisArray(s.src_strides[:], src, c.src, stride)
-	axisArray(s.weights_dims[:], weights, c.weights, dim)
-	axisArray(s.weights_strides[:], weights, c.weights, stride)
+	if c.groups > 1 { // [groups, output channels, …]
+		axisArray(s.weights_dims[1:], weights, c.weights, dim)
+		axisArray(s.weights_strides[1:], weights, c.weights, stride)
+		s.weights_dims[0], s.weights_dims[1] = C.int64_t(c.groups), s.weights_dims[1]/C.int64_t(c.groups)
+		s.weights_strides[0] = s.weights_dims[1] * s.weights_strides[1]
+	} else {
+		axisArray(s.weights_dims[:], weights, c.weights, dim)
+		axisArray(s.weights_strides[:], weights, c.weights, stride)
+	}
 	axisArray(s.dst_dims[:], dst, c.dst, dim)
 	axisArray(s.dst_strides[:], dst, c.dst, stride)
 	for i := range c.stride {
 		s.stride[i], s.dilation[i] = C.int64_t(c.stride[i]), C.int64_t(c.dilation[i])
 		s.pad_lo[i], s.pad_hi[i] = C.int64_t(c.padLo[i]), C.int64_t(c.padHi[i])
+		s.src_spread[i] = C.int64_t(c.spread[i])
 	}
-	var problem *C.char
-	op := C.un_conv(&s, &problem)
+	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
 	if op == nil {
-		return false
+		scratch := l.scratch()
+		var bytes C.size_t
+		op = C.un_own_conv(&s, C.int(scratch), &bytes)
+		l.places[scratch].size = int(bytes)
+		writes = append(writes, scratch)
 	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
-	l.add(op, fmt.Sprintf("%s %s × %s stride %v (%s)", kind, src.shape(), weights.shape(), c.stride, C.GoString(C.un_implementation(op))), reads, writes)
+	l.add(op, fmt.Sprintf("%s %s × %s stride %v (%s)", kind, src.shape(), weights.shape(), c.stride, implementation(op)), reads, writes)
 	return true
 }
 
-// emitDot emits a product as one oneDNN matmul [batch, M, K]·[batch, K, N], if each group of axes is one stride.
+// oneDNN makes an operation of the library, unless the backend does without it.
+func (l *lowering) oneDNN(create func(problem **C.char) *C.un_op) *C.un_op {
+	if l.backend.portable {
+		return nil
+	}
+	var problem *C.char
+	return create(&problem)
+}
+
+// scratch returns a slot in the arena that holds no result. Its size is yet to be set.
+func (l *lowering) scratch() int {
+	l.places = append(l.places, place{kind: placeArena})
+	return len(l.places) - 1
+}
+
+func implementation(op *C.un_op) string {
+	if name := C.un_implementation(op); name != nil {
+		return C.GoString(name)
+	}
+	return "own, " + ownISA()
+}
+
+// emitDot emits a product as one of matrices [batch, M, K]·[batch, K, N], if each group of axes is one stride.
 func (l *lowering) emitDot(n *node) bool {
-	if C.un_dnnl_loaded() == 0 || !floatConv(n) {
+	if !floatConv(n) {
 		return false
 	}
 	a := n.attr.(dotArgs)
@@ -687,12 +762,16 @@ func (l *lowering) emitDot(n *node) bool {
 	set(s.a_dims[:], s.a_strides[:], [3]int{lBatch, m, k}, [3]int{lBatchStride, mStride, lkStride})
 	set(s.b_dims[:], s.b_strides[:], [3]int{lBatch, k, nn}, [3]int{rBatchStride, rkStride, nStride})
 	set(s.c_dims[:], s.c_strides[:], [3]int{lBatch, m, nn}, [3]int{m * nn, nn, 1})
-	var problem *C.char
-	op := C.un_matmul(&s, &problem)
+	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
+	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_matmul(&s, problem) })
 	if op == nil {
-		return false
+		scratch := l.scratch()
+		var bytes C.size_t
+		op = C.un_own_matmul(&s, C.int(scratch), &bytes)
+		l.places[scratch].size = int(bytes)
+		writes = append(writes, scratch)
 	}
-	l.add(op, fmt.Sprintf("product %d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, C.GoString(C.un_implementation(op))), l.slotsOf(n.in), l.slotsOf(n.out))
+	l.add(op, fmt.Sprintf("product %d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, implementation(op)), reads, writes)
 	return true
 }
 

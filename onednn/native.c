@@ -1,9 +1,11 @@
 #define _GNU_SOURCE
 #include "kernels.h"
+#include "convert.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 double un_now(void) {
@@ -68,6 +70,7 @@ static void *copy_of(const void *p, size_t bytes) {
 
 static void release_elementwise(un_op *op) {
   un_ew *e = (un_ew *)op;
+  if (e->code) munmap((void *)e->code, e->code_size);
   free(e->in);
   free(e->instr);
   free(e->out);
@@ -76,7 +79,7 @@ static void release_elementwise(un_op *op) {
 }
 
 un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
-                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs) {
+                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs, const void *code, size_t code_size) {
   un_ew *e = calloc(1, sizeof *e);
   e->op.run = run_elementwise;
   e->op.release = release_elementwise;
@@ -92,22 +95,67 @@ un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in 
   e->instr = copy_of(instr, (size_t)n_instr * sizeof *instr);
   e->out = copy_of(out, (size_t)n_out * sizeof *out);
   e->sum = copy_of(sum, (size_t)n_sum * sizeof *sum);
+  if (code_size) {
+    // Memory is first written, then executed, never both. Where the system forbids that, the interpreter runs.
+    void *m = mmap(NULL, code_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m != MAP_FAILED) {
+      memcpy(m, code, code_size);
+      if (mprotect(m, code_size, PROT_READ | PROT_EXEC) == 0) {
+        e->code = (void (*)(int64_t *))m;
+        e->code_size = code_size;
+        e->op.run = un_run_code;
+      } else munmap(m, code_size);
+    }
+  }
   return &e->op;
+}
+
+int un_generated(const un_op *op) { return op->run == un_run_code; }
+
+int un_rounds_bf16(void) {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return 0;
+#endif
 }
 
 // ---- moments and reductions
 
-typedef struct { un_op op; int x, dtype, mean, variance; int64_t rows, channels; } moments_op;
+typedef struct { un_op op; int x, dtype, mean, variance; int64_t rows, channels; un_op *cluster; double *sums; } moments_op;
 
+// Moments of x−x₀ rather than of x: the squares' sum and the mean's square do not cancel.
 static const char *run_moments(un_op *op, void *const *slots) {
   const moments_op *m = (const moments_op *)op;
-  un_current_kernels()->moments(slots[m->x], m->dtype, m->rows, m->channels, slots[m->mean], slots[m->variance]);
+  const void *x = slots[m->x];
+  double *sum = m->sums, *square = sum + m->channels;
+  if (m->cluster) {
+    void *const own[3] = {slots[m->x], sum, square};
+    un_run_code(m->cluster, own);
+  } else un_current_kernels()->moments(x, m->dtype, m->rows, m->channels, sum);
+  float *mean = slots[m->mean], *variance = slots[m->variance];
+  for (int64_t i = 0; i < m->channels; i++) {
+    double d = sum[i] / (double)m->rows, v = square[i] / (double)m->rows - d * d;
+    mean[i] = (float)(d + load_one(x, i, m->dtype));
+    variance[i] = (float)(v > 0 ? v : v != v ? v : 0);
+  }
   return NULL;
 }
 
-un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance) {
+static void release_moments(un_op *op) {
+  moments_op *m = (moments_op *)op;
+  un_release(m->cluster);
+  free(m->sums);
+  free(m);
+}
+
+un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance, un_op *sums) {
   moments_op *m = malloc(sizeof *m);
-  *m = (moments_op){{run_moments, release_plain}, x, dtype, mean, variance, rows, channels};
+  *m = (moments_op){{run_moments, release_moments}, x, dtype, mean, variance, rows, channels, sums, calloc((size_t)(2 * channels), sizeof(double))};
+  if (sums && !un_generated(sums)) {
+    un_release(sums);
+    m->cluster = NULL;
+  }
   return &m->op;
 }
 

@@ -44,22 +44,29 @@ typedef struct { uint8_t op, dst, a, b, c; } un_instr;
 typedef struct {
   int32_t slot, dtype;              // slot < 0: the constant `value`
   float value;
-  int64_t stride[UN_MAX_DIMS];      // in elements, one for each dimension of the iteration
+  int64_t offset, stride[UN_MAX_DIMS];  // in elements; a stride for each dimension of the iteration
 } un_ew_in;
 
-typedef struct { int32_t slot, dtype, reg; } un_ew_out;
+typedef struct {
+  int32_t slot, dtype, reg;
+  int64_t offset, stride[UN_MAX_DIMS];  // as an input's, the last stride 1
+} un_ew_out;
 
 // A sum over the cluster's iteration: of everything (keep == 0), or of all but the innermost dimension (keep == 1).
 typedef struct { int32_t slot, dtype, reg, keep; } un_ew_sum;
 
-// dims: the iteration, outermost first. Inputs load into registers 0..n_in-1.
+// dims: the iteration, outermost first. Inputs load into registers 0..n_in-1. code: machine code of the same program for
+// a run of rows (see codegen.go), or none: then it is interpreted.
 un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
-                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs);
+                      int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs, const void *code, size_t code_size);
+int un_generated(const un_op *);   // whether it runs generated code
+int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat16 itself
 
 // ---- statistics, reductions, movement
 
-// Mean and biased variance of x[rows][channels] for each channel.
-un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance);
+// Mean and biased variance of x[rows][channels] for each channel. sums, if there, is a cluster that computes the sums of
+// x−x₀ and (x−x₀)², x₀ being the first row, from slot 0 to the float64 slots 1 and 2; the operation takes it over.
+un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance, un_op *sums);
 
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.
@@ -83,13 +90,14 @@ int un_dnnl_isa(void);
 enum { UN_CONV_FORWARD, UN_CONV_BACKWARD_DATA, UN_CONV_BACKWARD_WEIGHTS };
 // What oneDNN calls source, weights and destination, whatever the direction computes. Strides are in elements.
 typedef struct {
-  int32_t direction, n_spatial, groups;
+  int32_t direction, n_spatial, groups, batch_groups;   // batch_groups: as GoMLX's; more than 1 only forward, without groups
   int32_t src, weights, bias, dst;          // slots; bias < 0: none. Backward weights: bias receives its gradient
   int32_t src_dtype, weights_dtype, bias_dtype, dst_dtype;
   int64_t src_dims[5], src_strides[5];      // N, C, spatial
   int64_t weights_dims[6], weights_strides[6];  // [G,] O, I, spatial
   int64_t dst_dims[5], dst_strides[5];
-  int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense
+  int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense. Padding below zero crops
+  int64_t src_spread[3];                                  // dilation of the source, forward only; 1 is dense
 } un_conv_spec;
 un_op *un_conv(const un_conv_spec *, const char **error);
 
@@ -98,6 +106,11 @@ typedef struct {
   int64_t a_dims[6], a_strides[6], b_dims[6], b_strides[6], c_dims[6], c_strides[6];
 } un_matmul_spec;
 un_op *un_matmul(const un_matmul_spec *, const char **error);
+
+// The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
+// memory of the slot scratch, of which they need scratch_bytes.
+un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 
 // The name of oneDNN's implementation, for profiles; NULL for other operations.
 const char *un_implementation(const un_op *);

@@ -11,7 +11,7 @@ import (
 const (
 	opConvBackwardData compute.OpType = compute.OpTypeLast + 1 + iota
 	opConvBackwardWeights
-	opConv // a forward convolution with a bias
+	opConv // a forward convolution, perhaps with a bias
 )
 
 // conv describes a convolution as oneDNN sees it, whatever it computes: which axes of the three arrays are what, and
@@ -19,7 +19,8 @@ const (
 type conv struct {
 	src, weights, dst              axes
 	stride, dilation, padLo, padHi []int
-	groups                         int
+	spread                         []int // dilation of the source, only forward
+	groups, batchGroups            int
 }
 
 // axes names the axes of an array: batch and channels, or output and input channels for weights; then the spatial ones.
@@ -64,7 +65,7 @@ func foldConvolutionGradients(g *graph) {
 		}
 		a := n.attr.(convArgs)
 		nd := len(a.axes.InputSpatial)
-		if nd < 1 || nd > 3 || a.batchGroups > 1 {
+		if nd < 1 || nd > 3 {
 			continue
 		}
 		c := &conv{
@@ -73,7 +74,8 @@ func foldConvolutionGradients(g *graph) {
 			dst:      axes{a.axes.OutputBatch, a.axes.OutputChannels, a.axes.OutputSpatial},
 			stride:   orOnes(a.strides, nd),
 			dilation: orOnes(a.kernelDilations, nd),
-			groups:   max(a.channelGroups, 1),
+			spread:   orOnes(a.inputDilations, nd),
+			groups:   max(a.channelGroups, 1), batchGroups: max(a.batchGroups, 1),
 		}
 		pads := a.paddings
 		if len(pads) == 0 {
@@ -83,47 +85,42 @@ func foldConvolutionGradients(g *graph) {
 			c.padLo, c.padHi = append(c.padLo, p[0]), append(c.padHi, p[1])
 		}
 		in, kernel, out := n.in[0].shape().Dimensions, n.in[1].shape().Dimensions, n.out[0].shape().Dimensions
-		inputDilation := orOnes(a.inputDilations, nd)
-		unit := func(v []int) bool { return slices.Equal(v, ones(nd)) }
-		rank := nd + 2
-
-		switch {
-		case !unit(inputDilation) || n.in[1].node.op == compute.OpTypeReverse:
-			// Backward data: src is what this node computes, dst what it reads. The window must be reversed.
-			if !unit(c.stride) || c.groups > 1 {
-				continue
-			}
-			w := n.in[1]
-			if reversed := w.node; reversed.op == compute.OpTypeReverse && sameSet(reversed.attr.([]int), a.axes.KernelSpatial) {
-				w = reversed.in[0]
-			} else {
-				continue
-			}
-			b := &conv{src: c.dst, weights: axes{c.weights.second, c.weights.first, c.weights.spatial}, dst: c.src,
-				stride: inputDilation, dilation: c.dilation, groups: 1}
-			if !b.reverseGeometry(out, kernel, in, c) {
-				continue
-			}
+		dense := slices.Equal(c.spread, ones(nd))
+		grouped := c.groups > 1 || c.batchGroups > 1
+		if b, w := c.backwardData(n, out, in, kernel); b != nil && !grouped {
 			n.op, n.attr, n.in = opConvBackwardData, b, []*result{n.in[0], w}
-		case unit(inputDilation) && a.axes.InputChannels == 0 && a.axes.InputBatch == rank-1 && c.groups == 1:
+			continue
+		}
+		if dense && !grouped && a.axes.InputChannels == 0 && a.axes.InputBatch == nd+1 {
 			// Backward weights: the window is dst, the result the weights. Stride and dilation change places.
 			b := &conv{
 				src:     axes{a.axes.InputChannels, a.axes.InputBatch, a.axes.InputSpatial},
 				weights: axes{a.axes.OutputChannels, a.axes.OutputBatch, a.axes.OutputSpatial},
 				dst:     axes{a.axes.KernelInputChannels, a.axes.KernelOutputChannels, a.axes.KernelSpatial},
-				stride:  c.dilation, dilation: c.stride, padLo: c.padLo, groups: 1,
+				stride:  c.dilation, dilation: c.stride, padLo: c.padLo, spread: c.spread, groups: 1, batchGroups: 1,
 			}
-			if !b.closePadding(in, out, kernel) {
+			if b.closePadding(in, out, kernel) {
+				n.op, n.attr = opConvBackwardWeights, b
 				continue
 			}
-			n.op, n.attr = opConvBackwardWeights, b
-		case unit(inputDilation):
-			if !b0(c.padLo) || !b0(c.padHi) {
-				continue
-			}
-			n.op, n.attr = opConv, c
 		}
+		n.op, n.attr = opConv, c
 	}
+}
+
+// backwardData sees c as what computes the gradient for the input of another convolution, if its window is a reversed
+// one: src is what c computes, dst what it reads.
+func (c *conv) backwardData(n *node, out, in, kernel []int) (b *conv, window *result) {
+	reversed := n.in[1].node
+	if reversed.op != compute.OpTypeReverse || !sameSet(reversed.attr.([]int), c.weights.spatial) || !slices.Equal(c.stride, ones(len(c.stride))) {
+		return nil, nil
+	}
+	b = &conv{src: c.dst, weights: axes{c.weights.second, c.weights.first, c.weights.spatial}, dst: c.src,
+		stride: c.spread, dilation: c.dilation, spread: c.stride, groups: 1, batchGroups: 1}
+	if !b.reverseGeometry(out, kernel, in, c) {
+		return nil, nil
+	}
+	return b, reversed.in[0]
 }
 
 // b0 tells whether no padding is negative: oneDNN has none that crops.

@@ -1,0 +1,174 @@
+// Convolutions and matrix products written as products over pixels; see product.h.
+#include "kernels.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+typedef struct {
+  un_op op;
+  const un_kernels *kernels;
+  int scratch, threads, count;
+  un_product *products;
+} products_op;
+
+static const char *run_products(un_op *op, void *const *slots) {
+  const products_op *p = (const products_op *)op;
+  for (int i = 0; i < p->count; i++) p->kernels->product(&p->products[i], slots, slots[p->scratch], p->threads);
+  return NULL;
+}
+
+static void release_products(un_op *op) {
+  products_op *p = (products_op *)op;
+  for (int i = 0; i < p->count; i++) free(p->products[i].taps);
+  free(p->products);
+  free(p);
+}
+
+static products_op *new_products(int capacity, int scratch) {
+  products_op *p = malloc(sizeof *p);
+  *p = (products_op){{run_products, release_products}, un_current_kernels(), scratch, omp_get_max_threads(), 0, NULL};
+  p->products = calloc((size_t)capacity, sizeof *p->products);
+  return p;
+}
+
+static un_op *finished(products_op *p, size_t *scratch_bytes) {
+  *scratch_bytes = 0;
+  for (int i = 0; i < p->count; i++) {
+    size_t bytes = p->kernels->product_scratch(&p->products[i], p->threads);
+    if (bytes > *scratch_bytes) *scratch_bytes = bytes;
+  }
+  return &p->op;
+}
+
+static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
+
+// The side of a convolution that pixels are of, or that is looked at: dims and strides are N, C, spatial.
+typedef struct { int slot, dtype; const int64_t *dims, *strides; } side;
+
+// Output pixel j looks, with tap k, at the position (j·stride + sign·k·dilation + shift) / spread of the input, if that
+// is whole. Outputs are taken in phases, period apart, in each of which the same taps meet whole positions.
+typedef struct { int64_t stride, spread, sign, dilation, shift, period, phase; } axis;
+
+// Whether tap k looks at whole positions in the axis' phase, and at which one for the phase's first pixel.
+static int meets(const axis *a, int64_t k, int64_t *position) {
+  const int64_t at = a->phase * a->stride + a->sign * k * a->dilation + a->shift;
+  *position = at / a->spread;
+  return at % a->spread == 0;
+}
+
+// Adds the product for one phase: from in to out. Spatial axes are the last of the three.
+static void add_phase(products_op *op, const un_conv_spec *s, const axis *axes, side in, side out, const int64_t *w_dims, const int64_t *w_strides,
+                      int w_in, int w_out) {
+  un_product p = {.gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS, .groups = s->groups, .batch = out.dims[0],
+                  .x = in.slot, .x_dtype = in.dtype, .y = out.slot, .y_dtype = out.dtype,
+                  .w = s->weights, .w_dtype = s->weights_dtype, .bias = s->bias, .bias_dtype = s->bias_dtype};
+  const int n = s->n_spatial, skip = 3 - n;
+  int64_t taps = 1;
+  for (int d = 0; d < 3; d++) p.grid[d] = p.size[d] = 1;
+  for (int i = 0; i < n; i++) {
+    const axis *a = &axes[i];
+    const int d = skip + i;
+    if (a->phase >= out.dims[2 + i]) return;
+    p.grid[d] = (out.dims[2 + i] - a->phase + a->period - 1) / a->period;
+    p.size[d] = in.dims[2 + i];
+    p.step[d] = a->period * a->stride / a->spread;
+    p.x_grid[d] = p.step[d] * in.strides[2 + i];
+    p.y_grid[d] = a->period * out.strides[2 + i];
+    p.y_offset += a->phase * out.strides[2 + i];
+    taps *= w_dims[i];
+  }
+  p.taps = malloc((size_t)taps * sizeof *p.taps);
+  for (int64_t t = 0; t < taps; t++) {
+    un_tap tap = {{0}, 0, 0};
+    int64_t rest = t;
+    int whole = 1;
+    for (int i = n - 1; i >= 0; i--) {
+      const int64_t k = rest % w_dims[i];
+      rest /= w_dims[i];
+      whole &= meets(&axes[i], k, &tap.position[skip + i]);
+      tap.x += tap.position[skip + i] * in.strides[2 + i];
+      tap.w += k * w_strides[i];
+    }
+    if (whole) p.taps[p.n_taps++] = tap;
+  }
+  // A group has its share of the channels of both sides, or of the batch of one.
+  p.in = in.dims[1];
+  p.out = out.dims[1] / s->groups;
+  if (s->batch_groups > 1) {
+    p.groups = s->batch_groups;
+    p.out = out.dims[1] / p.groups;
+    p.x_group = out.dims[0] * in.strides[0];
+  } else {
+    p.in /= s->groups;
+    p.x_group = p.in * in.strides[1];
+  }
+  p.y_group = p.out * out.strides[1];
+  p.x_batch = in.strides[0];
+  p.x_channel = in.strides[1];
+  p.y_batch = out.strides[0];
+  p.y_channel = out.strides[1];
+  // Groups divide the output channels of the weights.
+  const int64_t *first = s->weights_strides + (s->groups > 1);
+  p.w_in = first[w_in];
+  p.w_out = first[w_out];
+  p.w_group = s->groups > 1 ? s->weights_strides[0] : p.out * p.w_out;
+  op->products[op->count++] = p;
+}
+
+un_op *un_own_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
+  const int n = s->n_spatial, grouped = s->groups > 1, back = s->direction == UN_CONV_BACKWARD_DATA;
+  const int64_t *w_dims = s->weights_dims + 2 + grouped, *w_strides = s->weights_strides + 2 + grouped;
+  const side src = {s->src, s->src_dtype, s->src_dims, s->src_strides}, dst = {s->dst, s->dst_dtype, s->dst_dims, s->dst_strides};
+  axis axes[3];
+  int64_t phases = 1;
+  for (int i = 0; i < n; i++) {
+    axis *a = &axes[i];
+    *a = back ? (axis){s->src_spread[i], s->stride[i], -1, s->dilation[i], s->pad_lo[i], 1, 0}
+              : (axis){s->stride[i], s->src_spread[i], 1, s->dilation[i], -s->pad_lo[i], 1, 0};
+    a->period = a->spread / gcd(a->spread, a->stride);
+    phases *= a->period;
+  }
+  products_op *op = new_products((int)phases, scratch);
+  for (int64_t phase = 0; phase < phases; phase++) {
+    int64_t rest = phase;
+    for (int i = 0; i < n; i++) {
+      axes[i].phase = rest % axes[i].period;
+      rest /= axes[i].period;
+    }
+    if (back) add_phase(op, s, axes, dst, src, w_dims, w_strides, 0, 1);
+    else add_phase(op, s, axes, src, dst, w_dims, w_strides, 1, 0);
+  }
+  return finished(op, scratch_bytes);
+}
+
+un_op *un_own_matmul(const un_matmul_spec *s, int scratch, size_t *scratch_bytes) {
+  const int n = s->n_dims, m = n - 2, k = n - 1, inner = n - 3;  // the innermost dimension of the batch becomes groups
+  int64_t outer = 1;
+  for (int d = 0; d < inner; d++) outer *= s->c_dims[d];
+  products_op *op = new_products((int)outer, scratch);
+  for (int64_t i = 0; i < outer; i++) {
+    un_product p = {.groups = 1, .batch = s->c_dims[m], .grid = {1, 1, 1}, .in = s->a_dims[k], .out = s->c_dims[k], .n_taps = 1, .size = {1, 1, 1},
+                    .x = s->a, .x_dtype = s->a_dtype, .x_batch = s->a_strides[m], .x_channel = s->a_strides[k],
+                    .w = s->b, .w_dtype = s->b_dtype, .w_in = s->b_strides[m], .w_out = s->b_strides[k],
+                    .y = s->c, .y_dtype = s->c_dtype, .y_batch = s->c_strides[m], .y_channel = s->c_strides[k], .bias = -1};
+    p.taps = calloc(1, sizeof *p.taps);
+    int64_t rest = i;
+    for (int d = inner; d >= 0; d--) {
+      const int64_t a = s->a_dims[d] == 1 ? 0 : s->a_strides[d], b = s->b_dims[d] == 1 ? 0 : s->b_strides[d], c = s->c_strides[d];
+      if (d == inner) {
+        p.groups = s->c_dims[d];
+        p.x_group = a;
+        p.w_group = b;
+        p.y_group = c;
+        continue;
+      }
+      const int64_t at = rest % s->c_dims[d];
+      rest /= s->c_dims[d];
+      p.x_offset += at * a;
+      p.w_offset += at * b;
+      p.y_offset += at * c;
+    }
+    op->products[op->count++] = p;
+  }
+  return finished(op, scratch_bytes);
+}

@@ -1,0 +1,31 @@
+// Convolutions and matrix products without oneDNN: what conv.c describes and gemm.h computes.
+#ifndef UNNOISE_PRODUCT_H
+#define UNNOISE_PRODUCT_H
+#include <stddef.h>
+#include <stdint.h>
+
+// One element of a convolution's window: where it looks, relative to a pixel's position, what that is as an offset in
+// x, and the offset of its weights in w.
+typedef struct { int64_t position[3], x, w; } un_tap;
+
+// A product over pixels, all offsets and strides in elements:
+//
+//	y[g, pixel, o] = Σ_tap,i x[g, pixel + tap, i] · w[g, tap, i, o] + bias[g, o]
+//
+// or, where `gradient` is set, w and bias (a sum over pixels of y) from x and y. A pixel is (n, q₀, q₁, q₂) of
+// batch × grid. It looks at position q·step + tap.position of x; beyond [0,size) there are zeros.
+typedef struct {
+  int gradient;
+  int64_t groups, batch, grid[3], in, out;
+  int n_taps;
+  un_tap *taps;
+  int x, x_dtype;
+  int64_t step[3], size[3];
+  int64_t x_offset, x_batch, x_grid[3], x_channel, x_group;
+  int w, w_dtype;
+  int64_t w_offset, w_in, w_out, w_group;
+  int y, y_dtype;
+  int64_t y_offset, y_batch, y_grid[3], y_channel, y_group;
+  int bias, bias_dtype;  // bias < 0: none
+} un_product;
+#endif
