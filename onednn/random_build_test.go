@@ -182,10 +182,10 @@ func constant(g *Graph, dtype dtypes.DType, v []float64, dims []int) *Node {
 	return Reshape(Const(g, flatOf(dtype, v)), dims...)
 }
 
-// withoutGradient are the operations for which GoMLX has no gradient.
+// withoutGradient are the operations for which there is no gradient in GoMLX or in its Go backend.
 var withoutGradient = map[string]bool{
 	"Rsqrt": true, "Expm1": true, "Floor": true, "Ceil": true, "Round": true, "Sign": true, "Reverse": true, "Pad": true, "ReduceMultiply": true,
-	"ArgMax": true, "ArgMin": true, "BatchNormInference": true,
+	"ArgMax": true, "ArgMin": true, "BatchNormInference": true, "MaxPool": true, // GoMLX has it, its Go backend has not
 }
 
 var unaryBuilders = map[string]func(*Node) *Node{
