@@ -98,6 +98,9 @@ func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param)
 		if err == nil {
 			var buffer compute.Buffer
 			if buffer, err = toBuffer(b, v, p.graphShape()...); err == nil {
+				if f, ok := buffer.(interface{ Freeze() }); ok {
+					f.Freeze() // the onednn backend then lays the weights out once
+				}
 				m.values = append(m.values, buffer)
 				continue
 			}

@@ -3,6 +3,7 @@ package onednn
 import (
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/gomlx/compute"
@@ -16,7 +17,12 @@ type Buffer struct {
 	backend *Backend
 	shape   shapes.Shape
 	bytes   []byte // nil once finalized
+	frozen  atomic.Bool
 }
+
+// Freeze promises that the buffer's values will not change any more. Executions that get the same frozen buffers again
+// as parameters keep what they made of them, such as weights in oneDNN's layouts.
+func (b *Buffer) Freeze() { b.frozen.Store(true) }
 
 const alignment = 64
 

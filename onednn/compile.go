@@ -28,6 +28,8 @@ var passes = []pass{
 	{"same", mergeSame},
 	{"convolution gradients", foldConvolutionGradients},
 	{"bias", attachBias},
+	{"dead", removeDead},
+	{"activation", attachActivation},
 	{"conversions", foldConversions},
 	{"dead", removeDead},
 	{"recompute", recompute},

@@ -42,6 +42,7 @@ enum { MAX_ARGS = 4 };
 
 typedef struct {
   int id, slot, output;
+  int prepared;  // weights whose reordered copy is good until un_weights_changed
   dnnl_memory_t outside, inside;  // inside is outside where no reorder is needed
   dnnl_primitive_t reorder;
   void *buffer;
@@ -60,13 +61,17 @@ static const char *reordered(const argument *a) {
   return dnnl_primitive_execute(a->reorder, stream, 2, x) == dnnl_success ? NULL : "oneDNN: a reorder failed";
 }
 
+static int weights_changed = 1;
+
+void un_weights_changed(int changed) { weights_changed = changed; }
+
 static const char *run_primitive(un_op *op, void *const *slots) {
   primitive_op *p = (primitive_op *)op;
   dnnl_exec_arg_t x[MAX_ARGS];
   for (int i = 0; i < p->n_args; i++) {
     argument *a = &p->args[i];
     dnnl_memory_set_data_handle(a->outside, slots[a->slot]);
-    if (a->reorder && !a->output) {
+    if (a->reorder && !a->output && (weights_changed || !a->prepared)) {
       const char *error = reordered(a);
       if (error) return error;
     }
@@ -161,11 +166,20 @@ un_op *un_conv(const un_conv_spec *s, const char **error) {
     const int64_t channels[1] = {s->dst_dims[1]}, one[1] = {1};
     dnnl_memory_desc_create_with_strides(&bias, 1, channels, data_type(s->bias_dtype), one);
   }
+  dnnl_primitive_attr_t attributes = NULL;
+  if (s->gelu) {
+    dnnl_post_ops_t after = NULL;
+    dnnl_post_ops_create(&after);
+    dnnl_post_ops_append_eltwise(after, dnnl_eltwise_gelu_erf, 0, 0);
+    dnnl_primitive_attr_create(&attributes);
+    dnnl_primitive_attr_set_post_ops(attributes, after);
+    dnnl_post_ops_destroy(after);
+  }
   int status;
   *error = NULL;
   if (s->direction == UN_CONV_FORWARD)
     status = dnnl_convolution_forward_primitive_desc_create(&p->desc, engine, dnnl_forward_inference, dnnl_convolution_direct,
-                                                            src, any, bias, dst, s->stride, dilation, s->pad_lo, s->pad_hi, NULL);
+                                                            src, any, bias, dst, s->stride, dilation, s->pad_lo, s->pad_hi, attributes);
   else {
     // The hint's weights must be of the operands' type where the gradient is wanted in float32.
     dnnl_memory_desc_t hint_weights = NULL;
@@ -197,6 +211,9 @@ un_op *un_conv(const un_conv_spec *s, const char **error) {
     if (!*error) *error = add_argument(p, DNNL_ARG_DIFF_DST, s->dst, 0, dst, dst);
     if (!*error && bias) *error = add_argument(p, DNNL_ARG_DIFF_BIAS, s->bias, 1, bias, bias);
   }
+  for (int i = 0; i < p->n_args; i++)
+    if (p->args[i].id == DNNL_ARG_WEIGHTS) p->args[i].prepared = s->weights_prepared;
+  if (attributes) dnnl_primitive_attr_destroy(attributes);
   dnnl_memory_desc_t all[] = {src, weights, any, bias, dst};
   for (int i = 0; i < 5; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
   if (hint) dnnl_primitive_desc_destroy(hint);

@@ -11,6 +11,7 @@ typedef struct dnnl_memory_desc *dnnl_memory_desc_t;
 typedef struct dnnl_primitive *dnnl_primitive_t;
 typedef struct dnnl_primitive_desc *dnnl_primitive_desc_t;
 typedef struct dnnl_primitive_attr *dnnl_primitive_attr_t;
+typedef struct dnnl_post_ops *dnnl_post_ops_t;
 typedef int64_t dnnl_dims_t[12];
 typedef struct { int arg; dnnl_memory_t memory; } dnnl_exec_arg_t;
 typedef struct { int major, minor, patch; const char *hash; unsigned cpu_runtime, gpu_runtime; } dnnl_version_t;
@@ -20,7 +21,7 @@ enum { dnnl_f16 = 1, dnnl_bf16 = 2, dnnl_f32 = 3, dnnl_f64 = 7 };
 enum { dnnl_cpu = 1, dnnl_in_order = 1 };
 enum { dnnl_format_tag_any = 1 };
 enum { dnnl_forward_training = 64, dnnl_forward_inference = 96 };
-enum { dnnl_convolution_direct = 1 };
+enum { dnnl_convolution_direct = 1, dnnl_eltwise_gelu_erf = 0x31 };
 enum { dnnl_query_impl_info_str = 8, dnnl_query_src_md = 129, dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_weights_md,
        dnnl_query_dst_md, dnnl_query_diff_dst_md };
 enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS = 41, DNNL_ARG_DIFF_SRC = 129,
@@ -47,6 +48,12 @@ enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS
   F(int, dnnl_primitive_create, (dnnl_primitive_t *, const struct dnnl_primitive_desc *)) \
   F(int, dnnl_primitive_execute, (const struct dnnl_primitive *, dnnl_stream_t, int, const dnnl_exec_arg_t *)) \
   F(int, dnnl_primitive_destroy, (dnnl_primitive_t)) \
+  F(int, dnnl_primitive_attr_create, (dnnl_primitive_attr_t *)) \
+  F(int, dnnl_primitive_attr_destroy, (dnnl_primitive_attr_t)) \
+  F(int, dnnl_primitive_attr_set_post_ops, (dnnl_primitive_attr_t, const struct dnnl_post_ops *)) \
+  F(int, dnnl_post_ops_create, (dnnl_post_ops_t *)) \
+  F(int, dnnl_post_ops_destroy, (dnnl_post_ops_t)) \
+  F(int, dnnl_post_ops_append_eltwise, (dnnl_post_ops_t, int alg, float alpha, float beta)) \
   F(int, dnnl_convolution_forward_primitive_desc_create, (dnnl_primitive_desc_t *, dnnl_engine_t, int prop, int alg, \
     const struct dnnl_memory_desc *src, const struct dnnl_memory_desc *weights, const struct dnnl_memory_desc *bias, const struct dnnl_memory_desc *dst, \
     const dnnl_dims_t, const dnnl_dims_t, const dnnl_dims_t, const dnnl_dims_t, const struct dnnl_primitive_attr *)) \

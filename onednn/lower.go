@@ -8,6 +8,7 @@ import "C"
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -50,6 +51,7 @@ const (
 	placeParam
 	placeOutput
 	placeConstant
+	placePrepared // memory of the executable's own
 )
 
 // step is a run of native operations, or one node on the fallback.
@@ -81,6 +83,8 @@ type lowering struct {
 	keep    func(*result) bool
 	parts   map[*result][]part
 	placed  map[*node][]bool // which operands of a concatenation their makers put in place
+	prepared
+	cut bool // the next operation begins a step
 }
 
 // lower turns the graph into native operations and plans their memory.
@@ -94,6 +98,7 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 	}()
 	l.units = fuse(g)
 	l.findAliases()
+	l.findPrepared()
 	l.placeEnds()
 	if err := l.emitAll(); err != nil {
 		return nil, err
@@ -101,6 +106,8 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 	e := &executable{backend: b, name: name, graph: g, steps: l.steps}
 	e.arena = l.plan()
 	e.places = l.places
+	e.prepared, e.preparedSteps = aligned(l.prepared.size), l.preparedSteps
+	e.preparedParams = slices.Sorted(maps.Keys(l.prepared.params))
 	for _, r := range g.outputs {
 		e.outputSlots = append(e.outputSlots, l.slotOf(r))
 	}
@@ -208,7 +215,12 @@ func (l *lowering) slotOf(r *result) int {
 	}
 	root, shift := l.root(r)
 	if root == r {
-		return l.put(r, place{kind: placeArena})
+		if !l.prepared.nodes[r.node] {
+			return l.put(r, place{kind: placeArena})
+		}
+		p := place{kind: placePrepared, offset: l.prepared.size}
+		l.prepared.size += (byteSize(r.shape()) + alignment - 1) / alignment * alignment
+		return l.put(r, p)
 	}
 	s := l.slotOf(root)
 	if shift == 0 {
@@ -259,7 +271,7 @@ func (l *lowering) emitAll() error {
 			axis, at := n.attr.(int), 0
 			step := rowMajor(n.out[0].shape())[axis]
 			for i, r := range n.in {
-				if s := r.shape(); fused[r.node] && s.Dimensions[s.Rank()-1] > 1 {
+				if s := r.shape(); fused[r.node] && s.Dimensions[s.Rank()-1] > 1 && l.prepared.nodes[n] == l.prepared.nodes[r.node] {
 					l.parts[r] = append(l.parts[r], part{n.out[0], at * step})
 					l.placed[n][i] = true
 				}
@@ -281,7 +293,11 @@ func (l *lowering) emitAll() error {
 		}
 	}
 	l.keep = func(r *result) bool { return stored[r] }
+	first := true
 	for _, u := range l.units {
+		if first && !(u.cluster != nil && l.prepared.nodes[u.cluster.nodes[0]] || u.node != nil && l.prepared.nodes[u.node]) {
+			first, l.cut, l.preparedSteps = false, true, len(l.steps)
+		}
 		if u.cluster != nil {
 			l.emitCluster(u.cluster)
 			continue
@@ -302,8 +318,9 @@ func (l *lowering) emitAll() error {
 
 // add appends a native operation that reads and writes slots.
 func (l *lowering) add(op *C.un_op, label string, reads, writes []int) {
-	if len(l.steps) == 0 || l.steps[len(l.steps)-1].fallback != nil {
+	if len(l.steps) == 0 || l.steps[len(l.steps)-1].fallback != nil || l.cut {
 		l.steps = append(l.steps, step{})
+		l.cut = false
 	}
 	s := &l.steps[len(l.steps)-1]
 	s.ops, s.labels = append(s.ops, op), append(s.labels, label)
@@ -686,8 +703,15 @@ func (l *lowering) emitConv(n *node) bool {
 		s.pad_lo[i], s.pad_hi[i] = C.int64_t(c.padLo[i]), C.int64_t(c.padHi[i])
 		s.src_spread[i] = C.int64_t(c.spread[i])
 	}
+	if c.gelu {
+		s.gelu = 1
+	}
+	if n.op != opConvBackwardWeights && l.isPrepared(weights) {
+		s.weights_prepared = 1
+	}
 	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
-	if op == nil {
+	own := op == nil
+	if own {
 		scratch := l.scratch()
 		var bytes C.size_t
 		op = C.un_own_conv(&s, C.int(scratch), &bytes)
@@ -695,7 +719,13 @@ func (l *lowering) emitConv(n *node) bool {
 		writes = append(writes, scratch)
 	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
-	l.add(op, fmt.Sprintf("%s %s × %s stride %v (%s)", kind, src.shape(), weights.shape(), c.stride, implementation(op)), reads, writes)
+	l.add(op, fmt.Sprintf("%s %s × %s stride %v%s (%s)", kind, src.shape(), weights.shape(), c.stride, map[bool]string{true: " GELU"}[c.gelu], implementation(op)), reads, writes)
+	if own && c.gelu {
+		size := dst.shape().Size()
+		p := &program{dims: []int{size}, nRegs: 2, in: []ewInput{{r: dst, stride: []int{1}}},
+			code: []C.un_instr{{op: C.UN_GELU, dst: 1}}, out: []ewOutput{{r: dst, reg: 1, stride: []int{1}}}}
+		l.add(p.native(l.slotOf), fmt.Sprintf("GELU %s", dst.shape()), l.slotsOf(n.out), l.slotsOf(n.out))
+	}
 	return true
 }
 

@@ -177,7 +177,7 @@ un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64
 
 typedef struct {
   un_op op;
-  int size, n_dims, src, dst;
+  int size, n_dims, src, dst, along;  // along: the dimension in which a transposed source is contiguous
   int64_t dims[UN_MAX_DIMS], src_stride[UN_MAX_DIMS], dst_stride[UN_MAX_DIMS], src_offset, dst_offset;
 } copy_op;
 
@@ -193,6 +193,48 @@ static void copy_line(char *dst, const char *src, int64_t n, int64_t ds, int64_t
     case 4: COPY_LINE(uint32_t);
     default: COPY_LINE(uint64_t);
   }
+}
+
+#define COPY_TILE(type) \
+  { const type *s = (const type *)src; type *d = (type *)dst; \
+    for (int64_t j = 0; j < nj; j++) for (int64_t i = 0; i < ni; i++) d[j * dj + i * di] = s[j * sj + i * si]; } break
+
+// Both arrays are walked a tile at a time where they run along different dimensions, so that cache lines are used whole.
+static void copy_tile(char *dst, const char *src, int64_t nj, int64_t dj, int64_t sj, int64_t ni, int64_t di, int64_t si, int size) {
+  switch (size) {
+    case 1: COPY_TILE(uint8_t);
+    case 2: COPY_TILE(uint16_t);
+    case 4: COPY_TILE(uint32_t);
+    default: COPY_TILE(uint64_t);
+  }
+}
+
+enum { TILE = 32 };
+
+static const char *run_transpose(un_op *op, void *const *slots) {
+  const copy_op *c = (const copy_op *)op;
+  const int last = c->n_dims - 1, along = c->along;
+  char *dst = (char *)slots[c->dst] + c->dst_offset * c->size;
+  const char *src = (const char *)slots[c->src] + c->src_offset * c->size;
+  const int64_t across = (c->dims[along] + TILE - 1) / TILE, n = c->dims[last];
+  int64_t strips = across;
+  for (int k = 0; k < last; k++) if (k != along) strips *= c->dims[k];
+  int threads = strips * TILE * n * c->size < 65536 ? 1 : omp_get_max_threads();
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t strip = 0; strip < strips; strip++) {
+    const int64_t j = strip % across * TILE, nj = c->dims[along] - j < TILE ? c->dims[along] - j : TILE;
+    int64_t rest = strip / across, s = j * c->src_stride[along], d = j * c->dst_stride[along];
+    for (int k = last - 1; k >= 0; k--) {
+      if (k == along) continue;
+      s += rest % c->dims[k] * c->src_stride[k];
+      d += rest % c->dims[k] * c->dst_stride[k];
+      rest /= c->dims[k];
+    }
+    for (int64_t i = 0; i < n; i += TILE)
+      copy_tile(dst + (d + i * c->dst_stride[last]) * c->size, src + (s + i * c->src_stride[last]) * c->size, nj, c->dst_stride[along], c->src_stride[along],
+                n - i < TILE ? n - i : TILE, c->dst_stride[last], c->src_stride[last], c->size);
+  }
+  return NULL;
 }
 
 static const char *run_copy(un_op *op, void *const *slots) {
@@ -255,6 +297,11 @@ un_op *un_copy(int size, int n_dims, const int64_t *dims, int src, int64_t src_o
   }
   if (n == 0) { c->dims[0] = 1; c->src_stride[0] = c->dst_stride[0] = 1; n = 1; }
   c->n_dims = n;
+  for (int k = 0; k < n - 1; k++)
+    if (c->src_stride[k] == 1 && c->src_stride[n - 1] > 1 && c->dims[k] > 1) {
+      c->along = k;
+      c->op.run = run_transpose;
+    }
   return &c->op;
 }
 

@@ -98,7 +98,11 @@ typedef struct {
   int64_t dst_dims[5], dst_strides[5];
   int64_t stride[3], dilation[3], pad_lo[3], pad_hi[3];   // dilation: 1 is dense. Padding below zero crops
   int64_t src_spread[3];                                  // dilation of the source, forward only; 1 is dense
+  int32_t gelu;               // forward: the result is GELU of what it would be
+  int32_t weights_prepared;   // the weights' values, at the same address, change only when un_weights_changed says so
 } un_conv_spec;
+// Whether weights differ from the run before; un_conv_spec.weights_prepared heeds it.
+void un_weights_changed(int);
 un_op *un_conv(const un_conv_spec *, const char **error);
 
 typedef struct {

@@ -21,6 +21,7 @@ type conv struct {
 	stride, dilation, padLo, padHi []int
 	spread                         []int // dilation of the source, only forward
 	groups, batchGroups            int
+	gelu                           bool // the result's GELU, only forward
 }
 
 // axes names the axes of an array: batch and channels, or output and input channels for weights; then the spatial ones.
@@ -200,7 +201,7 @@ func alongAxis(r *result, axis int) (*result, bool) {
 			return v, v.shape().Dimensions[i] == n
 		}
 	}
-	return nil, n == 1
+	return v, n == 1
 }
 
 // before tells whether a stands before b; if not and a can be moved there with what it needs, moves it.

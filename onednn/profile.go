@@ -31,6 +31,9 @@ func (p *Profile) add(e *executable) {
 	}
 	p.runs++
 	for _, s := range e.steps {
+		if s.seconds == nil { // prepared before the profile began
+			continue
+		}
 		for i, label := range s.labels {
 			x := p.entries[label]
 			if x == nil {

@@ -1,0 +1,117 @@
+package onednn
+
+import (
+	"slices"
+
+	"github.com/gomlx/compute"
+)
+
+// What convolutions and products read as weights often depends on parameters alone: conversions to a narrow type, scales
+// folded in, oneDNN's own layout. Such work stands first in the program, its results have memory of their own, and an
+// execution leaves it out when it gets the very buffers of the execution before, all of them frozen; see Buffer.Freeze.
+
+// prepared is the set of nodes that run only when parameters change, and the parameters that they and the convolutions'
+// weights depend on.
+type prepared struct {
+	nodes         map[*node]bool
+	params        map[int]bool
+	size          int // of their results, in bytes
+	preparedSteps int // how many steps they take
+}
+
+// findPrepared chooses the nodes and moves their units to the front.
+func (l *lowering) findPrepared() {
+	l.prepared = prepared{nodes: map[*node]bool{}, params: map[int]bool{}}
+	static, wanted := map[*node]bool{}, map[*node]bool{}
+	for _, n := range l.graph.nodes {
+		switch n.op {
+		case compute.OpTypeParameter, compute.OpTypeConstant:
+			static[n] = true
+		case compute.OpTypeReshape, compute.OpTypeBroadcastInDim, compute.OpTypeSlice, compute.OpTypeTranspose, compute.OpTypeReverse, compute.OpTypeConcatenate, compute.OpTypePad:
+			static[n] = allIn(n.in, static)
+		case opConv, opConvBackwardData, compute.OpTypeDotGeneral:
+			for _, r := range n.in[1:] {
+				wanted[r.node] = wanted[r.node] || static[r.node]
+			}
+		default:
+			static[n] = fusable(n) && allIn(n.in, static)
+		}
+	}
+	for _, n := range slices.Backward(l.graph.nodes) {
+		if wanted[n] {
+			for _, r := range n.in {
+				wanted[r.node] = true
+			}
+			if n.op == compute.OpTypeParameter {
+				l.prepared.params[n.attr.(int)] = true
+			}
+		}
+	}
+	output := map[*node]bool{}
+	for _, r := range l.graph.outputs {
+		root, _ := l.root(r)
+		output[r.node], output[root.node] = true, true
+	}
+	ready := map[*node]bool{}
+	for n := range static {
+		ready[n] = n.op == compute.OpTypeParameter || n.op == compute.OpTypeConstant
+	}
+	var first, rest []unit
+	for _, u := range l.units {
+		nodes := []*node{u.node}
+		if u.cluster != nil {
+			nodes = u.cluster.nodes
+		}
+		now := u.cluster == nil || len(u.cluster.sums) == 0
+		inside := map[*node]bool{}
+		for _, n := range nodes {
+			inside[n] = true
+		}
+		for _, n := range nodes {
+			now = now && wanted[n] && static[n] && !output[n]
+			for _, r := range n.in {
+				now = now && (inside[r.node] || ready[r.node])
+			}
+		}
+		if !now {
+			rest = append(rest, u)
+			continue
+		}
+		for _, n := range nodes {
+			ready[n], l.prepared.nodes[n] = true, true
+		}
+		first = append(first, u)
+	}
+	l.units = append(first, rest...)
+}
+
+func allIn(list []*result, set map[*node]bool) bool {
+	return !slices.ContainsFunc(list, func(r *result) bool { return !set[r.node] })
+}
+
+// isPrepared tells whether r's values stand in a parameter or among the prepared results.
+func (l *lowering) isPrepared(r *result) bool {
+	root, _ := l.root(r)
+	if l.prepared.nodes[root.node] {
+		return true
+	}
+	if root.node.op == compute.OpTypeParameter {
+		return l.prepared.params[root.node.attr.(int)]
+	}
+	return false
+}
+
+// preparedFor tells whether the prepared results are those of these inputs, and takes note of the inputs.
+func (e *executable) preparedFor(in []*Buffer) bool {
+	same, frozen := e.lastParams != nil, true
+	params := make([]*Buffer, len(e.preparedParams))
+	for i, p := range e.preparedParams {
+		params[i] = in[p]
+		frozen = frozen && in[p].frozen.Load()
+		same = same && e.lastParams[i] == in[p]
+	}
+	if e.lastParams = params; !frozen {
+		e.lastParams = nil
+	}
+	return same && frozen
+}
