@@ -64,7 +64,9 @@ type Backend struct {
 	fallback  compute.Backend
 	memory    memory
 	scratch   arena
-	work      chan func()
+	work      chan *job
+	alive     sync.RWMutex  // held for reading by whoever waits for the native thread
+	ended     chan struct{} // closed when that has ended
 	finalized atomic.Bool
 	profile   *Profile // touched on the native thread only
 }
@@ -109,7 +111,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan func())}
+	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{})}
 	if b.threads == 0 {
 		b.threads = runtime.NumCPU()
 	}
@@ -124,27 +126,46 @@ func (b *Backend) serve(started chan<- struct{}) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	C.un_set_threads(C.int(b.threads))
 	close(started)
-	for f := range b.work {
-		f()
+	for j := range b.work {
+		j.serve()
 	}
+	b.scratch.release()
+	close(b.ended)
+}
+
+// job is work for the native thread. Jobs are used again and again.
+type job struct {
+	f    func() error
+	err  error
+	done chan struct{}
+}
+
+var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
+
+func (j *job) serve() {
+	defer func() {
+		if r := recover(); r != nil {
+			j.err = errors.Errorf("onednn: internal error, please report it: %v", r)
+		}
+		j.done <- struct{}{}
+	}()
+	j.err = j.f()
 }
 
 // do runs f on the native thread and waits for it.
-func (b *Backend) do(f func() error) (err error) {
+func (b *Backend) do(f func() error) error {
+	b.alive.RLock()
+	defer b.alive.RUnlock()
 	if b.finalized.Load() {
 		return errFinalized
 	}
-	done := make(chan struct{})
-	defer func() {
-		if recover() != nil { // the channel was closed by a concurrent Finalize
-			err = errFinalized
-		}
-	}()
-	b.work <- func() {
-		defer close(done)
-		err = f()
-	}
-	<-done
+	j := jobs.Get().(*job)
+	j.f, j.err = f, nil
+	b.work <- j
+	<-j.done
+	err := j.err
+	j.f, j.err = nil, nil
+	jobs.Put(j)
 	return err
 }
 
@@ -190,14 +211,16 @@ func (b *Backend) Builder(name string) compute.Builder {
 	return nb
 }
 
-// Finalize releases what the backend holds. Executables and buffers can't be used any more.
+// Finalize waits for what is running and releases what the backend holds. Executables and buffers can't be used any more.
 func (b *Backend) Finalize() {
+	b.alive.Lock()
+	defer b.alive.Unlock()
 	if b.finalized.Swap(true) {
 		return
 	}
 	close(b.work)
+	<-b.ended
 	b.memory.clear()
-	b.scratch.release()
 	b.fallback.Finalize()
 }
 

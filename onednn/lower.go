@@ -242,6 +242,7 @@ func (l *lowering) slotOf(r *result) int {
 	}
 	p := l.places[s]
 	p.offset += shift
+	p.size = byteSize(r.shape())
 	if p.kind == placeConstant {
 		p.data = p.data[shift:]
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
+	"github.com/pkg/errors"
 )
 
 // The operations of compute.StandardOps and compute.FusedOps. Each is recorded with a replay, which is all that
@@ -509,19 +510,40 @@ func (f *function) AllReduce(operands []value, kind compute.ReduceOpType, groups
 	}, operands...)
 }
 
+// fusedTypes refuses a fused operation where the Go backend, which would compute it, does so only when it runs: GoMLX
+// then takes the operation apart.
+func (f *function) fusedTypes(op compute.OpType, x value) error {
+	shape, err := f.builder.OpShape(x)
+	if err == nil && shape.DType != dtypes.Float32 && shape.DType != dtypes.Float64 {
+		return errors.Wrapf(compute.ErrNotImplemented, "onednn: %s of %s", op, shape)
+	}
+	return err
+}
+
 func (f *function) FusedSoftmax(x value, axis int) (value, error) {
+	if err := f.fusedTypes(compute.OpTypeFusedSoftmax, x); err != nil {
+		return nil, err
+	}
 	return f.record1(compute.OpTypeFusedSoftmax, axis, func(g compute.Function, in []value) (value, error) {
 		return g.FusedSoftmax(in[0], axis)
 	}, x)
 }
 
 func (f *function) FusedGelu(x value, exact bool) (value, error) {
+	if shape, err := f.builder.OpShape(x); err == nil && !(exact && floatType(shape.DType)) {
+		if err := f.fusedTypes(compute.OpTypeFusedGelu, x); err != nil {
+			return nil, err
+		}
+	}
 	return f.record1(compute.OpTypeFusedGelu, exact, func(g compute.Function, in []value) (value, error) {
 		return g.FusedGelu(in[0], exact)
 	}, x)
 }
 
 func (f *function) FusedLayerNorm(x value, axes []int, epsilon float64, gamma, beta value) (value, error) {
+	if err := f.fusedTypes(compute.OpTypeFusedLayerNorm, x); err != nil {
+		return nil, err
+	}
 	axes = slices.Clone(axes)
 	operands, at := present(x, gamma, beta)
 	return f.record1(compute.OpTypeFusedLayerNorm, nil, func(g compute.Function, in []value) (value, error) {
@@ -530,6 +552,9 @@ func (f *function) FusedLayerNorm(x value, axes []int, epsilon float64, gamma, b
 }
 
 func (f *function) FusedDense(x, weight, bias value, activation compute.ActivationType) (value, error) {
+	if err := f.fusedTypes(compute.OpTypeFusedDense, x); err != nil {
+		return nil, err
+	}
 	operands, at := present(x, weight, bias)
 	return f.record1(compute.OpTypeFusedDense, nil, func(g compute.Function, in []value) (value, error) {
 		return g.FusedDense(in[0], in[1], at(in, 2), activation)

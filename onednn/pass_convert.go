@@ -31,6 +31,15 @@ func foldConversions(g *graph) {
 			}
 			if made.op == opConvBackwardWeights || made.op == compute.OpTypeDotGeneral && floatConv(made) {
 				made.shapes = []shapes.Shape{n.out[0].shape()}
+				narrow := made.replay
+				made.replay = func(g compute.Function, in []value) ([]value, error) {
+					out, err := narrow(g, in)
+					if err != nil {
+						return nil, err
+					}
+					wide, err := g.ConvertDType(out[0], dtypes.Float32)
+					return []value{wide}, err
+				}
 				table[n.out[0]] = made.out[0]
 			}
 		}
