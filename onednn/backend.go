@@ -244,7 +244,10 @@ func load(path string) {
 			C.un_dnnl_version(&major, &minor, &patch)
 			loaded.Path, loaded.Version = p, fmt.Sprintf("%d.%d.%d", major, minor, patch)
 			isa := int(C.un_dnnl_isa())
-			loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
+			if runtime.GOARCH == "amd64" {
+				loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			}
 			return
 		}
 		problems = append(problems, fmt.Sprintf("%s: %s", p, C.GoString(problem)))
@@ -253,7 +256,7 @@ func load(path string) {
 	loaded.ISA = [...]string{"portable C", "AVX2", "AVX-512"}[C.un_isa()]
 }
 
-// isaName names oneDNN's instruction set codes.
+// isaName names oneDNN's instruction set codes for x86-64.
 func isaName(isa int) string {
 	for _, known := range []struct {
 		code int
