@@ -300,7 +300,10 @@ func load(path string) {
 			C.un_dnnl_version(&major, &minor, &patch)
 			loaded.Path, loaded.Version = p, fmt.Sprintf("%d.%d.%d", major, minor, patch)
 			isa := int(C.un_dnnl_isa())
-			loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
+			if runtime.GOARCH == "amd64" {
+				loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			}
 			return
 		}
 		problems = append(problems, fmt.Sprintf("%s: %s", p, C.GoString(problem)))
@@ -315,7 +318,7 @@ func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[C.un_
 // limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
 func limitISA(level int) { C.un_limit_isa(C.int(level)) }
 
-// isaName names oneDNN's instruction set codes.
+// isaName names oneDNN's instruction set codes for x86-64.
 func isaName(isa int) string {
 	for _, known := range []struct {
 		code int

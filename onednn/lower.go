@@ -292,12 +292,12 @@ func (l *lowering) emitAll() error {
 				at += r.shape().Dimensions[axis]
 			}
 		}
+	}
+	for _, n := range slices.Backward(l.graph.nodes) { // who reads n is known by now
 		for i, r := range n.in {
 			switch {
 			case l.placed[n] != nil && l.placed[n][i]:
-			case owner[n] == 0 && n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim: // both are looked through
-				root, _ := l.root(r)
-				stored[root], stored[r] = true, true
+			case n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim && !spread[n.out[0]]: // both are looked through
 			case owner[n] == 0:
 				store(r)
 			case owner[r.node] != owner[n]:
