@@ -109,10 +109,29 @@ func (t *terms) normalize(x, scale, offset, mean, variance value, shape shapes.S
 	return t.add(t.mul(x, t.along(a, shape, axis)), t.along(b, shape, axis))
 }
 
+// Float32 is what narrow floats are normalized in: differences from the mean would have few digits left.
+func (t *terms) convert(to dtypes.DType, values ...*value) {
+	for _, v := range values {
+		x := *v
+		*v = t.do(func() (value, error) { return t.g.ConvertDType(x, to) })
+	}
+}
+
+func narrow(d dtypes.DType) bool { return d == dtypes.BFloat16 || d == dtypes.Float16 }
+
 func (f *function) BatchNormForTraining(operand, scale, offset value, epsilon float32, axis int) (normalized, mean, variance value, err error) {
 	shape, err := f.featureAxis(compute.OpTypeBatchNormForTraining, operand, []value{scale, offset}, axis)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if dtype := shape.DType; narrow(dtype) {
+		t := &terms{g: f}
+		t.convert(dtypes.Float32, &operand, &scale, &offset)
+		if t.err == nil {
+			normalized, mean, variance, t.err = f.BatchNormForTraining(operand, scale, offset, epsilon, axis)
+		}
+		t.convert(dtype, &normalized, &mean, &variance)
+		return normalized, mean, variance, t.err
 	}
 	mean, variance, err = f.moments(operand, shape, axis)
 	if err != nil {
@@ -128,6 +147,14 @@ func (f *function) BatchNormForInference(operand, scale, offset, mean, variance 
 		return nil, err
 	}
 	t := &terms{g: f}
+	if dtype := shape.DType; narrow(dtype) {
+		t.convert(dtypes.Float32, &operand, &scale, &offset, &mean, &variance)
+		y := t.do(func() (value, error) {
+			return f.BatchNormForInference(operand, scale, offset, mean, variance, epsilon, axis)
+		})
+		t.convert(dtype, &y)
+		return y, t.err
+	}
 	return t.normalize(operand, scale, offset, mean, variance, shape, epsilon, axis), t.err
 }
 
@@ -138,8 +165,16 @@ func (f *function) BatchNormGradient(operand, scale, mean, variance, gradOutput 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	axes, channels := otherAxes(shape.Rank(), axis), shape.Dimensions[axis]
 	t := &terms{g: f}
+	if dtype := shape.DType; narrow(dtype) {
+		t.convert(dtypes.Float32, &operand, &scale, &mean, &variance, &gradOutput)
+		if t.err == nil {
+			gradOperand, gradScale, gradOffset, t.err = f.BatchNormGradient(operand, scale, mean, variance, gradOutput, epsilon, axis)
+		}
+		t.convert(dtype, &gradOperand, &gradScale, &gradOffset)
+		return gradOperand, gradScale, gradOffset, t.err
+	}
+	axes, channels := otherAxes(shape.Rank(), axis), shape.Dimensions[axis]
 	r := t.rsqrt(t.add(variance, t.constant(float64(epsilon), shape.DType, channels)))
 	normalized := t.mul(t.sub(operand, t.along(mean, shape, axis)), t.along(r, shape, axis))
 	gradOffset = t.sum(gradOutput, axes)

@@ -300,41 +300,47 @@ type ewSum struct {
 
 // view looks through broadcasts and slices: the array that holds r's values, where they begin, and their strides along dims.
 func view(r *result, dims []int) (base *result, offset int, strides []int) {
-	// strides of r itself along dims
-	stride := rowMajor(r.shape())
-	if r.shape().Rank() == 0 {
-		stride = make([]int, len(dims))
+	to := make([]int, r.shape().Rank()) // which of dims each axis of r goes along; -1 for those of size 1
+	for i, d := range r.shape().Dimensions {
+		to[i] = i
+		if d == 1 {
+			to[i] = -1
+		}
 	}
-	for i := range stride {
-		if r.shape().Rank() != 0 && r.shape().Dimensions[i] == 1 && dims[i] != 1 {
-			stride[i] = 0
+	along := func(step func(i, stride int) int) {
+		strides = make([]int, len(dims))
+		for i, stride := range rowMajor(r.shape()) {
+			if to[i] >= 0 {
+				strides[to[i]] = step(i, stride)
+			}
 		}
 	}
 	if r.node.op == compute.OpTypeSlice {
-		a, from := r.node.attr.(sliceArgs), r.node.in[0]
-		for i, step := range rowMajor(from.shape()) {
-			offset += a.starts[i] * step
-			if len(a.strides) > 0 {
-				step *= a.strides[i]
-			}
-			if stride[i] != 0 {
-				stride[i] = step
-			}
+		a := r.node.attr.(sliceArgs)
+		r = r.node.in[0]
+		for i, stride := range rowMajor(r.shape()) {
+			offset += a.starts[i] * stride
 		}
-		return from, offset, stride
+		along(func(i, stride int) int {
+			if len(a.strides) > 0 {
+				stride *= a.strides[i]
+			}
+			return stride
+		})
+		return r, offset, strides
 	}
 	for r.node.op == compute.OpTypeBroadcastInDim {
-		from := r.node.in[0]
-		inner := rowMajor(from.shape())
-		next := make([]int, len(dims))
+		from, next := r.node.in[0], []int{}
 		for i, axis := range r.node.attr.([]int) {
-			if from.shape().Dimensions[i] != 1 && axis < len(dims) && r.shape().Rank() == len(dims) && stride[axis] != 0 {
-				next[axis] = inner[i]
+			next = append(next, to[axis])
+			if from.shape().Dimensions[i] == 1 {
+				next[i] = -1
 			}
 		}
-		r, stride = from, next
+		r, to = from, next
 	}
-	return r, 0, stride
+	along(func(_, stride int) int { return stride })
+	return r, 0, strides
 }
 
 func rowMajor(s shapes.Shape) []int { return rowMajorOf(s.Dimensions) }

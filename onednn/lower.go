@@ -306,6 +306,11 @@ func (l *lowering) emitAll() error {
 			}
 		}
 	}
+	for _, n := range slices.Backward(l.graph.nodes) { // a broadcast that is made reads what it spreads
+		if n.op == compute.OpTypeBroadcastInDim && spread[n.out[0]] {
+			store(n.in[0])
+		}
+	}
 	l.keep = func(r *result) bool { return stored[r] }
 	first := true
 	for _, u := range l.units {

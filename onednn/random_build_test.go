@@ -144,15 +144,23 @@ func (g *randomGraph) build(b compute.Backend, m mode) (*Graph, []*Node) {
 				in[k] = StopGradient(in[k])
 			}
 		}
+		if m == perturbed && sums[t.op] && t.float() && !t.exact {
+			for k, x := range in { // sums round with every element
+				amplitude := 4 * math.Sqrt(float64(x.Shape().Size())) * math.Ldexp(1, -max(24, t.digits()))
+				in[k] = Mul(x, disturbance(gg, 1000*(k+1)+i, amplitude, x.Shape().Dimensions))
+			}
+		}
 		nodes[i] = t.build(in, m)
 		t.dims = slices.Clone(nodes[i].Shape().Dimensions) // as the shrinking of leaves has left it
+		if t.size() == 0 {
+			panic("an array without elements") // the Go backend has trouble with those
+		}
 		if m == perturbed && t.float() && !t.exact {
-			r := rand.New(rand.NewPCG(uint64(i), 0x6e6f69))
-			noise := make([]float64, t.size())
-			for k := range noise {
-				noise[k] = 1 + (float64(r.IntN(2))*2-1)*2*math.Ldexp(1, -t.digits())
+			y, noise := nodes[i], disturbance(gg, i, math.Ldexp(2, -t.digits()), t.dims)
+			nodes[i] = Mul(y, noise)
+			if t.op == "Gelu" { // its 1 + erf cancels
+				nodes[i] = Add(y, Mul(in[0], AddScalar(noise, -1)))
 			}
-			nodes[i] = Mul(nodes[i], constant(gg, dtype, noise, t.dims))
 		}
 	}
 	var outputs []*Node
@@ -176,6 +184,21 @@ func (g *randomGraph) build(b compute.Backend, m mode) (*Graph, []*Node) {
 		}
 	}
 	return gg, outputs
+}
+
+// sums are the operations that add up many products or elements.
+var sums = map[string]bool{
+	"Einsum": true, "Conv": true, "ReduceSum": true, "ReduceMean": true, "BatchNormTraining": true, "BatchNormInference": true, "MeanPool": true,
+}
+
+// disturbance is an array of numbers near 1, at most amplitude above.
+func disturbance(g *Graph, seed int, amplitude float64, dims []int) *Node {
+	r := rand.New(rand.NewPCG(uint64(seed), 0x6e6f69))
+	v := make([]float64, product(dims))
+	for i := range v {
+		v[i] = 1 + (float64(r.IntN(4))-1)/2*amplitude // with a bias, as sums of equal numbers have
+	}
+	return constant(g, dtypes.Float64, v, dims)
 }
 
 func constant(g *Graph, dtype dtypes.DType, v []float64, dims []int) *Node {
