@@ -174,7 +174,7 @@ func native(t *testing.T, exec compute.Executable) {
 func TestRandomConvolutions(t *testing.T) {
 	b, _ := backends(t)
 	r := rand.New(rand.NewPCG(11, 12))
-	for range 150 {
+	for range 100 {
 		c := newRandomConv(r)
 		// Small multiples of 1/4 are exact in every element type.
 		quarters := func(dims []int) []float32 {

@@ -87,17 +87,14 @@ INLINE void copy_runs(float *restrict dst, int64_t step, const float *x, const i
 static void gather(float *restrict dst, int64_t step, const void *x, int dtype, const int64_t *from, int64_t add, int64_t stride, int count, int n) {
   if (dtype == UN_F32 && n > 1 && stride == 1) {
     const float *s = (const float *)x + add;
-    switch (n) {
-      case TILE_ROWS:
-        for (int i = 0; i < count; i++) {
-          const float *v = from[i] < 0 ? zeros : s + from[i];
-          for (int j = 0; j < TILE_ROWS; j++) dst[i * step + j] = v[j];
-        }
-        break;
-      case TILE_COLUMNS: copy_runs(dst, step, s, from, count, TILE_COLUMNS); break;
-      case 64: copy_runs(dst, step, s, from, count, 64); break;
-      default: copy_runs(dst, step, s, from, count, n);
-    }
+    if (n == TILE_COLUMNS) copy_runs(dst, step, s, from, count, TILE_COLUMNS);
+    else if (n == TILE_ROWS)
+      for (int i = 0; i < count; i++) {
+        const float *v = from[i] < 0 ? zeros : s + from[i];
+        for (int j = 0; j < TILE_ROWS; j++) dst[i * step + j] = v[j];
+      }
+    else if (n == 64) copy_runs(dst, step, s, from, count, 64);
+    else copy_runs(dst, step, s, from, count, n);
     return;
   }
   if (n > 1 && stride == 1) {
