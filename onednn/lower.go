@@ -542,7 +542,7 @@ func splitReductions(g *graph) {
 						kept = append(kept, d)
 					}
 				}
-				first := &node{op: n.op, in: n.in, attr: group, shapes: []shapes.Shape{shapes.Make(n.out[0].shape().DType, kept...)}, owner: n.owner}
+				first := &node{op: n.op, in: n.in, attr: group, shapes: []shapes.Shape{shapes.Make(dtypes.Float32, kept...)}, owner: n.owner}
 				first.replay = reduceReplay(n.op, group)
 				first.out = []*result{{node: first}}
 				n.in, n.attr = first.out, axes[:from]
