@@ -133,7 +133,7 @@ func fuse(g *graph, limit int) []unit {
 		group[nd] = i
 		members[i] = []*node{nd}
 		if fusable(nd) {
-			dims[i] = nd.out[0].shape().Dimensions
+			dims[i] = append([]int{}, nd.out[0].shape().Dimensions...) // not nil for a scalar
 		} else if _, ok := fusableSum(nd); ok && fusable(nd.in[0].node) {
 			dims[i] = nd.in[0].shape().Dimensions
 		}
