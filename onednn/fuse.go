@@ -46,7 +46,7 @@ func fusable(n *node) bool {
 		return false
 	}
 	out := n.out[0].shape()
-	if _, ok := nativeType(out.DType); !ok {
+	if _, ok := nativeType(out.DType); !ok || out.Rank() > C.UN_MAX_DIMS {
 		return false
 	}
 	for _, r := range n.in {
