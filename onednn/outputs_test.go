@@ -88,8 +88,12 @@ func TestOutputs(t *testing.T) {
 		y := x[0]
 		var out []*Node
 		for k := range 150 {
-			a, b := Const(x[0].Graph(), float32(k%5)), Reshape(Const(x[0].Graph(), make([]float32, 24)), 4, 6)
-			y = Where(GreaterThan(y, a), AddScalar(b, float64(k%3)), Neg(MaxScalar(y, -5)))
+			v, c := numbers(24), make([]float64, 24)
+			v[k%24] += float64(k)
+			for i := range c {
+				c[i] = float64(k >> (i % 8) & 1)
+			}
+			y = Where(constant(y.Graph(), dtypes.Bool, c, []int{4, 6}), constant(y.Graph(), y.DType(), v, []int{4, 6}), y)
 			out = append(out, y)
 		}
 		return out
