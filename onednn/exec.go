@@ -76,7 +76,7 @@ func (e *executable) Outputs() (outputShapes []shapes.Shape) {
 // Execute runs the computation. Donated inputs are given back to the backend when it ends.
 func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.DeviceNum) (outputs []compute.Buffer, err error) {
 	if e.finalized.Load() {
-		return nil, errors.Errorf("onednn: executable %q was finalized", e.name)
+		return nil, e.gone()
 	}
 	if len(inputs) != len(e.graph.params) || donate != nil && len(donate) != len(inputs) {
 		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.params), len(inputs), len(donate))
@@ -112,8 +112,15 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	return outputs, nil
 }
 
+func (e *executable) gone() error {
+	return errors.Errorf("onednn: executable %q was finalized", e.name)
+}
+
 // run executes on the native thread.
 func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
+	if e.finalized.Load() { // meanwhile
+		return nil, e.gone()
+	}
 	var pins runtime.Pinner
 	defer pins.Unpin()
 	arena, err := e.backend.scratch.grow(e.arena)

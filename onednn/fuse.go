@@ -46,7 +46,7 @@ func fusable(n *node) bool {
 		return false
 	}
 	out := n.out[0].shape()
-	if _, ok := nativeType(out.DType); !ok {
+	if _, ok := nativeType(out.DType); !ok || out.Rank() > C.UN_MAX_DIMS {
 		return false
 	}
 	for _, r := range n.in {
@@ -151,7 +151,7 @@ func fuse(g *graph, limit int) []unit {
 			if a == b || dims[a] == nil || !slices.Equal(dims[a], dims[b]) || len(members[a])+len(members[b]) > limit {
 				continue
 			}
-			if sumBetween(members[a], members[b]) || meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {
+			if registers(members[a], members[b]) > maxRegisters || sumBetween(members[a], members[b]) || meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {
 				continue
 			}
 			for _, m := range members[b] {
@@ -217,6 +217,34 @@ func fuse(g *graph, limit int) []unit {
 		visit(group[nd])
 	}
 	return order
+}
+
+// maxRegisters is what a byte numbers.
+const maxRegisters = 255
+
+// registers bounds those of a cluster: one for each operand and result, and a zero for conversions to Bool.
+func registers(groups ...[]*node) int {
+	most := 0
+	for _, g := range groups {
+		for _, n := range g {
+			most += len(n.in) + 2
+		}
+	}
+	if most <= maxRegisters {
+		return most
+	}
+	zeros, values := 0, map[*result]bool{}
+	for _, g := range groups {
+		for _, n := range g {
+			if n.op == compute.OpTypeConvertDType {
+				zeros++
+			}
+			for _, r := range slices.Concat(n.in, n.out) {
+				values[r] = true
+			}
+		}
+	}
+	return len(values) + zeros
 }
 
 // sumBetween tells whether a node of one group reads a sum of the other: a sum is known only after the whole pass.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/gobackend"
 
 	"github.com/unnoise/unnoise/onednn"
 )
@@ -71,6 +70,11 @@ func (d *duel) compare(g *randomGraph) error {
 		}
 	}
 	return nil
+}
+
+func contenders(t *testing.T) []contender {
+	portable := newBackend(t, "portable")
+	return []contender{{"oneDNN", newBackend(t, ""), 2}, {"portable C", portable, 0}, {"AVX2", portable, 1}, {"AVX-512", portable, 2}}
 }
 
 func (o contender) compare(g *randomGraph, expected [4][][]float64) error {
@@ -317,18 +321,7 @@ func (g *randomGraph) smaller() []*randomGraph {
 
 // TestRandomGraphs compares random graphs with GoMLX's Go backend.
 func TestRandomGraphs(t *testing.T) {
-	newBackend := func(make func(string) (compute.Backend, error), config string) compute.Backend {
-		b, err := make(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(b.Finalize)
-		return b
-	}
-	portable := newBackend(onednn.New, "portable")
-	d := &duel{reference: newBackend(gobackend.New, ""), ours: []contender{
-		{"oneDNN", newBackend(onednn.New, ""), 2}, {"portable C", portable, 0}, {"AVX2", portable, 1}, {"AVX-512", portable, 2},
-	}}
+	d := &duel{contenders(t), newReference(t)}
 	check := func(seed uint64) (valid, passed bool) {
 		g := newRandomGraph(seed)
 		err := d.compare(g)
