@@ -5,10 +5,10 @@ ARGS   ?=
 # the commit goes into the program where git knows it
 VCS    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help setup build demo test bench clean
+.PHONY: help setup build demo test test-arm64 bench clean
 
 help: ## list what make can do
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## check Go and gcc, and get oneDNN into your cache
 	@GO='$(GO)' bash scripts/setup.sh
@@ -23,6 +23,9 @@ test: setup ## check and test everything
 	@bash scripts/browser.sh
 	$(GO) vet ./...
 	$(GO) test -p 1 -timeout 20m ./... $(ARGS)
+
+test-arm64: ## build for linux/arm64 and test that, emulated
+	@GO='$(GO)' bash scripts/arm64.sh $(ARGS)
 
 bench: setup build ## time training and evaluation
 	bin/unnoise bench train $(ARGS)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,12 +41,26 @@ type Options struct {
 	Library string
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
+	// Without names optimisations to leave out, to see what they earn: those that Optimizations lists.
+	Without []string
+}
+
+// Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
+func Optimizations() []string {
+	names := []string{"fusion", "code", "preparation"}
+	for _, p := range passes {
+		if p.name != "dead" && !slices.Contains(names, p.name) {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
 type Backend struct {
 	threads   int
 	portable  bool
+	without   map[string]bool
 	fallback  compute.Backend
 	memory    memory
 	scratch   arena
@@ -56,7 +71,8 @@ type Backend struct {
 	profile   *Profile // touched on the native thread only
 }
 
-// New makes a backend from a configuration: comma-separated threads=N, library=PATH and portable, all optional.
+// New makes a backend from a configuration: comma-separated threads=N, library=PATH, portable and without=NAME+NAME,
+// all optional; see Options.
 func New(config string) (compute.Backend, error) {
 	var o Options
 	for _, field := range strings.FieldsFunc(config, func(r rune) bool { return r == ',' }) {
@@ -72,8 +88,10 @@ func New(config string) (compute.Backend, error) {
 			o.Library = v
 		case "portable":
 			o.Portable = true
+		case "without":
+			o.Without = strings.Split(v, "+")
 		default:
-			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH and portable", key)
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH, portable and without=NAME+NAME", key)
 		}
 	}
 	return NewWithOptions(o)
@@ -81,12 +99,19 @@ func New(config string) (compute.Backend, error) {
 
 // NewWithOptions makes a backend. A missing oneDNN is no error: what it would do is done on slower paths; see Library.
 func NewWithOptions(o Options) (*Backend, error) {
+	without := map[string]bool{}
+	for _, name := range o.Without {
+		if !slices.Contains(Optimizations(), name) {
+			return nil, errors.Errorf("onednn: there is no optimisation %q to leave out; there are %s", name, strings.Join(Optimizations(), ", "))
+		}
+		without[name] = true
+	}
 	load(o.Library)
 	fallback, err := gobackend.New("")
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, portable: o.Portable, fallback: fallback, work: make(chan *job), ended: make(chan struct{})}
+	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{})}
 	if b.threads == 0 {
 		b.threads = runtime.NumCPU()
 	}
@@ -275,7 +300,10 @@ func load(path string) {
 			C.un_dnnl_version(&major, &minor, &patch)
 			loaded.Path, loaded.Version = p, fmt.Sprintf("%d.%d.%d", major, minor, patch)
 			isa := int(C.un_dnnl_isa())
-			loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
+			if runtime.GOARCH == "amd64" {
+				loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+			}
 			return
 		}
 		problems = append(problems, fmt.Sprintf("%s: %s", p, C.GoString(problem)))
@@ -290,7 +318,7 @@ func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[C.un_
 // limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
 func limitISA(level int) { C.un_limit_isa(C.int(level)) }
 
-// isaName names oneDNN's instruction set codes.
+// isaName names oneDNN's instruction set codes for x86-64.
 func isaName(isa int) string {
 	for _, known := range []struct {
 		code int

@@ -43,6 +43,9 @@ func compile(b *Backend, main *function) (compute.Executable, error) {
 		fmt.Fprintf(os.Stderr, "onednn: %q as recorded\n%s", main.builder.name, g)
 	}
 	for _, p := range passes {
+		if b.without[p.name] {
+			continue
+		}
 		p.run(g)
 		if dump {
 			fmt.Fprintf(os.Stderr, "onednn: %q after pass %q\n%s", main.builder.name, p.name, g)

@@ -173,18 +173,23 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 			clear(s.seconds)
 			continue
 		}
+		profiled := e.backend.profile != nil
+		if profiled && s.seconds == nil {
+			s.seconds = make([]C.double, len(s.labels))
+		}
+		clear(s.seconds)
 		if s.fallback != nil {
+			start := C.un_now()
 			if err := s.fallback.run(e.backend.fallback, func(slot int) []byte { return bytes(e.places[slot])[:e.places[slot].size] }); err != nil {
 				return nil, err
+			}
+			if profiled {
+				s.seconds[0] = C.un_now() - start
 			}
 			continue
 		}
 		var seconds *C.double
-		if e.backend.profile != nil {
-			if s.seconds == nil {
-				s.seconds = make([]C.double, len(s.ops))
-			}
-			clear(s.seconds)
+		if profiled {
 			seconds = &s.seconds[0]
 		}
 		if problem := C.un_run(&s.ops[0], C.int(len(s.ops)), &e.slots[0], seconds); problem != nil {

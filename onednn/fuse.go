@@ -118,8 +118,8 @@ type unit struct {
 // fuse groups element-wise nodes into clusters and returns units in an order in which each follows what it needs.
 //
 // Every node starts alone. Going through them in order, a node joins the clusters of its operands that iterate over the
-// same dimensions, unless something outside would then both need the cluster and be needed by it.
-func fuse(g *graph) []unit {
+// same dimensions, unless something outside would then both need the cluster and be needed by it. limit bounds a cluster's nodes.
+func fuse(g *graph, limit int) []unit {
 	n := len(g.nodes)
 	group := map[*node]int{}
 	members := make([][]*node, n)
@@ -133,7 +133,7 @@ func fuse(g *graph) []unit {
 		group[nd] = i
 		members[i] = []*node{nd}
 		if fusable(nd) {
-			dims[i] = nd.out[0].shape().Dimensions
+			dims[i] = append([]int{}, nd.out[0].shape().Dimensions...) // not nil for a scalar
 		} else if _, ok := fusableSum(nd); ok && fusable(nd.in[0].node) {
 			dims[i] = nd.in[0].shape().Dimensions
 		}
@@ -148,7 +148,7 @@ func fuse(g *graph) []unit {
 		}
 		for _, r := range nd.in {
 			a, b := group[r.node], group[nd]
-			if a == b || dims[a] == nil || !slices.Equal(dims[a], dims[b]) || len(members[a])+len(members[b]) > maxCluster {
+			if a == b || dims[a] == nil || !slices.Equal(dims[a], dims[b]) || len(members[a])+len(members[b]) > limit {
 				continue
 			}
 			if registers(members[a], members[b]) > maxRegisters || sumBetween(members[a], members[b]) || meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {

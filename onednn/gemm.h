@@ -66,22 +66,35 @@ static void look(const un_product *p, const un_tap *t, int64_t offset, int count
   }
 }
 
+static const float zeros[DEPTH] __attribute__((aligned(64)));
+
+INLINE void copy_runs(float *restrict dst, int64_t step, const float *x, const int64_t *from, int count, int n) {
+  for (int i = 0; i < count; i++, dst += step) {
+    const float *v = from[i] < 0 ? zeros : x + from[i];
+    int j = 0;
+    for (; j + LANES <= n; j += LANES) {
+      *(lanes *)(dst + j) = *(const lanes *)(v + j);
+      __asm__("" : "+r"(j));  // or the loop becomes a call of memcpy
+    }
+    for (; j < n; j++) {
+      dst[j] = v[j];
+      __asm__("" : "+r"(j));
+    }
+  }
+}
+
 // dst[i·step + j] = x[from[i] + add + j·stride] for j < n; zero where from is negative.
 static void gather(float *restrict dst, int64_t step, const void *x, int dtype, const int64_t *from, int64_t add, int64_t stride, int count, int n) {
   if (dtype == UN_F32 && n > 1 && stride == 1) {
     const float *s = (const float *)x + add;
-    for (int i = 0; i < count; i++) {
-      float *restrict d = dst + i * step;
-      int j = 0;
-      if (from[i] < 0) {
-        for (; j + LANES <= n; j += LANES) *(lanes *)(d + j) = (lanes){0};
-        for (; j < n; j++) d[j] = 0;
-        continue;
+    if (n == TILE_COLUMNS) copy_runs(dst, step, s, from, count, TILE_COLUMNS);
+    else if (n == TILE_ROWS)
+      for (int i = 0; i < count; i++) {
+        const float *v = from[i] < 0 ? zeros : s + from[i];
+        for (int j = 0; j < TILE_ROWS; j++) dst[i * step + j] = v[j];
       }
-      const float *v = s + from[i];
-      for (; j + LANES <= n; j += LANES) *(lanes *)(d + j) = *(const lanes *)(v + j);
-      for (; j < n; j++) d[j] = v[j];
-    }
+    else if (n == 64) copy_runs(dst, step, s, from, count, 64);
+    else copy_runs(dst, step, s, from, count, n);
     return;
   }
   if (n > 1 && stride == 1) {
@@ -106,6 +119,26 @@ static void pack_rows(const un_product *p, const void *x, int64_t group, pixels 
     for (int i = count; i < padded; i++) at->from[i] = -1;
     gather(a + (k - k0), DEPTH, x, p->x_dtype, at->from, c * p->x_channel, p->x_channel, padded, n);
     k += n;
+  }
+}
+
+// The same as panels [row / TILE_ROWS][column][TILE_ROWS], where channels are few or lie apart and pixels together.
+static void pack_across(const un_product *p, const void *x, int64_t group, pixels *at, int count, int padded, int64_t k0, int64_t k1, float *a) {
+  const int64_t panel = (k1 - k0) * TILE_ROWS;
+  for (int64_t k = k0; k < k1; k++, a += TILE_ROWS) {
+    if (k == k0 || k % p->in == 0) {
+      look(p, &p->taps[k / p->in], group * p->x_group, count, at);
+      for (int i = count; i < padded; i++) at->from[i] = -1;
+    }
+    const int64_t add = k % p->in * p->x_channel;
+    float *to = a;
+    if (p->x_dtype == UN_F32) {
+      const float *s = (const float *)x + add;
+      for (int i = 0; i < padded; i += TILE_ROWS, to += panel)
+        for (int j = 0; j < TILE_ROWS; j++) to[j] = *(at->from[i + j] < 0 ? zeros : s + at->from[i + j]);
+    } else
+      for (int i = 0; i < padded; i += TILE_ROWS, to += panel)
+        for (int j = 0; j < TILE_ROWS; j++) to[j] = at->from[i + j] < 0 ? 0 : load_one(x, at->from[i + j] + add, p->x_dtype);
   }
 }
 
@@ -247,15 +280,19 @@ static void block_of_outputs(const un_product *p, const split *s, void *const *s
   const cuts k = cut(p);
   const int rows = (int)least(s->row_block, s->pixels - row), padded = (int)up_to(rows, TILE_ROWS);
   const int64_t columns = least(s->column_block, p->out - column), width = up_to(columns, TILE_COLUMNS);
+  const int across = p->in < 4 || p->x_channel != 1;
   float *a = own, *c = own + ROW_BLOCK * DEPTH;
   locate(p, row, rows, &at);
   if (!k.blocks) memset(c, 0, (size_t)(padded * width) * sizeof(float));
   for (int64_t block = 0; block < k.blocks; block++) {
     const int64_t k0 = cut_at(&k, block), k1 = cut_at(&k, block + 1);
-    pack_rows(p, slots[p->x], group, &at, rows, padded, k0, k1, a);
+    (across ? pack_across : pack_rows)(p, slots[p->x], group, &at, rows, padded, k0, k1, a);
     for (int64_t j = 0; j < width; j += TILE_COLUMNS)
-      for (int i = 0; i < padded; i += TILE_ROWS)
-        tile_of_rows(a + i * DEPTH, packed + (column + j) * k.total + k0 * TILE_COLUMNS, k1 - k0, c + i * width + j, width, block > 0);
+      for (int i = 0; i < padded; i += TILE_ROWS) {
+        const float *b = packed + (column + j) * k.total + k0 * TILE_COLUMNS;
+        if (across) tile_of_columns(a + i * (k1 - k0), b, k1 - k0, c + i * width + j, width, block > 0);
+        else tile_of_rows(a + i * DEPTH, b, k1 - k0, c + i * width + j, width, block > 0);
+      }
   }
   store_block(p, slots, group, &at, rows, column, (int)columns, c, width);
 }
@@ -391,12 +428,14 @@ static void gradient(const un_product *p, void *const *slots, float *scratch, in
     }
     const int64_t work = total * p->out * s.slices;
 #pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1 && work > 32768)
-    for (int64_t k = 0; k < total; k++) {
-      const int64_t to = p->w_offset + g * p->w_group + p->taps[k / p->in].w + k % p->in * p->w_in;
+    for (int64_t k0 = 0; k0 < total; k0 += 16) {  // a line of the sums' memory
+      const int n = (int)least(16, total - k0);
+      int64_t to[16];
+      for (int j = 0; j < n; j++) to[j] = p->w_offset + g * p->w_group + p->taps[(k0 + j) / p->in].w + (k0 + j) % p->in * p->w_in;
       for (int64_t o = 0; o < p->out; o++) {
-        float v = 0;
-        for (int64_t i = 0; i < s.slices; i++) v += scratch[i * s.packed + o * width + k];
-        store_one(slots[p->w], to + o * p->w_out, p->w_dtype, v);
+        float v[16] = {0};
+        for (int64_t i = 0; i < s.slices; i++) for (int j = 0; j < n; j++) v[j] += scratch[i * s.packed + o * width + k0 + j];
+        for (int j = 0; j < n; j++) store_one(slots[p->w], to[j] + o * p->w_out, p->w_dtype, v[j]);
       }
     }
     if (p->bias >= 0)

@@ -1,2 +1,2 @@
 #define UN_TABLE un_kernels_portable
-#include "kernels.inc"
+#include "kernels_body.h"

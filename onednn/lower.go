@@ -57,10 +57,18 @@ const (
 // step is a run of native operations, or one node on the fallback.
 type step struct {
 	ops      []*C.un_op
-	labels   []string
+	labels   []label
 	seconds  []C.double
 	fallback *fallbackStep
 }
+
+// label describes an operation for profiles and dumps.
+type label struct {
+	kind, text   string
+	flops, bytes float64 // multiplications and additions; memory read and written
+}
+
+func (x label) String() string { return strings.TrimSpace(x.kind + " " + x.text) }
 
 type fallbackStep struct {
 	node    *node
@@ -96,9 +104,15 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 			l.release()
 		}
 	}()
-	l.units = fuse(g)
+	limit := maxCluster
+	if b.without["fusion"] {
+		limit = 1
+	}
+	l.units = fuse(g, limit)
 	l.findAliases()
-	l.findPrepared()
+	if !b.without["preparation"] {
+		l.findPrepared()
+	}
 	l.placeEnds()
 	if err := l.emitAll(); err != nil {
 		return nil, err
@@ -278,12 +292,12 @@ func (l *lowering) emitAll() error {
 				at += r.shape().Dimensions[axis]
 			}
 		}
+	}
+	for _, n := range slices.Backward(l.graph.nodes) { // who reads n is known by now
 		for i, r := range n.in {
 			switch {
 			case l.placed[n] != nil && l.placed[n][i]:
-			case owner[n] == 0 && n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim: // both are looked through
-				root, _ := l.root(r)
-				stored[root], stored[r] = true, true
+			case n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim && !spread[n.out[0]]: // both are looked through
 			case owner[n] == 0:
 				store(r)
 			case owner[r.node] != owner[n]:
@@ -322,13 +336,18 @@ func (l *lowering) emitAll() error {
 }
 
 // add appends a native operation that reads and writes slots.
-func (l *lowering) add(op *C.un_op, label string, reads, writes []int) {
+func (l *lowering) add(op *C.un_op, x label, reads, writes []int) {
+	if x.bytes == 0 {
+		for _, s := range slices.Concat(reads, writes) {
+			x.bytes += float64(l.places[s].size)
+		}
+	}
 	if len(l.steps) == 0 || l.steps[len(l.steps)-1].fallback != nil || l.cut {
 		l.steps = append(l.steps, step{})
 		l.cut = false
 	}
 	s := &l.steps[len(l.steps)-1]
-	s.ops, s.labels = append(s.ops, op), append(s.labels, label)
+	s.ops, s.labels = append(s.ops, op), append(s.labels, x)
 	l.reads, l.writes = append(l.reads, reads), append(l.writes, writes)
 }
 
@@ -349,16 +368,36 @@ func (l *lowering) emitCluster(c *cluster) {
 	for _, x := range p.sums {
 		writes = append(writes, l.slotOf(x.r))
 	}
-	op := p.native(l.slotOf)
+	op := p.native(l.slotOf, !l.backend.without["code"])
 	how := "interpreted"
 	if C.un_generated(op) != 0 {
 		how = "generated code"
 	}
-	l.add(op, fmt.Sprintf("cluster %v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how), reads, writes)
+	x := label{kind: "cluster", text: fmt.Sprintf("%v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how)}
+	for _, in := range p.in {
+		if in.r != nil {
+			x.bytes += float64(in.r.shape().DType.Size() * touched(p.dims, in.stride))
+		}
+	}
+	for _, out := range p.out {
+		x.bytes += float64(out.r.shape().DType.Size() * touched(p.dims, out.stride))
+	}
+	l.add(op, x, reads, writes)
+}
+
+// touched is how many elements an array with these strides has along dims.
+func touched(dims, stride []int) int {
+	n := 1
+	for d, size := range dims {
+		if stride[d] != 0 {
+			n *= size
+		}
+	}
+	return n
 }
 
 // native makes the operation that runs the program.
-func (p *program) native(slotOf func(*result) int) *C.un_op {
+func (p *program) native(slotOf func(*result) int, generated bool) *C.un_op {
 	dims := cInts(p.dims)
 	in := make([]C.un_ew_in, len(p.in)+1)
 	for i, x := range p.in {
@@ -385,7 +424,7 @@ func (p *program) native(slotOf func(*result) int) *C.un_op {
 	}
 	instructions := append(p.code, C.un_instr{})
 	var code []byte
-	if C.un_isa() == 2 {
+	if generated && C.un_isa() == 2 {
 		code = generate(p, C.un_rounds_bf16() != 0)
 	}
 	return C.un_elementwise(C.int(len(p.dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
@@ -422,7 +461,7 @@ func (l *lowering) emitNode(n *node) error {
 		return err
 	}
 	f.in, f.out = l.slotsOf(n.in), l.slotsOf(n.out)
-	l.steps = append(l.steps, step{fallback: f})
+	l.steps = append(l.steps, step{fallback: f, labels: []label{{kind: "fallback", text: fmt.Sprintf("%s %s", n.op, n.out[0].shape())}}})
 	l.reads, l.writes = append(l.reads, f.in), append(l.writes, f.out)
 	return nil
 }
@@ -453,19 +492,19 @@ func (l *lowering) emitMoments(n *node) bool {
 	channels := s.Dimensions[s.Rank()-1]
 	in, mean, variance := l.slotOf(x), l.slotOf(n.out[0]), l.slotOf(n.out[1])
 	rows := s.Size() / channels
-	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance), momentSums(x, rows, channels))
-	l.add(op, fmt.Sprintf("moments %s", s), []int{in}, []int{mean, variance})
+	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance), momentSums(x, rows, channels, !l.backend.without["code"]))
+	l.add(op, label{kind: "moments", text: s.String()}, []int{in}, []int{mean, variance})
 	return true
 }
 
 // momentSums is the cluster that un_moments asks for.
-func momentSums(x *result, rows, channels int) *C.un_op {
+func momentSums(x *result, rows, channels int, generated bool) *C.un_op {
 	sum, square := &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}, &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}
 	p := &program{dims: []int{rows, channels}, nRegs: 4,
 		in:   []ewInput{{r: x, stride: []int{channels, 1}}, {r: x, stride: []int{0, 1}}},
 		code: []C.un_instr{{op: C.UN_SUB, dst: 2, a: 0, b: 1, c: 0}, {op: C.UN_MUL, dst: 3, a: 2, b: 2, c: 2}},
 		sums: []ewSum{{sum, 2, 1}, {square, 3, 1}}}
-	return p.native(func(r *result) int { return map[*result]int{x: 0, sum: 1, square: 2}[r] })
+	return p.native(func(r *result) int { return map[*result]int{x: 0, sum: 1, square: 2}[r] }, generated)
 }
 
 var reduceKinds = map[compute.OpType]C.int{
@@ -484,7 +523,7 @@ func (l *lowering) emitReduce(n *node) bool {
 	in, out := l.slotOf(x), l.slotOf(y)
 	op := C.un_reduce(reduceKinds[n.op], C.int(in), C.int(loadType(x.shape().DType)), C.int64_t(outer), C.int64_t(mid), C.int64_t(inner),
 		C.int(out), C.int(loadType(y.shape().DType)))
-	l.add(op, fmt.Sprintf("%s %s over %v", n.op, x.shape(), n.attr), []int{in}, []int{out})
+	l.add(op, label{kind: "reduction", text: fmt.Sprintf("%s %s over %v", n.op, x.shape(), n.attr)}, []int{in}, []int{out})
 	return true
 }
 
@@ -567,10 +606,14 @@ func reduceReplay(op compute.OpType, axes []int) replay {
 }
 
 // copyOp adds a strided copy.
-func (l *lowering) copyOp(label string, size int, dims []int, src, srcOffset int, srcStride []int, dst, dstOffset int, dstStride []int) {
+func (l *lowering) copyOp(what string, size int, dims []int, src, srcOffset int, srcStride []int, dst, dstOffset int, dstStride []int) {
 	d, ss, ds := cInts(dims), cInts(srcStride), cInts(dstStride)
 	op := C.un_copy(C.int(size), C.int(len(dims)), &d[0], C.int(src), C.int64_t(srcOffset), &ss[0], C.int(dst), C.int64_t(dstOffset), &ds[0])
-	l.add(op, label, []int{src}, []int{dst})
+	n := 2 * size
+	for _, d := range dims {
+		n *= d
+	}
+	l.add(op, label{kind: "movement", text: what, bytes: float64(n)}, []int{src}, []int{dst})
 }
 
 func cInts(v []int) []C.int64_t {
@@ -589,7 +632,7 @@ func (l *lowering) emitMove(n *node) bool {
 		return false
 	}
 	dst, dstStride := l.slotOf(n.out[0]), rowMajor(out)
-	label := fmt.Sprintf("%s %s", n.op, out)
+	what := fmt.Sprintf("%s %s", n.op, out)
 	in := n.in[0].shape()
 	stride := rowMajor(in)
 	switch n.op {
@@ -598,7 +641,7 @@ func (l *lowering) emitMove(n *node) bool {
 		for i, r := range n.in {
 			s := r.shape()
 			if s.Size() > 0 && !l.placed[n][i] {
-				l.copyOp(label, size, s.Dimensions, l.slotOf(r), 0, rowMajor(s), dst, at*dstStride[axis], dstStride)
+				l.copyOp(what, size, s.Dimensions, l.slotOf(r), 0, rowMajor(s), dst, at*dstStride[axis], dstStride)
 			}
 			at += s.Dimensions[axis]
 		}
@@ -620,8 +663,8 @@ func (l *lowering) emitMove(n *node) bool {
 			offset += a.Start * dstStride[i]
 			step[i] *= a.Interior + 1
 		}
-		l.add(C.un_fill(C.int(size), unsafe.Pointer(&fill[0]), C.int64_t(out.Size()), C.int(dst)), label+" fill", nil, []int{dst})
-		l.copyOp(label, size, in.Dimensions, l.slotOf(n.in[0]), 0, stride, dst, offset, step)
+		l.add(C.un_fill(C.int(size), unsafe.Pointer(&fill[0]), C.int64_t(out.Size()), C.int(dst)), label{kind: "movement", text: what + " fill"}, nil, []int{dst})
+		l.copyOp(what, size, in.Dimensions, l.slotOf(n.in[0]), 0, stride, dst, offset, step)
 		return true
 	}
 	src := l.slotOf(n.in[0])
@@ -653,7 +696,7 @@ func (l *lowering) emitMove(n *node) bool {
 			offset += a.starts[i] * stride[i]
 		}
 	}
-	l.copyOp(label, size, out.Dimensions, src, offset, srcStride, dst, 0, dstStride)
+	l.copyOp(what, size, out.Dimensions, src, offset, srcStride, dst, 0, dstStride)
 	return true
 }
 
@@ -724,12 +767,16 @@ func (l *lowering) emitConv(n *node) bool {
 		writes = append(writes, scratch)
 	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
-	l.add(op, fmt.Sprintf("%s %s × %s stride %v%s (%s)", kind, src.shape(), weights.shape(), c.stride, map[bool]string{true: " GELU"}[c.gelu], implementation(op)), reads, writes)
+	x := label{kind: kind, text: fmt.Sprintf("%s × %s stride %v%s (%s)", src.shape(), weights.shape(), c.stride, map[bool]string{true: " GELU"}[c.gelu], implementation(op))}
+	// Each pixel of the destination meets each weight once, for its output channel.
+	x.flops = 2 * float64(dst.shape().Size()) * float64(weights.shape().Size()) / float64(weights.shape().Dimensions[c.weights.first])
+	x.bytes = float64(byteSize(src.shape()) + byteSize(weights.shape()) + byteSize(dst.shape()))
+	l.add(op, x, reads, writes)
 	if own && c.gelu {
 		size := dst.shape().Size()
 		p := &program{dims: []int{size}, nRegs: 2, in: []ewInput{{r: dst, stride: []int{1}}},
 			code: []C.un_instr{{op: C.UN_GELU, dst: 1}}, out: []ewOutput{{r: dst, reg: 1, stride: []int{1}}}}
-		l.add(p.native(l.slotOf), fmt.Sprintf("GELU %s", dst.shape()), l.slotsOf(n.out), l.slotsOf(n.out))
+		l.add(p.native(l.slotOf, !l.backend.without["code"]), label{kind: "cluster", text: fmt.Sprintf("GELU %s", dst.shape())}, l.slotsOf(n.out), l.slotsOf(n.out))
 	}
 	return true
 }
@@ -756,49 +803,58 @@ func implementation(op *C.un_op) string {
 	return "own, " + ownISA()
 }
 
-// emitDot emits a product as one of matrices [batch, M, K]·[batch, K, N], if each group of axes is one stride.
+// emitDot emits a product as one of matrices [batch…, M, K]·[batch…, K, N].
 func (l *lowering) emitDot(n *node) bool {
 	if !floatConv(n) {
 		return false
 	}
 	a := n.attr.(dotArgs)
 	lhs, rhs, out := n.in[0].shape(), n.in[1].shape(), n.out[0].shape()
-	ls, rs := rowMajor(lhs), rowMajor(rhs)
-	free := func(rank int, used ...[]int) []int {
-		var f []int
-		for i := range rank {
-			if !slices.ContainsFunc(used, func(u []int) bool { return slices.Contains(u, i) }) {
-				f = append(f, i)
-			}
-		}
-		return f
-	}
-	lBatch, lBatchStride, ok1 := merged(lhs, ls, a.lhsBatch)
-	rBatch, rBatchStride, ok2 := merged(rhs, rs, a.rhsBatch)
-	m, mStride, ok3 := merged(lhs, ls, free(lhs.Rank(), a.lhsBatch, a.lhsContracting))
-	k, lkStride, ok4 := merged(lhs, ls, a.lhsContracting)
-	k2, rkStride, ok5 := merged(rhs, rs, a.rhsContracting)
-	nn, nStride, ok6 := merged(rhs, rs, free(rhs.Rank(), a.rhsBatch, a.rhsContracting))
-	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6) || lBatch != rBatch || k != k2 {
+	lFree, rFree := axesBut(lhs.Rank(), a.lhsBatch, a.lhsContracting), axesBut(rhs.Rank(), a.rhsBatch, a.rhsContracting)
+	if max(lhs.Rank(), rhs.Rank()) > C.UN_MAX_DIMS || len(a.lhsBatch) > 4 {
 		return false
 	}
-	if out.Size() != lBatch*m*nn {
-		return false
+	x, xStride := l.matrices(n.in[0], a.lhsBatch, lFree, a.lhsContracting)
+	w, wStride := l.matrices(n.in[1], a.rhsBatch, rFree, a.rhsContracting)
+	m, mStride, _ := merged(lhs, xStride, lFree)
+	k, xkStride, _ := merged(lhs, xStride, a.lhsContracting)
+	_, wkStride, _ := merged(rhs, wStride, a.rhsContracting)
+	columns, nStride, _ := merged(rhs, wStride, rFree)
+
+	y := l.slotOf(n.out[0])
+	s := C.un_matmul_spec{a: C.int32_t(x), b: C.int32_t(w), c: C.int32_t(y), a_dtype: loadType(lhs.DType), b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
+	add := func(da, db, dc, sa, sb, sc int) {
+		i := s.n_dims
+		s.n_dims++
+		s.a_dims[i], s.b_dims[i], s.c_dims[i] = C.int64_t(da), C.int64_t(db), C.int64_t(dc)
+		// Where a dimension is 1 any stride will do; a regular one keeps oneDNN on its fast paths.
+		s.a_strides[i], s.b_strides[i], s.c_strides[i] = C.int64_t(max(sa, 1)), C.int64_t(max(sb, 1)), C.int64_t(max(sc, 1))
 	}
-	s := C.un_matmul_spec{n_dims: 3, a: C.int32_t(l.slotOf(n.in[0])), b: C.int32_t(l.slotOf(n.in[1])), c: C.int32_t(l.slotOf(n.out[0])),
-		a_dtype: loadType(lhs.DType), b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
-	set := func(dims, strides []C.int64_t, d, st [3]int) {
-		for i := range 3 {
-			dims[i], strides[i] = C.int64_t(d[i]), C.int64_t(st[i])
-			if d[i] == 1 { // any stride will do; a regular one keeps oneDNN on its fast paths
-				strides[i] = C.int64_t(max(st[i], 1))
+	batch, stride := 1, out.Size()
+	for i := 0; i < len(a.lhsBatch); {
+		// As many axes as are one for both.
+		end := i + 1
+		for end < len(a.lhsBatch) {
+			_, _, ok1 := merged(lhs, xStride, a.lhsBatch[i:end+1])
+			_, _, ok2 := merged(rhs, wStride, a.rhsBatch[i:end+1])
+			if !ok1 || !ok2 {
+				break
 			}
+			end++
 		}
+		d, sa, _ := merged(lhs, xStride, a.lhsBatch[i:end])
+		_, sb, _ := merged(rhs, wStride, a.rhsBatch[i:end])
+		i = end
+		batch, stride = batch*d, stride/d
+		add(d, d, d, sa, sb, stride)
 	}
-	set(s.a_dims[:], s.a_strides[:], [3]int{lBatch, m, k}, [3]int{lBatchStride, mStride, lkStride})
-	set(s.b_dims[:], s.b_strides[:], [3]int{lBatch, k, nn}, [3]int{rBatchStride, rkStride, nStride})
-	set(s.c_dims[:], s.c_strides[:], [3]int{lBatch, m, nn}, [3]int{m * nn, nn, 1})
-	reads, writes := l.slotsOf(n.in), l.slotsOf(n.out)
+	if len(a.lhsBatch) == 0 {
+		add(1, 1, 1, m*k, k*columns, m*columns)
+	}
+	add(m, k, m, mStride, wkStride, columns)
+	add(k, columns, columns, xkStride, nStride, 1)
+
+	reads, writes := []int{x, w}, []int{y}
 	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_matmul(&s, problem) })
 	if op == nil {
 		scratch := l.scratch()
@@ -807,8 +863,47 @@ func (l *lowering) emitDot(n *node) bool {
 		l.places[scratch].size = int(bytes)
 		writes = append(writes, scratch)
 	}
-	l.add(op, fmt.Sprintf("product %d×[%d %d]·[%d %d] (%s)", lBatch, m, k, k, nn, implementation(op)), reads, writes)
+	about := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", batch, m, k, k, columns, implementation(op))}
+	about.flops = 2 * float64(batch*m) * float64(k) * float64(columns)
+	about.bytes = float64(byteSize(n.in[0].shape()) + byteSize(n.in[1].shape()) + byteSize(n.out[0].shape()))
+	l.add(op, about, reads, writes)
 	return true
+}
+
+// axesBut lists the axes that are in none of the lists.
+func axesBut(rank int, lists ...[]int) []int {
+	var axes []int
+	for i := range rank {
+		if !slices.ContainsFunc(lists, func(list []int) bool { return slices.Contains(list, i) }) {
+			axes = append(axes, i)
+		}
+	}
+	return axes
+}
+
+// matrices returns a slot with r's values and the stride of each of r's axes there, such that its free and its contracting
+// axes can each be seen as one: r's own slot, or else a copy.
+func (l *lowering) matrices(r *result, batch, free, contracting []int) (slot int, strides []int) {
+	slot, strides = l.slotOf(r), rowMajor(r.shape())
+	_, _, ok1 := merged(r.shape(), strides, free)
+	_, _, ok2 := merged(r.shape(), strides, contracting)
+	if ok1 && ok2 {
+		return slot, strides
+	}
+	order := slices.Concat(batch, free, contracting)
+	var dims, from []int
+	for _, axis := range order {
+		dims, from = append(dims, r.shape().Dimensions[axis]), append(from, strides[axis])
+	}
+	to := rowMajor(shapes.Make(r.shape().DType, dims...))
+	dense := make([]int, len(order))
+	for i, axis := range order {
+		dense[axis] = to[i]
+	}
+	scratch := l.scratch()
+	l.places[scratch].size = byteSize(r.shape())
+	l.copyOp(fmt.Sprintf("Transpose %s for a product", r.shape()), r.shape().DType.Size(), dims, slot, 0, from, scratch, 0, to)
+	return scratch, dense
 }
 
 // merged sees axes of an array as one: its length and stride.
@@ -903,11 +998,8 @@ func (l *lowering) plan() (size int) {
 func (e *executable) String() string {
 	var s strings.Builder
 	for _, st := range e.steps {
-		for _, label := range st.labels {
-			fmt.Fprintln(&s, label)
-		}
-		if st.fallback != nil {
-			fmt.Fprintln(&s, "fallback", st.fallback.node.op, st.fallback.node.shapes)
+		for _, x := range st.labels {
+			fmt.Fprintln(&s, x)
 		}
 	}
 	return s.String()

@@ -17,7 +17,7 @@ type Profile struct {
 }
 
 type profileEntry struct {
-	label   string
+	label   label
 	count   int
 	seconds float64
 }
@@ -34,11 +34,11 @@ func (p *Profile) add(e *executable) {
 		if s.seconds == nil { // prepared before the profile began
 			continue
 		}
-		for i, label := range s.labels {
-			x := p.entries[label]
+		for i, l := range s.labels {
+			x := p.entries[l.String()]
 			if x == nil {
-				x = &profileEntry{label: label}
-				p.entries[label] = x
+				x = &profileEntry{label: l}
+				p.entries[l.String()] = x
 			}
 			x.count++
 			x.seconds += float64(s.seconds[i])
@@ -46,23 +46,49 @@ func (p *Profile) add(e *executable) {
 	}
 }
 
-// Write prints a line for each kind of operation, the slowest first: time per run, share, count per run, operation.
+// Write prints a table of the kinds of operations and one of the operations, the slowest first: time per run, share, how
+// many of them in a run, and how fast they are: GFLOP/s of convolutions and products, GB/s of what only passes over memory.
 func (p *Profile) Write(w io.Writer) {
 	if p.runs == 0 {
 		return
 	}
-	list := slices.Collect(maps.Values(p.entries))
-	slices.SortFunc(list, func(a, b *profileEntry) int {
-		return cmp.Or(-cmp.Compare(a.seconds, b.seconds), cmp.Compare(a.label, b.label))
-	})
+	kinds := map[string]*profileEntry{}
 	total := 0.0
-	for _, x := range list {
+	for _, x := range p.entries {
 		total += x.seconds
+		k := kinds[x.label.kind]
+		if k == nil {
+			k = &profileEntry{label: label{kind: x.label.kind}}
+			kinds[x.label.kind] = k
+		}
+		// Work is summed for all of a kind, so that the rate is the kind's.
+		k.label.flops += x.label.flops * float64(x.count)
+		k.label.bytes += x.label.bytes * float64(x.count)
+		k.count += x.count
+		k.seconds += x.seconds
 	}
-	runs := float64(p.runs)
-	fmt.Fprintf(w, "%9.3f ms per run, %d runs\n", 1e3*total/runs, p.runs)
-	for _, x := range list {
-		fmt.Fprintf(w, "%9.3f ms %5.1f %% %5.1f × %s\n", 1e3*x.seconds/runs, 100*x.seconds/total, float64(x.count)/runs, x.label)
+	for _, k := range kinds {
+		k.label.flops /= float64(k.count)
+		k.label.bytes /= float64(k.count)
+	}
+	fmt.Fprintf(w, "%.3f ms per run, %d runs\n", 1e3*total/float64(p.runs), p.runs)
+	for _, table := range []map[string]*profileEntry{kinds, p.entries} {
+		fmt.Fprintf(w, "\n%10s %7s %6s %14s  %s\n", "ms", "share", "count", "rate", "operation")
+		list := slices.Collect(maps.Values(table))
+		slices.SortFunc(list, func(a, b *profileEntry) int {
+			return cmp.Or(-cmp.Compare(a.seconds, b.seconds), cmp.Compare(a.label.String(), b.label.String()))
+		})
+		for _, x := range list {
+			rate := ""
+			switch {
+			case x.seconds == 0:
+			case x.label.flops > 0:
+				rate = fmt.Sprintf("%.0f GFLOP/s", x.label.flops*float64(x.count)/x.seconds/1e9)
+			case x.label.bytes > 0:
+				rate = fmt.Sprintf("%.1f GB/s", x.label.bytes*float64(x.count)/x.seconds/1e9)
+			}
+			fmt.Fprintf(w, "%10.3f %5.1f %% %6.4g %14s  %s\n", 1e3*x.seconds/float64(p.runs), 100*x.seconds/total, float64(x.count)/float64(p.runs), rate, x.label)
+		}
 	}
 }
 

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -32,6 +34,8 @@ type benchReport struct {
 	BestSeconds     float64 `json:"best_s"`
 	MedianSeconds   float64 `json:"median_s"`
 	ImagesPerSecond float64 `json:"images_per_s"` // of the best run
+	FirstSeconds    float64 `json:"first_s"`      // the first run, which compiles
+	PeakBytes       int64   `json:"peak_bytes"`   // of the process
 }
 
 func newBench() *cobra.Command {
@@ -52,6 +56,7 @@ func newBenchOf(what, short string) *cobra.Command {
 	intFlag(cmd, &f.runs, "runs", 8, 1, 100_000, "counted runs")
 	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before them")
 	computeFlags(cmd, &f.computing)
+	cmd.Flags().StringSliceVar(&f.without, "without", nil, "optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
 	cmd.Flags().BoolVar(&f.profile, "profile", false, "print what each operation takes to stderr, from as many runs again")
 	jsonFlag(cmd, &f.json, "print a JSON object")
 	return cmd
@@ -85,6 +90,7 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	} else {
 		defer m.Close()
 	}
+	first := 0.0
 	times := make([]float64, f.runs)
 	for i := range f.warmup + f.runs {
 		if err := cmd.Context().Err(); err != nil {
@@ -94,13 +100,17 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 		if err := once(); err != nil {
 			return err
 		}
+		seconds := time.Since(start).Seconds()
+		if i == 0 {
+			first = seconds
+		}
 		if i >= f.warmup {
-			times[i-f.warmup] = time.Since(start).Seconds()
+			times[i-f.warmup] = seconds
 		}
 	}
 	slices.Sort(times)
 	best, median := times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
-	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, best, median, float64(f.batch) / best}
+	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, best, median, float64(f.batch) / best, first, peakMemory()}
 	if f.profile {
 		onednn.StartProfile(b)
 		for range f.runs {
@@ -113,9 +123,18 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %d threads: best %.1f ms, median %.1f ms, %.0f images/s\n",
-		what, r.Condition, r.Dim, r.Batch, r.DType, r.Threads, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %d threads: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
+		what, r.Condition, r.Dim, r.Batch, r.DType, r.Threads, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
 	return err
+}
+
+// peakMemory is the most memory, in bytes, that the process has held.
+func peakMemory() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return int64(u.Maxrss) * 1024 // Linux counts KiB
 }
 
 // randomBatch is a batch of noise: times don't depend on the values.

@@ -21,6 +21,7 @@ import (
 type computing struct {
 	dtype   string
 	threads int
+	without []string // only for benchmarks
 }
 
 func computeFlags(cmd *cobra.Command, c *computing) {
@@ -30,7 +31,7 @@ func computeFlags(cmd *cobra.Command, c *computing) {
 
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
-	b, info, err := engine.New(engine.Options{Threads: c.threads})
+	b, info, err := engine.New(engine.Options{Threads: c.threads, Without: c.without})
 	if err != nil {
 		return nil, info, 0, err
 	}

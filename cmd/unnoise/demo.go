@@ -146,7 +146,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err := drawDemo(cmd.Context(), m, f.seed, &d, p); err != nil {
 		return err
 	}
-	d.Parameters.Add("command", fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed))
+	d.Parameters.Add("command", f.command(cmd, c))
 	d.Parameters.Add("commit", buildCommit())
 	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
 	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
@@ -163,6 +163,18 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	p.print("trained in %s, drew %d digits in %s, %s in all", pretty(d.TrainingTime), d.Samples.N, pretty(d.SamplingTime), pretty(time.Since(start)))
 	p.print("The page: %s", page)
 	return nil
+}
+
+// command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
+// that were given.
+func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
+	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed)
+	for _, name := range []string{"limit", "dtype", "threads", "out"} {
+		if flag := cmd.Flag(name); flag.Changed {
+			line += fmt.Sprintf(" --%s %s", name, quote(flag.Value.String()))
+		}
+	}
+	return line
 }
 
 // drawDemo draws four of each digit, and keeps the first row's trajectory.

@@ -72,7 +72,8 @@ func newDenoise() *cobra.Command {
 	cmd.Flags().StringVar(&data, "data", "", "folder with an IDX set (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	cmd.Flags().StringVar(&out, "out", "denoised.png", "file to write")
-	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, false, "noise level; the one it was trained for when not given")
+	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, false, "noise level")
+	cmd.Flags().Lookup("sigma").DefValue = "the model's"
 	intFlag(cmd, &count, "count", 10, 1, 1000, "digits")
 	seedFlag(cmd, &seed, "seed of the noise")
 	computeFlags(cmd, &f)

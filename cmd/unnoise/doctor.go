@@ -49,8 +49,11 @@ func newDoctor() *cobra.Command {
 				library = fmt.Sprintf("%s (%s)", r.OneDNN, r.Library)
 			}
 			why := "the CPU multiplies bfloat16"
-			if r.DType == "f32" {
-				why = "the CPU has no units for bfloat16"
+			switch {
+			case r.Library == "":
+				why = "bfloat16 is fast with oneDNN only"
+			case r.DType == "f32":
+				why = "oneDNN knows no fast bfloat16 on this CPU"
 			}
 			memory := "unknown"
 			if r.Memory > 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,9 +39,11 @@ type result struct {
 	stdout, stderr string
 }
 
+// command runs the binary, where UNNOISE_TEST_EXEC is set by that program: an emulator of the processor it was built for.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(binary, args...)
+	words := slices.Concat(strings.Fields(os.Getenv("UNNOISE_TEST_EXEC")), []string{binary}, args)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = t.TempDir()
 	return cmd
 }

@@ -182,11 +182,26 @@ func TestDemo(t *testing.T) {
 	if page, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || len(page) < 1000 {
 		t.Errorf("page of %d bytes, %v", len(page), err)
 	}
+	p, err := figure.ReadParametersFile(filepath.Join(dir, "samples.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, _ := p.Get("command"); line != "unnoise demo --epochs 1 --dim 4 --seed 0 --limit 256 --out "+dir {
+		t.Errorf("command %q", line)
+	}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, "using the run") {
 		t.Errorf("a second demo printed %q", out)
 	}
 	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("other settings: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for word, want := range map[string]string{"out/demo": "out/demo", "": "''", "my runs": "'my runs'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
+		if got := quote(word); got != want {
+			t.Errorf("quote(%q) = %s, want %s", word, got, want)
+		}
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 
 // Options choose a backend; the zero value is the default.
 type Options struct {
-	Threads int // of native work; 0: one for each CPU
+	Threads int      // of native work; 0: one for each CPU
+	Without []string // optimisations to leave out; see onednn.Optimizations
 }
 
 // Info says what was chosen.
@@ -26,7 +27,7 @@ func (i Info) Warning() string {
 	if i.Library.Path != "" {
 		return ""
 	}
-	return fmt.Sprintf("oneDNN was not found, so networks run many times slower than they could (%s). Run 'make setup', or set ONEDNN_LIBRARY to a libdnnl.so.3.", i.Library.Problem)
+	return fmt.Sprintf("oneDNN was not found, so networks run at about half their speed in float32, and far below it where the CPU has units for bfloat16 (%s). Run 'make setup', or set ONEDNN_LIBRARY to a libdnnl.so.3.", i.Library.Problem)
 }
 
 // New makes the backend. The caller finalizes it.
@@ -34,7 +35,7 @@ func New(o Options) (compute.Backend, Info, error) {
 	if o.Threads < 0 {
 		return nil, Info{}, fmt.Errorf("the number of threads is %d, expected 1 or more, or 0 for one for each CPU", o.Threads)
 	}
-	b, err := onednn.NewWithOptions(onednn.Options{Threads: o.Threads})
+	b, err := onednn.NewWithOptions(onednn.Options{Threads: o.Threads, Without: o.Without})
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("starting the compute engine: %w", err)
 	}
