@@ -14,6 +14,8 @@ import (
 	"github.com/gomlx/compute/dtypes/float16"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/onednn"
 )
 
 // How a random graph is built.
@@ -158,8 +160,12 @@ func (g *randomGraph) build(b compute.Backend, m mode) (*Graph, []*Node) {
 		if m == perturbed && t.float() && !t.exact {
 			y, noise := nodes[i], disturbance(gg, i, math.Ldexp(2, -t.digits()), t.dims)
 			nodes[i] = Mul(y, noise)
-			if t.op == "Gelu" { // its 1 + erf cancels
+			switch t.op { // two differences that cancel: 1 + erf, and x − mean
+			case "Gelu":
 				nodes[i] = Add(y, Mul(in[0], AddScalar(noise, -1)))
+			case "BatchNormTraining", "BatchNormInference":
+				scale := &g.terms[t.in[1]]
+				nodes[i] = Add(y, Mul(MulScalar(in[0], max(-scale.lo, scale.hi)/math.Sqrt(batchNormEpsilon)), AddScalar(noise, -1)))
 			}
 		}
 	}
@@ -375,6 +381,7 @@ type computation struct {
 	graph   *Graph
 	inputs  []compute.Buffer
 	leaves  []any
+	shapes  []shapes.Shape
 }
 
 func (g *randomGraph) compile(b compute.Backend, m mode) (c *computation, err error) {
@@ -390,19 +397,50 @@ func (g *randomGraph) compile(b compute.Backend, m mode) (c *computation, err er
 		c.finalize()
 		return nil, err
 	}
+	var leaves []any
 	for i := range g.terms {
 		if t := &g.terms[i]; t.op == "Parameter" {
 			dtype := m.dtype(t.dtype)
-			flat := flatOf(dtype, t.values())
-			buffer, err := b.BufferFromFlatData(0, flat, shapes.Make(dtype, t.dims...))
-			if err != nil {
-				c.finalize()
-				return nil, err
-			}
-			c.inputs, c.leaves = append(c.inputs, buffer), append(c.leaves, flat)
+			leaves = append(leaves, flatOf(dtype, t.values()))
+			c.shapes = append(c.shapes, shapes.Make(dtype, t.dims...))
 		}
 	}
+	if err := c.feed(leaves); err != nil {
+		c.finalize()
+		return nil, err
+	}
 	return c, nil
+}
+
+// feed makes new inputs.
+func (c *computation) feed(leaves []any) error {
+	for _, b := range c.inputs {
+		_ = b.Finalize()
+	}
+	c.inputs, c.leaves = nil, leaves
+	for i, flat := range leaves {
+		buffer, err := c.backend.BufferFromFlatData(0, flat, c.shapes[i])
+		if err != nil {
+			return err
+		}
+		c.inputs = append(c.inputs, buffer)
+	}
+	return nil
+}
+
+func (c *computation) freeze() {
+	for _, b := range c.inputs {
+		b.(*onednn.Buffer).Freeze()
+	}
+}
+
+func zeros(leaves []any) []any {
+	z := make([]any, len(leaves))
+	for i, flat := range leaves {
+		n := reflect.ValueOf(flat).Len()
+		z[i] = reflect.MakeSlice(reflect.TypeOf(flat), n, n).Interface()
+	}
+	return z
 }
 
 func (c *computation) run(donate bool) (outputs [][]float64, err error) {
