@@ -282,6 +282,9 @@ func load(path string) {
 	}
 	tried = true
 	C.un_openmp_load()
+	level, bf16 := limitOf(os.Getenv("ONEDNN_MAX_CPU_ISA"))
+	limitISA(level)
+	roundsBF16 = bf16 && C.un_rounds_bf16() != 0
 	candidates := Find()
 	if path != "" {
 		candidates = []string{path}
@@ -313,7 +316,26 @@ func load(path string) {
 }
 
 // ownISA names the instruction set of this package's own kernels.
-func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[C.un_isa()] }
+func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[ownLevel()] }
+
+func ownLevel() int { return int(C.un_isa()) }
+
+// limitOf is what oneDNN's variable ONEDNN_MAX_CPU_ISA leaves to this package's own kernels: limitISA's level, and whether
+// they may use the CPU's conversions to bfloat16.
+func limitOf(isa string) (level int, bf16 bool) {
+	switch strings.ToUpper(isa) {
+	case "SSE41", "AVX":
+		return 0, false
+	case "AVX2", "AVX2_VNNI", "AVX2_VNNI_2":
+		return 1, false
+	case "AVX512_CORE", "AVX512_CORE_VNNI":
+		return 2, false
+	}
+	return 2, true
+}
+
+// roundsBF16 tells whether the CPU converts float32 to bfloat16 itself, and may.
+var roundsBF16 bool
 
 // limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
 func limitISA(level int) { C.un_limit_isa(C.int(level)) }

@@ -9,19 +9,25 @@
 //	GOMLX_BACKEND=onednn:threads=4 ./program
 //
 // oneDNN version 3 (libdnnl.so.3) is loaded when the first backend is made: from ONEDNN_LIBRARY if that is set, else from
-// the system's library path, else from the user's cache, where `make setup` of the repository puts it; [Library] tells what
-// is in use. Without it, and for what it does not know, convolutions and products of float32, bfloat16 and float16 run on
-// kernels of this package, in float32: somewhat slower on vector units, much slower than matrix units. The option portable
-// (GOMLX_BACKEND=onednn:portable) asks for that.
+// the system's library path, else from the user's cache, where `make setup` of the repository puts it. Without it
+// convolutions and products run on kernels of this package; [Library] tells what is in use. [Options] lists the settings,
+// which can also stand behind the name: onednn:threads=4,portable.
 //
 // # How a computation runs
 //
 // Operations are recorded as a graph. [compile] rewrites it in passes, each in a file pass_*.go that shows its before and
 // after; [fuse] groups what is element-wise into clusters that go over memory once, with the sums over their results; [lower]
-// turns the rest into oneDNN primitives, own products and strided copies and plans where intermediate results live. What native code does
-// not cover (integers, sorting, scatter, control flow) runs node by node on GoMLX's Go backend.
+// turns the rest into convolutions, products, reductions and strided copies and plans where intermediate results live.
+// Clusters are compiled to machine code ([generate]) where the CPU has AVX-512, and interpreted elsewhere. What native
+// code does not cover (integers, sorting, scatter, control flow) runs node by node on GoMLX's Go backend.
 //
-// Execution is deterministic: the same inputs and number of threads give the same bits.
+// Work on weights that depends on parameters alone is not repeated for buffers that are frozen; see [Buffer.Freeze].
 //
-// ONEDNN_DUMP=1 prints the graph before and after each pass; [StartProfile] times every native operation.
+// Execution is deterministic: the same inputs and number of threads give the same bits. Executions take turns, and may be
+// asked for from any goroutine.
+//
+// # Seeing what happens
+//
+// ONEDNN_DUMP=1 prints the graph before and after each pass, and the lowered program. [StartProfile] times every native
+// operation. ONEDNN_MAX_CPU_ISA=AVX2, for one, limits the instruction set of oneDNN and of the package's own kernels. [Options].Without leaves optimisations out. The repository's docs/performance.md tells what each of them earns.
 package onednn

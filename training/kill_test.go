@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -57,6 +58,7 @@ func child(dir string, limited bool) error {
 				panic(err)
 			}
 		}
+		fmt.Print(".")
 		time.Sleep(5 * time.Millisecond)
 	}
 	if exists(filepath.Join(dir, configFile)) {
@@ -77,31 +79,33 @@ func TestKilled(t *testing.T) {
 	o := setUp(t)
 	want := reference(t, o, tiny(mnistunet.Class))
 	dir := filepath.Join(t.TempDir(), "run")
-	kills := 0
-	for attempt := range 40 {
+	const kills = 12 // then one may run to its end
+	for attempt := range kills + 1 {
 		cmd := process(dir)
+		steps, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		// It takes about half a second to start; later attempts live longer, so that the run does come to its end.
-		wait := time.Duration(400+rand.IntN(300)+20*attempt) * time.Millisecond
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Fatalf("after %d kills: %v", kills, err)
+		if attempt == kills {
+			_, _ = io.Copy(io.Discard, steps)
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("after %d kills: %v", attempt, err)
 			}
-			t.Logf("complete after %d kills", kills)
-			mustEqual(t, dir, want)
-			return
-		case <-time.After(wait):
-			kills++
-			_ = cmd.Process.Kill()
-			<-ended
+			break
 		}
+		if attempt%3 == 0 { // while it starts, or soon after
+			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond)
+		} else { // after a step or two: most of the time goes into a step, its checkpoint and the pause behind it
+			_, _ = steps.Read(make([]byte, 1))
+			time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	}
-	t.Errorf("not complete after %d kills", kills)
+	mustEqual(t, dir, want)
 }
 
 func TestFullDisk(t *testing.T) {
