@@ -101,11 +101,14 @@ static void release_primitive(un_op *op) {
   free(p);
 }
 
-const char *un_implementation(const un_op *op) {
-  if (op->run != run_primitive) return NULL;
+static const char *implementation(dnnl_primitive_desc_t desc) {
   const char *name = NULL;
-  dnnl_primitive_desc_query(((const primitive_op *)op)->desc, dnnl_query_impl_info_str, 0, (void *)&name);
-  return name;
+  dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name);
+  return name ? name : "";
+}
+
+const char *un_implementation(const un_op *op) {
+  return op->run == run_primitive ? implementation(((const primitive_op *)op)->desc) : NULL;
 }
 
 static int data_type(int dtype) {
@@ -156,6 +159,17 @@ static int window_in_padding(const un_conv_spec *s) {
       if (!met) return 1;
     }
   return 0;
+}
+
+// Whether the convolution is of single elements with a stride. oneDNN's kernels "jit_1x1" gather what they read into
+// scratch memory then, and in version 3.2 write beyond its end where the channels are no multiple of 16.
+static int strided_1x1(const un_conv_spec *s) {
+  int strided = 0;
+  for (int i = 0; i < s->n_spatial; i++) {
+    if (s->weights_dims[2 + i + (s->groups > 1)] != 1) return 0;
+    strided |= s->stride[i] > 1;
+  }
+  return strided;
 }
 
 un_op *un_conv(const un_conv_spec *s, const char **error) {
@@ -210,6 +224,8 @@ un_op *un_conv(const un_conv_spec *s, const char **error) {
                                                                        s->stride, dilation, s->pad_lo, s->pad_hi, hint, NULL);
     dnnl_memory_desc_destroy(hint_weights);
   }
+  while (status == dnnl_success && strided_1x1(s) && strstr(implementation(p->desc), "jit") && strstr(implementation(p->desc), "1x1"))
+    status = dnnl_primitive_desc_next_impl(p->desc);
   if (status != dnnl_success) *error = "oneDNN has no such convolution";
   else if (dnnl_primitive_create(&p->primitive, p->desc) != dnnl_success) *error = "oneDNN could not create the convolution";
   else if (s->direction == UN_CONV_FORWARD) {

@@ -44,6 +44,7 @@ enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS
   F(int, dnnl_memory_destroy, (dnnl_memory_t)) \
   F(const struct dnnl_memory_desc *, dnnl_primitive_desc_query_md, (const struct dnnl_primitive_desc *, int what, int index)) \
   F(int, dnnl_primitive_desc_query, (const struct dnnl_primitive_desc *, int what, int index, void *)) \
+  F(int, dnnl_primitive_desc_next_impl, (dnnl_primitive_desc_t)) \
   F(int, dnnl_primitive_desc_destroy, (dnnl_primitive_desc_t)) \
   F(int, dnnl_primitive_create, (dnnl_primitive_t *, const struct dnnl_primitive_desc *)) \
   F(int, dnnl_primitive_execute, (const struct dnnl_primitive *, dnnl_stream_t, int, const dnnl_exec_arg_t *)) \

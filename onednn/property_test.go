@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -16,9 +17,10 @@ import (
 )
 
 var (
-	graphsTime = flag.Duration("graphs.time", 20*time.Second, "how long TestRandomGraphs makes graphs")
-	graphsFrom = flag.Uint64("graphs.from", 1, "the first seed of TestRandomGraphs")
-	graphsSeed = flag.Uint64("graphs.seed", 0, "the only seed of TestRandomGraphs, if not 0")
+	graphsTime  = flag.Duration("graphs.time", 20*time.Second, "how long TestRandomGraphs makes graphs")
+	graphsFrom  = flag.Uint64("graphs.from", 1, "the first seed of TestRandomGraphs")
+	graphsTrace = flag.Bool("graphs.trace", false, "whether TestRandomGraphs prints every seed, for crashes")
+	graphsSeed  = flag.Uint64("graphs.seed", 0, "the only seed of TestRandomGraphs, if not 0")
 )
 
 // errInvalid wraps what the reference has against a graph.
@@ -340,6 +342,9 @@ func (g *randomGraph) smaller() []*randomGraph {
 func TestRandomGraphs(t *testing.T) {
 	d := &duel{contenders(t), newReference(t)}
 	check := func(seed uint64) (valid, passed bool) {
+		if *graphsTrace {
+			fmt.Fprintln(os.Stderr, "seed", seed)
+		}
 		g := newRandomGraph(seed)
 		err := d.compare(g)
 		if errors.Is(err, errInvalid) {
