@@ -47,7 +47,7 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	names := []string{"fusion", "code", "preparation"}
+	names := []string{"fusion", "code", "preparation", "winograd"}
 	for _, p := range passes {
 		if p.name != "dead" && !slices.Contains(names, p.name) {
 			names = append(names, p.name)

@@ -141,6 +141,81 @@ un_op *un_own_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
   return finished(op, scratch_bytes);
 }
 
+typedef struct {
+  un_op op;
+  const un_kernels *kernels;
+  int scratch, threads, prepared;
+  un_winograd w;
+} winograd_op;
+
+static const char *run_winograd(un_op *op, void *const *slots) {
+  const winograd_op *o = (const winograd_op *)op;
+  o->kernels->winograd(&o->w, slots, slots[o->scratch], un_weights_are_new() || !o->prepared, o->threads);
+  return NULL;
+}
+
+int un_is_winograd(const un_op *op) { return op->run == run_winograd; }
+
+static void release_winograd(un_op *op) {
+  winograd_op *o = (winograd_op *)op;
+  free(o->w.u);
+  free(o);
+}
+
+// Beyond so many pairs of channels the transformed weights leave the second-level cache, and products of single tiles lose.
+enum { WINOGRAD_PAIRS = 128 * 128 };
+
+un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
+  const int back = s->direction == UN_CONV_BACKWARD_DATA, gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS;
+  if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->src_dtype != UN_F32 || s->weights_dtype != UN_F32 || s->dst_dtype != UN_F32 ||
+      s->bias >= 0 && (back || gradient || s->bias_dtype != UN_F32) || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
+    return NULL;
+  for (int i = 0; i < 2; i++)
+    if (s->weights_dims[2 + i] != 3 || s->stride[i] != 1 || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 || s->pad_lo[i] > 2)
+      return NULL;
+  winograd_op *o = calloc(1, sizeof *o);
+  *o = (winograd_op){{run_winograd, release_winograd}, un_current_kernels(), scratch, omp_get_max_threads(), s->weights_prepared};
+  un_winograd *w = &o->w;
+  const int64_t *x_dims = s->src_dims, *y_dims = s->dst_dims, *x_strides = s->src_strides, *y_strides = s->dst_strides;
+  w->x = s->src;
+  w->y = s->dst;
+  w->w_in = s->weights_strides[1];
+  w->w_out = s->weights_strides[0];
+  if (back) { // the same, of the gradient and the turned window
+    x_dims = s->dst_dims, y_dims = s->src_dims, x_strides = s->dst_strides, y_strides = s->src_strides;
+    w->x = s->dst;
+    w->y = s->src;
+    w->w_in = s->weights_strides[0];
+    w->w_out = s->weights_strides[1];
+  }
+  w->gradient = gradient;
+  w->gelu = s->gelu;
+  w->w = s->weights;
+  w->bias = gradient ? -1 : s->bias;
+  w->batch = x_dims[0];
+  w->in = x_dims[1];
+  w->out = y_dims[1];
+  w->height = y_dims[2];
+  w->width = y_dims[3];
+  w->x_batch = x_strides[0];
+  w->y_batch = y_strides[0];
+  for (int i = 0; i < 2; i++) {
+    w->pad[i] = back ? 2 - s->pad_lo[i] : s->pad_lo[i];
+    w->x_size[i] = x_dims[2 + i];
+    w->x_stride[i] = x_strides[2 + i];
+    w->y_stride[i] = y_strides[2 + i];
+    w->w_window[i] = back ? -s->weights_strides[2 + i] : s->weights_strides[2 + i];
+    if (back) w->w_offset += 2 * s->weights_strides[2 + i];
+  }
+  if (!o->kernels->winograd_fits(w) || w->in * w->out > WINOGRAD_PAIRS ||
+      !gradient && !(w->u = aligned_alloc(64, (size_t)(36 * w->in * w->out) * sizeof(float)))) {
+    release_winograd(&o->op);
+    return NULL;
+  }
+  *scratch_bytes = o->kernels->winograd_scratch(w, o->threads);
+  return &o->op;
+}
+
 un_op *un_own_matmul(const un_matmul_spec *s, int scratch, size_t *scratch_bytes) {
   const int n = s->n_dims, m = n - 2, k = n - 1, inner = n - 3;  // the innermost dimension of the batch becomes groups
   int64_t outer = 1;

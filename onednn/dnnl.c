@@ -61,17 +61,13 @@ static const char *reordered(const argument *a) {
   return dnnl_primitive_execute(a->reorder, stream, 2, x) == dnnl_success ? NULL : "oneDNN: a reorder failed";
 }
 
-static int weights_changed = 1;
-
-void un_weights_changed(int changed) { weights_changed = changed; }
-
 static const char *run_primitive(un_op *op, void *const *slots) {
   primitive_op *p = (primitive_op *)op;
   dnnl_exec_arg_t x[MAX_ARGS];
   for (int i = 0; i < p->n_args; i++) {
     argument *a = &p->args[i];
     dnnl_memory_set_data_handle(a->outside, slots[a->slot]);
-    if (a->reorder && !a->output && (weights_changed || !a->prepared)) {
+    if (a->reorder && !a->output && (un_weights_are_new() || !a->prepared)) {
       const char *error = reordered(a);
       if (error) return error;
     }
@@ -108,6 +104,7 @@ static const char *implementation(dnnl_primitive_desc_t desc) {
 }
 
 const char *un_implementation(const un_op *op) {
+  if (un_is_winograd(op)) return "Winograd F(4×4, 3×3)";
   return op->run == run_primitive ? implementation(((const primitive_op *)op)->desc) : NULL;
 }
 

@@ -26,6 +26,9 @@ typedef struct {
   void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
   void (*product)(const un_product *, void *const *slots, void *scratch, int threads);
   size_t (*product_scratch)(const un_product *, int threads);  // bytes
+  void (*winograd)(const un_winograd *, void *const *slots, void *scratch, int weights_changed, int threads);
+  int (*winograd_fits)(const un_winograd *);
+  size_t (*winograd_scratch)(const un_winograd *, int threads);
 } un_kernels;
 
 extern const un_kernels un_kernels_portable, un_kernels_avx2, un_kernels_avx512;

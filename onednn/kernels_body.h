@@ -456,5 +456,6 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
 }
 
 #include "gemm.h"
+#include "winograd.h"
 
-const un_kernels UN_TABLE = {elementwise, moments, reduce, product, product_scratch};
+const un_kernels UN_TABLE = {elementwise, moments, reduce, product, product_scratch, winograd, winograd_fits, winograd_scratch};

@@ -757,12 +757,20 @@ func (l *lowering) emitConv(n *node) bool {
 	if n.op != opConvBackwardWeights && l.isPrepared(weights) {
 		s.weights_prepared = 1
 	}
-	op := l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
+	scratch := l.scratch()
+	var op *C.un_op
+	var bytes C.size_t
+	if !l.backend.without["winograd"] {
+		op = C.un_winograd_conv(&s, C.int(scratch), &bytes)
+	}
+	if op == nil {
+		op = l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
+	}
 	own := op == nil
 	if own {
-		scratch := l.scratch()
-		var bytes C.size_t
 		op = C.un_own_conv(&s, C.int(scratch), &bytes)
+	}
+	if bytes > 0 {
 		l.places[scratch].size = int(bytes)
 		writes = append(writes, scratch)
 	}

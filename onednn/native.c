@@ -49,6 +49,12 @@ const char *un_run(un_op *const *ops, int count, void *const *slots, double *sec
   return NULL;
 }
 
+static int weights_changed = 1;
+
+void un_weights_changed(int changed) { weights_changed = changed; }
+
+int un_weights_are_new(void) { return weights_changed; }
+
 void un_release(un_op *op) {
   if (op) op->release(op);
 }

@@ -103,6 +103,7 @@ typedef struct {
 } un_conv_spec;
 // Whether weights differ from the run before; un_conv_spec.weights_prepared heeds it.
 void un_weights_changed(int);
+int un_weights_are_new(void);
 un_op *un_conv(const un_conv_spec *, const char **error);
 
 typedef struct {
@@ -113,10 +114,13 @@ un_op *un_matmul(const un_matmul_spec *, const char **error);
 
 // The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
 // memory of the slot scratch, of which they need scratch_bytes.
+// The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd.h.
+un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+int un_is_winograd(const un_op *);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 
-// The name of oneDNN's implementation, for profiles; NULL for other operations.
+// The name of oneDNN's implementation, or of the algorithm, for profiles; NULL for other operations.
 const char *un_implementation(const un_op *);
 
 #endif

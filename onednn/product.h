@@ -28,4 +28,16 @@ typedef struct {
   int64_t y_offset, y_batch, y_grid[3], y_channel, y_group;
   int bias, bias_dtype;  // bias < 0: none
 } un_product;
+
+// A 3×3 convolution with steps of 1, by winograd.h: of x [batch, x_size, in] to y [batch, height, width, out], or, where
+// `gradient` is set, its weights' gradient from x and y's. Strides are in elements, those of channels 1 in x and y.
+typedef struct {
+  int gradient, gelu;
+  int64_t batch, in, out, height, width;
+  int64_t pad[2], x_size[2];
+  int x, y, w, bias;  // slots; bias < 0: none
+  int64_t x_batch, x_stride[2], y_batch, y_stride[2];
+  int64_t w_offset, w_window[2], w_in, w_out;
+  float *u;  // the transformed weights
+} un_winograd;
 #endif
