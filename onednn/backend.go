@@ -282,9 +282,12 @@ func load(path string) {
 	}
 	tried = true
 	C.un_openmp_load()
-	level, bf16 := limitOf(os.Getenv("ONEDNN_MAX_CPU_ISA"))
-	limitISA(level)
-	roundsBF16 = bf16 && C.un_rounds_bf16() != 0
+	roundsBF16 = C.un_rounds_bf16() != 0
+	if isa := os.Getenv("ONEDNN_MAX_CPU_ISA"); isa != "" {
+		level, bf16 := limitOf(isa)
+		limitISA(level)
+		roundsBF16 = roundsBF16 && bf16
+	}
 	candidates := Find()
 	if path != "" {
 		candidates = []string{path}

@@ -1,0 +1,118 @@
+package onednn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// TestWinograd compares 3×3 convolutions and their gradients with GoMLX's Go backend: pictures that are no multiple of the
+// tiles, all paddings, on every instruction set and several threads.
+func TestWinograd(t *testing.T) {
+	t.Cleanup(func() { limitISA(2) })
+	for level := range ownLevel() + 1 {
+		limitISA(level)
+		for _, config := range []string{"threads=1", "threads=2", "portable,threads=5"} {
+			t.Run(ownISA()+" "+config, func(t *testing.T) {
+				configure(t, config)
+				r := rand.New(rand.NewPCG(23, uint64(level)))
+				for _, c := range []struct {
+					batch, height, width, in, out int
+					pad                           [][2]int
+				}{
+					{1, 28, 28, 32, 32, [][2]int{{1, 1}, {1, 1}}}, {3, 9, 13, 48, 32, [][2]int{{0, 2}, {2, 0}}}, {2, 4, 7, 16, 64, [][2]int{{0, 0}, {1, 2}}},
+					{5, 3, 3, 16, 32, [][2]int{{2, 2}, {1, 1}}}, {1, 33, 5, 128, 96, [][2]int{{1, 1}, {1, 1}}}, {40, 5, 6, 32, 32, [][2]int{{2, 1}, {0, 1}}},
+				} {
+					requireWinograd(t, c.batch, c.height, c.width, c.in, c.out)
+					name := fmt.Sprintf("%dx%dx%d %d→%d %v", c.batch, c.height, c.width, c.in, c.out, c.pad)
+					agree(t, name, 5e-5, withGradients(func(in []*Node) *Node {
+						y := Convolve(in[0], in[1]).PaddingPerDim(c.pad).Done()
+						return Add(y, ExpandLeftToRank(in[2], 4))
+					}), random(r, c.batch, c.height, c.width, c.in), random(r, 3, 3, c.in, c.out), random(r, c.out))
+				}
+			})
+		}
+	}
+}
+
+// requireWinograd fails if a convolution of these sizes and its gradients would be computed in another way.
+func requireWinograd(t *testing.T, batch, height, width, in, out int) {
+	t.Helper()
+	b, err := New(configuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Finalize()
+	exec, err := NewExec(b, withGradients(func(in []*Node) *Node { return Convolve(in[0], in[1]).PadSame().Done() }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	StartProfile(b)
+	r := rand.New(rand.NewPCG(1, 1))
+	if _, err := exec.Exec(random(r, batch, height, width, in), random(r, 3, 3, in, out)); err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	StopProfile(b, &table)
+	want := 3
+	if in%32 != 0 {
+		want = 2 // the gradient for the input has too few channels where vectors are long
+	}
+	if n := strings.Count(table.String(), "Winograd"); n < want {
+		t.Fatalf("%d of %d convolutions by Winograd's algorithm:\n%s", n, want, &table)
+	}
+}
+
+// TestWinogradPrecision: errors on a layer of the network stay within a few of those of plain float32 sums.
+func TestWinogradPrecision(t *testing.T) {
+	const channels = 64
+	r := rand.New(rand.NewPCG(29, 30))
+	xs, ws := floats(t, random(r, 4, 28, 28, channels)), floats(t, random(r, 3, 3, channels, channels))
+	scale := 1 / math.Sqrt(9*channels)
+	errorsOf := func(config string) (largest, usual float64) {
+		b, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Finalize()
+		exec, err := NewExec(b, func(x, w *Node) *Node { return Convolve(x, MulScalar(w, scale)).PadSame().Done() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer exec.Finalize()
+		out, err := exec.Exec(tensors.FromFlatDataAndDimensions(xs, 4, 28, 28, channels), tensors.FromFlatDataAndDimensions(ws, 3, 3, channels, channels))
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := floats(t, out[0])
+		n := 0
+		for i := 0; i < len(y); i += 97 { // the results have a standard deviation of 1
+			o, column, row, image := i%channels, i/channels%28, i/channels/28%28, i/channels/28/28
+			want := 0.0
+			for k := range 9 {
+				py, px := row+k/3-1, column+k%3-1
+				if py < 0 || py >= 28 || px < 0 || px >= 28 {
+					continue
+				}
+				for c := range channels {
+					want += float64(xs[((image*28+py)*28+px)*channels+c]) * float64(float32(scale)*ws[(k*channels+c)*channels+o])
+				}
+			}
+			d := math.Abs(float64(y[i]) - want)
+			largest, usual, n = max(largest, d), usual+d*d, n+1
+		}
+		return largest, math.Sqrt(usual / float64(n))
+	}
+	largest, usual := errorsOf("")
+	plain, plainUsual := errorsOf("without=winograd")
+	t.Logf("largest error %.2g (plain sums %.2g), root mean square %.2g (%.2g)", largest, plain, usual, plainUsual)
+	if largest > 2e-5 || usual > 2.5e-6 {
+		t.Errorf("largest error %g, root mean square %g; expected at most 2e-5 and 2.5e-6", largest, usual)
+	}
+}
