@@ -33,6 +33,9 @@ func benchModel(b *testing.B) (*Trainer, Batch) {
 // BenchmarkStep is a training step of the class-conditional network, dim 64, batch 128, float32.
 func BenchmarkStep(b *testing.B) {
 	t, data := benchModel(b)
+	if _, err := t.Step(data, 1e-3); err != nil { // compiles
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := t.Step(data, 1e-3); err != nil {
@@ -52,6 +55,10 @@ func BenchmarkStep(b *testing.B) {
 func BenchmarkEvaluation(b *testing.B) {
 	t, data := benchModel(b)
 	x := diffusion.Images{N: data.N, C: 1, H: Size, W: Size, Data: data.X}
+	if _, err := t.Evaluate(x, data.T, data.Class); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := t.Evaluate(x, data.T, data.Class); err != nil {
 			b.Fatal(err)
