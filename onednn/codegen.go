@@ -11,7 +11,7 @@ import (
 )
 
 // Clusters are compiled to AVX-512 code where the CPU has it; elsewhere, and for what is not written here, the
-// interpreter of kernels.inc runs them. A cluster's code walks rows; in a row it takes 16 elements at a time through
+// interpreter of kernels_body.h runs them. A cluster's code walks rows; in a row it takes 16 elements at a time through
 // all instructions in registers, so that memory is read and written once.
 //
 // The code is a C function void(int64_t *a): a[0] rows, a[1] elements in a row, a[2…] the addresses of inputs, outputs
@@ -37,7 +37,7 @@ type varg struct {
 const (
 	vBinary = iota // dst = op(args[0], args[1])
 	vUnary         // dst = op(args[0]), imm < 0: no immediate
-	vShift         // dst = args[0] shifted by imm, right (op's reg field 2) or left (6)
+	vShift         // dst = args[0] shifted right by imm bits
 	vFMA           // dst = ±args[0]·args[1] + args[2]
 	vSelect        // dst = args[0] cmp args[1] ? args[2] : args[3]
 	vHold          // dst = the constant args[0]
@@ -48,7 +48,6 @@ const (
 )
 
 type generator struct {
-	p    *program
 	ops  []vop
 	n    int // virtual registers
 	ok   bool
@@ -114,7 +113,7 @@ func (g *generator) hold(c varg) varg {
 	return g.add(vop{kind: vHold, args: []varg{c}})
 }
 
-// exp as in kernels.inc: 2^n·e^r, |r| ≤ ln2/2.
+// exp as in kernels_body.h: 2^n·e^r, |r| ≤ ln2/2.
 func (g *generator) exp(x varg) varg {
 	c := g.limit(x, -104, 89)
 	n := g.round(g.binary(vmulps, c, number(1.44269504)), 8)
@@ -124,7 +123,7 @@ func (g *generator) exp(x varg) varg {
 	return g.binary(vscalefps, p, n)
 }
 
-// erf as in kernels.inc.
+// erf as in kernels_body.h.
 func (g *generator) erf(x varg) varg {
 	c := g.limit(x, -4, 4)
 	z := g.binary(vmulps, c, c)
@@ -251,7 +250,7 @@ type access struct {
 
 // generate returns the code of a cluster, or nil where it has none.
 func generate(p *program, cpuRoundsBF16 bool) []byte {
-	g := &generator{p: p, ok: true, bf16: cpuRoundsBF16}
+	g := &generator{ok: true, bf16: cpuRoundsBF16}
 	nd := len(p.dims)
 	var in, out, sums []access
 	for k, x := range p.in {
@@ -309,7 +308,8 @@ func generate(p *program, cpuRoundsBF16 bool) []byte {
 	}
 	g.sumProducts()
 	g.prune()
-	return g.emit(in, out, sums)
+	e := &emitter{generator: g, in: in, out: out, sums: sums}
+	return e.function()
 }
 
 // sumProducts lets a sum add a product that nothing else reads.
@@ -365,407 +365,5 @@ func (g *generator) prune() {
 			}
 		}
 		g.ops = append(g.ops, v)
-	}
-}
-
-// pointers of arrays are kept in these registers; of further arrays, in the function's argument.
-var pointers = []int{r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15}
-
-// emit writes the function: rows, in each the whole vectors, then the rest under a mask.
-func (g *generator) emit(in, out, sums []access) []byte {
-	all := slices.Concat(in, out, sums)
-	used := make([]bool, len(all))
-	for _, v := range g.ops {
-		switch v.kind {
-		case vLoad:
-			used[v.imm] = true
-		case vStore:
-			used[len(in)+v.imm] = true
-		case vSum:
-			used[len(in)+len(out)+v.imm] = true
-		}
-	}
-	home := make([]int, len(all)) // the register that holds the array's address, or −1
-	next := 0
-	for k := range all {
-		home[k] = -1
-		if used[k] && next < len(pointers) {
-			home[k] = pointers[next]
-			next++
-		}
-	}
-
-	a := &assembler{}
-	saved := []int{}
-	for _, r := range pointers[:next] {
-		if r == rbx || r == rbp || r >= r12 {
-			saved = append(saved, r)
-			a.push(r)
-		}
-	}
-	frame := g.spills(in, out, sums, home) * 64
-	if frame > 0 {
-		a.addImm(rsp, -int32(frame))
-	}
-	a.load(rsi, rdi, 0)
-	a.load(rdx, rdi, 8)
-	for k := range all {
-		if home[k] >= 0 {
-			a.load(home[k], rdi, int32(16+8*k))
-		}
-	}
-	a.general(0x8b, rcx, rdx, false, 0) // mov rcx, rdx
-	a.bytes(0x83, 0xe1, 15)             // and ecx, 15
-	a.bytes(0xb8, 1, 0, 0, 0)           // mov eax, 1
-	a.bytes(0xd3, 0xe0)                 // shl eax, cl
-	a.bytes(0xff, 0xc8)                 // dec eax
-	a.bytes(0xc5, 0xf8, 0x92, 0xc8)     // kmovw k1, eax
-	a.bytes(0x48, 0x83, 0xe2, 0xf0)     // and rdx, −16
-	row := len(a.code)
-	a.bytes(0x31, 0xc9)                 // xor ecx, ecx
-	a.general(0x3b, rcx, rdx, false, 0) // cmp rcx, rdx
-	toTail := a.jump(0x8d)
-	loop := len(a.code)
-	g.body(a, in, out, sums, home, false)
-	a.addImm(rcx, 16)
-	a.general(0x3b, rcx, rdx, false, 0)
-	a.jumpTo(a.jump(0x8c), loop)
-	a.land(toTail)
-	a.bytes(0xc5, 0xf8, 0x98, 0xc9) // kortestw k1, k1
-	skip := a.jump(0x84)
-	g.body(a, in, out, sums, home, true)
-	a.land(skip)
-	for k, x := range all {
-		switch {
-		case !used[k] || x.step == 0:
-		case home[k] >= 0:
-			a.addImm(home[k], x.step)
-		default:
-			a.general(0x81, 0, rdi, true, int32(16+8*k)) // add [rdi+…], step
-			a.int32(x.step)
-		}
-	}
-	a.addImm(rsi, -1)
-	a.jumpTo(a.jump(0x85), row)
-	if frame > 0 {
-		a.addImm(rsp, int32(frame))
-	}
-	for _, r := range slices.Backward(saved) {
-		a.pop(r)
-	}
-	a.bytes(0xc5, 0xf8, 0x77, 0xc3) // vzeroupper; ret
-	return a.finish()
-}
-
-// spills is how many vectors the body keeps on the stack.
-func (g *generator) spills(in, out, sums []access, home []int) int {
-	return g.body(&assembler{}, in, out, sums, home, false)
-}
-
-// body writes the operations for 16 elements and returns how many vectors it spilled. Values that are needed latest
-// leave first when registers run out (Belady's rule).
-func (g *generator) body(a *assembler, in, out, sums []access, home []int, tail bool) int {
-	reads := make([][]int, g.n) // at which operations each value is read, the next first
-	for i, v := range g.ops {
-		for _, x := range v.args {
-			if !x.cons {
-				reads[x.reg] = append(reads[x.reg], i)
-			}
-		}
-	}
-	where := make([]int, g.n) // zmm, or −1: not in a register
-	slot := make([]int, g.n)  // on the stack, or −1
-	for i := range where {
-		where[i], slot[i] = -1, -1
-	}
-	var owner [32]int
-	for i := range owner {
-		owner[i] = -1
-	}
-	slots := 0
-	var freeSlots []int
-	stack := func(s int) operand { return operand{kind: onMemory, reg: rsp, disp: int32(64 * s)} }
-	busy := map[int]bool{} // registers of the current operation
-	take := func() int {
-		victim, latest := -1, -1
-		for r := range owner {
-			if busy[r] {
-				continue
-			}
-			v := owner[r]
-			if v < 0 {
-				busy[r] = true
-				return r
-			}
-			next := math.MaxInt
-			if len(reads[v]) > 0 {
-				next = reads[v][0]
-			}
-			if next > latest {
-				victim, latest = r, next
-			}
-		}
-		v := owner[victim]
-		if slot[v] < 0 {
-			if n := len(freeSlots); n > 0 {
-				slot[v], freeSlots = freeSlots[n-1], freeSlots[:n-1]
-			} else {
-				slot[v] = slots
-				slots++
-			}
-			a.evex(vmovupsStore, victim, 0, stack(slot[v]), 0, false)
-		}
-		where[v], owner[victim] = -1, -1
-		busy[victim] = true
-		return victim
-	}
-	mask := 0
-	if tail {
-		mask = 1
-	}
-	address := func(k int, x access) operand {
-		base := home[k]
-		if base < 0 {
-			base = rax
-			a.load(rax, rdi, int32(16+8*k))
-		}
-		size := map[C.int32_t]int{C.UN_F32: 4, C.UN_I32: 4, C.UN_BF16: 2, C.UN_F16: 2, C.UN_BOOL: 1}[x.dtype]
-		return operand{kind: onMemory, reg: base, index: x.inner == 1, scale: size}
-	}
-	for i, v := range g.ops {
-		clear(busy)
-		// Operands come into registers, those that already are in one first: they must not be sent out for the others.
-		for _, x := range v.args {
-			if !x.cons && where[x.reg] >= 0 {
-				busy[where[x.reg]] = true
-			}
-		}
-		for _, x := range v.args {
-			if !x.cons && where[x.reg] < 0 {
-				r := take()
-				a.evex(vmovups, r, 0, stack(slot[x.reg]), 0, false)
-				where[x.reg], owner[r] = r, x.reg
-			}
-		}
-		dies := func(x varg) bool { return !x.cons && reads[x.reg][len(reads[x.reg])-1] == i }
-		get := func(x varg) operand {
-			if x.cons {
-				return constant(x.bits)
-			}
-			return zmm(where[x.reg])
-		}
-		// register is like get, of a constant too, which then costs a register until the operation's end.
-		register := func(x varg) int {
-			if !x.cons {
-				return where[x.reg]
-			}
-			r := take()
-			a.broadcast(r, x.bits, 0)
-			return r
-		}
-		// Registers of operands that are read here for the last time may hold the result.
-		release := func() {
-			for _, x := range v.args {
-				if !x.cons && dies(x) && where[x.reg] >= 0 {
-					owner[where[x.reg]] = -1
-					delete(busy, where[x.reg])
-				}
-			}
-		}
-		dst := -1
-		switch v.kind {
-		case vLoad:
-			dst = take()
-			g.load(a, dst, in[v.imm], address(v.imm, in[v.imm]), mask)
-		case vBinary:
-			x, y := v.args[0], v.args[1]
-			if x.cons && !y.cons && commutes(v.op) {
-				x, y = y, x
-			}
-			first := register(x)
-			release()
-			dst = take()
-			a.evex(v.op, dst, first, get(y), 0, false)
-		case vUnary:
-			release()
-			dst = take()
-			if v.imm < 0 {
-				a.evex(v.op, dst, 0, get(v.args[0]), 0, false)
-			} else {
-				a.evex(v.op, dst, 0, get(v.args[0]), 0, false, byte(v.imm))
-			}
-		case vHold:
-			dst = take()
-			a.broadcast(dst, v.args[0].bits, 0)
-		case vShift:
-			first := register(v.args[0])
-			release()
-			dst = take()
-			a.evex(vpslrdImm, 2, dst, zmm(first), 0, false, byte(v.imm))
-		case vHalf:
-			first := register(v.args[0])
-			release()
-			dst = take()
-			a.evex(vcvtps2ph, first, 0, zmm(dst), 0, false, 0)
-			a.evex(vcvtph2ps, dst, 0, zmm(dst), 0, false)
-		case vFMA:
-			dst = g.multiplyAdd(a, v, take, register, get, dies)
-		case vSelect:
-			first := register(v.args[0])
-			a.evex(vcmpps, 2, first, get(v.args[1]), 0, false, byte(v.imm))
-			yes, no := v.args[2], v.args[3]
-			if no == zero {
-				release()
-				dst = take()
-				if yes.cons {
-					a.broadcast(dst, yes.bits, 2)
-				} else {
-					a.evex(vmovaps, dst, 0, get(yes), 2, true)
-				}
-				break
-			}
-			otherwise := register(no)
-			release()
-			dst = take()
-			a.evex(vblendmps, dst, otherwise, get(yes), 2, false)
-		case vStore:
-			g.store(a, where[v.args[0].reg], take(), out[v.imm], address(len(in)+v.imm, out[v.imm]), mask)
-		case vSum:
-			to := address(len(in)+len(out)+v.imm, sums[v.imm])
-			r := take()
-			a.evex(vmovups, r, 0, to, 0, false)
-			if len(v.args) == 2 {
-				a.evex(vfmadd231, r, where[v.args[0].reg], get(v.args[1]), mask, false)
-			} else {
-				a.evex(vaddps, r, r, zmm(where[v.args[0].reg]), mask, false)
-			}
-			a.evex(vmovupsStore, r, 0, to, 0, false)
-			owner[r] = -1
-		}
-		for _, x := range v.args {
-			if x.cons || len(reads[x.reg]) == 0 {
-				continue
-			}
-			for len(reads[x.reg]) > 0 && reads[x.reg][0] == i {
-				reads[x.reg] = reads[x.reg][1:]
-			}
-			if len(reads[x.reg]) == 0 {
-				if r := where[x.reg]; r >= 0 && owner[r] == x.reg {
-					owner[r] = -1
-				}
-				where[x.reg] = -1
-				if slot[x.reg] >= 0 {
-					freeSlots = append(freeSlots, slot[x.reg])
-					slot[x.reg] = -1
-				}
-			}
-		}
-		if v.dst >= 0 {
-			where[v.dst], owner[dst] = dst, v.dst
-		}
-	}
-	return slots
-}
-
-func commutes(o opcode) bool {
-	return slices.Contains([]opcode{vaddps, vmulps, vandps, vorps, vxorps, vpaddd, vpandd}, o)
-}
-
-// multiplyAdd overwrites the register of an operand that is read for the last time, or else a copy of the addend.
-func (g *generator) multiplyAdd(a *assembler, v vop, take func() int, register func(varg) int, get func(varg) operand, dies func(varg) bool) int {
-	x, y, z := v.args[0], v.args[1], v.args[2]
-	f132, f213, f231 := vfmadd132, vfmadd213, vfmadd231
-	if v.negate {
-		f132, f213, f231 = vfnmadd132, vfnmadd213, vfnmadd231
-	}
-	if x.cons || !dies(x) && dies(y) {
-		x, y = y, x
-	}
-	first := register(x)
-	switch {
-	case !z.cons && dies(z) && z != x && z != y:
-		dst := get(z).reg
-		a.evex(f231, dst, first, get(y), 0, false)
-		return dst
-	case !x.cons && dies(x) && x != y && x != z && z.cons && !y.cons:
-		a.evex(f213, first, get(y).reg, get(z), 0, false)
-		return first
-	case !x.cons && dies(x) && x != y && x != z && !z.cons:
-		a.evex(f132, first, get(z).reg, get(y), 0, false)
-		return first
-	}
-	dst := take()
-	if z.cons {
-		a.broadcast(dst, z.bits, 0)
-	} else {
-		a.evex(vmovaps, dst, 0, get(z), 0, false)
-	}
-	a.evex(f231, dst, first, get(y), 0, false)
-	return dst
-}
-
-// load brings 16 elements of an array into a register as float32.
-func (g *generator) load(a *assembler, dst int, x access, from operand, mask int) {
-	masked := mask != 0 && x.inner == 1
-	k := 0
-	if masked {
-		k = mask
-	}
-	scalar := x.inner == 0
-	switch x.dtype {
-	case C.UN_F32, C.UN_I32:
-		op := vmovups
-		if scalar {
-			op = vbroadcastss
-		}
-		a.evex(op, dst, 0, from, k, masked)
-		if x.dtype == C.UN_I32 {
-			a.evex(vcvtdq2ps, dst, 0, zmm(dst), 0, false)
-		}
-	case C.UN_BF16:
-		op := vpmovzxwd
-		if scalar {
-			op = vpbroadcastw // the element in both halves of each lane
-		}
-		a.evex(op, dst, 0, from, k, masked)
-		a.evex(vpslldImm, 6, dst, zmm(dst), 0, false, 16)
-	case C.UN_F16:
-		if scalar {
-			a.evexLength(vpbroadcastw, dst, 0, from, 0, false, 1)
-			from = zmm(dst)
-		}
-		a.evex(vcvtph2ps, dst, 0, from, k, masked)
-	case C.UN_BOOL:
-		if scalar {
-			a.evexLength(vpbroadcastb, dst, 0, from, 0, false, 0)
-			from = zmm(dst)
-		}
-		a.evex(vpmovzxbd, dst, 0, from, k, masked)
-		a.evex(vptestmd, 2, dst, zmm(dst), 0, false)
-		a.broadcast(dst, math.Float32bits(1), 2)
-	}
-}
-
-// store writes the 16 elements of a register, of which free is another that may be changed.
-func (g *generator) store(a *assembler, r, free int, x access, to operand, mask int) {
-	switch x.dtype {
-	case C.UN_F32:
-		a.evex(vmovupsStore, r, 0, to, mask, false)
-	case C.UN_BF16:
-		if g.bf16 {
-			a.evex(vcvtneps2bf16, free, 0, zmm(r), 0, false)
-			if mask == 0 {
-				a.evexLength(vmovupsStore, free, 0, to, 0, false, 1)
-				return
-			}
-			a.evex(vpmovzxwd, free, 0, zmm(free), 0, false)
-		} else { // roundBF16 has left the upper half
-			a.evex(vpslrdImm, 2, free, zmm(r), 0, false, 16)
-		}
-		a.evex(vpmovdw, free, 0, to, mask, false)
-	case C.UN_F16:
-		a.evex(vcvtps2ph, r, 0, to, mask, false, 0)
-	case C.UN_BOOL:
-		a.evex(vpmovdb, r, 0, to, mask, false)
 	}
 }

@@ -1,6 +1,6 @@
 // Blocked products: operands are packed, block by block, into panels that stay in the caches, and a small tile of the
 // result is held in registers. Convolutions differ from matrices only in how pixels are gathered while packing, so the
-// matrix of patches is never in memory as a whole. Part of kernels.inc: compiled once for each instruction set.
+// matrix of patches is never in memory as a whole. Part of kernels_body.h: compiled once for each instruction set.
 //
 // The structure is that of K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34
 // (2008).

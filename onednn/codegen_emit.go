@@ -1,0 +1,466 @@
+package onednn
+
+/*
+#include "native.h"
+*/
+import "C"
+
+import (
+	"math"
+	"slices"
+)
+
+// emitter writes the machine code of a cluster's operations.
+type emitter struct {
+	*generator
+	in, out, sums []access
+	home          []int // by array: the general register that holds its address; −1: it stays in the function's argument
+	a             *assembler
+
+	// of the body being written
+	mask  int      // the mask register of its loads and stores, 0: whole vectors
+	reads [][]int  // by value: the operations that still read it, the next first
+	where []int    // by value: the vector register, or −1
+	slot  []int    // by value: its place on the stack, or −1
+	owner [32]int  // by vector register: the value in it, or −1
+	busy  [32]bool // vector registers that the operation at hand needs
+	slots int      // places on the stack
+	free  []int    // those of them that are free
+}
+
+// pointers are the registers that hold arrays' addresses.
+var pointers = []int{r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15}
+
+// function writes the function: rows, in each the whole vectors, then the rest under mask register 1.
+func (e *emitter) function() []byte {
+	all := slices.Concat(e.in, e.out, e.sums)
+	used := make([]bool, len(all))
+	for _, v := range e.ops {
+		switch v.kind {
+		case vLoad:
+			used[v.imm] = true
+		case vStore:
+			used[len(e.in)+v.imm] = true
+		case vSum:
+			used[len(e.in)+len(e.out)+v.imm] = true
+		}
+	}
+	e.home = make([]int, len(all))
+	next := 0
+	for k := range all {
+		e.home[k] = -1
+		if used[k] && next < len(pointers) {
+			e.home[k] = pointers[next]
+			next++
+		}
+	}
+	e.a = &assembler{}
+	frame := int32(64 * e.body(0)) // written once to see what it spills
+	e.a = &assembler{}
+	a := e.a
+
+	var saved []int
+	for _, r := range pointers[:next] {
+		if r == rbx || r == rbp || r >= r12 {
+			saved = append(saved, r)
+			a.push(r)
+		}
+	}
+	if frame > 0 {
+		a.addImm(rsp, -frame)
+	}
+	a.load(rsi, rdi, 0) // rows
+	a.load(rdx, rdi, 8) // elements
+	for k, r := range e.home {
+		if r >= 0 {
+			a.load(r, rdi, argument(k))
+		}
+	}
+	a.general(0x8b, rcx, rdx, false, 0) // mov rcx, rdx
+	a.bytes(0x83, 0xe1, 15)             // and ecx, 15
+	a.bytes(0xb8, 1, 0, 0, 0)           // mov eax, 1
+	a.bytes(0xd3, 0xe0)                 // shl eax, cl
+	a.bytes(0xff, 0xc8)                 // dec eax
+	a.bytes(0xc5, 0xf8, 0x92, 0xc8)     // kmovw k1, eax
+	a.bytes(0x48, 0x83, 0xe2, 0xf0)     // and rdx, −16
+
+	row := len(a.code)
+	a.bytes(0x31, 0xc9)                 // xor ecx, ecx
+	a.general(0x3b, rcx, rdx, false, 0) // cmp rcx, rdx
+	toTail := a.jump(0x8d)
+	loop := len(a.code)
+	e.body(0)
+	a.addImm(rcx, 16)
+	a.general(0x3b, rcx, rdx, false, 0)
+	a.jumpTo(a.jump(0x8c), loop)
+	a.land(toTail)
+	a.bytes(0xc5, 0xf8, 0x98, 0xc9) // kortestw k1, k1
+	skip := a.jump(0x84)
+	e.body(1)
+	a.land(skip)
+	for k, x := range all {
+		switch {
+		case !used[k] || x.step == 0:
+		case e.home[k] >= 0:
+			a.addImm(e.home[k], x.step)
+		default:
+			a.general(0x81, 0, rdi, true, argument(k)) // add [argument], step
+			a.int32(x.step)
+		}
+	}
+	a.addImm(rsi, -1)
+	a.jumpTo(a.jump(0x85), row)
+
+	if frame > 0 {
+		a.addImm(rsp, frame)
+	}
+	for _, r := range slices.Backward(saved) {
+		a.pop(r)
+	}
+	a.bytes(0xc5, 0xf8, 0x77, 0xc3) // vzeroupper; ret
+	return a.finish()
+}
+
+// argument is where array k's address stands in the function's argument.
+func argument(k int) int32 { return int32(16 + 8*k) }
+
+// body writes the operations for 16 elements and returns how many places on the stack it needs.
+func (e *emitter) body(mask int) int {
+	e.mask, e.slots, e.free = mask, 0, nil
+	e.reads, e.where, e.slot = make([][]int, e.n), make([]int, e.n), make([]int, e.n)
+	for i := range e.n {
+		e.where[i], e.slot[i] = -1, -1
+	}
+	for r := range e.owner {
+		e.owner[r] = -1
+	}
+	for i, v := range e.ops {
+		for _, x := range v.args {
+			if !x.cons {
+				e.reads[x.reg] = append(e.reads[x.reg], i)
+			}
+		}
+	}
+	for i, v := range e.ops {
+		e.bring(v)
+		dst := e.operation(v)
+		for _, x := range v.args {
+			if !x.cons {
+				e.read(x.reg, i)
+			}
+		}
+		if v.dst >= 0 {
+			e.where[v.dst], e.owner[dst] = dst, v.dst
+		}
+	}
+	return e.slots
+}
+
+// bring has an operation's operands in registers, those first that are in one: they must not leave for the others.
+func (e *emitter) bring(v vop) {
+	clear(e.busy[:])
+	for _, x := range v.args {
+		if !x.cons && e.where[x.reg] >= 0 {
+			e.busy[e.where[x.reg]] = true
+		}
+	}
+	for _, x := range v.args {
+		if !x.cons && e.where[x.reg] < 0 {
+			r := e.take()
+			e.a.evex(vmovups, r, 0, stack(e.slot[x.reg]), 0, false)
+			e.where[x.reg], e.owner[r] = r, x.reg
+		}
+	}
+}
+
+func stack(slot int) operand { return operand{kind: onMemory, reg: rsp, disp: int32(64 * slot)} }
+
+// take returns a register for the operation at hand. If none is free, the value goes to the stack that is needed latest
+// (Belády's rule).
+func (e *emitter) take() int {
+	victim, latest := -1, -1
+	for r, v := range e.owner {
+		if e.busy[r] {
+			continue
+		}
+		if v < 0 {
+			e.busy[r] = true
+			return r
+		}
+		next := math.MaxInt
+		if len(e.reads[v]) > 0 {
+			next = e.reads[v][0]
+		}
+		if next > latest {
+			victim, latest = r, next
+		}
+	}
+	v := e.owner[victim]
+	if e.slot[v] < 0 {
+		if n := len(e.free); n > 0 {
+			e.slot[v], e.free = e.free[n-1], e.free[:n-1]
+		} else {
+			e.slot[v] = e.slots
+			e.slots++
+		}
+		e.a.evex(vmovupsStore, victim, 0, stack(e.slot[v]), 0, false)
+	}
+	e.where[v], e.owner[victim] = -1, -1
+	e.busy[victim] = true
+	return victim
+}
+
+// read notes that operation i has read a value, and frees what held it after the last time.
+func (e *emitter) read(value, i int) {
+	for len(e.reads[value]) > 0 && e.reads[value][0] == i {
+		e.reads[value] = e.reads[value][1:]
+	}
+	if len(e.reads[value]) > 0 {
+		return
+	}
+	if r := e.where[value]; r >= 0 && e.owner[r] == value {
+		e.owner[r] = -1
+	}
+	e.where[value] = -1
+	if e.slot[value] >= 0 {
+		e.free = append(e.free, e.slot[value])
+		e.slot[value] = -1
+	}
+}
+
+// dies tells whether the operation at hand, v, is the last that reads x.
+func (e *emitter) dies(x varg, v vop) bool {
+	if x.cons {
+		return false
+	}
+	times := 0
+	for _, y := range v.args {
+		if y == x {
+			times++
+		}
+	}
+	return len(e.reads[x.reg]) == times
+}
+
+// release frees the registers of operands that are read for the last time, so that they may hold the result.
+func (e *emitter) release(v vop) {
+	for _, x := range v.args {
+		if e.dies(x, v) && e.where[x.reg] >= 0 {
+			e.owner[e.where[x.reg]] = -1
+			e.busy[e.where[x.reg]] = false
+		}
+	}
+}
+
+// last is an operand where an instruction may have memory: a constant is read from there.
+func (e *emitter) last(x varg) operand {
+	if x.cons {
+		return constant(x.bits)
+	}
+	return zmm(e.where[x.reg])
+}
+
+// register is an operand in a register; a constant takes one for the operation at hand.
+func (e *emitter) register(x varg) int {
+	if !x.cons {
+		return e.where[x.reg]
+	}
+	r := e.take()
+	e.a.broadcast(r, x.bits, 0)
+	return r
+}
+
+// address is the element of array k that the body is at.
+func (e *emitter) address(k int, x access) operand {
+	base := e.home[k]
+	if base < 0 {
+		base = rax
+		e.a.load(rax, rdi, argument(k))
+	}
+	size := map[C.int32_t]int{C.UN_F32: 4, C.UN_I32: 4, C.UN_BF16: 2, C.UN_F16: 2, C.UN_BOOL: 1}[x.dtype]
+	return operand{kind: onMemory, reg: base, index: x.inner == 1, scale: size}
+}
+
+// operation writes one operation and returns the register of its result, if it has one. Mask register 2 is scratch.
+func (e *emitter) operation(v vop) (dst int) {
+	a := e.a
+	switch v.kind {
+	case vLoad:
+		dst = e.take()
+		e.load(dst, e.in[v.imm], e.address(v.imm, e.in[v.imm]))
+	case vBinary:
+		x, y := v.args[0], v.args[1]
+		if x.cons && !y.cons && commutes(v.op) {
+			x, y = y, x
+		}
+		first := e.register(x)
+		e.release(v)
+		dst = e.take()
+		a.evex(v.op, dst, first, e.last(y), 0, false)
+	case vUnary:
+		e.release(v)
+		dst = e.take()
+		var imm []byte
+		if v.imm >= 0 {
+			imm = []byte{byte(v.imm)}
+		}
+		a.evex(v.op, dst, 0, e.last(v.args[0]), 0, false, imm...)
+	case vHold:
+		dst = e.take()
+		a.broadcast(dst, v.args[0].bits, 0)
+	case vShift:
+		first := e.register(v.args[0])
+		e.release(v)
+		dst = e.take()
+		a.evex(vpslrdImm, 2, dst, zmm(first), 0, false, byte(v.imm))
+	case vHalf:
+		first := e.register(v.args[0])
+		e.release(v)
+		dst = e.take()
+		a.evex(vcvtps2ph, first, 0, zmm(dst), 0, false, 0)
+		a.evex(vcvtph2ps, dst, 0, zmm(dst), 0, false)
+	case vFMA:
+		dst = e.multiplyAdd(v)
+	case vSelect:
+		dst = e.selection(v)
+	case vStore:
+		e.store(e.where[v.args[0].reg], e.take(), e.out[v.imm], e.address(len(e.in)+v.imm, e.out[v.imm]))
+	case vSum:
+		to := e.address(len(e.in)+len(e.out)+v.imm, e.sums[v.imm])
+		sum := e.take()
+		a.evex(vmovups, sum, 0, to, 0, false)
+		if len(v.args) == 2 {
+			a.evex(vfmadd231, sum, e.where[v.args[0].reg], e.last(v.args[1]), e.mask, false)
+		} else {
+			a.evex(vaddps, sum, sum, zmm(e.where[v.args[0].reg]), e.mask, false)
+		}
+		a.evex(vmovupsStore, sum, 0, to, 0, false)
+	}
+	return dst
+}
+
+func commutes(o opcode) bool {
+	return slices.Contains([]opcode{vaddps, vmulps, vandps, vorps, vxorps, vpaddd, vpandd}, o)
+}
+
+func (e *emitter) selection(v vop) (dst int) {
+	yes, no := v.args[2], v.args[3]
+	e.a.evex(vcmpps, 2, e.register(v.args[0]), e.last(v.args[1]), 0, false, byte(v.imm))
+	if no == zero {
+		e.release(v)
+		dst = e.take()
+		if yes.cons {
+			e.a.broadcast(dst, yes.bits, 2)
+		} else {
+			e.a.evex(vmovaps, dst, 0, e.last(yes), 2, true)
+		}
+		return dst
+	}
+	otherwise := e.register(no)
+	e.release(v)
+	dst = e.take()
+	e.a.evex(vblendmps, dst, otherwise, e.last(yes), 2, false)
+	return dst
+}
+
+// multiplyAdd overwrites the register of an operand that is read for the last time, or else a copy of the addend.
+func (e *emitter) multiplyAdd(v vop) int {
+	a := e.a
+	x, y, z := v.args[0], v.args[1], v.args[2]
+	f132, f213, f231 := vfmadd132, vfmadd213, vfmadd231
+	if v.negate {
+		f132, f213, f231 = vfnmadd132, vfnmadd213, vfnmadd231
+	}
+	if x.cons || !e.dies(x, v) && e.dies(y, v) {
+		x, y = y, x
+	}
+	first := e.register(x)
+	switch {
+	case !z.cons && e.dies(z, v) && z != x && z != y:
+		dst := e.last(z).reg
+		a.evex(f231, dst, first, e.last(y), 0, false)
+		return dst
+	case !x.cons && e.dies(x, v) && x != y && x != z && z.cons && !y.cons:
+		a.evex(f213, first, e.last(y).reg, e.last(z), 0, false)
+		return first
+	case !x.cons && e.dies(x, v) && x != y && x != z && !z.cons:
+		a.evex(f132, first, e.last(z).reg, e.last(y), 0, false)
+		return first
+	}
+	dst := e.take()
+	if z.cons {
+		a.broadcast(dst, z.bits, 0)
+	} else {
+		a.evex(vmovaps, dst, 0, e.last(z), 0, false)
+	}
+	a.evex(f231, dst, first, e.last(y), 0, false)
+	return dst
+}
+
+// load brings 16 elements of an array into a register as float32.
+func (e *emitter) load(dst int, x access, from operand) {
+	a := e.a
+	k := e.mask
+	if x.inner == 0 {
+		k = 0
+	}
+	masked := k != 0
+	scalar := x.inner == 0
+	switch x.dtype {
+	case C.UN_F32, C.UN_I32:
+		op := vmovups
+		if scalar {
+			op = vbroadcastss
+		}
+		a.evex(op, dst, 0, from, k, masked)
+		if x.dtype == C.UN_I32 {
+			a.evex(vcvtdq2ps, dst, 0, zmm(dst), 0, false)
+		}
+	case C.UN_BF16:
+		op := vpmovzxwd
+		if scalar {
+			op = vpbroadcastw // the element in both halves of each lane
+		}
+		a.evex(op, dst, 0, from, k, masked)
+		a.evex(vpslldImm, 6, dst, zmm(dst), 0, false, 16)
+	case C.UN_F16:
+		if scalar {
+			a.evexLength(vpbroadcastw, dst, 0, from, 0, false, 1)
+			from = zmm(dst)
+		}
+		a.evex(vcvtph2ps, dst, 0, from, k, masked)
+	case C.UN_BOOL:
+		if scalar {
+			a.evexLength(vpbroadcastb, dst, 0, from, 0, false, 0)
+			from = zmm(dst)
+		}
+		a.evex(vpmovzxbd, dst, 0, from, k, masked)
+		a.evex(vptestmd, 2, dst, zmm(dst), 0, false)
+		a.broadcast(dst, math.Float32bits(1), 2)
+	}
+}
+
+// store writes the 16 elements of a register, of which free is another that may be changed.
+func (e *emitter) store(r, free int, x access, to operand) {
+	a, mask := e.a, e.mask
+	switch x.dtype {
+	case C.UN_F32:
+		a.evex(vmovupsStore, r, 0, to, mask, false)
+	case C.UN_BF16:
+		if e.bf16 {
+			a.evex(vcvtneps2bf16, free, 0, zmm(r), 0, false)
+			if mask == 0 {
+				a.evexLength(vmovupsStore, free, 0, to, 0, false, 1)
+				return
+			}
+			a.evex(vpmovzxwd, free, 0, zmm(free), 0, false)
+		} else { // roundBF16 has left the upper half
+			a.evex(vpslrdImm, 2, free, zmm(r), 0, false, 16)
+		}
+		a.evex(vpmovdw, free, 0, to, mask, false)
+	case C.UN_F16:
+		a.evex(vcvtps2ph, r, 0, to, mask, false, 0)
+	case C.UN_BOOL:
+		a.evex(vpmovdb, r, 0, to, mask, false)
+	}
+}
