@@ -25,11 +25,11 @@ func BenchmarkCompile(b *testing.B) {
 	}
 	defer t.Close()
 	for b.Loop() {
-		g, err := t.graph(128)
+		e, err := t.compiled(128)
 		if err != nil {
 			b.Fatal(err)
 		}
-		g.Finalize()
-		clear(t.graphs)
+		e.Finalize()
+		clear(t.steps)
 	}
 }

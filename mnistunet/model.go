@@ -29,7 +29,7 @@ type Model struct {
 	values  []compute.Buffer // in the order of params, in the graph's layout
 
 	mu    sync.Mutex
-	evals map[int]*Graph // by batch size
+	evals map[int]compute.Executable // by batch size
 }
 
 // New makes a network with PyTorch's default initial values, drawn from seed. dtype is what convolutions and products
@@ -92,7 +92,7 @@ func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param)
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
-	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[int]*Graph{}}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[int]compute.Executable{}}
 	for _, p := range m.params {
 		v, err := value(p)
 		if err == nil {
@@ -117,8 +117,8 @@ func (m *Model) Close() {
 	defer m.mu.Unlock()
 	finalize(m.values)
 	m.values = nil
-	for _, g := range m.evals {
-		g.Finalize()
+	for _, e := range m.evals {
+		e.Finalize()
 	}
 	clear(m.evals)
 }
@@ -173,43 +173,12 @@ func finalize(buffers []compute.Buffer) {
 	}
 }
 
-// try turns GoMLX's panics into errors.
-func try(f func()) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(error)
-			if !ok {
-				e = fmt.Errorf("%v", r)
-			}
-			err = fmt.Errorf("the network: %w", e)
-		}
-	}()
-	f()
-	return nil
-}
-
-// run executes a graph and returns its outputs as buffers of the backend.
-func run(b compute.Backend, g *Graph, in []compute.Buffer, donate []bool) (out []compute.Buffer, err error) {
-	err = try(func() {
-		results := g.RunWithBuffers(in, donate, 0)
-		out = make([]compute.Buffer, len(results))
-		for i, t := range results {
-			buffer, e := t.DonateBuffer(b, 0)
-			if e != nil {
-				panic(e)
-			}
-			out[i] = buffer
-		}
-	})
-	return out, err
-}
-
 // evaluator returns the compiled evaluation for a batch size.
-func (m *Model) evaluator(batch int) (*Graph, error) {
-	if g := m.evals[batch]; g != nil {
-		return g, nil
+func (m *Model) evaluator(batch int) (compute.Executable, error) {
+	if e := m.evals[batch]; e != nil {
+		return e, nil
 	}
-	g, err := built(m.backend, fmt.Sprintf("evaluate %d", batch), func(g *Graph) []*Node {
+	e, err := compiled(m.backend, fmt.Sprintf("evaluate %d", batch), func(g *Graph) []*Node {
 		x, t, class := m.Config.inputs(g, batch)
 		n := &network{config: m.Config, dtype: m.dtype, params: map[string]*Node{}}
 		for _, p := range m.params {
@@ -218,9 +187,9 @@ func (m *Model) evaluator(batch int) (*Graph, error) {
 		return []*Node{n.forward(x, t, class)}
 	})
 	if err == nil {
-		m.evals[batch] = g
+		m.evals[batch] = e
 	}
-	return g, err
+	return e, err
 }
 
 // maxBatch bounds the images, and so the memory, of one evaluation.
@@ -249,7 +218,7 @@ func (m *Model) Evaluate(x diffusion.Images, t, class []float32) (diffusion.Imag
 
 // evaluateInto writes the network's estimate for one batch to y.
 func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
-	g, err := m.evaluator(x.N)
+	e, err := m.evaluator(x.N)
 	if err != nil {
 		return err
 	}
@@ -262,7 +231,7 @@ func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
 	for i := range data {
 		donate[i] = true
 	}
-	out, err := run(m.backend, g, in, donate)
+	out, err := e.Execute(in, donate, 0)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package mnistunet
 import (
 	"math"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -136,15 +135,4 @@ func (c Config) inputs(g *Graph, batch int) (x, t, class *Node) {
 		class = Parameter(g, "class", shapes.Make(dtypes.Float32, batch, c.Classes))
 	}
 	return x, t, class
-}
-
-// built is a compiled graph. GoMLX reports errors by panics; they end here.
-func built(b compute.Backend, name string, build func(g *Graph) []*Node) (g *Graph, err error) {
-	err = try(func() {
-		g = NewGraph(b, name)
-		if e := g.Compile(build(g)...); e != nil {
-			panic(e)
-		}
-	})
-	return g, err
 }

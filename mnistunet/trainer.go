@@ -26,7 +26,7 @@ type Trainer struct {
 	first, second []compute.Buffer // Adam's moments of the trained parameters, in the order of trained
 	trained       []int            // indices of params that are trained
 	step          int
-	graphs        map[int]*Graph // by batch size
+	steps         map[int]compute.Executable // by batch size
 }
 
 // Batch is what one step learns from: N images [N,1,28,28], each with its target of the same size (the clean image for
@@ -38,7 +38,7 @@ type Batch struct {
 
 // NewTrainer makes a trainer of m with moments of zero; m must not be used otherwise until Close.
 func NewTrainer(m *Model) (*Trainer, error) {
-	t := &Trainer{Model: m, graphs: map[int]*Graph{}}
+	t := &Trainer{Model: m, steps: map[int]compute.Executable{}}
 	for i, p := range m.params {
 		if p.stat {
 			continue
@@ -61,10 +61,10 @@ func (t *Trainer) Close() {
 	finalize(t.first)
 	finalize(t.second)
 	t.first, t.second = nil, nil
-	for _, g := range t.graphs {
-		g.Finalize()
+	for _, e := range t.steps {
+		e.Finalize()
 	}
-	clear(t.graphs)
+	clear(t.steps)
 	t.Model.Close()
 }
 
@@ -91,12 +91,12 @@ func (t *Trainer) gradients(n *network, loss *Node) []*Node {
 	return gradients(loss, n.ups, wanted)
 }
 
-// graph returns the compiled step for a batch size: (inputs, target, params, moments, rates) → (params, moments, loss).
-func (t *Trainer) graph(batch int) (*Graph, error) {
-	if g := t.graphs[batch]; g != nil {
-		return g, nil
+// compiled returns the compiled step for a batch size: (inputs, target, params, moments, rates) → (params, moments, loss).
+func (t *Trainer) compiled(batch int) (compute.Executable, error) {
+	if e := t.steps[batch]; e != nil {
+		return e, nil
 	}
-	g, err := built(t.backend, fmt.Sprintf("train %d", batch), func(g *Graph) []*Node {
+	e, err := compiled(t.backend, fmt.Sprintf("train %d", batch), func(g *Graph) []*Node {
 		n, _, loss := t.lossOf(g, batch)
 		moment := func(which string) (all []*Node) {
 			for _, i := range t.trained {
@@ -125,9 +125,9 @@ func (t *Trainer) graph(batch int) (*Graph, error) {
 		return append(append(append(out, first...), second...), loss)
 	})
 	if err == nil {
-		t.graphs[batch] = g
+		t.steps[batch] = e
 	}
-	return g, err
+	return e, err
 }
 
 func (t *Trainer) dataBuffers(b Batch) ([]compute.Buffer, error) {
@@ -145,7 +145,7 @@ func (t *Trainer) dataBuffers(b Batch) ([]compute.Buffer, error) {
 
 // Step learns from a batch with the learning rate lr and returns the batch's mean squared error before the step.
 func (t *Trainer) Step(b Batch, lr float64) (loss float64, err error) {
-	g, err := t.graph(b.N)
+	e, err := t.compiled(b.N)
 	if err != nil {
 		return 0, err
 	}
@@ -167,7 +167,7 @@ func (t *Trainer) Step(b Batch, lr float64) (loss float64, err error) {
 	for i := range donate {
 		donate[i] = true
 	}
-	out, err := run(t.backend, g, in, donate)
+	out, err := e.Execute(in, donate, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -184,21 +184,21 @@ func (t *Trainer) Step(b Batch, lr float64) (loss float64, err error) {
 // Gradients returns the output and the loss of a forward pass in training, and the gradients under PyTorch's names and in
 // its layouts. Nothing is learned.
 func (t *Trainer) Gradients(b Batch) (output []float32, loss float64, gradients map[string]weights.Tensor, err error) {
-	g, err := built(t.backend, "gradients", func(g *Graph) []*Node {
+	e, err := compiled(t.backend, "gradients", func(g *Graph) []*Node {
 		n, output, loss := t.lossOf(g, b.N)
 		return append(t.gradients(n, loss), output, loss)
 	})
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	defer g.Finalize()
+	defer e.Finalize()
 	in, err := t.dataBuffers(b)
 	if err != nil {
 		return nil, 0, nil, err
 	}
 	defer finalize(in)
 	all := append(in[:len(in):len(in)], t.values...)
-	out, err := run(t.backend, g, all, make([]bool, len(all)))
+	out, err := e.Execute(all, nil, 0)
 	if err != nil {
 		return nil, 0, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -27,7 +28,6 @@ type executable struct {
 	arena       int
 	outputSlots []int
 	slots       []unsafe.Pointer
-	outputs     []*Buffer
 	finalized   atomic.Bool
 
 	prepared       []byte // see prepare.go
@@ -74,14 +74,16 @@ func (e *executable) Outputs() (outputShapes []shapes.Shape) {
 }
 
 // Execute runs the computation. Donated inputs are given back to the backend when it ends.
-func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.DeviceNum) (outputs []compute.Buffer, err error) {
+func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.DeviceNum) ([]compute.Buffer, error) {
 	if e.finalized.Load() {
 		return nil, e.gone()
 	}
 	if len(inputs) != len(e.graph.params) || donate != nil && len(donate) != len(inputs) {
 		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.params), len(inputs), len(donate))
 	}
-	in := make([]*Buffer, len(inputs))
+	c := calls.Get().(*call)
+	defer c.done()
+	c.e = e
 	for i, b := range inputs {
 		buffer, ok := b.(*Buffer)
 		if !ok {
@@ -93,23 +95,42 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 		if want := e.graph.params[i].shape(); !buffer.shape.Equal(want) {
 			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.names[i], e.name, buffer.shape, want)
 		}
-		in[i] = buffer
+		c.in = append(c.in, buffer)
 	}
-	err = e.backend.do(func() error {
-		outputs, err = e.run(in)
-		return err
-	})
-	if err != nil {
+	if err := e.backend.do(c.run); err != nil {
 		return nil, err
 	}
-	for i, b := range in {
+	for i, b := range c.in {
 		if donate != nil && donate[i] && b.bytes != nil {
 			if err := b.Finalize(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return outputs, nil
+	return c.out, nil
+}
+
+// call is an execution's work for the native thread. Calls are used again and again.
+type call struct {
+	e   *executable
+	in  []*Buffer
+	out []compute.Buffer
+	run func() error
+}
+
+var calls = sync.Pool{New: func() any {
+	c := &call{}
+	c.run = func() (err error) {
+		c.out, err = c.e.run(c.in)
+		return err
+	}
+	return c
+}}
+
+func (c *call) done() {
+	clear(c.in)
+	c.e, c.in, c.out = nil, c.in[:0], nil
+	calls.Put(c)
 }
 
 func (e *executable) gone() error {
@@ -130,9 +151,9 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	if e.slots == nil {
 		e.slots = make([]unsafe.Pointer, len(e.places))
 	}
-	out := make([]*Buffer, len(e.graph.outputs))
+	out := make([]Buffer, len(e.graph.outputs))
 	for i, r := range e.graph.outputs {
-		out[i] = e.backend.newBuffer(r.shape())
+		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.shape(), e.backend.memory.get(byteSize(r.shape()))
 	}
 	bytes := func(p place) []byte {
 		switch p.kind {
@@ -200,7 +221,7 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	e.backend.profile.add(e)
 	results := make([]compute.Buffer, len(out))
 	for i, slot := range e.outputSlots {
-		results[i] = out[i]
+		results[i] = &out[i]
 		p := e.places[slot]
 		if p.kind != placeOutput || p.index != i {
 			copy(out[i].bytes, bytes(p))

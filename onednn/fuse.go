@@ -36,6 +36,8 @@ var nativeOps = map[compute.OpType]nativeOp{
 	compute.OpTypeIsNaN: code(C.UN_ISNAN), compute.OpTypeFusedGelu: code(C.UN_GELU), compute.OpTypeConvertDType: code(C.UN_COPY),
 }
 
+const maxFusedRank = C.UN_MAX_DIMS
+
 // fusable tells whether native code computes the element-wise node. Registers are float32, so integers and float64 are
 // left to the fallback, except where they are only converted.
 func fusable(n *node) bool {
@@ -46,7 +48,7 @@ func fusable(n *node) bool {
 		return false
 	}
 	out := n.out[0].shape()
-	if _, ok := nativeType(out.DType); !ok || out.Rank() > C.UN_MAX_DIMS {
+	if _, ok := nativeType(out.DType); !ok || out.Rank() > maxFusedRank {
 		return false
 	}
 	for _, r := range n.in {

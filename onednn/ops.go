@@ -530,7 +530,7 @@ func (f *function) FusedSoftmax(x value, axis int) (value, error) {
 }
 
 func (f *function) FusedGelu(x value, exact bool) (value, error) {
-	if shape, err := f.builder.OpShape(x); err == nil && !(exact && floatType(shape.DType)) {
+	if shape, err := f.builder.OpShape(x); err == nil && !(exact && floatType(shape.DType) && shape.Rank() <= maxFusedRank && shape.Size() > 0) {
 		if err := f.fusedTypes(compute.OpTypeFusedGelu, x); err != nil {
 			return nil, err
 		}

@@ -103,15 +103,19 @@ func (l *lowering) isPrepared(r *result) bool {
 
 // preparedFor tells whether the prepared results are those of these inputs, and takes note of the inputs.
 func (e *executable) preparedFor(in []*Buffer) bool {
-	same, frozen := e.lastParams != nil, true
-	params := make([]*Buffer, len(e.preparedParams))
+	same := e.lastParams != nil
 	for i, p := range e.preparedParams {
-		params[i] = in[p]
-		frozen = frozen && in[p].frozen.Load()
+		if !in[p].frozen.Load() {
+			e.lastParams = nil
+			return false
+		}
 		same = same && e.lastParams[i] == in[p]
 	}
-	if e.lastParams = params; !frozen {
-		e.lastParams = nil
+	if !same {
+		e.lastParams = make([]*Buffer, len(e.preparedParams))
+		for i, p := range e.preparedParams {
+			e.lastParams[i] = in[p]
+		}
 	}
-	return same && frozen
+	return same
 }
