@@ -49,7 +49,8 @@ type Options struct {
 func Optimizations() []string {
 	names := []string{"fusion", "code", "preparation", "winograd"}
 	for _, p := range passes {
-		if p.name != "dead" && !slices.Contains(names, p.name) {
+		// Gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
+		if p.name != "dead" && p.name != "convolution gradients" && !slices.Contains(names, p.name) {
 			names = append(names, p.name)
 		}
 	}
