@@ -27,7 +27,7 @@ func (i Info) Warning() string {
 	if i.Library.Path != "" {
 		return ""
 	}
-	return fmt.Sprintf("oneDNN was not found, so networks run at about half their speed in float32, and far below it where the CPU has units for bfloat16 (%s). Run 'make setup', or set ONEDNN_LIBRARY to a libdnnl.so.3.", i.Library.Problem)
+	return fmt.Sprintf("oneDNN was not found, so networks run slower than they could, by far where the CPU has units for bfloat16 (%s). Run 'make setup', or set ONEDNN_LIBRARY to a libdnnl.so.3.", i.Library.Problem)
 }
 
 // New makes the backend. The caller finalizes it.
