@@ -1,4 +1,8 @@
 // Kernels in plain C that the compiler vectorises; included once for each instruction set.
+
+// Nothing here reads errno or the flags of floating-point exceptions, and only without them are branches turned into selections.
+#pragma GCC optimize("no-math-errno", "no-trapping-math")
+
 #include "kernels.h"
 #include "convert.h"
 
