@@ -105,7 +105,7 @@ func (c Curve) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("the curve %q has no value to draw", c.Title)
 	}
 	smooth := c.smooth(y)
-	allX, allY := x, y
+	allX, strong := x, smooth
 	others := slices.Clone(c.Others)
 	for i, o := range others {
 		if len(o.X) != len(o.Y) {
@@ -117,15 +117,15 @@ func (c Curve) SVG() ([]byte, error) {
 		}
 		o.Y = c.smooth(o.Y)
 		others[i] = o
-		allX, allY = slices.Concat(allX, o.X), slices.Concat(allY, o.Y)
+		allX, strong = slices.Concat(allX, o.X), slices.Concat(strong, o.Y)
 	}
 
 	p := c.plot()
 	low, high := bounds(allX)
 	horizontal := linearAxis(low, high, p.width/80)
-	low, high = bounds(allY)
+	low, high = bounds(slices.Concat(y, strong))
 	if typical := percentile(y, 0.995); !c.LogY && typical < high && len(y) > 50 {
-		high = math.Max(typical*1.1, percentile(smooth, 1)) // a first step's spike would flatten the rest
+		high = math.Max(typical*1.1, slices.Max(strong)) // a first step's spike would flatten the rest
 	}
 	vertical := linearAxis(math.Min(low, 0), high, 7)
 	if c.LogY {
