@@ -189,7 +189,7 @@ func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.D
 	start := time.Now()
 	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(step diffusion.Step) {
 		if step.Index%max(step.Total/50, 1) == 0 || step.Index == step.Total-1 {
-			d.Trajectory = append(d.Trajectory, writeup.Frame{Timestep: step.Timestep, X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
+			d.Trajectory = append(d.Trajectory, writeup.Frame{Caption: moment(step), X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
 		}
 		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
 	})

@@ -310,3 +310,6 @@ func writeRaw(path string, images diffusion.Images, labels []int, p figure.Param
 		"labels": weights.FromInt32([]int{images.N}, classes),
 	}, metadata)
 }
+
+// moment says where in the walk a step is.
+func moment(s diffusion.Step) string { return fmt.Sprintf("t = %d", s.Timestep) }
