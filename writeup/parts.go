@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,17 +93,12 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
-	return v, figure.WritePNG(filepath.Join(dir, p.Name+".png"), large, append(all[:len(all):len(all)], p.Parameters...))
+	return v, figure.WritePNG(filepath.Join(dir, p.Name+".png"), large, slices.Concat(all, p.Parameters))
 }
 
-// Labeled tells whether any row has a label.
+// Labeled tells whether labels stand beside the rows.
 func (v pictureView) Labeled() bool {
-	for _, r := range v.Rows {
-		if r.Label != "" {
-			return true
-		}
-	}
-	return false
+	return v.Corner != "" || slices.ContainsFunc(v.Rows, func(r rowView) bool { return r.Label != "" })
 }
 
 // how says in a line what made a figure.

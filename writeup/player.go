@@ -44,13 +44,14 @@ type playerView struct {
 	Last     int    // frame
 	Captions string // of the frames, as JSON
 	Result   string // the last frame's caption
+	How      string // it was made
 }
 
 type screenView struct {
-	PNG              template.URL
-	Width, Height    int // of one frame
-	Frames           int
-	Title, Note, How string
+	PNG           template.URL
+	Width, Height int // of one frame
+	Frames        int
+	Title, Note   string
 }
 
 // thin keeps at most n frames, evenly spaced, with the first and the last.

@@ -128,20 +128,13 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
-	d := writeup.DemoData{Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), Guidance: 5, Steps: c.Network.Timesteps}
-	metrics, err := training.ReadMetrics(dir)
+	run, err := writeup.ReadRun(dir)
 	if err != nil {
 		return err
 	}
-	for _, x := range metrics {
-		switch x.Event {
-		case "run":
-			d.StepsPerEpoch = x.Steps
-		case "step":
-			d.Loss = append(d.Loss, float64(x.Loss))
-		case "epoch":
-			d.TrainingTime += time.Duration(x.Seconds * float64(time.Second))
-		}
+	d := writeup.DemoData{
+		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), TrainingTime: run.Time,
+		Guidance: 5, Steps: c.Network.Timesteps,
 	}
 	if err := drawDemo(cmd.Context(), m, f.seed, &d, p); err != nil {
 		return err
@@ -168,13 +161,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 // command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
 // that were given.
 func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
-	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed)
-	for _, name := range []string{"limit", "dtype", "threads", "out"} {
-		if flag := cmd.Flag(name); flag.Changed {
-			line += fmt.Sprintf(" --%s %s", name, quote(flag.Value.String()))
-		}
-	}
-	return line
+	return fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed) + given(cmd, "limit", "dtype", "threads", "out")
 }
 
 // drawDemo draws four of each digit, and keeps the first row's trajectory.
