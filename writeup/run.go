@@ -77,15 +77,18 @@ func runsTable(runs []Run) Table {
 		t.Header = append(t.Header, r.Name)
 	}
 	add := func(what string, say func(Run) string) {
-		row := []string{what}
+		row, known := []string{what}, false
 		for _, r := range runs {
 			row = append(row, say(r))
+			known = known || say(r) != ""
 		}
-		t.Rows = append(t.Rows, row)
+		if known {
+			t.Rows = append(t.Rows, row)
+		}
 	}
 	add("network", func(r Run) string { return fmt.Sprintf("UNet, dim %d", r.Network.Dim) })
 	add("parameters", func(r Run) string { return spokenCount(r.Network.Parameters()) })
-	add("learns from", func(r Run) string { return fmt.Sprintf("%s images, %s", r.Images(), r.Data.Name) })
+	add("learns from", func(r Run) string { return r.Images() + " images, " + r.Data.Name })
 	add("epochs", func(r Run) string {
 		if r.Done() < r.Epochs {
 			return fmt.Sprintf("%d of %d so far", r.Done(), r.Epochs)

@@ -86,7 +86,9 @@ const (
 // Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. It makes dir
 // where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
 // shown with fewer frames. It returns the page's path.
-func Write(dir string, d Data) (page string, err error) {
+func Write(dir string, d Data) (page string, err error) { return d.write(dir, mostBytes) }
+
+func (d Data) write(dir string, most int) (page string, err error) {
 	if err := d.check(); err != nil {
 		return "", fmt.Errorf("cannot make the write-up: %w", err)
 	}
@@ -106,11 +108,11 @@ func Write(dir string, d Data) (page string, err error) {
 		if err := writeupTemplate.Execute(&html, view); err != nil {
 			return "", err
 		}
-		if html.Len() <= mostBytes {
+		if html.Len() <= most {
 			break
 		}
 		if frames <= 4 {
-			return "", fmt.Errorf("the page would have %d MB, and may have %d: show fewer epochs or models", html.Len()/1e6, mostBytes/1_000_000)
+			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: show fewer epochs or models", float64(html.Len())/1e6, float64(most)/1e6)
 		}
 	}
 	page = filepath.Join(dir, "index.html")
@@ -197,10 +199,10 @@ type modelView struct {
 	ByGuidance, BySteps []pictureView
 	Flat                *flatView
 	LastTimestep        int
-	Slowing             bool   // nearly all of the loss's fall is in the first epoch
-	Introduces          bool   // the first with timesteps: explains them
-	Signal              string // what is left of the image at the last timestep: √ᾱ
-	Hidden              string // per cent of the classes
+	Slowing             bool    // nearly all of the loss's fall is in the first epoch
+	Introduces          bool    // the first with timesteps: explains them
+	Signal              float64 // what is left of the image at the last timestep: √ᾱ
+	Hidden              string  // per cent of the classes
 }
 
 type flatView struct {
@@ -271,6 +273,10 @@ type (
 func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*denoiserView, error) {
 	v := &denoiserView{Denoiser: n, Untouched: significant(n.Network.Sigma * n.Network.Sigma)}
 	v.Correlation, v.Error = compare(n.Answer.Data, n.Mean.Data)
+	means, err := diffusion.Concat(n.Mean, n.Answer)
+	if err != nil {
+		return nil, err
+	}
 	t := Table{Caption: fmt.Sprintf("Mean squared error over %d test images", n.Tested), Header: []string{"σ"}, Rows: [][]string{{"noisy"}, {"denoised"}}}
 	for _, e := range n.Errors {
 		t.Header = append(t.Header, fmt.Sprint(e.Sigma))
@@ -286,15 +292,14 @@ func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*deno
 		p  Picture
 	}{
 		{&v.Digits, n.Digits}, {&v.Levels, n.Levels}, {&v.Noise, n.Noise},
-		{&v.Means, Picture{Name: "denoiser-mean", Title: fmt.Sprintf("The mean %s of the training set, and the mean answer to pure noise", item),
-			Rows: []Row{{"mean " + item, n.Mean}, {"mean answer", n.Answer}}}},
+		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}},
+			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item, n.Answers),
+			Note:  fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.", item, n.Answers)}},
 	} {
-		var err error
 		if *draw.to, err = picture(draw.p); err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	v.Curve, err = curve("denoiser-loss.svg", n.Run, "")
 	return v, err
 }
@@ -323,7 +328,7 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 		if err != nil {
 			return nil, fmt.Errorf("the %s model: %w", m.Name, err)
 		}
-		v.Signal = significant(math.Sqrt(float64(schedule.AlphasCumprod[schedule.Len()-1])))
+		v.Signal = math.Sqrt(float64(schedule.AlphasCumprod[schedule.Len()-1]))
 	}
 	if v.Curve, err = curve(m.Kind+"-loss.svg", m.Run, ""); err != nil {
 		return nil, err
@@ -346,9 +351,10 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 	}
 	if f := m.Flat; f != nil {
 		v.Flat = &flatView{Flat: *f, Falling: m.Run, Alike: m.Run.Alike(f.Run)}
-		falling := Picture{Name: m.Kind + "-falling", Title: "With the falling learning rate", Width: m.columns(), Columns: m.Columns,
+		const falling = "With the falling learning rate"
+		samples := Picture{Name: m.Kind + "-falling", Title: falling, Note: falling, Width: m.columns(), Columns: m.Columns,
 			Rows: []Row{{Images: last.Frames[len(last.Frames)-1].X}}, Parameters: m.parameters(last.Epoch)}
-		if v.Flat.Samples, err = several([]Picture{falling, f.Samples}); err != nil {
+		if v.Flat.Samples, err = several([]Picture{samples, f.Samples}); err != nil {
 			return nil, err
 		}
 		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
