@@ -1,0 +1,113 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+)
+
+func TestWriteup(t *testing.T) {
+	small := func(flags ...string) string {
+		dir := filepath.Join(t.TempDir(), "run")
+		succeed(t, append([]string{"train", "mnist", "--limit", "128", "--dim", "4", "--batch", "64", "--epochs", "2", "--no-samples", "--dtype", "f32", "--out", dir}, flags...)...)
+		return dir
+	}
+	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
+	class, flat := small("--timesteps", "5"), small("--timesteps", "5", "--decay", "1", "--epochs", "1", "--seed", "1")
+	dir := filepath.Join(t.TempDir(), "page")
+	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--seed", "3", "--out", dir}
+	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
+		t.Errorf("writeup printed %q", out)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "--class-flat " + flat + " --out " + dir + " --seed 3",
+		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
+	} {
+		if !strings.Contains(strings.ReplaceAll(string(page), "&#43;", "+"), part) {
+			t.Errorf("the page lacks %q", part)
+		}
+	}
+	p, err := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"epoch": "2", "sampler": "ddpm", "steps": "5", "guidance": "5", "seed": "3", "model": "class-conditional"} {
+		if got, _ := p.Get(key); got != want {
+			t.Errorf("parameter %s is %q, want %q", key, got, want)
+		}
+	}
+
+	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
+	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
+	if err != nil || len(drawings) != 10 { // 2 epochs of 3 runs, 3 other scales, 1 without decay
+		t.Fatalf("drawings %q, %v", drawings, err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, path := range drawings {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(drawings[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(drawings[1], 100); err != nil {
+		t.Fatal(err)
+	}
+	succeed(t, args...)
+	for i, path := range drawings {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := info.ModTime().After(old.Add(time.Minute)); again != (i < 2) {
+			t.Errorf("drawing %d was made again: %v", i, again)
+		}
+	}
+	if second, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || string(second) != string(page) {
+		t.Errorf("the second page differs, %v", err)
+	}
+
+	for _, c := range []struct {
+		code int
+		args []string
+		want string
+	}{
+		{exitUsage, nil, "expected the folder of a run for --none, --time or --class"},
+		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
+		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class + " has condition class"},
+		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")}, "--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
+		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
+	} {
+		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, c.want)
+		}
+	}
+}
+
+// The command on the page trains with the run's recipe.
+func TestTrainCommand(t *testing.T) {
+	c := training.Default(mnistunet.Time)
+	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
+	if got, want := trainCommand(c, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	c.Network.Dim, c.Network.Timesteps, c.Decay, c.Data.Images, c.Seed = 8, 50, 1, 1000, 4
+	if got, want := trainCommand(c, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
+	if got := f.config(); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
+		t.Errorf("the flags give %+v, want %+v", got, c)
+	}
+}
