@@ -54,7 +54,7 @@ func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step
 			yield(Step{}, err)
 			return
 		}
-		timesteps := s.Timesteps[s.first:]
+		x, timesteps := x, s.Timesteps[s.first:] // ranging again starts from the same x
 		advance := s.Method.begin(s.Schedule)
 		for i, t := range timesteps {
 			step := Step{Index: i, Total: len(timesteps), Timestep: t, Next: -1}
