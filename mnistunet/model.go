@@ -321,17 +321,6 @@ func (m *Model) noise(ctx context.Context, x diffusion.Images, t int, labels []i
 	return m.estimate(ctx, x, float32(t)/float32(m.Config.Timesteps), labels)
 }
 
-// velocity estimates the velocity of x at time t.
-func (m *Model) velocity(ctx context.Context, x diffusion.Images, t float32, labels []int) (diffusion.Images, error) {
-	if m.Config.Objective != Flow {
-		return diffusion.Images{}, fmt.Errorf("the model estimates no velocities: its objective is not flow")
-	}
-	if !(t >= 0 && t < 1) {
-		return diffusion.Images{}, fmt.Errorf("time %g; the model knows 0 (included) to 1 (excluded)", t)
-	}
-	return m.estimate(ctx, x, t, labels)
-}
-
 // estimate evaluates the network with the same time for all images.
 func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float32, labels []int) (diffusion.Images, error) {
 	if err := ctx.Err(); err != nil {
@@ -370,10 +359,16 @@ func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
 	}
 }
 
-// Velocity estimates the velocity of x [N,1,28,28], for models of objective flow; labels are as for Denoiser.
+// Velocity estimates the velocity of x [N,1,28,28] at a time t in [0,1), for models of objective flow; labels are as for Denoiser.
 func (m *Model) Velocity(labels []int) diffusion.VelocityField {
 	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
-		return m.velocity(ctx, x, t, labels)
+		if m.Config.Objective != Flow {
+			return diffusion.Images{}, fmt.Errorf("the model estimates no velocities: its objective is not flow")
+		}
+		if !(t >= 0 && t < 1) {
+			return diffusion.Images{}, fmt.Errorf("time %g; the model knows 0 (included) to 1 (excluded)", t)
+		}
+		return m.estimate(ctx, x, t, labels)
 	}
 }
 
@@ -384,7 +379,7 @@ func (m *Model) GuidedVelocity(labels []int, scale float32) diffusion.VelocityFi
 	}
 	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
 		cond, uncond, err := m.both(x, labels, scale, func(x diffusion.Images, labels []int) (diffusion.Images, error) {
-			return m.velocity(ctx, x, t, labels)
+			return m.Velocity(labels)(ctx, x, t)
 		})
 		if err != nil {
 			return diffusion.Images{}, err
