@@ -365,4 +365,9 @@ func writeRaw(path string, images diffusion.Images, labels []int, p figure.Param
 }
 
 // moment says where in the walk a step is.
-func moment(s diffusion.Step) string { return fmt.Sprintf("t = %d", s.Timestep) }
+func moment(s diffusion.Step) string {
+	if s.Timestep < 0 { // a flow's
+		return fmt.Sprintf("t = %.2f", s.Time)
+	}
+	return fmt.Sprintf("t = %d", s.Timestep)
+}

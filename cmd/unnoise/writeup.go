@@ -22,9 +22,9 @@ import (
 
 type writeupFlags struct {
 	computing
-	none, time, class, flat string
-	out                     string
-	seed                    uint64
+	none, time, class, flat, flow string
+	out                           string
+	seed                          uint64
 }
 
 func newWriteup() *cobra.Command {
@@ -32,10 +32,10 @@ func newWriteup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "writeup",
 		Short: "Make a page that shows what runs have learned",
-		Long: `Makes one page of training runs of the three conditions: noise, the denoiser, the training curves,
-samples after several epochs as animations, guidance, and how to make it again. What has no run is left
-out; a run in progress is shown as far as it is. Drawing takes minutes with big networks; what was
-drawn is kept in the folder's drawings, so that Ctrl-C loses little and a second page is quick.`,
+		Long: `Makes one page of training runs: noise, the denoiser, the training curves, samples after several epochs
+as animations, guidance, flow matching, and how to make it again. What has no run is left out; a run in
+progress is shown as far as it is. Drawing takes minutes with big networks; what was drawn is kept in
+the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 		Example: `  unnoise writeup --none runs/denoiser --time runs/time --class runs/digits --class-flat runs/digits-flat
   unnoise writeup --class runs/digits --out out/digits`,
 		Args: noArgs,
@@ -49,6 +49,7 @@ drawn is kept in the folder's drawings, so that Ctrl-C loses little and a second
 		{&f.time, "time", "run of condition time"},
 		{&f.class, "class", "run of condition class"},
 		{&f.flat, "class-flat", "like --class, but trained without learning-rate decay (--decay 1), to compare"},
+		{&f.flow, "flow", "run of condition class trained with --objective flow"},
 	} {
 		cmd.Flags().StringVar(r.to, r.name, "", r.usage)
 		completeFolder(cmd, r.name)
@@ -70,7 +71,7 @@ type shownRun struct {
 func (r shownRun) last() string { return training.EpochDir(r.dir, r.epochs[len(r.epochs)-1]) }
 
 // openRun reads the run that a flag names; nil if it names none. Of the wanted epochs it shows those that the run has, and its last.
-func openRun(flag, dir, name string, condition mnistunet.Condition, wanted ...int) (*shownRun, error) {
+func openRun(flag, dir, name string, condition mnistunet.Condition, objective mnistunet.Objective, wanted ...int) (*shownRun, error) {
 	if dir == "" {
 		return nil, nil
 	}
@@ -80,6 +81,12 @@ func openRun(flag, dir, name string, condition mnistunet.Condition, wanted ...in
 	}
 	if got := run.Network.Condition; got != condition {
 		return nil, fmt.Errorf("--%s: expected a run of condition %s, %s has condition %s", flag, condition, dir, got)
+	}
+	switch got := run.Network.Objective; {
+	case objective == mnistunet.Flow && got != objective:
+		return nil, fmt.Errorf("--%s: expected a run trained with --objective flow, %s was trained without", flag, dir)
+	case got != objective:
+		return nil, fmt.Errorf("--%s: %s was trained with --objective %s; give it to --flow", flag, dir, got)
 	}
 	all, err := training.Epochs(dir)
 	if err != nil {
@@ -111,30 +118,35 @@ const (
 var (
 	noiseLevels    = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
 	guidanceScales = []float64{0, 1, guidance, 10}
+	stepCounts     = []int{5, 10, 20}
 )
 
 func (f *writeupFlags) run(cmd *cobra.Command) error {
 	start := time.Now()
-	none, err := openRun("none", f.none, "denoiser", mnistunet.None, 1, 5)
+	none, err := openRun("none", f.none, "denoiser", mnistunet.None, mnistunet.Noise, 1, 5)
 	if err != nil {
 		return err
 	}
 	byEpoch := []int{1, 6, 11, 16, 20}
-	timed, err := openRun("time", f.time, "time-conditional", mnistunet.Time, byEpoch...)
+	timed, err := openRun("time", f.time, "time-conditional", mnistunet.Time, mnistunet.Noise, byEpoch...)
 	if err != nil {
 		return err
 	}
-	class, err := openRun("class", f.class, "class-conditional", mnistunet.Class, byEpoch...)
+	class, err := openRun("class", f.class, "class-conditional", mnistunet.Class, mnistunet.Noise, byEpoch...)
 	if err != nil {
 		return err
 	}
-	flat, err := openRun("class-flat", f.flat, "class-conditional, constant rate", mnistunet.Class)
+	flat, err := openRun("class-flat", f.flat, "class-conditional, constant rate", mnistunet.Class, mnistunet.Noise)
+	if err != nil {
+		return err
+	}
+	flow, err := openRun("flow", f.flow, "flow", mnistunet.Class, mnistunet.Flow, byEpoch...)
 	if err != nil {
 		return err
 	}
 	switch {
-	case none == nil && timed == nil && class == nil:
-		return usagef("expected the folder of a run for --none, --time or --class, found nothing (train one with 'unnoise train mnist')")
+	case none == nil && timed == nil && class == nil && flow == nil:
+		return usagef("expected the folder of a run for --none, --time, --class or --flow, found nothing (train one with 'unnoise train mnist')")
 	case flat != nil && class == nil:
 		return usagef("--class-flat is compared with --class, which is missing")
 	case flat != nil && (flat.Decay != 1 || class.Decay == 1):
@@ -160,7 +172,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	w.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
 	w.Parameters.Add("seed", f.seed)
 	var data string
-	for _, r := range []*shownRun{none, timed, class, flat} {
+	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {
 			continue
 		}
@@ -172,6 +184,12 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	}
 	if class != nil {
 		d.planned += len(guidanceScales)
+	}
+	if flow != nil {
+		d.planned += len(stepCounts) + 1
+		if class != nil {
+			d.planned += len(stepCounts) + 1
+		}
 	}
 	_, test, err := openData(data)
 	if err != nil {
@@ -197,6 +215,16 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		}
 		if err == nil && flat != nil {
 			m.Flat, err = f.flatSamples(cmd.Context(), d, flat)
+		}
+		if err != nil {
+			return err
+		}
+		w.Models = append(w.Models, m)
+	}
+	if flow != nil {
+		m, err := f.model(cmd.Context(), d, "flow", flow)
+		if err == nil {
+			m.BySteps, err = f.bySteps(cmd.Context(), d, flow, class)
 		}
 		if err != nil {
 			return err
@@ -371,13 +399,13 @@ func meanImage(x diffusion.Images) diffusion.Images {
 	return m
 }
 
-// sampling is how the page draws with a run's model.
-func (f *writeupFlags) sampling(r *shownRun, guidance float64) sampling {
-	s := sampling{sampler: "ddpm", steps: r.Network.Timesteps, guidance: 1, seed: f.seed}
+// sampling is how the page draws with a run's model: by its usual sampler.
+func (f *writeupFlags) sampling(r *shownRun, guidance float64) (sampling, error) {
+	s := sampling{guidance: 1, seed: f.seed}
 	if r.Network.Condition == mnistunet.Class {
 		s.guidance = guidance
 	}
-	return s
+	return s, s.complete(r.Network)
 }
 
 // labels lists the classes to draw, rows of all of them, and the columns' names; without classes only how many images there are.
@@ -395,7 +423,10 @@ func labels(c mnistunet.Config) (labels []int, n int, columns []string) {
 }
 
 func (f *writeupFlags) model(ctx context.Context, d *drawings, kind string, r *shownRun) (writeup.Model, error) {
-	s := f.sampling(r, guidance)
+	s, err := f.sampling(r, guidance)
+	if err != nil {
+		return writeup.Model{}, err
+	}
 	classes, n, columns := labels(r.Network)
 	m := writeup.Model{Run: r.Run, Kind: kind, Columns: columns}
 	s.describe(&m.Sampling)
@@ -411,7 +442,11 @@ func (f *writeupFlags) model(ctx context.Context, d *drawings, kind string, r *s
 
 func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, r *shownRun) (pictures []writeup.Picture, err error) {
 	for _, scale := range guidanceScales {
-		p, err := f.samples(ctx, d, r, fmt.Sprintf("class-guidance-%g", scale), fmt.Sprintf("γ = %g", scale), scale)
+		s, err := f.sampling(r, scale)
+		if err != nil {
+			return nil, err
+		}
+		p, err := f.samples(ctx, d, r, s, fmt.Sprintf("class-guidance-%g", scale), fmt.Sprintf("γ = %g", scale))
 		if err != nil {
 			return nil, err
 		}
@@ -421,23 +456,52 @@ func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, r *shownRun)
 }
 
 func (f *writeupFlags) flatSamples(ctx context.Context, d *drawings, r *shownRun) (*writeup.Flat, error) {
-	p, err := f.samples(ctx, d, r, "class-flat", "With a constant learning rate", guidance)
+	s, err := f.sampling(r, guidance)
+	if err != nil {
+		return nil, err
+	}
+	p, err := f.samples(ctx, d, r, s, "class-flat", "With a constant learning rate")
 	return &writeup.Flat{Run: r.Run, Samples: p}, err
 }
 
+// bySteps draws with few steps along the flow and, where there is a run of noise estimates too, by DDIM; last as each usually does.
+func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, flow, class *shownRun) (pictures []writeup.Picture, err error) {
+	for _, steps := range append(slices.Clone(stepCounts), 0) {
+		for _, r := range []*shownRun{flow, class} {
+			if r == nil || r == class && steps > r.Network.Timesteps {
+				continue
+			}
+			s := sampling{steps: steps, guidance: guidance, seed: f.seed}
+			if r == class && steps > 0 {
+				s.sampler = "ddim"
+			}
+			if err := s.complete(r.Network); err != nil {
+				return nil, err
+			}
+			p, err := f.samples(ctx, d, r, s, fmt.Sprintf("%s-steps-%d", s.sampler, s.steps), fmt.Sprintf("%s, %d steps", samplerNames[s.sampler], s.steps))
+			if err != nil {
+				return nil, err
+			}
+			pictures = append(pictures, p)
+		}
+	}
+	return pictures, nil
+}
+
+var samplerNames = map[string]string{"euler": "Flow, Euler", "ddim": "Noise estimates, DDIM", "ddpm": "Noise estimates, DDPM"}
+
 // samples is a picture of what a run's last model draws.
-func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, file, title string, scale float64) (writeup.Picture, error) {
-	s := f.sampling(r, scale)
+func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s sampling, file, title string) (writeup.Picture, error) {
 	classes, n, columns := labels(r.Network)
 	p := writeup.Picture{Name: file, Title: title, Note: title, Width: len(columns), Columns: columns}
 	p.Parameters.Add("model", r.Name)
 	p.Parameters.Add("epoch", r.epochs[len(r.epochs)-1])
 	s.describe(&p.Parameters)
 	kept := 1
-	if scale == guidance { // the trajectory of the last epoch has it
+	if usual, _ := f.sampling(r, guidance); s == usual { // that is drawn as a trajectory
 		kept = trajectory
 	}
-	frames, err := d.sample(ctx, r.last(), fmt.Sprintf("%s, %s", r.Name, title), s, classes, n, kept)
+	frames, err := d.sample(ctx, r.last(), r.Name+", "+title, s, classes, n, kept)
 	if err != nil {
 		return p, err
 	}
@@ -447,12 +511,15 @@ func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, fi
 
 // command is the line that makes the page again.
 func (f *writeupFlags) command(cmd *cobra.Command) string {
-	return "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "out", "dtype", "threads") + fmt.Sprintf(" --seed %d", f.seed)
+	return "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "dtype", "threads") + fmt.Sprintf(" --seed %d", f.seed)
 }
 
 // trainCommand is the line that trains a run again.
 func trainCommand(c training.Config, dir string) string {
 	usual := training.Default(c.Network.Condition)
+	if c.Network.Objective == mnistunet.Flow {
+		usual.Network = usual.Network.ForFlow()
+	}
 	var line strings.Builder
 	add := func(flag string, value, usual any) {
 		if value != usual {
@@ -463,6 +530,7 @@ func trainCommand(c training.Config, dir string) string {
 		fmt.Fprintf(&line, "unnoise demo --epochs %d --dim %d", c.Epochs, c.Network.Dim)
 	} else {
 		fmt.Fprintf(&line, "unnoise train mnist --condition %s", c.Network.Condition)
+		add("objective", c.Network.Objective, mnistunet.Noise)
 		add("epochs", c.Epochs, usual.Epochs)
 		add("batch", c.Batch, usual.Batch)
 		add("dim", c.Network.Dim, usual.Network.Dim)

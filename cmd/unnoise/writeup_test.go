@@ -20,8 +20,9 @@ func TestWriteup(t *testing.T) {
 	}
 	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
 	class, flat := small("--timesteps", "5"), small("--timesteps", "5", "--decay", "1", "--epochs", "1", "--seed", "1")
+	flow := small("--objective", "flow")
 	dir := filepath.Join(t.TempDir(), "page")
-	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--seed", "3", "--out", dir}
+	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow, "--seed", "3", "--out", dir}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("writeup printed %q", out)
 	}
@@ -30,7 +31,8 @@ func TestWriteup(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "--class-flat " + flat + " --out " + dir + " --seed 3",
+		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 5 steps", "Noise estimates, DDPM, 5 steps",
+		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --seed 3",
 		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
 	} {
 		if !strings.Contains(strings.ReplaceAll(string(page), "&#43;", "+"), part) {
@@ -49,7 +51,7 @@ func TestWriteup(t *testing.T) {
 
 	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
 	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
-	if err != nil || len(drawings) != 10 { // 2 epochs of 3 runs, 3 other scales, 1 without decay
+	if err != nil || len(drawings) != 16 { // 2 epochs of 4 runs, 3 other scales, 1 without decay, 3 other numbers of steps of the flow, 1 of DDIM
 		t.Fatalf("drawings %q, %v", drawings, err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -83,10 +85,12 @@ func TestWriteup(t *testing.T) {
 		args []string
 		want string
 	}{
-		{exitUsage, nil, "expected the folder of a run for --none, --time or --class"},
+		{exitUsage, nil, "expected the folder of a run for --none, --time, --class or --flow"},
 		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
 		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class + " has condition class"},
 		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")}, "--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
+		{exitFailure, []string{"--class", flow}, "was trained with --objective flow; give it to --flow"},
+		{exitFailure, []string{"--flow", class}, "--flow: expected a run trained with --objective flow"},
 		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
 	} {
 		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, c.want) {
