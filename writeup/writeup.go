@@ -292,7 +292,7 @@ func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*deno
 		p  Picture
 	}{
 		{&v.Digits, n.Digits}, {&v.Levels, n.Levels}, {&v.Noise, n.Noise},
-		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}},
+		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}}, Parameters: n.Noise.Parameters,
 			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item, n.Answers),
 			Note:  fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.", item, n.Answers)}},
 	} {

@@ -102,6 +102,10 @@ func TestWrite(t *testing.T) {
 	if n := bytes.Count(page, []byte(`class="screen"`)); n != 6 {
 		t.Errorf("%d screens, expected one for each epoch: 6", n)
 	}
+	// Without script the results are there, and no controls that would do nothing.
+	if shown, hidden := bytes.Count(page, []byte("background-position: 0 100%")), bytes.Count(page, []byte(`class="controls" hidden`)); shown != 6 || hidden != 3 {
+		t.Errorf("without script %d screens show the result, %d controls are hidden", shown, hidden)
+	}
 	ids := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\bid="([^"]+)"`).FindAllSubmatch(page, -1) {
 		if ids[string(m[1])] {
