@@ -171,6 +171,15 @@ func pngURL(picture image.Image) (template.URL, error) {
 
 var screenGray = color.Gray{Y: 32} // --screen in style.css
 
+// flags parts a command before each flag, where its line may be broken.
+func flags(command string) []string {
+	parts := strings.Split(command, " --")
+	for i := range parts[1:] {
+		parts[i+1] = "--" + parts[i+1]
+	}
+	return parts
+}
+
 func mean(v []float64) float64 {
 	sum := 0.0
 	for _, x := range v {
@@ -233,6 +242,7 @@ func pageTemplate(page string) *template.Template {
 	t := template.Must(template.New("parts").Funcs(template.FuncMap{
 		"style":  func() template.CSS { return template.CSS(style) },
 		"script": func() template.JS { return template.JS(playerScript) },
+		"flags":  flags,
 	}).Parse(parts))
 	return template.Must(t.New("page").Parse(page))
 }

@@ -85,7 +85,7 @@ func TestWrite(t *testing.T) {
 		t.Errorf("the page has %d bytes", len(page))
 	}
 	for _, part := range []string{
-		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "unnoise writeup --seed 7", "unnoise train mnist --condition none",
+		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
 		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same",
 		"from 0.001 to 0.0005", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
 	} {
