@@ -36,6 +36,24 @@ type sampling struct {
 	seed     uint64
 }
 
+// samplers are the names of what sampling knows.
+var samplers = []string{"ddpm", "ddim", "dpm++"}
+
+// setSteps gives steps of 0 their default, and refuses more than the model has timesteps. flag is the one that gave them.
+func (s *sampling) setSteps(c mnistunet.Config, flag string) error {
+	if s.steps == 0 {
+		s.steps = 50
+		if s.sampler == "ddpm" {
+			s.steps = c.Timesteps
+		}
+		s.steps = min(s.steps, c.Timesteps)
+	}
+	if s.steps > c.Timesteps {
+		return usagef("--%s: expected at most the model's %d timesteps, found %d", flag, c.Timesteps, s.steps)
+	}
+	return nil
+}
+
 func (s sampling) describe(p *figure.Parameters) {
 	p.Add("sampler", s.sampler)
 	p.Add("steps", s.steps)
@@ -116,7 +134,7 @@ same picture. A .safetensors file gets the raw numbers: images [N,1,28,28], labe
 	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
-	choiceFlag(cmd, &f.sampler, "sampler", "ddpm", "how to go from noise to image", "ddpm", "ddim", "dpm++")
+	choiceFlag(cmd, &f.sampler, "sampler", "ddpm", "how to go from noise to image", samplers...)
 	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "network evaluations for an image; 0: all timesteps for ddpm, 50 else")
 	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, false, "classifier-free guidance scale γ; 1 is none")
 	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, false, "ddim's share of fresh noise")
@@ -198,15 +216,8 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		}
 		f.guidance = 1
 	}
-	if f.steps == 0 {
-		f.steps = 50
-		if f.sampler == "ddpm" {
-			f.steps = c.Timesteps
-		}
-		f.steps = min(f.steps, c.Timesteps)
-	}
-	if f.steps > c.Timesteps {
-		return usagef("--steps: expected at most the model's %d timesteps, found %d", c.Timesteps, f.steps)
+	if err := f.setSteps(c, "steps"); err != nil {
+		return err
 	}
 	labels, n, err := f.labels(c)
 	if err != nil {
@@ -226,8 +237,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		}
 		if !f.json {
 			p.update(func() string {
-				done := float64(s.Index+1) / float64(s.Total)
-				return fmt.Sprintf("step %d/%d  %s left", s.Index+1, s.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done)))
+				return fmt.Sprintf("step %d/%d  %s left", s.Index+1, s.Total, left(start, s.Index+1, s.Total))
 			})
 		}
 	})
