@@ -144,11 +144,11 @@ func (c *Classifier) read(ctx context.Context, n int, fill func(from, to int, pi
 		copy(r.Features[from*Features:to*Features], features)
 		for i := range to - from {
 			row := logits[i*c.Classes : (i+1)*c.Classes]
-			if best := slices.Max(row); math.IsNaN(float64(best)) {
+			best := slices.Max(row)
+			if math.IsNaN(float64(best)) {
 				return Reading{}, fmt.Errorf("image %d: the classifier's result is NaN: the image's values, or the classifier's, are not finite", from+i)
-			} else {
-				r.Classes[from+i] = slices.Index(row, best)
 			}
+			r.Classes[from+i] = slices.Index(row, best)
 		}
 	}
 	return r, nil

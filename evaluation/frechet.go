@@ -8,9 +8,8 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// Gaussian is a normal distribution, fitted to N rows of features.
+// Gaussian is a normal distribution of features.
 type Gaussian struct {
-	N          int
 	Mean       []float64
 	Covariance *mat.SymDense
 }
@@ -22,7 +21,7 @@ func Fit(features []float32, d int) (Gaussian, error) {
 		return Gaussian{}, fmt.Errorf("a Gaussian of %d features is fitted to at least 2 images, got %d values", d, len(features))
 	}
 	x := mat.NewDense(n, d, nil)
-	g := Gaussian{N: n, Mean: make([]float64, d), Covariance: mat.NewSymDense(d, nil)}
+	g := Gaussian{Mean: make([]float64, d), Covariance: mat.NewSymDense(d, nil)}
 	for i, v := range features {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			return Gaussian{}, fmt.Errorf("a feature of image %d is %v, expected finite numbers", i/d, v)

@@ -122,7 +122,7 @@ func TestFrechetProperties(t *testing.T) {
 		var c mat.Dense
 		mean.MulVec(&rotation, mat.NewVecDense(d, g.Mean))
 		c.Product(&rotation, g.Covariance, rotation.T())
-		return Gaussian{N: g.N, Mean: mean.RawVector().Data, Covariance: symmetric(&c)}
+		return Gaussian{Mean: mean.RawVector().Data, Covariance: symmetric(&c)}
 	}
 	near(t, "rotated", distance(t, rotate(a), rotate(b)), ab, 1e-9*ab)
 

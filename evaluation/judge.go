@@ -17,6 +17,9 @@ type Judge struct {
 
 // NewJudge reads both sets.
 func NewJudge(ctx context.Context, c *Classifier, train, test *dataset.Labeled) (*Judge, error) {
+	if train.Len() < 2 {
+		return nil, fmt.Errorf("samples are compared with at least 2 training images, got %d", train.Len())
+	}
 	r, err := c.ReadSet(ctx, test)
 	if err != nil {
 		return nil, err
@@ -39,8 +42,9 @@ const maxGroups = 10
 // up to ten groups of n images, and larger for small n, where a covariance is estimated badly. There are floors for 2 to all
 // training images; n counts as one of these.
 func (j *Judge) Floor(n int) (FloorDistance, error) {
-	n = max(2, min(n, len(j.training)/Features))
-	f := FloorDistance{Images: n, Groups: min(maxGroups, len(j.training)/Features/n)}
+	all := len(j.training) / Features
+	n = max(2, min(n, all))
+	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n)}
 	for i := range f.Groups {
 		d, err := j.distance(j.training[i*n*Features : (i+1)*n*Features])
 		if err != nil {
@@ -50,9 +54,6 @@ func (j *Judge) Floor(n int) (FloorDistance, error) {
 	}
 	return f, nil
 }
-
-// TrainingImages returns the number of training images.
-func (j *Judge) TrainingImages() int { return len(j.training) / Features }
 
 func (j *Judge) distance(features []float32) (float64, error) {
 	g, err := Fit(features, Features)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
@@ -67,10 +68,10 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	completeFolder(cmd, "data")
 	f.samplings = []sampling{{sampler: "ddpm"}}
 	wanted := expected("names with commas, " + alternatives(samplers) + ", each with its steps or without, as in ddpm,ddim:20")
-	listFlag(cmd, &f.samplings, "sampler", "name[:steps],…", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps (default: all timesteps for ddpm, 50 else)")
+	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 50 else")
 	complete(cmd, "sampler", samplers...)
 	f.guidance = []float64{5}
-	listFlag(cmd, &f.guidance, "guidance", "float,…", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ; 1 is none")
+	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ; 1 is none")
 	intFlag(cmd, &f.count, "count", 1000, 2, 100_000, "samples of each row, going round the classes; or test digits, for condition none")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
 	flags.StringVar(&f.out, "out", "", "write the report to this file too, .json")
@@ -134,16 +135,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	var (
-		images diffusion.Images
-		labels []int
-		err    error
-	)
 	if f.samples != "" {
 		if err := misplaced(cmd, "--samples", "sampler", "guidance", "count", "seed", "dtype"); err != nil {
-			return err
-		}
-		if images, labels, err = evaluation.ReadSamples(f.samples); err != nil {
 			return err
 		}
 	} else if c, err := training.ReadConfig(f.model); err == nil && f.data == "" {
@@ -164,7 +157,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 
 	if f.samples != "" {
 		e.Samples = f.samples
-		return e.finish(e.measureSamples(b, train, test, images, labels))
+		return e.finish(e.measureSamples(b, train, test))
 	}
 	m, dir, err := openModel(b, f.model, dtype)
 	if err != nil {
@@ -267,7 +260,11 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 	return j, nil
 }
 
-func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labeled, images diffusion.Images, labels []int) error {
+func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labeled) error {
+	images, labels, err := evaluation.ReadSamples(e.samples)
+	if err != nil {
+		return err
+	}
 	j, err := e.judge(b, train, test, images.N)
 	if err != nil {
 		return err
@@ -298,23 +295,24 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 	for _, s := range e.samplings {
 		for _, scale := range e.guidance {
 			s.guidance, s.seed = scale, e.seed
+			row := evaluation.Row{Sampler: s.sampler, Steps: s.steps}
+			if labels != nil {
+				row.Guidance = &scale
+			}
 			start := time.Now()
 			images, evaluations, err := s.run(ctx, m, labels, e.count, func(step diffusion.Step) {
-				e.update("row %d/%d, %s, γ = %g: step %d/%d  %s left", len(e.Rows)+1, rows, s.short(), scale, step.Index+1, step.Total, left(start, step.Index+1, step.Total))
+				e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, left(start, step.Index+1, step.Total))
 			})
 			if err != nil {
 				return err
 			}
-			row := evaluation.Row{Sampler: s.sampler, Steps: s.steps, Evaluations: evaluations, Seconds: time.Since(start).Seconds()}
+			row.Evaluations, row.Seconds = evaluations, time.Since(start).Seconds()
 			row.ImagesPerSecond = float64(e.count) / row.Seconds
-			if labels != nil {
-				row.Guidance = &scale
-				if scale != 1 {
-					row.Evaluations *= 2 // with the class and without
-				}
+			if labels != nil && scale != 1 {
+				row.Evaluations *= 2 // with the class and without
 			}
 			if row.Score, err = j.Score(ctx, images, labels); err != nil {
-				return fmt.Errorf("%s: %w", s.short(), err)
+				return err
 			}
 			e.Rows = append(e.Rows, row)
 			if err := e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), pretty(time.Since(start))); err != nil {
@@ -333,7 +331,7 @@ func (e *evaluating) measureDenoising(m *mnistunet.Model, digits *dataset.Labele
 			return err
 		}
 		e.Denoising = append(e.Denoising, level)
-		if err := e.done("σ = %g: %.5f", sigma, level.Model); err != nil {
+		if err := e.done("σ = %g: mean squared error %.5f", sigma, level.Model); err != nil {
 			return err
 		}
 	}
@@ -359,13 +357,18 @@ func (e *evaluating) tables(w io.Writer) error {
 	fmt.Fprintf(w, "The classifier reads %.2f %% of the test digits.\n", 100*e.Classifier.Accuracy)
 	all, few := e.Floors[0], e.Floors[1]
 	fmt.Fprintf(w, "Fréchet distance of its features to the test digits: %.3f for the %d training digits, %.3f for %d of them (mean of %d groups).\n\n", all.Frechet, all.Images, few.Frechet, few.Images, few.Groups)
+	widest := 0
+	for _, r := range e.Rows {
+		widest = max(widest, utf8.RuneCountInString(name(r)))
+	}
+	pad := func(s string) string { return fmt.Sprintf("%-*s", widest, s) } // columns of numbers are flush right, names left
 	if e.Config != nil {
-		cells(t, "", "samples", "accuracy", "Fréchet distance", "evaluations/image", "time", "images/s")
+		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s")
 	} else {
-		cells(t, "", "samples", "accuracy", "Fréchet distance")
+		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance")
 	}
 	for _, r := range e.Rows {
-		row := []string{name(r), strconv.Itoa(r.Images), percent(r.Accuracy), fmt.Sprintf("%.3f", r.Frechet)}
+		row := []string{pad(name(r)), strconv.Itoa(r.Images), percent(r.Accuracy), fmt.Sprintf("%.3f", r.Frechet)}
 		if e.Config != nil {
 			row = append(row, strconv.Itoa(r.Evaluations), pretty(time.Duration(r.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", r.ImagesPerSecond))
 		}
@@ -374,21 +377,21 @@ func (e *evaluating) tables(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	title, share := "Accuracy of each class:", func(_ evaluation.Row, c evaluation.ClassScore) string { return percent(c.Accuracy) }
+	title, share := "Accuracy of each class, %:", func(_ evaluation.Row, c evaluation.ClassScore) string { return percent(c.Accuracy) }
 	if e.Rows[0].Accuracy == nil {
-		title, share = "Share of the samples read as each class:", func(r evaluation.Row, c evaluation.ClassScore) string {
+		title, share = "Samples read as each class, %:", func(r evaluation.Row, c evaluation.ClassScore) string {
 			v := float64(c.Read) / float64(r.Images)
 			return percent(&v)
 		}
 	}
 	fmt.Fprintf(w, "\n%s\n\n", title)
-	head := []string{""}
+	head := []string{pad("")}
 	for _, c := range e.Rows[0].Classes {
 		head = append(head, strconv.Itoa(c.Class))
 	}
 	cells(t, head...)
 	for _, r := range e.Rows {
-		row := []string{name(r)}
+		row := []string{pad(name(r))}
 		for _, c := range r.Classes {
 			row = append(row, share(r, c))
 		}
@@ -404,7 +407,7 @@ func percent(share *float64) string {
 	if share == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f %%", 100**share)
+	return fmt.Sprintf("%.1f", 100**share)
 }
 
 // name is what tells a row from the others.
