@@ -39,12 +39,16 @@ func Guide(cond, uncond Estimate, scale float32) (Estimate, error) {
 	if err := uncond.check(cond.Noise); err != nil {
 		return Estimate{}, fmt.Errorf("unconditional estimate: %w", err)
 	}
-	noise := cond.Noise.Like()
-	for i, c := range cond.Noise.Data {
-		u := uncond.Noise.Data[i]
-		noise.Data[i] = u + scale*(c-u)
+	return Estimate{Noise: guide(cond.Noise, uncond.Noise, scale), Variance: cond.Variance}, nil
+}
+
+func guide(cond, uncond Images, scale float32) Images {
+	guided := cond.Like()
+	for i, c := range cond.Data {
+		u := uncond.Data[i]
+		guided.Data[i] = u + scale*(c-u)
 	}
-	return Estimate{Noise: noise, Variance: cond.Variance}, nil
+	return guided
 }
 
 // Guided is [Guide] as a Denoiser of two Denoisers. It calls both for each estimate, except at γ = 1, where cond alone is the answer.

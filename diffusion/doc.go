@@ -24,6 +24,9 @@
 //		// step.X is x at the next timestep, step.X0 the present guess of the final images
 //	}
 //
+// Flow matching goes the other way round, in continuous time: from noise at t = 0 along x_t = (1-t) ε + t x_1 to the image
+// at t = 1. There a [VelocityField] takes the Denoiser's place and a [FlowSampler] the Sampler's.
+//
 // # Conventions
 //
 // Timesteps run from 0 (almost no noise) to T-1 (almost nothing else). ᾱ_t is AlphasCumprod[t]; after
@@ -37,6 +40,8 @@
 //   - Improved DDPM: Nichol, Dhariwal, "Improved Denoising Diffusion Probabilistic Models", arXiv:2102.09672.
 //   - DDIM: Song, Meng, Ermon, "Denoising Diffusion Implicit Models", arXiv:2010.02502.
 //   - DPM-Solver++: Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", arXiv:2211.01095.
+//   - Flow matching: Lipman et al., "Flow Matching for Generative Modeling", arXiv:2210.02747.
+//   - Rectified flow: Liu, Gong, Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", arXiv:2209.03003.
 //   - CFG: Ho, Salimans, "Classifier-Free Diffusion Guidance", arXiv:2207.12598.
 //   - Imagen: Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding", arXiv:2205.11487.
 //   - Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", arXiv:2305.08891.

@@ -27,12 +27,13 @@ type NoiseSource func(index, timestep int, dst Images) error
 
 // Step is the state after one step.
 type Step struct {
-	Index    int // this step, from 0
-	Total    int // steps in this run
-	Timestep int // the timestep denoised: X came from x at this timestep
-	Next     int // the timestep that X has now; -1 after the last step, when X is the result
+	Index    int     // this step, from 0
+	Total    int     // steps in this run
+	Timestep int     // the timestep denoised: X came from x at this timestep; -1 in a flow, which has none
+	Next     int     // the timestep that X has now; -1 after the last step, when X is the result, and in a flow
+	Time     float32 // in a flow: the time that X has now, 1 after the last step; otherwise 0
 
-	// X is x at timestep Next. The next step starts from it, so that changing its values in place (inpainting) changes the walk.
+	// X is x at timestep Next or at Time. The next step starts from it, so that changing its values in place (inpainting) changes the walk.
 	X Images
 	// X0 is the estimate of the final images that this step was based on, after clipping.
 	X0 Images
@@ -54,7 +55,7 @@ func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step
 			yield(Step{}, err)
 			return
 		}
-		timesteps := s.Timesteps[s.first:]
+		x, timesteps := x, s.Timesteps[s.first:] // ranging again starts from the same x
 		advance := s.Method.begin(s.Schedule)
 		for i, t := range timesteps {
 			step := Step{Index: i, Total: len(timesteps), Timestep: t, Next: -1}
@@ -100,7 +101,7 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 		return err
 	}
 	if !finite(estimate.Noise.Data) || estimate.Variance != nil && !finite(estimate.Variance.Data) {
-		return errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
+		return errNotFinite
 	}
 	step.X0 = predictX0(x, estimate.Noise, s.Schedule.alphaBar(step.Timestep))
 	s.Clip.apply(step.X0)
@@ -110,6 +111,8 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 	})
 	return err
 }
+
+var errNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
 
 // predictX0 solves the forward process for x_0 (DDPM, eq. 15): (x_t - √(1-ᾱ_t) ε) / √ᾱ_t.
 func predictX0(x, noise Images, alphaBar float32) Images {

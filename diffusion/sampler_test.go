@@ -126,7 +126,7 @@ func TestDeterministicMethods(t *testing.T) {
 	kept := x.Clone()
 	for _, method := range []diffusion.Method{diffusion.DDIM{}, diffusion.DPMSolver{}} {
 		sampler := diffusion.Sampler{Schedule: s, Timesteps: timesteps(t, s, 12, diffusion.Trailing), Method: method}
-		walk := sampler.Steps(context.Background(), twoValues(s, 1), x)
+		walk := sampler.Steps(context.Background(), gaussian(s, 0.5), x)
 		var ends []diffusion.Images
 		for range 2 { // the same iterator again
 			for step, err := range walk {

@@ -26,6 +26,15 @@ const (
 	Class Condition = "class" // the timestep and the class
 )
 
+// Objective says what the network estimates.
+type Objective string
+
+// The objectives.
+const (
+	Noise Objective = ""     // the noise in x_t at a timestep of the schedule; with condition none, the clean image
+	Flow  Objective = "flow" // the velocity of x_t at a time t in [0,1) (Lipman et al. 2022, arXiv:2210.02747)
+)
+
 // Size is the height and width of the images.
 const Size = 28
 
@@ -34,9 +43,10 @@ type Config struct {
 	Version   int       `json:"version"` // of this format: 1
 	Model     string    `json:"model"`   // "mnist-unet"
 	Condition Condition `json:"condition"`
-	Dim       int       `json:"dim"`               // channels of the first level
-	Classes   int       `json:"classes,omitempty"` // of the one-hot vector, with condition class
-	Timesteps int       `json:"timesteps,omitempty"`
+	Objective Objective `json:"objective,omitempty"`
+	Dim       int       `json:"dim"`                  // channels of the first level
+	Classes   int       `json:"classes,omitempty"`    // of the one-hot vector, with condition class
+	Timesteps int       `json:"timesteps,omitempty"`  // of the noise schedule, which objective flow has none of
 	BetaStart float64   `json:"beta_start,omitempty"` // linear schedule
 	BetaEnd   float64   `json:"beta_end,omitempty"`
 	Sigma     float64   `json:"sigma,omitempty"` // noise level of condition none
@@ -56,6 +66,12 @@ func Default(c Condition) Config {
 	return cfg
 }
 
+// ForFlow returns the configuration of the same network for flow matching.
+func (c Config) ForFlow() Config {
+	c.Objective, c.Timesteps, c.BetaStart, c.BetaEnd = Flow, 0, 0, 0
+	return c
+}
+
 // Validate tells what is wrong with the configuration.
 func (c Config) Validate() error {
 	switch {
@@ -69,15 +85,24 @@ func (c Config) Validate() error {
 		return fmt.Errorf("dim %d; want 1 to 4096", c.Dim)
 	case c.Condition == Class && (c.Classes < 1 || c.Classes > 1<<16):
 		return fmt.Errorf("classes %d; want 1 to 65536", c.Classes)
-	case c.Condition != None && (c.Timesteps < 1 || c.Timesteps > 1<<20):
+	case c.Objective != Noise && c.Objective != Flow:
+		return fmt.Errorf("objective %q; want flow, or no objective for estimates of noise", c.Objective)
+	case c.Objective == Flow && c.Condition == None:
+		return fmt.Errorf("objective flow with condition none; want condition time or class")
+	case c.Objective == Flow && (c.Timesteps != 0 || c.BetaStart != 0 || c.BetaEnd != 0):
+		return fmt.Errorf("timesteps %d and betas %g to %g with objective flow, which has no noise schedule; want none of them", c.Timesteps, c.BetaStart, c.BetaEnd)
+	case c.scheduled() && (c.Timesteps < 1 || c.Timesteps > 1<<20):
 		return fmt.Errorf("timesteps %d; want 1 to %d", c.Timesteps, 1<<20)
-	case c.Condition != None && !(c.BetaStart > 0 && c.BetaStart <= c.BetaEnd && c.BetaEnd < 1):
+	case c.scheduled() && !(c.BetaStart > 0 && c.BetaStart <= c.BetaEnd && c.BetaEnd < 1):
 		return fmt.Errorf("betas %g to %g; want 0 < beta_start ≤ beta_end < 1", c.BetaStart, c.BetaEnd)
 	case c.Condition == None && !(c.Sigma > 0):
 		return fmt.Errorf("sigma %g; want a positive noise level", c.Sigma)
 	}
 	return nil
 }
+
+// scheduled tells whether the network estimates the noise of a schedule's timesteps.
+func (c Config) scheduled() bool { return c.Condition != None && c.Objective == Noise }
 
 func readConfig(path string) (Config, error) {
 	b, err := os.ReadFile(path)

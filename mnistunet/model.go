@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -157,7 +158,7 @@ func (m *Model) evaluator(batch int) (compute.Executable, error) {
 // maxBatch bounds the images, and so the memory, of one evaluation.
 const maxBatch = 256
 
-// Evaluate applies the network to x [N,1,28,28]; t is t/T for each image, class rows of the one-hot matrix.
+// Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, class rows of the one-hot matrix.
 func (m *Model) Evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,1,%d,%d], got %v", Size, Size, x.Shape())
@@ -240,6 +241,9 @@ func (m *Model) Schedule() (*diffusion.Schedule, error) {
 	if m.Config.Condition == None {
 		return nil, fmt.Errorf("a model of condition none has no noise schedule")
 	}
+	if m.Config.Objective == Flow {
+		return nil, fmt.Errorf("a model of objective flow has no noise schedule")
+	}
 	return diffusion.Linear(m.Config.Timesteps, m.Config.BetaStart, m.Config.BetaEnd)
 }
 
@@ -265,32 +269,37 @@ func (m *Model) oneHot(labels []int, n int) ([]float32, error) {
 	return v, nil
 }
 
-func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, labels []int) (diffusion.Images, error) {
+// noise estimates the noise in x at timestep t.
+func (m *Model) noise(ctx context.Context, x diffusion.Images, t int, labels []int) (diffusion.Images, error) {
 	if m.Config.Condition == None {
 		return diffusion.Images{}, fmt.Errorf("a model of condition none removes noise of one level: it has no timesteps")
 	}
-	if err := ctx.Err(); err != nil {
-		return diffusion.Images{}, err
+	if m.Config.Objective != Noise {
+		return diffusion.Images{}, fmt.Errorf("a model of objective %s estimates velocities: it is no denoiser", m.Config.Objective)
 	}
 	if t < 0 || t >= m.Config.Timesteps {
 		return diffusion.Images{}, fmt.Errorf("timestep %d; the model knows 0 to %d", t, m.Config.Timesteps-1)
+	}
+	return m.estimate(ctx, x, float32(t)/float32(m.Config.Timesteps), labels)
+}
+
+// estimate evaluates the network with the same time for all images.
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float32, labels []int) (diffusion.Images, error) {
+	if err := ctx.Err(); err != nil {
+		return diffusion.Images{}, err
 	}
 	class, err := m.oneHot(labels, x.N)
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	times := make([]float32, x.N)
-	for i := range times {
-		times[i] = float32(t) / float32(m.Config.Timesteps)
-	}
-	return m.Evaluate(x, times, class)
+	return m.Evaluate(x, slices.Repeat([]float32{t}, x.N), class)
 }
 
 // Denoiser estimates the noise in x [N,1,28,28]. labels gives each image's class, -1 for none, where the model's condition
 // is class; it is nil otherwise.
 func (m *Model) Denoiser(labels []int) diffusion.Denoiser {
 	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		noise, err := m.estimate(ctx, x, t, labels)
+		noise, err := m.noise(ctx, x, t, labels)
 		return diffusion.Estimate{Noise: noise}, err
 	}
 }
@@ -302,24 +311,60 @@ func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
 		return m.Denoiser(labels)
 	}
 	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		if m.Config.Condition != Class {
-			return diffusion.Estimate{}, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
-		}
-		if len(labels) != x.N {
-			return diffusion.Estimate{}, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
-		}
-		both := append([]int(nil), labels...)
-		for range labels {
-			both = append(both, -1)
-		}
-		twice, err := diffusion.Concat(x, x)
+		cond, uncond, err := m.both(x, labels, scale, func(x diffusion.Images, labels []int) (diffusion.Images, error) {
+			return m.noise(ctx, x, t, labels)
+		})
 		if err != nil {
 			return diffusion.Estimate{}, err
 		}
-		noise, err := m.estimate(ctx, twice, t, both)
-		if err != nil {
-			return diffusion.Estimate{}, err
-		}
-		return diffusion.Guide(diffusion.Estimate{Noise: noise.Slice(0, x.N)}, diffusion.Estimate{Noise: noise.Slice(x.N, 2*x.N)}, scale)
+		return diffusion.Guide(diffusion.Estimate{Noise: cond}, diffusion.Estimate{Noise: uncond}, scale)
 	}
+}
+
+// Velocity estimates the velocity of x [N,1,28,28] at a time t in [0,1), for models of objective flow; labels are as for Denoiser.
+func (m *Model) Velocity(labels []int) diffusion.VelocityField {
+	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
+		if m.Config.Objective != Flow {
+			return diffusion.Images{}, fmt.Errorf("the model estimates no velocities: its objective is not flow")
+		}
+		if !(t >= 0 && t < 1) {
+			return diffusion.Images{}, fmt.Errorf("time %g; the model knows 0 (included) to 1 (excluded)", t)
+		}
+		return m.estimate(ctx, x, t, labels)
+	}
+}
+
+// GuidedVelocity is to Velocity what GuidedDenoiser is to Denoiser.
+func (m *Model) GuidedVelocity(labels []int, scale float32) diffusion.VelocityField {
+	if scale == 1 {
+		return m.Velocity(labels)
+	}
+	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
+		cond, uncond, err := m.both(x, labels, scale, func(x diffusion.Images, labels []int) (diffusion.Images, error) {
+			return m.Velocity(labels)(ctx, x, t)
+		})
+		if err != nil {
+			return diffusion.Images{}, err
+		}
+		return diffusion.GuideVelocity(cond, uncond, scale)
+	}
+}
+
+// both returns the estimates with and without the classes, for guidance, from one call of twice the batch.
+func (m *Model) both(x diffusion.Images, labels []int, scale float32, estimate func(diffusion.Images, []int) (diffusion.Images, error)) (cond, uncond diffusion.Images, err error) {
+	if m.Config.Condition != Class {
+		return cond, uncond, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
+	}
+	if len(labels) != x.N {
+		return cond, uncond, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
+	}
+	twice, err := diffusion.Concat(x, x)
+	if err != nil {
+		return cond, uncond, err
+	}
+	all, err := estimate(twice, slices.Concat(labels, slices.Repeat([]int{-1}, x.N)))
+	if err != nil {
+		return cond, uncond, err
+	}
+	return all.Slice(0, x.N), all.Slice(x.N, 2*x.N), nil
 }

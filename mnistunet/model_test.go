@@ -2,6 +2,7 @@ package mnistunet
 
 import (
 	"context"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"os"
@@ -15,9 +16,14 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-func small(t testing.TB, condition Condition) *Model {
+func small(t testing.TB, condition Condition) *Model { return smallOf(t, Default(condition)) }
+
+func smallFlow(t testing.TB, condition Condition) *Model {
+	return smallOf(t, Default(condition).ForFlow())
+}
+
+func smallOf(t testing.TB, c Config) *Model {
 	t.Helper()
-	c := Default(condition)
 	c.Dim = 4
 	m, err := New(backend(t), c, dtypes.Float32, 1)
 	if err != nil {
@@ -82,8 +88,8 @@ func TestInitialValues(t *testing.T) {
 }
 
 func TestSaveAndLoad(t *testing.T) {
-	for _, condition := range []Condition{None, Time, Class} {
-		m := small(t, condition)
+	for _, m := range []*Model{small(t, None), small(t, Time), small(t, Class), smallFlow(t, Time), smallFlow(t, Class)} {
+		condition, objective := m.Config.Condition, m.Config.Objective
 		dir := filepath.Join(t.TempDir(), "model")
 		if err := m.Save(dir); err != nil {
 			t.Fatal(err)
@@ -109,13 +115,25 @@ func TestSaveAndLoad(t *testing.T) {
 			if condition == Class {
 				labels = []int{3, -1}
 			}
+			if objective == Flow {
+				u, err := m.Velocity(labels)(t.Context(), x, 0.3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return u
+			}
 			e, err := m.Denoiser(labels)(t.Context(), x, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return e.Noise
 		}
-		closeTo(t, string(condition), apply(again), apply(m))
+		closeTo(t, fmt.Sprint(condition, objective), apply(again), apply(m))
+		// Folders of noise estimation stay what they were before there were objectives.
+		written, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+		if err != nil || strings.Contains(string(written), "objective") != (objective == Flow) {
+			t.Errorf("configuration of condition %s, objective %q: %s, %v", condition, objective, written, err)
+		}
 	}
 }
 
@@ -133,6 +151,9 @@ func TestBrokenFolders(t *testing.T) {
 		"another condition":     {replaceIn(`"condition": "class"`, `"condition": "time"`), `"c_fc1.0.bias" has no place`},
 		"another model":         {replaceIn("mnist-unet", "cat"), `"cat"`},
 		"absurd dim":            {replaceIn(`"dim": 4`, `"dim": 400000000`), "dim 400000000"},
+		"another objective":     {replaceIn(`"dim": 4`, `"dim": 4, "objective": "score"`), `objective "score"; want flow`},
+		"flow with a schedule":  {replaceIn(`"dim": 4`, `"dim": 4, "objective": "flow"`), "timesteps 300 and betas 0.0001 to 0.02 with objective flow"},
+		"flow without a time":   {replaceIn(`"condition": "class"`, `"condition": "none", "objective": "flow"`), "objective flow with condition none"},
 	} {
 		dir := filepath.Join(t.TempDir(), "model")
 		if err := m.Save(dir); err != nil {
@@ -175,6 +196,31 @@ func TestGuidedDenoiser(t *testing.T) {
 	}
 }
 
+// The same for velocities; and the network is told the time as it is.
+func TestGuidedVelocity(t *testing.T) {
+	m := smallFlow(t, Class)
+	x, labels := noise(4, 3), []int{0, 5, 9}
+	for _, scale := range []float32{0, 1, 5} {
+		got, err := m.GuidedVelocity(labels, scale)(t.Context(), x, 0.7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cond, err := m.Velocity(labels)(t.Context(), x, 0.7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uncond, err := m.Evaluate(x, []float32{0.7, 0.7, 0.7}, make([]float32, 30))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := diffusion.GuideVelocity(cond, uncond, scale)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeTo(t, "guided", got, want)
+	}
+}
+
 // More images than one evaluation takes are split.
 func TestManyImages(t *testing.T) {
 	m := small(t, Class)
@@ -196,12 +242,17 @@ func TestManyImages(t *testing.T) {
 
 func TestMisuse(t *testing.T) {
 	none, time, class := small(t, None), small(t, Time), small(t, Class)
+	flow, classFlow := smallFlow(t, Time), smallFlow(t, Class)
 	ctx := t.Context()
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	x := noise(6, 2)
 	estimate := func(ctx context.Context, d diffusion.Denoiser, x diffusion.Images, at int) error {
 		_, err := d(ctx, x, at)
+		return err
+	}
+	velocity := func(ctx context.Context, v diffusion.VelocityField, at float32) error {
+		_, err := v(ctx, x, at)
 		return err
 	}
 	denoise := func(m *Model, x diffusion.Images) error {
@@ -226,6 +277,19 @@ func TestMisuse(t *testing.T) {
 		"no images":           {denoise(none, diffusion.NewImages(0, 1, 28, 28)), "[0,1,28,28]"},
 		"an ended context":    {estimate(ended, time.Denoiser(nil), x, 0), "canceled"},
 		"schedule of no time": {func() error { _, err := none.Schedule(); return err }(), "no noise schedule"},
+		"schedule of a flow":  {func() error { _, err := flow.Schedule(); return err }(), "objective flow has no noise schedule"},
+		"denoiser of a flow":  {estimate(ctx, flow.Denoiser(nil), x, 0), "objective flow estimates velocities"},
+		"guided one":          {estimate(ctx, classFlow.GuidedDenoiser([]int{1, 2}, 5), x, 0), "objective flow estimates velocities"},
+		"Denoise of a flow":   {denoise(flow, x), "condition none"},
+		"velocity of noise":   {velocity(ctx, class.Velocity([]int{1, 2}), 0), "its objective is not flow"},
+		"guided velocity":     {velocity(ctx, class.GuidedVelocity([]int{1, 2}, 5), 0), "its objective is not flow"},
+		"velocity of none":    {velocity(ctx, none.Velocity(nil), 0), "its objective is not flow"},
+		"velocity at 1":       {velocity(ctx, flow.Velocity(nil), 1), "time 1;"},
+		"velocity before 0":   {velocity(ctx, flow.Velocity(nil), -0.1), "time -0.1;"},
+		"velocity, labels":    {velocity(ctx, flow.Velocity([]int{1, 2}), 0), `"time"`},
+		"velocity, one label": {velocity(ctx, classFlow.GuidedVelocity([]int{1}, 5), 0), "1 classes for 2 images"},
+		"velocity, guidance":  {velocity(ctx, flow.GuidedVelocity(nil, 5), 0), "guidance"},
+		"velocity, ended":     {velocity(ended, flow.Velocity(nil), 0), "canceled"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
 			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)

@@ -21,7 +21,7 @@ type Trainer struct {
 }
 
 // Batch is what one step learns from: N images [N,1,28,28], each with its target of the same size (the clean image for
-// condition none, the noise else), t/T for time and class, one-hot rows for class.
+// condition none, the noise or the flow's velocity else), t/T or the flow's t for time and class, one-hot rows for class.
 type Batch struct {
 	N                   int
 	X, Target, T, Class []float32

@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// Clusters are compiled to AVX-512 code where the CPU has it; elsewhere, and for what is not written here, the
-// interpreter of kernels_body.h runs them. A cluster's code walks rows; in a row it takes 16 elements at a time through
+// Clusters are compiled to AVX-512 or AVX2 code where the CPU has it; elsewhere, and for what is not written here, the
+// interpreter of kernels_body.h runs them. A cluster's code walks rows; in a row it takes a vector's elements at a time through
 // all instructions in registers, so that memory is read and written once.
 //
 // The code is a C function void(int64_t *a): a[0] rows, a[1] elements in a row, a[2…] the addresses of inputs, outputs
@@ -23,7 +23,7 @@ type vop struct {
 	dst    int
 	args   []varg // of select: compared a, b, then the values where it holds and where not
 	op     opcode
-	imm    int  // predicate, rounding, shift; input's number; output's or sum's number
+	imm    int  // predicate, rounding, shift (to the left if negative); input's number; output's or sum's number
 	negate bool // multiply-add: c − a·b
 }
 
@@ -37,7 +37,7 @@ type varg struct {
 const (
 	vBinary = iota // dst = op(args[0], args[1])
 	vUnary         // dst = op(args[0]), imm < 0: no immediate
-	vShift         // dst = args[0] shifted right by imm bits
+	vShift         // dst = args[0] shifted by imm bits
 	vFMA           // dst = ±args[0]·args[1] + args[2]
 	vSelect        // dst = args[0] cmp args[1] ? args[2] : args[3]
 	vHold          // dst = the constant args[0]
@@ -52,6 +52,7 @@ type generator struct {
 	n    int // virtual registers
 	ok   bool
 	regs []varg // the program's registers
+	avx2 bool   // code for AVX2, else for AVX-512
 	bf16 bool   // the CPU rounds to bfloat16 itself
 }
 
@@ -92,8 +93,15 @@ func (g *generator) horner(x varg, coefficients ...float32) varg {
 	return p
 }
 
-// reciprocal of a normal number: an estimate of 14 bits and one step of Newton's method.
+func (g *generator) shift(x varg, right int) varg {
+	return g.add(vop{kind: vShift, imm: right, args: []varg{x}})
+}
+
+// reciprocal of a normal number: an estimate of 14 bits and one step of Newton's method. AVX2's estimate of 12 bits would need two.
 func (g *generator) reciprocal(x varg) varg {
+	if g.avx2 {
+		return g.binary(vdivps, one, x)
+	}
 	r := g.unary(vrcp14ps, x)
 	e := g.fnma(x, r, number(1))
 	return g.fma(r, e, r)
@@ -120,7 +128,17 @@ func (g *generator) exp(x varg) varg {
 	r := g.fnma(n, number(0.693359375), c)
 	r = g.fnma(n, number(-2.12194440e-4), r)
 	p := g.horner(r, 1./720, 1./120, 1./24, 1./6, 0.5, 1, 1)
+	if g.avx2 { // two factors: 2^n alone would overflow at the ends
+		half := g.round(g.binary(vmulps, n, number(0.5)), 9)
+		p = g.binary(vmulps, p, g.power(half))
+		return g.binary(vmulps, p, g.power(g.binary(vsubps, n, half)))
+	}
 	return g.binary(vscalefps, p, n)
+}
+
+// power is 2^n of a whole number, −127 ≤ n ≤ 127: its exponent's bits, brought to the low end by adding 1.5·2²³.
+func (g *generator) power(n varg) varg {
+	return g.shift(g.binary(vaddps, n, number(12582912+127)), -23)
 }
 
 // erf as in kernels_body.h.
@@ -149,7 +167,7 @@ func (g *generator) tanh(x varg) varg {
 }
 
 func (g *generator) roundBF16(x varg) varg {
-	lsb := g.binary(vpandd, g.add(vop{kind: vShift, imm: 16, args: []varg{x}}), pattern(1))
+	lsb := g.binary(vpandd, g.shift(x, 16), pattern(1))
 	r := g.binary(vpaddd, g.binary(vpaddd, x, pattern(0x7fff)), lsb)
 	r = g.binary(vandps, r, pattern(0xffff0000))
 	quiet := g.binary(vorps, x, pattern(0x400000))
@@ -248,10 +266,14 @@ type access struct {
 	step  int32 // bytes to the next row
 }
 
-// generate returns the code of a cluster, or nil where it has none.
-func generate(p *program, cpuRoundsBF16 bool) []byte {
-	g := &generator{ok: true, bf16: cpuRoundsBF16}
+// generate returns the code of a cluster, or nil where it has none. AVX2 has no masks: rows that are not whole vectors, and outputs of
+// bytes, are the interpreter's.
+func generate(p *program, avx2, cpuRoundsBF16 bool) []byte {
+	g := &generator{ok: true, avx2: avx2, bf16: cpuRoundsBF16 && !avx2}
 	nd := len(p.dims)
+	if avx2 && p.dims[nd-1]%8 != 0 {
+		return nil
+	}
 	var in, out, sums []access
 	for k, x := range p.in {
 		if x.r == nil {
@@ -293,6 +315,8 @@ func generate(p *program, cpuRoundsBF16 bool) []byte {
 		switch {
 		case a.dtype == C.UN_BF16 && !g.bf16:
 			v = g.roundBF16(g.hold(v))
+		case a.dtype == C.UN_BOOL && avx2:
+			return nil
 		case a.dtype == C.UN_BOOL:
 			v = g.choose(cmpNE, g.hold(v), zero, pattern(1), zero)
 		}

@@ -18,21 +18,27 @@ type emitter struct {
 	a             *assembler
 
 	// of the body being written
-	mask  int      // the mask register of its loads and stores, 0: whole vectors
-	reads [][]int  // by value: the operations that still read it, the next first
-	where []int    // by value: the vector register, or −1
-	slot  []int    // by value: its place on the stack, or −1
-	owner [32]int  // by vector register: the value in it, or −1
-	busy  [32]bool // vector registers that the operation at hand needs
-	slots int      // places on the stack
-	free  []int    // those of them that are free
+	mask  int     // the mask register of its loads and stores, 0: whole vectors
+	reads [][]int // by value: the operations that still read it, the next first
+	where []int   // by value: the vector register, or −1
+	slot  []int   // by value: its place on the stack, or −1
+	owner []int   // by vector register: the value in it, or −1
+	busy  []bool  // vector registers that the operation at hand needs
+	slots int     // places on the stack
+	free  []int   // those of them that are free
 }
 
 // pointers are the registers that hold arrays' addresses.
 var pointers = []int{r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15}
 
-// function writes the function: rows, in each the whole vectors, then the rest under mask register 1.
+// function writes the function: rows, in each the whole vectors, then the rest under mask register 1, which AVX2 has not: there rows are
+// whole vectors.
 func (e *emitter) function() []byte {
+	lanes, registers := int32(16), 32
+	if e.avx2 {
+		lanes, registers = 8, 16
+	}
+	e.owner, e.busy = make([]int, registers), make([]bool, registers)
 	all := slices.Concat(e.in, e.out, e.sums)
 	used := make([]bool, len(all))
 	for _, v := range e.ops {
@@ -54,9 +60,9 @@ func (e *emitter) function() []byte {
 			next++
 		}
 	}
-	e.a = &assembler{}
+	e.a = &assembler{avx2: e.avx2}
 	frame := int32(64 * e.body(0)) // written once to see what it spills
-	e.a = &assembler{}
+	e.a = &assembler{avx2: e.avx2}
 	a := e.a
 
 	var saved []int
@@ -76,13 +82,15 @@ func (e *emitter) function() []byte {
 			a.load(r, rdi, argument(k))
 		}
 	}
-	a.general(0x8b, rcx, rdx, false, 0) // mov rcx, rdx
-	a.bytes(0x83, 0xe1, 15)             // and ecx, 15
-	a.bytes(0xb8, 1, 0, 0, 0)           // mov eax, 1
-	a.bytes(0xd3, 0xe0)                 // shl eax, cl
-	a.bytes(0xff, 0xc8)                 // dec eax
-	a.bytes(0xc5, 0xf8, 0x92, 0xc8)     // kmovw k1, eax
-	a.bytes(0x48, 0x83, 0xe2, 0xf0)     // and rdx, −16
+	if !e.avx2 {
+		a.general(0x8b, rcx, rdx, false, 0) // mov rcx, rdx
+		a.bytes(0x83, 0xe1, 15)             // and ecx, 15
+		a.bytes(0xb8, 1, 0, 0, 0)           // mov eax, 1
+		a.bytes(0xd3, 0xe0)                 // shl eax, cl
+		a.bytes(0xff, 0xc8)                 // dec eax
+		a.bytes(0xc5, 0xf8, 0x92, 0xc8)     // kmovw k1, eax
+		a.bytes(0x48, 0x83, 0xe2, 0xf0)     // and rdx, −16
+	}
 
 	row := len(a.code)
 	a.bytes(0x31, 0xc9)                 // xor ecx, ecx
@@ -90,14 +98,16 @@ func (e *emitter) function() []byte {
 	toTail := a.jump(0x8d)
 	loop := len(a.code)
 	e.body(0)
-	a.addImm(rcx, 16)
+	a.addImm(rcx, lanes)
 	a.general(0x3b, rcx, rdx, false, 0)
 	a.jumpTo(a.jump(0x8c), loop)
 	a.land(toTail)
-	a.bytes(0xc5, 0xf8, 0x98, 0xc9) // kortestw k1, k1
-	skip := a.jump(0x84)
-	e.body(1)
-	a.land(skip)
+	if !e.avx2 {
+		a.bytes(0xc5, 0xf8, 0x98, 0xc9) // kortestw k1, k1
+		skip := a.jump(0x84)
+		e.body(1)
+		a.land(skip)
+	}
 	for k, x := range all {
 		switch {
 		case !used[k] || x.step == 0:
@@ -124,7 +134,7 @@ func (e *emitter) function() []byte {
 // argument is where array k's address stands in the function's argument.
 func argument(k int) int32 { return int32(16 + 8*k) }
 
-// body writes the operations for 16 elements and returns how many places on the stack it needs.
+// body writes the operations for a vector's elements and returns how many places on the stack it needs.
 func (e *emitter) body(mask int) int {
 	e.mask, e.slots, e.free = mask, 0, nil
 	e.reads, e.where, e.slot = make([][]int, e.n), make([]int, e.n), make([]int, e.n)
@@ -167,7 +177,7 @@ func (e *emitter) bring(v vop) {
 	for _, x := range v.args {
 		if !x.cons && e.where[x.reg] < 0 {
 			r := e.take()
-			e.a.evex(vmovups, r, 0, stack(e.slot[x.reg]), 0, false)
+			e.a.vector(vmovups, r, 0, stack(e.slot[x.reg]), 0, false)
 			e.where[x.reg], e.owner[r] = r, x.reg
 		}
 	}
@@ -203,7 +213,7 @@ func (e *emitter) take() int {
 			e.slot[v] = e.slots
 			e.slots++
 		}
-		e.a.evex(vmovupsStore, victim, 0, stack(e.slot[v]), 0, false)
+		e.a.vector(vmovupsStore, victim, 0, stack(e.slot[v]), 0, false)
 	}
 	e.where[v], e.owner[victim] = -1, -1
 	e.busy[victim] = true
@@ -296,7 +306,7 @@ func (e *emitter) operation(v vop) (dst int) {
 		first := e.register(x)
 		e.release(v)
 		dst = e.take()
-		a.evex(v.op, dst, first, e.last(y), 0, false)
+		a.vector(v.op, dst, first, e.last(y), 0, false)
 	case vUnary:
 		e.release(v)
 		dst = e.take()
@@ -304,7 +314,7 @@ func (e *emitter) operation(v vop) (dst int) {
 		if v.imm >= 0 {
 			imm = []byte{byte(v.imm)}
 		}
-		a.evex(v.op, dst, 0, e.last(v.args[0]), 0, false, imm...)
+		a.vector(v.op, dst, 0, e.last(v.args[0]), 0, false, imm...)
 	case vHold:
 		dst = e.take()
 		a.broadcast(dst, v.args[0].bits, 0)
@@ -312,13 +322,17 @@ func (e *emitter) operation(v vop) (dst int) {
 		first := e.register(v.args[0])
 		e.release(v)
 		dst = e.take()
-		a.evex(vpslrdImm, 2, dst, zmm(first), 0, false, byte(v.imm))
+		if v.imm < 0 {
+			a.vector(vpslldImm, 6, dst, zmm(first), 0, false, byte(-v.imm))
+		} else {
+			a.vector(vpslrdImm, 2, dst, zmm(first), 0, false, byte(v.imm))
+		}
 	case vHalf:
 		first := e.register(v.args[0])
 		e.release(v)
 		dst = e.take()
-		a.evex(vcvtps2ph, first, 0, zmm(dst), 0, false, 0)
-		a.evex(vcvtph2ps, dst, 0, zmm(dst), 0, false)
+		a.vector(vcvtps2ph, first, 0, zmm(dst), 0, false, 0)
+		a.vector(vcvtph2ps, dst, 0, zmm(dst), 0, false)
 	case vFMA:
 		dst = e.multiplyAdd(v)
 	case vSelect:
@@ -328,13 +342,13 @@ func (e *emitter) operation(v vop) (dst int) {
 	case vSum:
 		to := e.address(len(e.in)+len(e.out)+v.imm, e.sums[v.imm])
 		sum := e.take()
-		a.evex(vmovups, sum, 0, to, 0, false)
+		a.vector(vmovups, sum, 0, to, 0, false)
 		if len(v.args) == 2 {
-			a.evex(vfmadd231, sum, e.where[v.args[0].reg], e.last(v.args[1]), e.mask, false)
+			a.vector(vfmadd231, sum, e.where[v.args[0].reg], e.last(v.args[1]), e.mask, false)
 		} else {
-			a.evex(vaddps, sum, sum, zmm(e.where[v.args[0].reg]), e.mask, false)
+			a.vector(vaddps, sum, sum, zmm(e.where[v.args[0].reg]), e.mask, false)
 		}
-		a.evex(vmovupsStore, sum, 0, to, 0, false)
+		a.vector(vmovupsStore, sum, 0, to, 0, false)
 	}
 	return dst
 }
@@ -345,21 +359,31 @@ func commutes(o opcode) bool {
 
 func (e *emitter) selection(v vop) (dst int) {
 	yes, no := v.args[2], v.args[3]
-	e.a.evex(vcmpps, 2, e.register(v.args[0]), e.last(v.args[1]), 0, false, byte(v.imm))
+	if e.avx2 {
+		first, mask := e.register(v.args[0]), e.take()
+		e.a.vector(vcmpps, mask, first, e.last(v.args[1]), 0, false, byte(v.imm))
+		if no == zero {
+			e.a.vector(vandps, mask, mask, e.last(yes), 0, false)
+		} else {
+			e.a.vector(vblendvps, mask, e.register(no), e.last(yes), 0, false, byte(mask<<4))
+		}
+		return mask
+	}
+	e.a.vector(vcmpps, 2, e.register(v.args[0]), e.last(v.args[1]), 0, false, byte(v.imm))
 	if no == zero {
 		e.release(v)
 		dst = e.take()
 		if yes.cons {
 			e.a.broadcast(dst, yes.bits, 2)
 		} else {
-			e.a.evex(vmovaps, dst, 0, e.last(yes), 2, true)
+			e.a.vector(vmovaps, dst, 0, e.last(yes), 2, true)
 		}
 		return dst
 	}
 	otherwise := e.register(no)
 	e.release(v)
 	dst = e.take()
-	e.a.evex(vblendmps, dst, otherwise, e.last(yes), 2, false)
+	e.a.vector(vblendmps, dst, otherwise, e.last(yes), 2, false)
 	return dst
 }
 
@@ -378,26 +402,26 @@ func (e *emitter) multiplyAdd(v vop) int {
 	switch {
 	case !z.cons && e.dies(z, v) && z != x && z != y:
 		dst := e.last(z).reg
-		a.evex(f231, dst, first, e.last(y), 0, false)
+		a.vector(f231, dst, first, e.last(y), 0, false)
 		return dst
 	case !x.cons && e.dies(x, v) && x != y && x != z && z.cons && !y.cons:
-		a.evex(f213, first, e.last(y).reg, e.last(z), 0, false)
+		a.vector(f213, first, e.last(y).reg, e.last(z), 0, false)
 		return first
 	case !x.cons && e.dies(x, v) && x != y && x != z && !z.cons:
-		a.evex(f132, first, e.last(z).reg, e.last(y), 0, false)
+		a.vector(f132, first, e.last(z).reg, e.last(y), 0, false)
 		return first
 	}
 	dst := e.take()
 	if z.cons {
 		a.broadcast(dst, z.bits, 0)
 	} else {
-		a.evex(vmovaps, dst, 0, e.last(z), 0, false)
+		a.vector(vmovaps, dst, 0, e.last(z), 0, false)
 	}
-	a.evex(f231, dst, first, e.last(y), 0, false)
+	a.vector(f231, dst, first, e.last(y), 0, false)
 	return dst
 }
 
-// load brings 16 elements of an array into a register as float32.
+// load brings elements of an array into a register as float32.
 func (e *emitter) load(dst int, x access, from operand) {
 	a := e.a
 	k := e.mask
@@ -412,55 +436,67 @@ func (e *emitter) load(dst int, x access, from operand) {
 		if scalar {
 			op = vbroadcastss
 		}
-		a.evex(op, dst, 0, from, k, masked)
+		a.vector(op, dst, 0, from, k, masked)
 		if x.dtype == C.UN_I32 {
-			a.evex(vcvtdq2ps, dst, 0, zmm(dst), 0, false)
+			a.vector(vcvtdq2ps, dst, 0, zmm(dst), 0, false)
 		}
 	case C.UN_BF16:
 		op := vpmovzxwd
 		if scalar {
 			op = vpbroadcastw // the element in both halves of each lane
 		}
-		a.evex(op, dst, 0, from, k, masked)
-		a.evex(vpslldImm, 6, dst, zmm(dst), 0, false, 16)
+		a.vector(op, dst, 0, from, k, masked)
+		a.vector(vpslldImm, 6, dst, zmm(dst), 0, false, 16)
 	case C.UN_F16:
 		if scalar {
-			a.evexLength(vpbroadcastw, dst, 0, from, 0, false, 1)
+			a.vectorLength(vpbroadcastw, dst, 0, from, 0, false, 1)
 			from = zmm(dst)
 		}
-		a.evex(vcvtph2ps, dst, 0, from, k, masked)
+		a.vector(vcvtph2ps, dst, 0, from, k, masked)
 	case C.UN_BOOL:
 		if scalar {
-			a.evexLength(vpbroadcastb, dst, 0, from, 0, false, 0)
+			a.vectorLength(vpbroadcastb, dst, 0, from, 0, false, 0)
 			from = zmm(dst)
 		}
-		a.evex(vpmovzxbd, dst, 0, from, k, masked)
-		a.evex(vptestmd, 2, dst, zmm(dst), 0, false)
+		a.vector(vpmovzxbd, dst, 0, from, k, masked)
+		if e.avx2 {
+			none := e.register(zero)
+			a.vector(vpcmpeqd, dst, dst, zmm(none), 0, false)
+			a.vector(vandnps, dst, dst, constant(one.bits), 0, false)
+			return
+		}
+		a.vector(vptestmd, 2, dst, zmm(dst), 0, false)
 		a.broadcast(dst, math.Float32bits(1), 2)
 	}
 }
 
-// store writes the 16 elements of a register, of which free is another that may be changed.
+// store writes the elements of a register, of which free is another that may be changed.
 func (e *emitter) store(r, free int, x access, to operand) {
 	a, mask := e.a, e.mask
 	switch x.dtype {
 	case C.UN_F32:
-		a.evex(vmovupsStore, r, 0, to, mask, false)
+		a.vector(vmovupsStore, r, 0, to, mask, false)
 	case C.UN_BF16:
 		if e.bf16 {
-			a.evex(vcvtneps2bf16, free, 0, zmm(r), 0, false)
+			a.vector(vcvtneps2bf16, free, 0, zmm(r), 0, false)
 			if mask == 0 {
-				a.evexLength(vmovupsStore, free, 0, to, 0, false, 1)
+				a.vectorLength(vmovupsStore, free, 0, to, 0, false, 1)
 				return
 			}
-			a.evex(vpmovzxwd, free, 0, zmm(free), 0, false)
+			a.vector(vpmovzxwd, free, 0, zmm(free), 0, false)
 		} else { // roundBF16 has left the upper half
-			a.evex(vpslrdImm, 2, free, zmm(r), 0, false, 16)
+			a.vector(vpslrdImm, 2, free, zmm(r), 0, false, 16)
 		}
-		a.evex(vpmovdw, free, 0, to, mask, false)
+		if e.avx2 {
+			a.vector(vpackusdw, free, free, zmm(free), 0, false) // packs each half
+			a.vector(vpermq, free, 0, zmm(free), 0, false, 0x08)
+			a.vectorLength(vmovupsStore, free, 0, to, 0, false, 1)
+			return
+		}
+		a.vector(vpmovdw, free, 0, to, mask, false)
 	case C.UN_F16:
-		a.evex(vcvtps2ph, r, 0, to, mask, false, 0)
+		a.vector(vcvtps2ph, r, 0, to, mask, false, 0)
 	case C.UN_BOOL:
-		a.evex(vpmovdb, r, 0, to, mask, false)
+		a.vector(vpmovdb, r, 0, to, mask, false)
 	}
 }

@@ -18,7 +18,7 @@
 // Operations are recorded as a graph. [compile] rewrites it in passes, each in a file pass_*.go that shows its before and
 // after; [fuse] groups what is element-wise into clusters that go over memory once, with the sums over their results; [lower]
 // turns the rest into convolutions, products, reductions and strided copies and plans where intermediate results live.
-// Clusters are compiled to machine code ([generate]) where the CPU has AVX-512, and interpreted elsewhere. What native
+// Clusters are compiled to machine code ([generate]) where the CPU has AVX-512 or AVX2, and interpreted elsewhere. What native
 // code does not cover (integers, sorting, scatter, control flow) runs node by node on GoMLX's Go backend.
 //
 // Work on weights that depends on parameters alone is not repeated for buffers that are frozen; see [Buffer.Freeze].

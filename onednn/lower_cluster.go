@@ -83,8 +83,8 @@ func (p *program) native(slotOf func(*result) int, generated bool) *C.un_op {
 	}
 	instructions := append(p.code, C.un_instr{})
 	var code []byte
-	if generated && C.un_isa() == 2 {
-		code = generate(p, roundsBF16)
+	if isa := C.un_isa(); generated && isa > 0 {
+		code = generate(p, isa == 1, roundsBF16)
 	}
 	return C.un_elementwise(C.int(len(p.dims)), &dims[0], C.int(len(p.in)), &in[0], C.int(len(p.code)), &instructions[0],
 		C.int(len(p.out)), &out[0], C.int(len(p.sums)), &sums[0], C.int(p.nRegs), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))

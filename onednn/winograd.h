@@ -57,7 +57,11 @@ INLINE void weights_gradient_line(const wide *u, int step, wide *g, int to) {
 }
 
 // How a convolution is cut: blocks of so many tiles that what belongs to one stays in the second-level cache.
-typedef struct { int64_t rows, columns, tiles, block, blocks; int threads; } tiling;
+// Arrays of points are v_step and m_step apart: a line more than they are long, since a transform touches all of them at once, and
+// at powers of two they would share one set of the first-level cache.
+typedef struct { int64_t rows, columns, tiles, block, blocks, v_step, m_step; int threads; } tiling;
+
+enum { LINE = 16 };  // floats
 
 static tiling tiles_of(const un_winograd *w, int threads) {
   tiling s = {.rows = parts_of(w->height, 4), .columns = parts_of(w->width, 4), .threads = threads};
@@ -66,6 +70,8 @@ static tiling tiles_of(const un_winograd *w, int threads) {
   block = least(block < 32 ? 32 : block, 64);
   s.block = up_to(least(block, parts_of(s.tiles, threads)), TILE_ROWS);
   s.blocks = parts_of(s.tiles, s.block);
+  s.v_step = s.block * w->in + LINE;
+  s.m_step = s.block * w->out + LINE;
   if (s.threads > s.blocks) s.threads = (int)s.blocks;
   return s;
 }
@@ -87,9 +93,8 @@ INLINE void tile_place(const un_winograd *w, const tiling *s, int64_t tile, int6
 static void transform_input(const un_winograd *w, const tiling *s, const float *x, int64_t first, float *v) {
   for (int64_t t = 0; t < s->block; t++) {
     float *to = v + t * w->in;
-    const int64_t step = s->block * w->in;
     if (first + t >= s->tiles) {
-      for (int p = 0; p < POINTS; p++) memset(to + p * step, 0, (size_t)w->in * sizeof(float));
+      for (int p = 0; p < POINTS; p++) memset(to + p * s->v_step, 0, (size_t)w->in * sizeof(float));
       continue;
     }
     int64_t n, row, column;
@@ -101,7 +106,7 @@ static void transform_input(const un_winograd *w, const tiling *s, const float *
       for (int i = 0; i < 36; i++) d[i] = *(const lanes *)(at[i] + c);
       for (int j = 0; j < 6; j++) input_line(d + j, 6, half + j, 6);
       for (int i = 0; i < 6; i++) input_line(half + 6 * i, 1, out + 6 * i, 1);
-      for (int p = 0; p < POINTS; p++) *(lanes *)(to + p * step + c) = out[p];
+      for (int p = 0; p < POINTS; p++) *(lanes *)(to + p * s->v_step + c) = out[p];
     }
   }
 }
@@ -125,7 +130,6 @@ static void transform_weights(const un_winograd *w, const float *g, float *u, in
 }
 
 static void transform_output(const un_winograd *w, const tiling *s, const float *m, int64_t first, const float *bias, float *y) {
-  const int64_t step = s->block * w->out;
   for (int64_t t = 0; t < s->block && first + t < s->tiles; t++) {
     int64_t n, row, column;
     tile_place(w, s, first + t, &n, &row, &column);
@@ -133,7 +137,7 @@ static void transform_output(const un_winograd *w, const tiling *s, const float 
     float *to = y + n * w->y_batch + row * w->y_stride[0] + column * w->y_stride[1];
     for (int64_t c = 0; c < w->out; c += LANES) {
       lanes d[36], half[24], out[16];
-      for (int p = 0; p < POINTS; p++) d[p] = *(const lanes *)(m + p * step + t * w->out + c);
+      for (int p = 0; p < POINTS; p++) d[p] = *(const lanes *)(m + p * s->m_step + t * w->out + c);
       for (int j = 0; j < 6; j++) output_line(d + j, 6, half + j, 6);
       for (int i = 0; i < 4; i++) output_line(half + 6 * i, 1, out + 4 * i, 1);
       const lanes b = bias ? *(const lanes *)(bias + c) : (lanes){0};
@@ -152,7 +156,6 @@ static void transform_output(const un_winograd *w, const tiling *s, const float 
 
 // z[point][panel][tile][TILE_COLUMNS] of one block, from the gradient of the outputs.
 static void transform_gradient(const un_winograd *w, const tiling *s, const float *y, int64_t first, float *z) {
-  const int64_t step = s->block * w->out;
   for (int64_t t = 0; t < s->block; t++) {
     const float *at[16];
     int64_t n, row, column;
@@ -165,7 +168,7 @@ static void transform_gradient(const un_winograd *w, const tiling *s, const floa
       for (int j = 0; j < 4; j++) gradient_line(d + j, 4, half + j, 4);
       for (int i = 0; i < 6; i++) gradient_line(half + 4 * i, 1, out + 6 * i, 1);
       float *to = z + c / TILE_COLUMNS * s->block * TILE_COLUMNS + t * TILE_COLUMNS + c % TILE_COLUMNS;
-      for (int p = 0; p < POINTS; p++) *(lanes *)(to + p * step) = out[p];
+      for (int p = 0; p < POINTS; p++) *(lanes *)(to + p * s->m_step) = out[p];
     }
   }
 }
@@ -174,7 +177,7 @@ static void transform_gradient(const un_winograd *w, const tiling *s, const floa
 typedef struct { int64_t v, m, sums, thread; } winograd_parts;
 
 static winograd_parts parts_for(const un_winograd *w, const tiling *s) {
-  winograd_parts p = {.v = up_to(POINTS * s->block * w->in + 2 * LANES, LANES), .m = POINTS * s->block * w->out};
+  winograd_parts p = {.v = up_to(POINTS * s->v_step + 2 * LANES, LANES), .m = POINTS * s->m_step};
   if (w->gradient) p.sums = POINTS * up_to(w->in, TILE_ROWS) * w->out;
   p.thread = p.v + p.m + p.sums;
   return p;
@@ -193,7 +196,7 @@ static void winograd_outputs(const un_winograd *w, void *const *slots, float *sc
       for (int p = 0; p < POINTS; p++)
         for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
           for (int64_t t = 0; t < s.block; t += TILE_ROWS)
-            tile(v + (p * s.block + t) * w->in, w->in, 1, w->u + p * w->in * w->out + o * w->in, w->in, m + (p * s.block + t) * w->out + o, w->out, 0);
+            tile(v + p * s.v_step + t * w->in, w->in, 1, w->u + p * w->in * w->out + o * w->in, w->in, m + p * s.m_step + t * w->out + o, w->out, 0);
       transform_output(w, &s, m, block * s.block, w->bias < 0 ? NULL : slots[w->bias], slots[w->y]);
     }
   }
@@ -213,7 +216,7 @@ static void winograd_gradient(const un_winograd *w, void *const *slots, float *s
       for (int p = 0; p < POINTS; p++)
         for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
           for (int64_t k = 0; k < rows; k += TILE_ROWS)
-            tile(v + p * s.block * w->in + k, 1, w->in, z + p * s.block * w->out + o * s.block, s.block,
+            tile(v + p * s.v_step + k, 1, w->in, z + p * s.m_step + o * s.block, s.block,
                  sums + p * rows * w->out + o * rows + k * TILE_COLUMNS, TILE_COLUMNS, block > first);
     }
   }

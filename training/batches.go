@@ -33,7 +33,7 @@ func mix(x uint64) uint64 {
 type batches struct {
 	config   Config
 	data     *dataset.Labeled
-	schedule *diffusion.Schedule // nil for condition none
+	schedule *diffusion.Schedule // nil for condition none and for flows
 	perEpoch int                 // steps
 
 	epoch int // of order
@@ -54,6 +54,9 @@ func newBatches(c Config, data *dataset.Labeled) (*batches, error) {
 				return nil, fmt.Errorf("image %d has label %d, but the network has %d classes: 0 to %d", i, label, c.Network.Classes, c.Network.Classes-1)
 			}
 		}
+	}
+	if c.Network.Objective == mnistunet.Flow {
+		return b, nil
 	}
 	var err error
 	b.schedule, err = diffusion.Linear(c.Network.Timesteps, c.Network.BetaStart, c.Network.BetaEnd)
@@ -119,9 +122,15 @@ func (b *batches) fill(s *scratch, step int) error {
 		s.Batch = out
 		return nil
 	}
+	out.T = s.T[:cap(s.T)][:n]
+	if net.Objective == mnistunet.Flow {
+		g.Uniform(out.T)
+		g.Normal(noise.Data)
+		s.Batch = out
+		return diffusion.FlowPath(noisy, noise, noise, clean, out.T...) // the velocity takes the noise's place, as the target
+	}
 	g.IntN(s.timesteps[:n], net.Timesteps)
 	g.Normal(noise.Data)
-	out.T = s.T[:cap(s.T)][:n]
 	for i, t := range s.timesteps[:n] {
 		out.T[i] = float32(t) / float32(net.Timesteps)
 	}

@@ -54,7 +54,8 @@ type Program struct {
 // Default returns the course's recipe for a condition.
 //
 // none: noise of σ = 0.5, dim 128, 5 epochs of batches of 256, Adam 1e-4. time and class: 300 timesteps, β from 1e-4 to
-// 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten.
+// 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten. For
+// flow matching the recipe is the same; see [mnistunet.Config.ForFlow].
 func Default(condition mnistunet.Condition) Config {
 	c := Config{Version: version, Network: mnistunet.Default(condition), Epochs: 20, Batch: 128, LearningRate: 1e-3, Decay: 0.1, DType: "auto"}
 	switch condition {

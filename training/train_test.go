@@ -27,6 +27,13 @@ func tiny(condition mnistunet.Condition) Config {
 	return c
 }
 
+// tinyFlow is the same for flow matching.
+func tinyFlow(condition mnistunet.Condition) Config {
+	c := tiny(condition)
+	c.Network = c.Network.ForFlow()
+	return c
+}
+
 func options(b compute.Backend) (Options, error) {
 	data, _, err := dataset.MNIST()
 	if err != nil {
@@ -103,8 +110,11 @@ func reference(t *testing.T, o Options, c Config) string {
 }
 
 func TestTrain(t *testing.T) {
-	for _, condition := range []mnistunet.Condition{mnistunet.None, mnistunet.Time, mnistunet.Class} {
-		t.Run(string(condition), func(t *testing.T) {
+	for name, c := range map[string]Config{
+		"none": tiny(mnistunet.None), "time": tiny(mnistunet.Time), "class": tiny(mnistunet.Class),
+		"flow time": tinyFlow(mnistunet.Time), "flow class": tinyFlow(mnistunet.Class),
+	} {
+		t.Run(name, func(t *testing.T) {
 			o := setUp(t)
 			var steps, epochs int
 			o.OnStep = func(p Progress) {
@@ -121,7 +131,7 @@ func TestTrain(t *testing.T) {
 				return nil
 			}
 			dir := filepath.Join(t.TempDir(), "a", "run")
-			result, err := Train(t.Context(), dir, tiny(condition), o)
+			result, err := Train(t.Context(), dir, c, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,9 +164,9 @@ func TestTrain(t *testing.T) {
 			if first, last := all[4].MeanLoss, all[len(all)-1].MeanLoss; !(last < first) {
 				t.Errorf("the loss did not fall: %g to %g", first, last)
 			}
-			c, err := ReadConfig(dir)
-			if err != nil || c.Threads != 2 || c.Data.Images != 38 || c.Seed != 7 {
-				t.Errorf("config %+v, %v", c, err)
+			written, err := ReadConfig(dir)
+			if err != nil || written.Network != c.Network || written.Threads != 2 || written.Data.Images != 38 || written.Seed != 7 {
+				t.Errorf("config %+v, %v", written, err)
 			}
 		})
 	}
@@ -177,31 +187,34 @@ func TestLearningRate(t *testing.T) {
 }
 
 func TestStopAndResume(t *testing.T) {
-	o := setUp(t)
-	c := tiny(mnistunet.Class)
-	want := reference(t, o, c)
-	for _, stopAfter := range []int{1, 3, 4, 12} {
-		dir := filepath.Join(t.TempDir(), "run")
-		ctx, cancel := context.WithCancel(t.Context())
-		o.OnStep = func(p Progress) {
-			if p.RunStep == stopAfter {
-				cancel()
+	for name, c := range map[string]Config{"noise": tiny(mnistunet.Class), "flow": tinyFlow(mnistunet.Class)} {
+		t.Run(name, func(t *testing.T) {
+			o := setUp(t)
+			want := reference(t, o, c)
+			for _, stopAfter := range []int{1, 3, 4, 12} {
+				dir := filepath.Join(t.TempDir(), "run")
+				ctx, cancel := context.WithCancel(t.Context())
+				o.OnStep = func(p Progress) {
+					if p.RunStep == stopAfter {
+						cancel()
+					}
+				}
+				o.OnEpoch = func(ctx context.Context, _ Epoch) error { return ctx.Err() }
+				_, err := Train(ctx, dir, c, o)
+				stopped, ok := errors.AsType[*StoppedError](err)
+				if !ok || stopped.Step != stopAfter || !errors.Is(err, context.Canceled) {
+					t.Fatalf("stopped after step %d: %v", stopAfter, err)
+				}
+				if _, err := Train(t.Context(), dir, c, o); err == nil || !strings.Contains(err.Error(), "--resume") {
+					t.Errorf("a second run in the folder: %v", err)
+				}
+				o.OnStep = nil
+				if _, err := Resume(t.Context(), dir, o); err != nil {
+					t.Fatal(err)
+				}
+				mustEqual(t, dir, want)
 			}
-		}
-		o.OnEpoch = func(ctx context.Context, _ Epoch) error { return ctx.Err() }
-		_, err := Train(ctx, dir, c, o)
-		stopped, ok := errors.AsType[*StoppedError](err)
-		if !ok || stopped.Step != stopAfter || !errors.Is(err, context.Canceled) {
-			t.Fatalf("stopped after step %d: %v", stopAfter, err)
-		}
-		if _, err := Train(t.Context(), dir, c, o); err == nil || !strings.Contains(err.Error(), "--resume") {
-			t.Errorf("a second run in the folder: %v", err)
-		}
-		o.OnStep = nil
-		if _, err := Resume(t.Context(), dir, o); err != nil {
-			t.Fatal(err)
-		}
-		mustEqual(t, dir, want)
+		})
 	}
 }
 
@@ -383,8 +396,13 @@ func TestDivergence(t *testing.T) {
 
 // Batches are the same whenever they are made, and an epoch shows every image once.
 func TestBatches(t *testing.T) {
+	for name, c := range map[string]Config{"noise": tiny(mnistunet.Class), "flow": tinyFlow(mnistunet.Class)} {
+		t.Run(name, func(t *testing.T) { testBatches(t, c) })
+	}
+}
+
+func testBatches(t *testing.T, c Config) {
 	o := setUp(t)
-	c := tiny(mnistunet.Class)
 	c.Dropout = 0.5
 	b, err := newBatches(c, o.Data)
 	if err != nil {
@@ -414,6 +432,9 @@ func TestBatches(t *testing.T) {
 			default:
 				t.Errorf("image %d: class %v, label %d", i, s.Class[i*10:i*10+10], s.labels[i])
 			}
+			if c.Network.Objective == mnistunet.Flow {
+				checkFlow(t, s, i)
+			}
 		}
 	}
 	if len(seen) != 38 || kept < 8 || hidden < 8 {
@@ -422,7 +443,7 @@ func TestBatches(t *testing.T) {
 	if err := b.fill(s, 4); err != nil {
 		t.Fatal(err)
 	}
-	x, class := slices.Clone(s.X), slices.Clone(s.Class)
+	x, target, times, class := slices.Clone(s.X), slices.Clone(s.Target), slices.Clone(s.T), slices.Clone(s.Class)
 	again, err := newBatches(c, o.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -431,7 +452,29 @@ func TestBatches(t *testing.T) {
 	if err := again.fill(s, 4); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(s.X, x) || !slices.Equal(s.Class, class) {
+	if !slices.Equal(s.X, x) || !slices.Equal(s.Target, target) || !slices.Equal(s.T, times) || !slices.Equal(s.Class, class) {
 		t.Error("step 4 alone is not step 4 after others")
+	}
+}
+
+// checkFlow tells whether the i-th image's target leads from x_t, in the time that is left, to the digit, and back to noise of about
+// unit variance.
+func checkFlow(t *testing.T, s *scratch, i int) {
+	t.Helper()
+	const pixels = mnistunet.Size * mnistunet.Size
+	time, variance := float64(s.T[i]), 0.0
+	if time < 0 || time >= 1 {
+		t.Errorf("image %d: time %g", i, time)
+	}
+	for j := i * pixels; j < (i+1)*pixels; j++ {
+		x, u := float64(s.X[j]), float64(s.Target[j])
+		if d := math.Abs(x + (1-time)*u - float64(s.clean[j])); d > 1e-5 {
+			t.Fatalf("image %d: the velocity leads %g beside the digit", i, d)
+		}
+		noise := x - time*u
+		variance += noise * noise / pixels
+	}
+	if variance < 0.75 || variance > 1.25 { // its standard deviation is 0.05
+		t.Errorf("image %d: the noise's variance is %g", i, variance)
 	}
 }

@@ -66,10 +66,11 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	flags.StringVar(&f.samples, "samples", "", "safetensors file with images [N,1,28,28] in [0,1] and labels [N], in place of a model")
 	flags.StringVar(&f.data, "data", "", "folder with an IDX set to compare with (default: the run's, or the embedded MNIST)")
 	completeFolder(cmd, "data")
-	f.samplings = []sampling{{sampler: "ddpm"}}
-	wanted := expected("names with commas, " + alternatives(samplers) + ", each with its steps or without, as in ddpm,ddim:20")
+	f.samplings = []sampling{{}}
+	wanted := expected("names with commas, " + alternatives(allSamplers()) + ", each with its steps or without, as in ddpm,ddim:20")
 	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 50 else")
-	complete(cmd, "sampler", samplers...)
+	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
+	complete(cmd, "sampler", allSamplers()...)
 	f.guidance = []float64{5}
 	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ; 1 is none")
 	intFlag(cmd, &f.count, "count", 1000, 2, 100_000, "samples of each row, going round the classes; or test digits, for condition none")
@@ -81,10 +82,12 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	return cmd
 }
 
+func allSamplers() []string { return slices.Concat(noiseSamplers, flowSamplers) }
+
 // parseSampling reads ddim or ddim:20.
 func parseSampling(word string) (s sampling, ok bool) {
 	name, steps, given := strings.Cut(word, ":")
-	if !slices.Contains(samplers, name) {
+	if !slices.Contains(allSamplers(), name) {
 		return sampling{}, false
 	}
 	s.sampler = name
@@ -177,8 +180,11 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		}
 		f.guidance = []float64{1}
 	}
-	for i := range f.samplings {
-		if err := f.samplings[i].setSteps(m.Config, "sampler"); err != nil {
+	for i, s := range f.samplings {
+		if most := m.Config.Timesteps; m.Config.Objective == mnistunet.Noise && s.steps > most {
+			return usagef("--sampler %s: expected at most the model's %d timesteps, found %d", s.short(), most, s.steps)
+		}
+		if err := f.samplings[i].complete(m.Config); err != nil {
 			return err
 		}
 	}

@@ -135,8 +135,17 @@ func TestEvalOtherConditions(t *testing.T) {
 	if out := evalIn(t, cache, "--model", run, "--guidance", "3"); out.code != exitUsage || !strings.Contains(out.stderr, "--guidance has no meaning") {
 		t.Errorf("guidance of condition time: exit code %d, %q", out.code, out.stderr)
 	}
-	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage || !strings.Contains(out.stderr, "--sampler: expected at most the model's 300 timesteps, found 301") {
+	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage || !strings.Contains(out.stderr, "--sampler ddim:301: expected at most the model's 300 timesteps, found 301") {
 		t.Errorf("301 steps: exit code %d, %q", out.code, out.stderr)
+	}
+
+	run = small(t, "--objective", "flow", "--data", data, "--no-samples")
+	r = mustEval(t, cache, "--model", run, "--sampler", "euler:2,midpoint:2", "--guidance", "3", "--count", "12")
+	if len(r.Rows) != 2 || r.Rows[0].Evaluations != 4 || r.Rows[1].Evaluations != 8 || r.Rows[1].Accuracy == nil {
+		t.Errorf("objective flow: %+v", r.Rows)
+	}
+	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:2"); out.code != exitUsage || !strings.Contains(out.stderr, "expected euler or midpoint") {
+		t.Errorf("ddim of objective flow: exit code %d, %q", out.code, out.stderr)
 	}
 
 	run = small(t, "--condition", "none", "--data", data, "--no-samples")
@@ -190,7 +199,7 @@ func TestEvalRefusals(t *testing.T) {
 		{exitUsage, "", "found neither"},
 		{exitUsage, "--model a --samples b", "found both"},
 		{exitUsage, "--samples b --guidance 3", "--guidance has no meaning with --samples"},
-		{exitUsage, "--model a --sampler euler:3", `--sampler: expected names with commas, ddpm, ddim or dpm++`},
+		{exitUsage, "--model a --sampler heun:3", `--sampler: expected names with commas, ddpm, ddim, dpm++, euler or midpoint`},
 		{exitUsage, "--model a --sampler ddim:0", `found "ddim:0"`},
 		{exitUsage, "--model a --sampler ddim,ddim", `found "ddim,ddim"`},
 		{exitUsage, "--model a --guidance 1,x", `--guidance: expected numbers from -100 to 100 with commas, found "1,x"`},

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,29 +30,48 @@ func contains(words, word string) bool {
 
 func parentOf(path string) string { return filepath.Dir(path) }
 
+// The samplers for each objective, the default first.
+var (
+	noiseSamplers = []string{"ddpm", "ddim", "dpm++"}
+	flowSamplers  = []string{string(diffusion.Euler), string(diffusion.Midpoint)}
+)
+
 // sampling says how images are drawn from noise.
 type sampling struct {
-	sampler  string
-	steps    int
+	sampler  string // "": the model's default
+	steps    int    // 0: the sampler's default
 	eta      float64
 	guidance float64
 	seed     uint64
 }
 
-// samplers are the names of what sampling knows.
-var samplers = []string{"ddpm", "ddim", "dpm++"}
-
-// setSteps gives steps of 0 their default, and refuses more than the model has timesteps. flag is the one that gave them.
-func (s *sampling) setSteps(c mnistunet.Config, flag string) error {
-	if s.steps == 0 {
-		s.steps = 50
-		if s.sampler == "ddpm" {
-			s.steps = c.Timesteps
-		}
-		s.steps = min(s.steps, c.Timesteps)
+// complete fills in the defaults for a model, and tells what does not go with it.
+func (s *sampling) complete(c mnistunet.Config) error {
+	objective, samplers := "noise", noiseSamplers
+	if c.Objective == mnistunet.Flow {
+		objective, samplers = "flow", flowSamplers
 	}
-	if s.steps > c.Timesteps {
-		return usagef("--%s: expected at most the model's %d timesteps, found %d", flag, c.Timesteps, s.steps)
+	if s.sampler == "" {
+		s.sampler = samplers[0]
+	}
+	if !slices.Contains(samplers, s.sampler) {
+		return usagef("--sampler %s can't draw with a model of objective %s: expected %s", s.sampler, objective, alternatives(samplers))
+	}
+	if s.eta != 0 && s.sampler != "ddim" {
+		return usagef("--eta has no meaning with --sampler %s", s.sampler)
+	}
+	most := math.MaxInt
+	if c.Objective == mnistunet.Noise {
+		most = c.Timesteps
+	}
+	if s.steps == 0 {
+		s.steps = min(50, most)
+		if s.sampler == "ddpm" {
+			s.steps = most
+		}
+	}
+	if s.steps > most {
+		return usagef("--steps: expected at most the model's %d timesteps, found %d", most, s.steps)
 	}
 	return nil
 }
@@ -66,9 +88,41 @@ func (s sampling) describe(p *figure.Parameters) {
 
 // run draws n images; each is called with every step, if not nil. It returns the images and the network evaluations.
 func (s sampling) run(ctx context.Context, m *mnistunet.Model, labels []int, n int, each func(diffusion.Step)) (diffusion.Images, int, error) {
-	schedule, err := m.Schedule()
+	if err := s.complete(m.Config); err != nil {
+		return diffusion.Images{}, 0, err
+	}
+	g := diffusion.NewGenerator(s.seed)
+	x := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
+	g.Normal(x.Data)
+	steps, evaluations, err := s.walk(ctx, m, labels, x, g)
 	if err != nil {
 		return diffusion.Images{}, 0, err
+	}
+	for step, err := range steps {
+		if err != nil {
+			return diffusion.Images{}, 0, err
+		}
+		x = step.X
+		if each != nil {
+			each(step)
+		}
+	}
+	return x, evaluations, nil
+}
+
+// walk returns the steps from x, and the network evaluations that they take.
+func (s sampling) walk(ctx context.Context, m *mnistunet.Model, labels []int, x diffusion.Images, g *diffusion.Generator) (iter.Seq2[diffusion.Step, error], int, error) {
+	if m.Config.Objective == mnistunet.Flow {
+		v := m.Velocity(labels)
+		if m.Config.Condition == mnistunet.Class {
+			v = m.GuidedVelocity(labels, float32(s.guidance))
+		}
+		sampler := diffusion.FlowSampler{N: s.steps, Method: diffusion.FlowMethod(s.sampler)}
+		return sampler.Steps(ctx, v, x), sampler.Evaluations(), nil
+	}
+	schedule, err := m.Schedule()
+	if err != nil {
+		return nil, 0, err
 	}
 	spacing, method := diffusion.Leading, diffusion.Method(diffusion.DDPM{Variance: diffusion.FixedLarge})
 	switch s.sampler {
@@ -82,26 +136,14 @@ func (s sampling) run(ctx context.Context, m *mnistunet.Model, labels []int, n i
 	}
 	timesteps, err := schedule.Timesteps(s.steps, spacing)
 	if err != nil {
-		return diffusion.Images{}, 0, err
+		return nil, 0, err
 	}
-	g := diffusion.NewGenerator(s.seed)
-	x := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
-	g.Normal(x.Data)
 	d := m.Denoiser(labels)
 	if m.Config.Condition == mnistunet.Class {
 		d = m.GuidedDenoiser(labels, float32(s.guidance))
 	}
 	sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: method, Noise: g.Noise}
-	for step, err := range sampler.Steps(ctx, d, x) {
-		if err != nil {
-			return diffusion.Images{}, 0, err
-		}
-		x = step.X
-		if each != nil {
-			each(step)
-		}
-	}
-	return x, len(timesteps), nil
+	return sampler.Steps(ctx, d, x), len(timesteps), nil
 }
 
 type sampleFlags struct {
@@ -134,8 +176,8 @@ same picture. A .safetensors file gets the raw numbers: images [N,1,28,28], labe
 	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
-	choiceFlag(cmd, &f.sampler, "sampler", "ddpm", "how to go from noise to image", samplers...)
-	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "network evaluations for an image; 0: all timesteps for ddpm, 50 else")
+	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm (default), ddim or dpm++, with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
+	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "steps from noise to image, each a network evaluation, two for midpoint; 0: all timesteps for ddpm, 50 else")
 	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, false, "classifier-free guidance scale γ; 1 is none")
 	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, false, "ddim's share of fresh noise")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
@@ -216,7 +258,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		}
 		f.guidance = 1
 	}
-	if err := f.setSteps(c, "steps"); err != nil {
+	if err := f.complete(c); err != nil {
 		return err
 	}
 	labels, n, err := f.labels(c)

@@ -27,7 +27,7 @@ func newTrain() *cobra.Command {
 
 type trainFlags struct {
 	computing
-	condition, data, out, resume string
+	condition, objective, data, out, resume string
 	epochs, batch, dim, timesteps, limit,
 	checkpointEvery int
 	lr, decay, dropout, sigma float64
@@ -46,17 +46,22 @@ func newTrainMNIST() *cobra.Command {
   --condition time    DDPM, T = 300: dim 64, batch 128, 20 epochs, Adam 1e-3 falling to a tenth
   --condition class   the same, conditioned on the class too, hidden for one image in ten
 
+With --objective flow, time and class learn flow matching instead of DDPM, by the same recipe: the
+velocity of straight lines from noise to image.
+
 The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Ctrl-C stops after the
 step at hand; --resume goes on from there, or from the latest checkpoint after a crash, to the
 same numbers.`,
 		Example: `  unnoise train mnist --condition class
   unnoise train mnist --condition time --epochs 5 --out runs/short
+  unnoise train mnist --condition class --objective flow
   unnoise train mnist --resume runs/short`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
 	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
+	choiceFlag(cmd, &f.objective, "objective", "noise", "what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
 	flags.StringVar(&f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	flags.StringVar(&f.out, "out", "", "folder for the run (default: runs/mnist-CONDITION-DATE)")
@@ -66,7 +71,7 @@ same numbers.`,
 	intFlag(cmd, &f.epochs, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
 	intFlag(cmd, &f.batch, "batch", 0, 0, 65536, "images a step; 0: the recipe's")
 	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
-	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class; 0: the recipe's")
+	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; 0: the recipe's")
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
 	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, false, "Adam's learning rate in the first epoch; 0: the recipe's")
@@ -91,7 +96,9 @@ func (f *trainFlags) config() training.Config {
 	set(&c.Epochs, f.epochs)
 	set(&c.Batch, f.batch)
 	set(&c.Network.Dim, f.dim)
-	if c.Network.Condition != mnistunet.None {
+	if f.objective == "flow" {
+		c.Network = c.Network.ForFlow()
+	} else if c.Network.Condition != mnistunet.None {
 		set(&c.Network.Timesteps, f.timesteps)
 	}
 	setFloat := func(to *float64, v float64) {
@@ -116,17 +123,20 @@ func (f *trainFlags) config() training.Config {
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	if f.resume != "" {
-		for _, name := range []string{"condition", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype", "threads"} {
+		for _, name := range []string{"condition", "objective", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype", "threads"} {
 			if given(name) {
 				return usagef("--%s can't be given with --resume: the run goes on as it was begun", name)
 			}
 		}
 		return nil
 	}
-	for name, conditions := range map[string]string{"sigma": "none", "timesteps": "time class", "dropout": "class"} {
+	for name, conditions := range map[string]string{"objective": "time class", "sigma": "none", "timesteps": "time class", "dropout": "class"} {
 		if given(name) && !contains(conditions, f.condition) {
 			return usagef("--%s has no meaning with --condition %s", name, f.condition)
 		}
+	}
+	if f.objective == "flow" && given("timesteps") {
+		return usagef("--timesteps has no meaning with --objective flow: its time is continuous")
 	}
 	return nil
 }
@@ -231,7 +241,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// drawEpoch draws what the model does after an epoch: digits by DDIM in 50 steps (a look, not a measurement), or noisy
+// drawEpoch draws what the model does after an epoch: digits in 50 steps (a look, not a measurement), or noisy
 // test digits above what the denoiser makes of them and what they were.
 func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64, path string) error {
 	picture, parameters, err := epochPicture(ctx, e, test, seed)
@@ -260,8 +270,14 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 		picture, err := figure.Grid{Images: images, Columns: 10, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
 		return picture, parameters, err
 	}
-	const steps, rows = 50, 4
-	s := sampling{sampler: "ddim", steps: min(steps, c.Timesteps), seed: seed, guidance: 1}
+	const rows = 4
+	s := sampling{seed: seed, guidance: 1}
+	if c.Objective == mnistunet.Noise {
+		s.sampler = "ddim"
+	}
+	if err := s.complete(c); err != nil {
+		return nil, nil, err
+	}
 	var labels []int
 	n := 10 * rows
 	if c.Condition == mnistunet.Class {

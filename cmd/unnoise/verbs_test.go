@@ -29,10 +29,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"train", "mnist", "--condition", "both"}, `--condition: expected none, time or class, found "both"`},
 		{[]string{"train", "mnist", "--epochs", "-1"}, "--epochs: expected a whole number"},
 		{[]string{"train", "mnist", "--condition", "time", "--sigma", "0.4"}, "--sigma has no meaning with --condition time"},
+		{[]string{"train", "mnist", "--objective", "score"}, `--objective: expected noise or flow, found "score"`},
+		{[]string{"train", "mnist", "--condition", "none", "--objective", "flow"}, "--objective has no meaning with --condition none"},
+		{[]string{"train", "mnist", "--objective", "flow", "--timesteps", "100"}, "--timesteps has no meaning with --objective flow"},
+		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"}, "--objective can't be given with --resume"},
 		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
 		{[]string{"sample"}, "--model: expected"},
 		{[]string{"sample", "--model", "x", "--out", "a.jpg"}, `--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
-		{[]string{"sample", "--model", "x", "--sampler", "euler"}, "--sampler: expected ddpm, ddim or dpm++"},
+		{[]string{"sample", "--model", "x", "--sampler", "heun"}, "--sampler: expected ddpm, ddim, dpm++, euler or midpoint"},
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},
 		{[]string{"nothing"}, "nothing"},
 	} {
@@ -90,6 +94,15 @@ func TestTrainAndSample(t *testing.T) {
 		t.Error("the same seed drew other images")
 	}
 
+	for want, flags := range map[string][]string{
+		"--sampler euler can't draw with a model of objective noise": {"--sampler", "euler"},
+		"--steps: expected at most the model's 300 timesteps":        {"--steps", "301"},
+		"--eta has no meaning with --sampler ddpm":                   {"--eta", "0.5"},
+	} {
+		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
+		}
+	}
 	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected all or numbers from 0 to 9") {
 		t.Errorf("class 11: exit code %d, %q", r.code, r.stderr)
 	}
@@ -102,6 +115,46 @@ func TestTrainAndSample(t *testing.T) {
 	}
 	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure || !strings.Contains(r.stderr, broken) {
 		t.Errorf("damaged weights: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// Models of flow matching are drawn from with samplers of their own, after the epochs too.
+func TestFlow(t *testing.T) {
+	small(t, "--objective", "flow", "--condition", "time", "--epochs", "1")
+	run := small(t, "--objective", "flow", "--epochs", "1")
+	samplerOf := func(path string) string {
+		p, err := figure.ReadParametersFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sampler, _ := p.Get("sampler")
+		return sampler
+	}
+	if sampler := samplerOf(training.SamplePath(run, 1)); sampler != "euler" {
+		t.Errorf("the epoch's picture is drawn with %q", sampler)
+	}
+	for _, c := range []struct {
+		flags              []string
+		sampler            string
+		steps, evaluations int
+	}{
+		{nil, "euler", 50, 50},
+		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 602},
+	} {
+		out := filepath.Join(run, "a.png")
+		var report struct{ Steps, Evaluations int }
+		decode(t, succeed(t, append([]string{"sample", "--model", run, "--count", "1", "--out", out, "--json"}, c.flags...)...).stdout, &report)
+		if sampler := samplerOf(out); report.Steps != c.steps || report.Evaluations != c.evaluations || sampler != c.sampler {
+			t.Errorf("%v: %+v by %s, want %d steps and %d evaluations by %s", c.flags, report, sampler, c.steps, c.evaluations, c.sampler)
+		}
+	}
+	for want, flags := range map[string][]string{
+		"--sampler ddpm can't draw with a model of objective flow: expected euler or midpoint": {"--sampler", "ddpm"},
+		"--eta has no meaning with --sampler euler":                                            {"--eta", "0.5"},
+	} {
+		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
+		}
 	}
 }
 

@@ -2,9 +2,10 @@ package onednn
 
 import "encoding/binary"
 
-// assembler writes x86-64 machine code: what clusters need of AVX-512 (F, BW, DQ, VL), and loops.
-// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapter 2 (EVEX encoding).
+// assembler writes x86-64 machine code: what clusters need of AVX-512 (F, BW, DQ, VL) or AVX2, and loops.
+// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapter 2 (VEX and EVEX encoding).
 type assembler struct {
+	avx2   bool // vectors of 256 bits, VEX encoding
 	code   []byte
 	words  []uint32       // constants, put behind the code
 	index  map[uint32]int // where they are in words
@@ -36,7 +37,7 @@ const (
 
 func zmm(n int) operand { return operand{kind: onRegister, reg: n} }
 
-// constant is 32 bits that stand behind the code, for all lanes.
+// constant is 32 bits that stand behind the code, for all lanes: AVX-512 spreads them while it reads, for AVX2 they stand there eight times.
 func constant(bits uint32) operand { return operand{kind: onConstant, bits: bits, splat: true} }
 
 // opcode of an EVEX instruction: prefix (0, 0x66, 0xF3, 0xF2), map (1: 0F, 2: 0F38, 3: 0F3A), byte.
@@ -50,7 +51,7 @@ var (
 	vfmadd132, vfmadd213, vfmadd231                = opcode{0x66, 2, 0x98}, opcode{0x66, 2, 0xa8}, opcode{0x66, 2, 0xb8}
 	vfnmadd132, vfnmadd213, vfnmadd231             = opcode{0x66, 2, 0x9c}, opcode{0x66, 2, 0xac}, opcode{0x66, 2, 0xbc}
 	vscalefps, vrcp14ps                            = opcode{0x66, 2, 0x2c}, opcode{0x66, 2, 0x4c}
-	vrndscaleps                                    = opcode{0x66, 3, 0x08}
+	vrndscaleps                                    = opcode{0x66, 3, 0x08} // VEX: vroundps, which has the same modes
 	vcmpps                                         = opcode{0, 1, 0xc2}
 	vblendmps                                      = opcode{0x66, 2, 0x65}
 	vmovups, vmovupsStore, vmovaps                 = opcode{0, 1, 0x10}, opcode{0, 1, 0x11}, opcode{0, 1, 0x28}
@@ -61,6 +62,10 @@ var (
 	vcvtdq2ps, vcvttps2dq                          = opcode{0, 1, 0x5b}, opcode{0xf3, 1, 0x5b}
 	vcvtph2ps, vcvtps2ph                           = opcode{0x66, 2, 0x13}, opcode{0x66, 3, 0x1d}
 	vcvtneps2bf16                                  = opcode{0xf3, 2, 0x72}
+
+	// of AVX2 only
+	vblendvps, vandnps, vpcmpeqd = opcode{0x66, 3, 0x4a}, opcode{0, 1, 0x55}, opcode{0x66, 1, 0x76}
+	vpackusdw, vpermq            = opcode{0x66, 2, 0x2b}, opcode{0x66, 3, 0x00}
 )
 
 // Predicates of vcmpps.
@@ -72,21 +77,47 @@ func (a *assembler) bytes(b ...byte) { a.code = append(a.code, b...) }
 
 func (a *assembler) int32(v int32) { a.code = binary.LittleEndian.AppendUint32(a.code, uint32(v)) }
 
-// evex is one 512-bit instruction: reg ← op(second, last). second is 0 where the instruction has two operands.
-// mask is the number of the mask register (0: none); zero clears lanes that the mask leaves out.
-func (a *assembler) evex(o opcode, reg, second int, last operand, mask int, zero bool, imm ...byte) {
-	a.evexLength(o, reg, second, last, mask, zero, 2, imm...)
+// vector is one instruction on whole vectors: reg ← op(second, last). second is 0 where the instruction has two operands.
+// mask is the number of the mask register (0: none), which only AVX-512 has; zero clears lanes that the mask leaves out.
+func (a *assembler) vector(o opcode, reg, second int, last operand, mask int, zero bool, imm ...byte) {
+	a.vectorLength(o, reg, second, last, mask, zero, 2, imm...)
 }
 
 // broadcast fills a register with 32 bits; with a mask register, the lanes it names, and the others with zero.
 func (a *assembler) broadcast(reg int, bits uint32, mask int) {
 	c := constant(bits)
 	c.splat = false
-	a.evex(vbroadcastss, reg, 0, c, mask, mask != 0)
+	a.vector(vbroadcastss, reg, 0, c, mask, mask != 0)
 }
 
-// evexLength is evex of another vector length: 0: 128, 1: 256, 2: 512 bits.
-func (a *assembler) evexLength(o opcode, reg, second int, last operand, mask int, zero bool, length byte, imm ...byte) {
+// vectorLength is vector of another length: a quarter (0), half (1) or all (2) of AVX-512's vectors, half (0, 1) or all (2) of AVX2's.
+func (a *assembler) vectorLength(o opcode, reg, second int, last operand, mask int, zero bool, length byte, imm ...byte) {
+	if a.avx2 {
+		a.vex(o, reg, second, last, length/2)
+	} else {
+		a.evex(o, reg, second, last, mask, zero, length)
+	}
+	a.modrm(reg, last, len(imm))
+	a.bytes(imm...)
+}
+
+var prefixes = map[byte]byte{0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3}
+
+// vex writes an instruction up to its opcode, for vectors of 128 (0) or 256 (1) bits.
+func (a *assembler) vex(o opcode, reg, second int, last operand, length byte) {
+	p0 := o.table | 1<<6 | byte(^reg>>3&1)<<7 // the index is rcx
+	if last.kind == onConstant || last.reg < 8 {
+		p0 |= 1 << 5
+	}
+	p1 := byte(^second&15)<<3 | length<<2 | prefixes[o.prefix]
+	if o == vpermq {
+		p1 |= 0x80
+	}
+	a.bytes(0xc4, p0, p1, o.op)
+}
+
+// evex writes an instruction up to its opcode.
+func (a *assembler) evex(o opcode, reg, second int, last operand, mask int, zero bool, length byte) {
 	bit := func(v, shift int, to byte) byte { return byte(v>>shift&1) << to }
 	p0 := o.table | bit(^reg, 3, 7) | bit(^reg, 4, 4)
 	if last.kind == onRegister {
@@ -97,8 +128,7 @@ func (a *assembler) evexLength(o opcode, reg, second int, last operand, mask int
 			p0 &^= 1 << 5
 		}
 	}
-	pp := map[byte]byte{0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3}[o.prefix]
-	p1 := byte(^second&15)<<3 | 4 | pp
+	p1 := byte(^second&15)<<3 | 4 | prefixes[o.prefix]
 	p2 := length<<5 | bit(^second, 4, 3) | byte(mask)
 	if zero {
 		p2 |= 0x80
@@ -107,8 +137,6 @@ func (a *assembler) evexLength(o opcode, reg, second int, last operand, mask int
 		p2 |= 0x10
 	}
 	a.bytes(0x62, p0, p1, p2, o.op)
-	a.modrm(reg, last, len(imm))
-	a.bytes(imm...)
 }
 
 // modrm writes the bytes that name an instruction's last operand.
@@ -196,14 +224,19 @@ func (a *assembler) finish() []byte {
 	for len(a.code)%4 != 0 {
 		a.bytes(0xcc)
 	}
-	table := len(a.code)
+	table, times := len(a.code), 1
+	if a.avx2 {
+		times = 8
+	}
 	for _, at := range a.fixups {
 		v := binary.LittleEndian.Uint32(a.code[at:])
 		i, after := int(v>>8), int(v&0xff)
-		binary.LittleEndian.PutUint32(a.code[at:], uint32(int32(table+4*i-(at+4+after))))
+		binary.LittleEndian.PutUint32(a.code[at:], uint32(int32(table+4*times*i-(at+4+after))))
 	}
 	for _, w := range a.words {
-		a.code = binary.LittleEndian.AppendUint32(a.code, w)
+		for range times {
+			a.code = binary.LittleEndian.AppendUint32(a.code, w)
+		}
 	}
 	return a.code
 }
