@@ -49,7 +49,7 @@ type Row struct {
 	Sampler         string   `json:"sampler,omitempty"`
 	Steps           int      `json:"steps,omitempty"`
 	Guidance        *float64 `json:"guidance,omitempty"`              // nil where the model has no classes
-	Evaluations     int      `json:"evaluations_per_image,omitempty"` // of the network; guidance takes two a step
+	Evaluations     int      `json:"evaluations_per_image,omitempty"` // of the network; guidance doubles them
 	Seconds         float64  `json:"seconds,omitempty"`               // for drawing
 	ImagesPerSecond float64  `json:"images_per_s,omitempty"`
 	Score
