@@ -4,6 +4,7 @@ package dataset
 import (
 	"embed"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,6 +26,12 @@ func (l *Labeled) Len() int { return len(l.Labels) }
 func (l *Labeled) Head(n int) *Labeled {
 	n = min(max(n, 0), l.Len())
 	return &Labeled{l.Rows, l.Cols, l.Images[:n*l.Rows*l.Cols], l.Labels[:n]}
+}
+
+// Checksum sums up pixels and labels, as crc32c:XXXXXXXX.
+func (l *Labeled) Checksum() string {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return fmt.Sprintf("crc32c:%08x", crc32.Update(crc32.Checksum(l.Images, table), table, l.Labels))
 }
 
 // Batch writes the images at indices to pixels, scaled to [0, 1], one after the other, and their labels to labels, which

@@ -13,11 +13,11 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -26,7 +26,7 @@ type Model struct {
 	Config  Config
 	backend compute.Backend
 	dtype   dtypes.DType
-	params  []param
+	params  []nn.Param
 	values  []compute.Buffer // in the order of params, in the graph's layout
 
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, seed uint64) (*Model, 
 		return nil, fmt.Errorf("the model's configuration: %w", err)
 	}
 	g := diffusion.NewGenerator(seed)
-	return newModel(b, c, dtype, func(p param) ([]float32, error) { return p.initial(g), nil })
+	return newModel(b, c, dtype, func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
 }
 
 // File names of a model folder.
@@ -71,14 +71,14 @@ func FromFile(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, 
 	if err := c.checkNames(f, prefix); err != nil {
 		return nil, err
 	}
-	return newModel(b, c, dtype, func(p param) ([]float32, error) { return p.read(f, prefix) })
+	return newModel(b, c, dtype, func(p nn.Param) ([]float32, error) { return p.Read(f, prefix) })
 }
 
 // checkNames refuses a file with values that this network has no place for. PyTorch's counters of batches are no values.
 func (c Config) checkNames(f *weights.File, prefix string) error {
 	known := map[string]bool{}
 	for _, p := range c.params() {
-		known[p.name] = true
+		known[p.Name] = true
 	}
 	for _, name := range f.Names() {
 		short, ok := strings.CutPrefix(name, prefix)
@@ -89,24 +89,13 @@ func (c Config) checkNames(f *weights.File, prefix string) error {
 	return nil
 }
 
-func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param) ([]float32, error)) (*Model, error) {
+func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Param) ([]float32, error)) (*Model, error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
 	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[int]compute.Executable{}}
-	for _, p := range m.params {
-		v, err := value(p)
-		if err == nil {
-			var buffer compute.Buffer
-			if buffer, err = toBuffer(b, v, p.graphShape()...); err == nil {
-				if f, ok := buffer.(interface{ Freeze() }); ok {
-					f.Freeze() // the onednn backend then lays the weights out once
-				}
-				m.values = append(m.values, buffer)
-				continue
-			}
-		}
-		m.Close()
+	var err error
+	if m.values, err = nn.Buffers(b, m.params, value); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -116,7 +105,7 @@ func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(param)
 func (m *Model) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	finalize(m.values)
+	nn.Finalize(m.values)
 	m.values = nil
 	for _, e := range m.evals {
 		e.Finalize()
@@ -128,7 +117,7 @@ func (m *Model) Close() {
 func (m *Model) Tensors() (map[string]weights.Tensor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return tensorsOf(m.params, m.values, "")
+	return nn.Tensors(m.params, m.values, "")
 }
 
 // Save writes a model folder that Load reads; see ConfigFile and WeightsFile.
@@ -150,41 +139,14 @@ func (m *Model) Save(dir string) error {
 	})
 }
 
-func tensorsOf(params []param, values []compute.Buffer, prefix string) (map[string]weights.Tensor, error) {
-	t := make(map[string]weights.Tensor, len(params))
-	for i, p := range params {
-		v := make([]float32, size(p.shape))
-		if err := values[i].ToFlatData(v); err != nil {
-			return nil, err
-		}
-		t[prefix+p.name] = p.tensor(v)
-	}
-	return t, nil
-}
-
-func toBuffer(b compute.Backend, v []float32, shape ...int) (compute.Buffer, error) {
-	return b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, shape...))
-}
-
-func finalize(buffers []compute.Buffer) {
-	for _, b := range buffers {
-		if b != nil {
-			_ = b.Finalize()
-		}
-	}
-}
-
 // evaluator returns the compiled evaluation for a batch size.
 func (m *Model) evaluator(batch int) (compute.Executable, error) {
 	if e := m.evals[batch]; e != nil {
 		return e, nil
 	}
-	e, err := compiled(m.backend, fmt.Sprintf("evaluate %d", batch), func(g *Graph) []*Node {
+	e, err := nn.Compile(m.backend, fmt.Sprintf("evaluate %d", batch), func(g *Graph) []*Node {
 		x, t, class := m.Config.inputs(g, batch)
-		n := &network{config: m.Config, dtype: m.dtype, params: map[string]*Node{}}
-		for _, p := range m.params {
-			n.params[p.name] = Parameter(g, p.name, shapes.Make(dtypes.Float32, p.graphShape()...))
-		}
+		n := &network{Layers: nn.NewLayers(g, m.params, m.dtype, false), config: m.Config}
 		return []*Node{n.forward(x, t, class)}
 	})
 	if err == nil {
@@ -236,7 +198,7 @@ func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
 	if err != nil {
 		return err
 	}
-	defer finalize(out)
+	defer nn.Finalize(out)
 	return out[0].ToFlatData(y.Data)
 }
 
@@ -245,7 +207,7 @@ func (c Config) inputBuffers(b compute.Backend, batch int, x, t, class []float32
 	add := func(v []float32, shape ...int) {
 		if err == nil {
 			var buffer compute.Buffer
-			if buffer, err = toBuffer(b, v, shape...); err == nil {
+			if buffer, err = nn.Buffer(b, v, shape...); err == nil {
 				buffers = append(buffers, buffer)
 			}
 		}
@@ -258,7 +220,7 @@ func (c Config) inputBuffers(b compute.Backend, batch int, x, t, class []float32
 		add(class, batch, c.Classes)
 	}
 	if err != nil {
-		finalize(buffers)
+		nn.Finalize(buffers)
 	}
 	return buffers, err
 }

@@ -50,8 +50,9 @@ timed "tests" "${emulated[@]}" -exec "$emulator" -skip "^(TestDemo(InBrowser)?|$
 # Networks take a hundred times longer here than they should: emulated, and without oneDNN. What trains for many steps is left to the
 # processor that is here.
 timed "tests of networks" "${emulated[@]}" -exec "$emulator" -skip '^(TestGoldenClass|TestMixedPrecision|TestManyImages)$' "$@" ./mnistunet
+timed "tests of measures" "${emulated[@]}" -exec "$emulator" -run '^(TestFit|TestFrechetClosedForms|TestFrechetProperties|TestReadSamples|TestShifts)$' "$@" ./evaluation
 timed "tests of runs" "${emulated[@]}" -exec "$emulator" -run '^(TestLearningRate|TestDivergence|TestReadOnly|TestBatches)$' "$@" ./training
-timed "tests of the command line" "${emulated[@]}" -exec "$emulator" -run '^(TestVersion|TestUsage|TestDoctorAndBench|TestWithoutOneDNN|TestCompletion)$' "$@" ./cmd/unnoise
+timed "tests of the command line" "${emulated[@]}" -exec "$emulator" -run '^(TestVersion|TestUsage|TestEvalRefusals|TestDoctorAndBench|TestWithoutOneDNN|TestCompletion)$' "$@" ./cmd/unnoise
 
 # The engine without libgomp: on one thread, with the same results.
 serial=$(mktemp -d)

@@ -3,7 +3,6 @@ package training
 import (
 	"context"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -173,7 +172,5 @@ type prepared struct {
 
 // describe sums up a data set.
 func describe(data *dataset.Labeled, name string) Data {
-	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Update(crc32.Checksum(data.Images, table), table, data.Labels)
-	return Data{Name: name, Images: data.Len(), Checksum: fmt.Sprintf("crc32c:%08x", sum)}
+	return Data{Name: name, Images: data.Len(), Checksum: data.Checksum()}
 }

@@ -125,6 +125,28 @@ func choiceFlag(cmd *cobra.Command, target *string, name, value, usage string, c
 	complete(cmd, name, choices...)
 }
 
+// listFlag adds a flag that takes values with commas between them, at least one, each once.
+func listFlag[T any](cmd *cobra.Command, target *[]T, name, kind string, want expected, parse func(string) (T, bool), show func(T) string, usage string) {
+	cmd.Flags().Var(flagValue[[]T]{target, kind, func(s string) (list []T, err error) {
+		seen := map[string]bool{}
+		for word := range strings.SplitSeq(s, ",") {
+			v, ok := parse(strings.TrimSpace(word))
+			if !ok || seen[show(v)] {
+				return nil, want
+			}
+			seen[show(v)] = true
+			list = append(list, v)
+		}
+		return list, nil
+	}, func(list []T) string {
+		var words []string
+		for _, v := range list {
+			words = append(words, show(v))
+		}
+		return strings.Join(words, ",")
+	}}, name, usage)
+}
+
 // complete offers fixed values for a flag.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))

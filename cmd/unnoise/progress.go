@@ -61,6 +61,11 @@ func (p *progress) clear() {
 	}
 }
 
+// left is how long the rest of a task will take if it goes on as it went since its start.
+func left(start time.Time, done, total int) string {
+	return pretty(time.Duration(float64(time.Since(start)) * float64(total-done) / float64(done)))
+}
+
 // pretty rounds a duration for people: 850ms, 42s, 3m05s, 2h10m.
 func pretty(d time.Duration) string {
 	switch {

@@ -279,8 +279,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		}
 		if !f.json {
 			p.update(func() string {
-				done := float64(s.Index+1) / float64(s.Total)
-				return fmt.Sprintf("step %d/%d  %s left", s.Index+1, s.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done)))
+				return fmt.Sprintf("step %d/%d  %s left", s.Index+1, s.Total, left(start, s.Index+1, s.Total))
 			})
 		}
 	})

@@ -1,0 +1,429 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+)
+
+// classifierSeed is that of the classifier which judges: always the same one, so that distances can be compared.
+const classifierSeed = 0
+
+// denoisingLevels are the noise levels σ at which denoisers are measured.
+var denoisingLevels = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
+
+type evalFlags struct {
+	computing
+	model, samples, data string
+	samplings            []sampling
+	guidance             []float64
+	count                int
+	seed                 uint64
+	out                  string
+	retrain, json        bool
+}
+
+func newEval() *cobra.Command {
+	var f evalFlags
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Measure the quality of a model, or of samples from elsewhere",
+		Long: `Draws samples with a model and measures them with a classifier of digits: how many are read as the
+class that was asked for, and the Fréchet distance of the classifier's features to those of the test
+digits, beside that of training digits, which is the floor. --sampler and --guidance take lists; each
+combination is a row.
+
+Models of condition time have no classes: what is read is counted. Models of condition none are
+measured by their mean squared error on the first test digits at several noise levels.
+
+The classifier is trained once, in a minute or a few, and kept in the cache folder.`,
+		Example: `  unnoise eval --model runs/digits --guidance 0,1,5,10
+  unnoise eval --model runs/digits --sampler ddpm,ddim:10,ddim:20,dpm++:20 --count 500 --out report.json
+  unnoise eval --samples samples.safetensors`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.model, "model", "", "a run's folder or a model folder")
+	completeFolder(cmd, "model")
+	flags.StringVar(&f.samples, "samples", "", "safetensors file with images [N,1,28,28] in [0,1] and labels [N], in place of a model")
+	flags.StringVar(&f.data, "data", "", "folder with an IDX set to compare with (default: the run's, or the embedded MNIST)")
+	completeFolder(cmd, "data")
+	f.samplings = []sampling{{}}
+	wanted := expected("names with commas, " + alternatives(allSamplers()) + ", each with its steps or without, as in ddpm,ddim:20")
+	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 50 else")
+	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
+	complete(cmd, "sampler", allSamplers()...)
+	f.guidance = []float64{5}
+	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ; 1 is none")
+	intFlag(cmd, &f.count, "count", 1000, 2, 100_000, "samples of each row, going round the classes; or test digits, for condition none")
+	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
+	flags.StringVar(&f.out, "out", "", "write the report to this file too, .json")
+	flags.BoolVar(&f.retrain, "retrain", false, "train the classifier anew")
+	computeFlags(cmd, &f.computing)
+	jsonFlag(cmd, &f.json, "print the report as JSON instead of tables and progress")
+	return cmd
+}
+
+func allSamplers() []string { return slices.Concat(noiseSamplers, flowSamplers) }
+
+// parseSampling reads ddim or ddim:20.
+func parseSampling(word string) (s sampling, ok bool) {
+	name, steps, given := strings.Cut(word, ":")
+	if !slices.Contains(allSamplers(), name) {
+		return sampling{}, false
+	}
+	s.sampler = name
+	if given {
+		n, err := strconv.Atoi(steps)
+		if err != nil || n < 1 {
+			return sampling{}, false
+		}
+		s.steps = n
+	}
+	return s, true
+}
+
+// short is what parseSampling reads.
+func (s sampling) short() string {
+	if s.steps == 0 {
+		return s.sampler
+	}
+	return fmt.Sprintf("%s:%d", s.sampler, s.steps)
+}
+
+func parseGuidance(word string) (float64, bool) {
+	v, err := strconv.ParseFloat(word, 64)
+	return v, err == nil && math.Abs(v) <= 100
+}
+
+func formatFloat(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// misplaced refuses flags that what is measured has no use for.
+func misplaced(cmd *cobra.Command, what string, names ...string) error {
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			return usagef("--%s has no meaning with %s", name, what)
+		}
+	}
+	return nil
+}
+
+func (f *evalFlags) run(cmd *cobra.Command) error {
+	switch {
+	case f.model == "" && f.samples == "":
+		return usagef("expected --model with the folder of a run or a model, or --samples with a safetensors file; found neither")
+	case f.model != "" && f.samples != "":
+		return usagef("expected either --model or --samples, found both")
+	}
+	if f.out != "" {
+		if err := checkOutput("out", f.out, ".json"); err != nil {
+			return err
+		}
+	}
+	if f.samples != "" {
+		if err := misplaced(cmd, "--samples", "sampler", "guidance", "count", "seed", "dtype"); err != nil {
+			return err
+		}
+	} else if c, err := training.ReadConfig(f.model); err == nil && f.data == "" {
+		f.data = c.Data.Name
+	}
+	f.data = cmp.Or(f.data, embeddedData)
+	train, test, err := openData(f.data)
+	if err != nil {
+		return err
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	e := &evaluating{evalFlags: f, cmd: cmd, progress: newProgress(cmd.ErrOrStderr())}
+	e.Version, e.Commit, e.Data, e.Threads = evaluation.ReportVersion, buildCommit(), f.data, info.Threads
+
+	if f.samples != "" {
+		e.Samples = f.samples
+		return e.finish(e.measureSamples(b, train, test))
+	}
+	m, dir, err := openModel(b, f.model, dtype)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	e.Model, e.Config, e.Seed, e.DType = dir, &m.Config, &f.seed, engine.Name(dtype)
+	switch m.Config.Condition {
+	case mnistunet.None:
+		if err := misplaced(cmd, "a model of condition none", "sampler", "guidance", "retrain"); err != nil {
+			return err
+		}
+		return e.finish(e.measureDenoising(m, test.Head(f.count)))
+	case mnistunet.Time:
+		if err := misplaced(cmd, "a model of condition time, which has no classes", "guidance"); err != nil {
+			return err
+		}
+		f.guidance = []float64{1}
+	}
+	for i, s := range f.samplings {
+		if most := m.Config.Timesteps; m.Config.Objective == mnistunet.Noise && s.steps > most {
+			return usagef("--sampler %s: expected at most the model's %d timesteps, found %d", s.short(), most, s.steps)
+		}
+		if err := f.samplings[i].complete(m.Config); err != nil {
+			return err
+		}
+	}
+	return e.finish(e.measureModel(b, m, train, test))
+}
+
+// evaluating is an evaluation on its way.
+type evaluating struct {
+	*evalFlags
+	evaluation.Report
+	cmd      *cobra.Command
+	progress *progress
+}
+
+func (e *evaluating) update(format string, args ...any) {
+	if !e.json {
+		e.progress.update(func() string { return fmt.Sprintf(format, args...) })
+	}
+}
+
+// done keeps what was measured so far, and says a line about the latest.
+func (e *evaluating) done(format string, args ...any) error {
+	if !e.json {
+		e.progress.print(format, args...)
+	}
+	if e.out == "" {
+		return nil
+	}
+	return e.Write(e.out)
+}
+
+// finish reports what was measured, all of it or until err.
+func (e *evaluating) finish(err error) error {
+	e.progress.clear()
+	e.Complete = err == nil
+	if len(e.Rows)+len(e.Denoising) == 0 {
+		return err
+	}
+	if e.out != "" {
+		if err := e.Write(e.out); err != nil {
+			return err
+		}
+	}
+	show := e.tables
+	if e.json {
+		show = func(w io.Writer) error { return printJSON(w, e.Report) }
+	}
+	return cmp.Or(err, show(e.cmd.OutOrStdout()))
+}
+
+// judge gets the classifier, reads both sets, and measures the floors for all training digits and for n.
+func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n int) (*evaluation.Judge, error) {
+	path, err := evaluation.CachePath(train, test, classifierSeed)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	c, err := evaluation.Open(e.cmd.Context(), b, path, train, test, classifierSeed, e.retrain, func(p evaluation.TrainProgress) {
+		e.update("training the classifier: step %d/%d  loss %.3f  %s left", p.Step, p.Steps, p.Loss, left(start, p.Step, p.Steps))
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.Classifier = &evaluation.ClassifierInfo{Recipe: evaluation.RecipeVersion, Seed: c.Seed, Accuracy: c.Accuracy, Path: path}
+	e.update("reading the training and test digits")
+	j, err := evaluation.NewJudge(e.cmd.Context(), c, train, test)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	for _, n := range []int{train.Len(), n} {
+		floor, err := j.Floor(n)
+		if err != nil {
+			j.Close()
+			return nil, err
+		}
+		e.Floors = append(e.Floors, floor)
+	}
+	return j, nil
+}
+
+func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labeled) error {
+	images, labels, err := evaluation.ReadSamples(e.samples)
+	if err != nil {
+		return err
+	}
+	j, err := e.judge(b, train, test, images.N)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	score, err := j.Score(e.cmd.Context(), images, labels)
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.samples, err)
+	}
+	e.Rows = []evaluation.Row{{Score: score}}
+	return nil
+}
+
+func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, test *dataset.Labeled) error {
+	ctx, c := e.cmd.Context(), m.Config
+	j, err := e.judge(b, train, test, e.count)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	var labels []int
+	if c.Condition == mnistunet.Class {
+		for i := range e.count {
+			labels = append(labels, i%c.Classes)
+		}
+	}
+	rows := len(e.samplings) * len(e.guidance)
+	for _, s := range e.samplings {
+		for _, scale := range e.guidance {
+			s.guidance, s.seed = scale, e.seed
+			row := evaluation.Row{Sampler: s.sampler, Steps: s.steps}
+			if labels != nil {
+				row.Guidance = &scale
+			}
+			start := time.Now()
+			images, evaluations, err := s.run(ctx, m, labels, e.count, func(step diffusion.Step) {
+				e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, left(start, step.Index+1, step.Total))
+			})
+			if err != nil {
+				return err
+			}
+			row.Evaluations, row.Seconds = evaluations, time.Since(start).Seconds()
+			row.ImagesPerSecond = float64(e.count) / row.Seconds
+			if labels != nil && scale != 1 {
+				row.Evaluations *= 2 // with the class and without
+			}
+			if row.Score, err = j.Score(ctx, images, labels); err != nil {
+				return err
+			}
+			e.Rows = append(e.Rows, row)
+			if err := e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), pretty(time.Since(start))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *evaluating) measureDenoising(m *mnistunet.Model, digits *dataset.Labeled) error {
+	for _, sigma := range denoisingLevels {
+		e.update("%d test digits at σ = %g", digits.Len(), sigma)
+		level, err := evaluation.MeasureDenoising(e.cmd.Context(), m, digits, sigma, e.seed)
+		if err != nil {
+			return err
+		}
+		e.Denoising = append(e.Denoising, level)
+		if err := e.done("σ = %g: mean squared error %.5f", sigma, level.Model); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tables prints the report for people.
+func (e *evaluating) tables(w io.Writer) error {
+	if e.Config != nil {
+		fmt.Fprintf(w, "%s: condition %s, dim %d, %s, seed %d\n", e.Model, e.Config.Condition, e.Config.Dim, e.DType, *e.Seed)
+	} else {
+		fmt.Fprintf(w, "%s: %d images\n", e.Samples, e.Rows[0].Images)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if e.Denoising != nil {
+		fmt.Fprintf(w, "Mean squared error of %d test digits:\n\n", e.Denoising[0].Images)
+		cells(t, "σ", "model", "noisy image", "mean image")
+		for _, d := range e.Denoising {
+			cells(t, formatFloat(d.Sigma), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant))
+		}
+		return t.Flush()
+	}
+	fmt.Fprintf(w, "The classifier reads %.2f %% of the test digits.\n", 100*e.Classifier.Accuracy)
+	all, few := e.Floors[0], e.Floors[1]
+	fmt.Fprintf(w, "Fréchet distance of its features to the test digits: %.3f for the %d training digits, %.3f for %d of them (mean of %d groups).\n\n", all.Frechet, all.Images, few.Frechet, few.Images, few.Groups)
+	widest := 0
+	for _, r := range e.Rows {
+		widest = max(widest, utf8.RuneCountInString(name(r)))
+	}
+	pad := func(s string) string { return fmt.Sprintf("%-*s", widest, s) } // columns of numbers are flush right, names left
+	if e.Config != nil {
+		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s")
+	} else {
+		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance")
+	}
+	for _, r := range e.Rows {
+		row := []string{pad(name(r)), strconv.Itoa(r.Images), percent(r.Accuracy), fmt.Sprintf("%.3f", r.Frechet)}
+		if e.Config != nil {
+			row = append(row, strconv.Itoa(r.Evaluations), pretty(time.Duration(r.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", r.ImagesPerSecond))
+		}
+		cells(t, row...)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	title, share := "Accuracy of each class, %:", func(_ evaluation.Row, c evaluation.ClassScore) string { return percent(c.Accuracy) }
+	if e.Rows[0].Accuracy == nil {
+		title, share = "Samples read as each class, %:", func(r evaluation.Row, c evaluation.ClassScore) string {
+			v := float64(c.Read) / float64(r.Images)
+			return percent(&v)
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n\n", title)
+	head := []string{pad("")}
+	for _, c := range e.Rows[0].Classes {
+		head = append(head, strconv.Itoa(c.Class))
+	}
+	cells(t, head...)
+	for _, r := range e.Rows {
+		row := []string{pad(name(r))}
+		for _, c := range r.Classes {
+			row = append(row, share(r, c))
+		}
+		cells(t, row...)
+	}
+	return t.Flush()
+}
+
+// cells writes a row of a table.
+func cells(w io.Writer, words ...string) { fmt.Fprintln(w, strings.Join(words, "\t")+"\t") }
+
+func percent(share *float64) string {
+	if share == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", 100**share)
+}
+
+// name is what tells a row from the others.
+func name(r evaluation.Row) string {
+	if r.Sampler == "" {
+		return ""
+	}
+	s := sampling{sampler: r.Sampler, steps: r.Steps}.short()
+	if r.Guidance != nil {
+		s += fmt.Sprintf(", γ = %g", *r.Guidance)
+	}
+	return s
+}

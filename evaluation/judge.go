@@ -1,0 +1,112 @@
+package evaluation
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/diffusion"
+)
+
+// Judge measures images against a test set.
+type Judge struct {
+	*Classifier
+	test     Gaussian
+	training []float32 // features of the training images
+}
+
+// NewJudge reads both sets.
+func NewJudge(ctx context.Context, c *Classifier, train, test *dataset.Labeled) (*Judge, error) {
+	if train.Len() < 2 {
+		return nil, fmt.Errorf("samples are compared with at least 2 training images, got %d", train.Len())
+	}
+	r, err := c.ReadSet(ctx, test)
+	if err != nil {
+		return nil, err
+	}
+	j := &Judge{Classifier: c}
+	if j.test, err = Fit(r.Features, Features); err != nil {
+		return nil, fmt.Errorf("the test images: %w", err)
+	}
+	if r, err = c.ReadSet(ctx, train); err != nil {
+		return nil, err
+	}
+	j.training = r.Features
+	return j, nil
+}
+
+// maxGroups bounds the groups of training images over which a floor is averaged.
+const maxGroups = 10
+
+// Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the mean over
+// up to ten groups of n images, and larger for small n, where a covariance is estimated badly. There are floors for 2 to all
+// training images; n counts as one of these.
+func (j *Judge) Floor(n int) (FloorDistance, error) {
+	all := len(j.training) / Features
+	n = max(2, min(n, all))
+	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n)}
+	for i := range f.Groups {
+		d, err := j.distance(j.training[i*n*Features : (i+1)*n*Features])
+		if err != nil {
+			return FloorDistance{}, fmt.Errorf("the training images: %w", err)
+		}
+		f.Frechet += d / float64(f.Groups)
+	}
+	return f, nil
+}
+
+func (j *Judge) distance(features []float32) (float64, error) {
+	g, err := Fit(features, Features)
+	if err != nil {
+		return 0, err
+	}
+	return FrechetDistance(g, j.test)
+}
+
+// Score measures images [N,1,28,28], N at least 2. labels are the classes that were asked for, -1 for none, or nil.
+func (j *Judge) Score(ctx context.Context, images diffusion.Images, labels []int) (Score, error) {
+	if labels != nil && len(labels) != images.N {
+		return Score{}, fmt.Errorf("got %d classes for %d images", len(labels), images.N)
+	}
+	for i, label := range labels {
+		if label < -1 || label >= j.Classes {
+			return Score{}, fmt.Errorf("image %d was asked to be of class %d, but the classifier knows 0 to %d", i, label, j.Classes-1)
+		}
+	}
+	r, err := j.Read(ctx, images)
+	if err != nil {
+		return Score{}, err
+	}
+	s := Score{Images: images.N, Classes: make([]ClassScore, j.Classes)}
+	for i, read := range r.Classes {
+		s.Classes[read].Read++
+		if labels != nil && labels[i] >= 0 {
+			asked := &s.Classes[labels[i]]
+			asked.Asked++
+			if labels[i] == read {
+				asked.Correct++
+			}
+		}
+	}
+	all := ClassScore{}
+	for i := range s.Classes {
+		c := &s.Classes[i]
+		c.Class, c.Accuracy = i, c.share()
+		all.Asked += c.Asked
+		all.Correct += c.Correct
+	}
+	s.Accuracy = all.share()
+	if s.Frechet, err = j.distance(r.Features); err != nil {
+		return Score{}, fmt.Errorf("the samples: %w", err)
+	}
+	return s, nil
+}
+
+// share is the accuracy, nil where no image was asked for.
+func (c ClassScore) share() *float64 {
+	if c.Asked == 0 {
+		return nil
+	}
+	v := float64(c.Correct) / float64(c.Asked)
+	return &v
+}

@@ -1,0 +1,89 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+const (
+	normEpsilon  = 1e-5
+	normMomentum = 0.1
+)
+
+// Layers builds one application of a network. In mixed precision, convolutions and products take and give DType; batch
+// normalisation, GELU and linear layers are computed in float32, as the parameters are kept.
+type Layers struct {
+	DType    dtypes.DType
+	Training bool
+	Params   map[string]*Node
+	Stats    map[string]*Node // new running statistics, in training
+}
+
+// NewLayers makes the graph's parameters for a network's.
+func NewLayers(g *Graph, params []Param, dtype dtypes.DType, training bool) *Layers {
+	l := &Layers{DType: dtype, Training: training, Params: map[string]*Node{}, Stats: map[string]*Node{}}
+	for _, p := range params {
+		l.Params[p.Name] = Parameter(g, p.Name, shapes.Make(dtypes.Float32, p.GraphShape()...))
+	}
+	return l
+}
+
+// Narrow converts to DType.
+func (l *Layers) Narrow(x *Node) *Node { return ConvertDType(x, l.DType) }
+
+// Spread gives a vector [C] or a matrix [N,C] the rank of x, to be added or multiplied along its channels.
+func Spread(v, x *Node) *Node {
+	if v.Rank() == 1 {
+		return BroadcastToShape(ExpandLeftToRank(v, 4), x.Shape())
+	}
+	d := v.Shape().Dimensions
+	return BroadcastToShape(Reshape(v, d[0], 1, 1, d[1]), x.Shape())
+}
+
+// GELU is x·Φ(x) with the exact Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+func GELU(x *Node) *Node {
+	y, _ := InternalFusedOpCaller(
+		func() *Node { return BackendFusedGelu(x, true) },
+		func() *Node { return Mul(x, MulScalar(AddScalar(Erf(MulScalar(x, math.Sqrt2/2)), 1), 0.5)) },
+		true)
+	return y
+}
+
+// Conv is a 3×3 convolution with padding 1 and its bias; x and the result are of DType.
+func (l *Layers) Conv(name string, x *Node, stride int) *Node {
+	y := Convolve(x, l.Narrow(l.Params[name+".weight"])).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
+	return Add(y, Spread(l.Narrow(l.Params[name+".bias"]), y))
+}
+
+// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance.
+func (l *Layers) Norm(name string, x *Node) *Node {
+	x = ConvertDType(x, dtypes.Float32)
+	scale, offset := l.Params[name+".weight"], l.Params[name+".bias"]
+	mean, variance := l.Params[name+".running_mean"], l.Params[name+".running_var"]
+	if !l.Training {
+		a := Mul(scale, Rsqrt(AddScalar(variance, normEpsilon)))
+		return Add(Mul(x, Spread(a, x)), Spread(Sub(offset, Mul(mean, a)), x))
+	}
+	y, batchMean, batchVariance := InternalBatchNormForTraining(x, scale, offset, normEpsilon, 3)
+	count := float64(x.Shape().Size() / x.Shape().Dimensions[3])
+	if count > 1 {
+		batchVariance = MulScalar(batchVariance, count/(count-1))
+	}
+	l.Stats[name+".running_mean"] = Add(MulScalar(mean, 1-normMomentum), MulScalar(batchMean, normMomentum))
+	l.Stats[name+".running_var"] = Add(MulScalar(variance, 1-normMomentum), MulScalar(batchVariance, normMomentum))
+	return y
+}
+
+// Block is convolution, batch normalisation and GELU.
+func (l *Layers) Block(name string, x *Node, stride int) *Node {
+	return l.Narrow(GELU(l.Norm(name+".1", l.Conv(name+".0", x, stride))))
+}
+
+// Linear is a product and its bias in float32, x [N,I] to [N,O].
+func (l *Layers) Linear(name string, x *Node) *Node {
+	y := Dot(x, l.Params[name+".weight"]).Product()
+	return Add(y, BroadcastToShape(ExpandLeftToRank(l.Params[name+".bias"], 2), y.Shape()))
+}

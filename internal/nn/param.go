@@ -1,0 +1,178 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Param is one parameter or running statistic: its name and shape as PyTorch keeps it, and its order in the graph.
+type Param struct {
+	Name  string
+	Shape []int // PyTorch's
+	Stat  bool  // a running statistic, not trained
+	order []int // graph axis i is PyTorch's axis order[i]; nil: the same
+	fanIn int   // PyTorch's, for the initial values; 0: ones or zeros
+	ones  bool
+}
+
+// The orders of axes: PyTorch's layout to the graph's, which has channels last.
+var (
+	ConvOrder      = []int{2, 3, 1, 0} // OIHW → HWIO
+	LinearOrder    = []int{1, 0}       // OI → IO
+	UpOrder        = []int{2, 3, 0, 1} // transposed 4×4: IOHW → HWIO
+	UnflattenOrder = []int{0, 2, 3, 1} // transposed 7×7: IOHW → IHWO
+)
+
+// Layer lists the weight and the bias of a convolution or product with out outputs.
+func Layer(name string, shape, order []int, fanIn, out int) []Param {
+	return []Param{{Name: name + ".weight", Shape: shape, order: order, fanIn: fanIn}, {Name: name + ".bias", Shape: []int{out}, fanIn: fanIn}}
+}
+
+// Norm lists what batch normalisation of n channels has.
+func Norm(name string, n int) []Param {
+	return []Param{{Name: name + ".weight", Shape: []int{n}, ones: true}, {Name: name + ".bias", Shape: []int{n}},
+		{Name: name + ".running_mean", Shape: []int{n}, Stat: true}, {Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true}}
+}
+
+// Block lists what [Layers.Block] has.
+func Block(name string, in, out int) []Param {
+	return append(Layer(name+".0", []int{out, in, 3, 3}, ConvOrder, 9*in, out), Norm(name+".1", out)...)
+}
+
+// Linear lists what [Layers.Linear] has.
+func Linear(name string, in, out int) []Param {
+	return Layer(name, []int{out, in}, LinearOrder, in, out)
+}
+
+// Size returns the number of elements of a shape.
+func Size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// GraphShape is the shape in the graph's order.
+func (p Param) GraphShape() []int {
+	if p.order == nil {
+		return p.Shape
+	}
+	s := make([]int, len(p.order))
+	for i, axis := range p.order {
+		s[i] = p.Shape[axis]
+	}
+	return s
+}
+
+// permute reorders values of PyTorch's layout to the graph's, or back.
+func (p Param) permute(v []float32, back bool) []float32 {
+	if p.order == nil {
+		return v
+	}
+	stride := make([]int, len(p.Shape))
+	n := 1
+	for i := len(p.Shape) - 1; i >= 0; i-- {
+		stride[i] = n
+		n *= p.Shape[i]
+	}
+	out := make([]float32, len(v))
+	shape, index := p.GraphShape(), make([]int, len(p.Shape))
+	for i := range v {
+		at := 0
+		for a, axis := range p.order {
+			at += index[a] * stride[axis]
+		}
+		if back {
+			out[at] = v[i]
+		} else {
+			out[i] = v[at]
+		}
+		for a := len(index) - 1; a >= 0; a-- {
+			if index[a]++; index[a] < shape[a] {
+				break
+			}
+			index[a] = 0
+		}
+	}
+	return out
+}
+
+// Initial draws PyTorch's default initial values in the graph's layout: uniform in ±1/√fan-in for weights and biases
+// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for batch normalisation.
+func (p Param) Initial(g *diffusion.Generator) []float32 {
+	v := make([]float32, Size(p.Shape))
+	switch {
+	case p.fanIn > 0:
+		g.Uniform(v)
+		bound := float32(1 / math.Sqrt(float64(p.fanIn)))
+		for i, u := range v {
+			v[i] = float32(float64(u)*float64(2*bound) - float64(bound)) // rounded once, as PyTorch's fused multiply-add does
+		}
+	case p.ones:
+		for i := range v {
+			v[i] = 1
+		}
+	}
+	return p.permute(v, false)
+}
+
+// Read takes a parameter out of a file, where it stands under prefix + name in PyTorch's layout.
+func (p Param) Read(f *weights.File, prefix string) ([]float32, error) {
+	t, err := f.Tensor(prefix + p.Name)
+	if err != nil {
+		return nil, err
+	}
+	if fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape) {
+		return nil, fmt.Errorf("%s: tensor %q has shape %v; this network wants %v", f.Path(), prefix+p.Name, t.Shape, p.Shape)
+	}
+	v, err := t.Float32()
+	if err != nil {
+		return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), prefix+p.Name, err)
+	}
+	return p.permute(v, false), nil
+}
+
+// Tensor is the parameter's values in PyTorch's layout, for a file.
+func (p Param) Tensor(v []float32) weights.Tensor {
+	return weights.FromFloat32(p.Shape, p.permute(v, true))
+}
+
+// Buffers puts the values that value gives for each parameter, in the graph's layout, on the backend.
+func Buffers(b compute.Backend, params []Param, value func(Param) ([]float32, error)) ([]compute.Buffer, error) {
+	var all []compute.Buffer
+	for _, p := range params {
+		v, err := value(p)
+		if err == nil {
+			var buffer compute.Buffer
+			if buffer, err = Buffer(b, v, p.GraphShape()...); err == nil {
+				if f, ok := buffer.(interface{ Freeze() }); ok {
+					f.Freeze() // the onednn backend then lays the weights out once
+				}
+				all = append(all, buffer)
+				continue
+			}
+		}
+		Finalize(all)
+		return nil, err
+	}
+	return all, nil
+}
+
+// Tensors returns the values of parameters under prefix + PyTorch's names and in its layouts.
+func Tensors(params []Param, values []compute.Buffer, prefix string) (map[string]weights.Tensor, error) {
+	t := make(map[string]weights.Tensor, len(params))
+	for i, p := range params {
+		v := make([]float32, Size(p.Shape))
+		if err := values[i].ToFlatData(v); err != nil {
+			return nil, err
+		}
+		t[prefix+p.Name] = p.Tensor(v)
+	}
+	return t, nil
+}
