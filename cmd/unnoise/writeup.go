@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -20,6 +21,7 @@ import (
 type writeupFlags struct {
 	computing
 	none, time, class, flat, flow string
+	reports                       []string
 	out                           string
 	seed                          uint64
 }
@@ -57,6 +59,7 @@ the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 		cmd.Flags().StringVar(r.to, r.name, "", r.usage)
 		completeFolder(cmd, r.name)
 	}
+	cmd.Flags().StringArrayVar(&f.reports, "eval", nil, "report of 'unnoise eval --out', to show as a table; may be given more than once")
 	cmd.Flags().StringVar(&f.out, "out", "out/writeup", "folder for the page, its figures and the drawings")
 	completeFolder(cmd, "out")
 	seedFlag(cmd, &f.seed, "seed of all noise")
@@ -140,6 +143,14 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	case flat != nil && flat.Network.Classes != class.Network.Classes:
 		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class, class.Network.Classes)
 	}
+	w := writeup.Data{Command: f.command(cmd), Item: "digit"}
+	for _, path := range f.reports {
+		r, err := evaluation.ReadReport(path)
+		if err != nil {
+			return fmt.Errorf("--eval: %w", err)
+		}
+		w.Tables = append(w.Tables, reportTable(r))
+	}
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
@@ -152,7 +163,6 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 
-	w := writeup.Data{Command: f.command(cmd), Item: "digit"}
 	w.Parameters.Add("Software", "unnoise "+buildCommit())
 	w.Parameters.Add("drawn in", engine.Name(dtype))
 	w.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
@@ -231,7 +241,11 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 
 // command is the line that makes the page again.
 func (f *writeupFlags) command(cmd *cobra.Command) string {
-	return "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "dtype", "threads") + fmt.Sprintf(" --seed %d", f.seed)
+	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "dtype", "threads")
+	for _, path := range f.reports {
+		line += " --eval " + quote(path)
+	}
+	return fmt.Sprintf("%s --seed %d", line, f.seed)
 }
 
 // trainCommand is the line that trains a run again.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -21,8 +22,14 @@ func TestWriteup(t *testing.T) {
 	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
 	class, flat := small("--timesteps", "5"), small("--timesteps", "5", "--decay", "1", "--epochs", "1", "--seed", "1")
 	flow := small("--objective", "flow")
+	report := filepath.Join(t.TempDir(), "report.json")
+	accuracy, scale := 0.9876, 5.0
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921},
+		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25}}}}).Write(report); err != nil {
+		t.Fatal(err)
+	}
 	dir := filepath.Join(t.TempDir(), "page")
-	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow, "--seed", "3", "--out", dir}
+	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow, "--eval", report, "--seed", "3", "--out", dir}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("writeup printed %q", out)
 	}
@@ -33,7 +40,8 @@ func TestWriteup(t *testing.T) {
 	text := strings.NewReplacer("<span>", "", "</span>", "").Replace(string(page))
 	for _, part := range []string{
 		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 5 steps", "Noise estimates, DDPM, 5 steps",
-		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --seed 3",
+		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3",
+		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td>`, "it reads 99.21 %", "stopped before its end",
 		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
 	} {
 		if !strings.Contains(text, part) {
@@ -90,6 +98,7 @@ func TestWriteup(t *testing.T) {
 		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
 		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class + " has condition class"},
 		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")}, "--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
+		{exitFailure, []string{"--class", class, "--eval", filepath.Join(class, "config.json")}, "--eval: " + filepath.Join(class, "config.json")},
 		{exitFailure, []string{"--class", flow}, "was trained with --objective flow; give it to --flow"},
 		{exitFailure, []string{"--flow", class}, "--flow: expected a run trained with --objective flow"},
 		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
