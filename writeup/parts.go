@@ -50,7 +50,7 @@ type rowView struct {
 // view makes the picture as the page shows it, and its file.
 func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 	v := pictureView{Picture: p, How: how(p.Parameters)}
-	if len(p.Rows) == 0 {
+	if len(p.Rows) == 0 || p.Rows[0].Images.N == 0 {
 		return v, fmt.Errorf("the picture %s has no images", p.Name)
 	}
 	if p.Width == 0 {

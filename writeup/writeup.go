@@ -100,7 +100,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 		return "", err
 	}
 	var html bytes.Buffer
-	for frames := mostFrames; ; frames = frames * 3 / 4 {
+	for frames := mostFrames; ; {
 		if err := view.setPlayers(frames); err != nil {
 			return "", err
 		}
@@ -114,6 +114,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 		if frames <= 4 {
 			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: show fewer epochs or models", float64(html.Len())/1e6, float64(most)/1e6)
 		}
+		frames = max(4, min(frames-1, frames*most/html.Len()))
 	}
 	page = filepath.Join(dir, "index.html")
 	return page, atomicfile.Write(page, func(w io.Writer) error { _, err := html.WriteTo(w); return err })
