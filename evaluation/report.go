@@ -2,7 +2,9 @@ package evaluation
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"os"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -70,6 +72,24 @@ type ClassScore struct {
 	Correct  int      `json:"correct"` // of those asked for
 	Read     int      `json:"read"`    // among all images
 	Accuracy *float64 `json:"accuracy,omitempty"`
+}
+
+// ReadReport reads what Write wrote.
+func ReadReport(path string) (r Report, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return r, fmt.Errorf("reading the report: %w", err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, err)
+	}
+	if r.Version != ReportVersion {
+		return r, fmt.Errorf("%s is not an evaluation's report of version %d: its version is %d", path, ReportVersion, r.Version)
+	}
+	if len(r.Rows)+len(r.Denoising) == 0 {
+		return r, fmt.Errorf("%s is a report of nothing: the evaluation was stopped before it had measured", path)
+	}
+	return r, nil
 }
 
 // Write writes the report to a file.

@@ -27,6 +27,16 @@ type Curve struct {
 
 	// Marks are vertical lines, such as the ends of epochs.
 	Marks []Mark
+
+	// Others are compared with the curve: their smoothed course, dashed. Name is then the curve's own.
+	Others []Line
+	Name   string
+}
+
+// Line is another course of the same quantity.
+type Line struct {
+	Name string
+	X, Y []float64
 }
 
 // Mark is a labeled position on the horizontal axis.
@@ -90,27 +100,32 @@ func (c Curve) SVG() ([]byte, error) {
 	if len(c.X) != len(c.Y) {
 		return nil, fmt.Errorf("a curve needs as many x as y, found %d and %d", len(c.X), len(c.Y))
 	}
-	x, y := c.drawable()
+	x, y := c.drawable(c.X, c.Y)
 	if len(x) == 0 {
 		return nil, fmt.Errorf("the curve %q has no value to draw", c.Title)
 	}
-	span := c.Smoothing
-	if span == 0 {
-		span = float64(len(y)) / 50
-	}
-	smooth := Smooth(y, span)
-	if c.LogY { // the mean of what is seen: of logarithms
-		for i, v := range Smooth(logs(y), span) {
-			smooth[i] = math.Exp(v)
+	smooth := c.smooth(y)
+	allX, strong := x, smooth
+	others := slices.Clone(c.Others)
+	for i, o := range others {
+		if len(o.X) != len(o.Y) {
+			return nil, fmt.Errorf("the curve's line %q needs as many x as y, found %d and %d", o.Name, len(o.X), len(o.Y))
 		}
+		o.X, o.Y = c.drawable(o.X, o.Y)
+		if len(o.X) == 0 {
+			return nil, fmt.Errorf("the curve's line %q has no value to draw", o.Name)
+		}
+		o.Y = c.smooth(o.Y)
+		others[i] = o
+		allX, strong = slices.Concat(allX, o.X), slices.Concat(strong, o.Y)
 	}
 
 	p := c.plot()
-	low, high := bounds(x)
+	low, high := bounds(allX)
 	horizontal := linearAxis(low, high, p.width/80)
-	low, high = bounds(y)
+	low, high = bounds(slices.Concat(y, strong))
 	if typical := percentile(y, 0.995); !c.LogY && typical < high && len(y) > 50 {
-		high = math.Max(typical*1.1, percentile(smooth, 1)) // a first step's spike would flatten the rest
+		high = math.Max(typical*1.1, slices.Max(strong)) // a first step's spike would flatten the rest
 	}
 	vertical := linearAxis(math.Min(low, 0), high, 7)
 	if c.LogY {
@@ -154,26 +169,65 @@ func (c Curve) SVG() ([]byte, error) {
 	}
 	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, inside))
 	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, inside))
+	for _, o := range others {
+		fmt.Fprintf(&b, `<path class="other" d="%s"/>`+"\n", envelope(o.X, o.Y, px, inside))
+	}
 	last := len(smooth) - 1
 	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(inside(smooth[last])))
-	fmt.Fprintf(&b, `<g class="axis" transform="translate(%d %d)"><line class="smooth" x1="0" x2="24" y1="-4" y2="-4"/><text x="30">smoothed</text><line class="raw" x1="112" x2="136" y1="-4" y2="-4"/><text x="142">every step</text></g>`+"\n",
-		p.right-216, p.top+36)
+	c.legend(&b, p)
 	b.WriteString("</svg>\n")
 	return b.Bytes(), nil
 }
 
-// The colors follow the page's: text color for axes, --curve for the line. A file on its own follows the system's dark mode.
+// legend names the lines at the top right: side by side, or one below the other where there are names to compare.
+func (c Curve) legend(b *bytes.Buffer, p plot) {
+	const key, glyph, line = 30, 7, 20
+	entries := [][2]string{{"smooth", "smoothed"}, {"raw", "every step"}}
+	x, dx, dy := p.right-216, 112, 0
+	if len(c.Others) > 0 {
+		entries[0][1] = c.Name
+		longest := len(c.Name)
+		for _, o := range c.Others {
+			entries = append(entries, [2]string{"other", o.Name})
+			longest = max(longest, utf8.RuneCountInString(o.Name))
+		}
+		x, dx, dy = p.right-key-glyph*max(longest, len(entries[1][1])), 0, line
+	}
+	for i, e := range entries {
+		fmt.Fprintf(b, `<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
+			x+i*dx, p.top+36+i*dy, e[0], key, html.EscapeString(e[1]))
+	}
+}
+
+// smooth returns the course of the values: the mean of what is seen, which is of logarithms where the axis is logarithmic.
+func (c Curve) smooth(y []float64) []float64 {
+	span := c.Smoothing
+	if span == 0 {
+		span = float64(len(y)) / 50
+	}
+	if !c.LogY {
+		return Smooth(y, span)
+	}
+	smooth := Smooth(logs(y), span)
+	for i, v := range smooth {
+		smooth[i] = math.Exp(v)
+	}
+	return smooth
+}
+
+// The colors follow the page's: text color for axes, --curve for the line, --other for those beside it. A file on its own follows the system's dark mode.
 const curveStyle = `svg:root{color:#1f2328;background:#fff}` +
-	`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff}}` +
+	`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff;--other:#ffa657}}` +
 	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
 	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:var(--curve,#0b6bcb);stroke-linejoin:round;stroke-linecap:round}` +
-	`.raw,.axis .raw{stroke-width:1;opacity:.32}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}`
+	`.raw,.axis .raw{stroke-width:1;opacity:.32}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}` +
+	`.other,.axis .other{fill:none;stroke:var(--other,#b35900);stroke-width:2.5;stroke-dasharray:7 4;stroke-linejoin:round}`
 
 // drawable returns the points that the axes can show.
-func (c Curve) drawable() (x, y []float64) {
-	for i := range c.X {
-		if finite(c.X[i]) && finite(c.Y[i]) && (!c.LogY || c.Y[i] > 0) {
-			x, y = append(x, c.X[i]), append(y, c.Y[i])
+func (c Curve) drawable(allX, allY []float64) (x, y []float64) {
+	for i := range allX {
+		if finite(allX[i]) && finite(allY[i]) && (!c.LogY || allY[i] > 0) {
+			x, y = append(x, allX[i]), append(y, allY[i])
 		}
 	}
 	return x, y

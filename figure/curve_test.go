@@ -126,3 +126,33 @@ func TestAxes(t *testing.T) {
 		}
 	}
 }
+
+// A line to compare with is smoothed, named, and on the same axes.
+func TestCurveComparison(t *testing.T) {
+	c := falling(500)
+	c.Name = "decay"
+	higher := falling(500)
+	for i := range higher.Y {
+		higher.Y[i] += 3
+	}
+	c.Others = []Line{{"no <decay>", higher.X, higher.Y}}
+	svg, err := c.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`class="other" d="M`, ">decay<", ">no &lt;decay&gt;<", ">every step<"} {
+		if !bytes.Contains(svg, []byte(part)) {
+			t.Errorf("the comparison lacks %q", part)
+		}
+	}
+	if bytes.Contains(svg, []byte(">smoothed<")) {
+		t.Error("the curve has its name, and is still called smoothed")
+	}
+	if alone, _ := falling(500).SVG(); bytes.Contains(alone, []byte(">3<")) || !bytes.Contains(svg, []byte(">3<")) {
+		t.Error("the axis does not reach to the other line, or did before")
+	}
+	c.Others[0].Y = nil
+	if _, err := c.SVG(); err == nil {
+		t.Error("a line without values was accepted")
+	}
+}

@@ -2,8 +2,8 @@ package writeup
 
 import (
 	"context"
+	"fmt"
 	"math"
-
 	"os/exec"
 	"testing"
 	"time"
@@ -105,11 +105,76 @@ type frame struct {
 }
 
 const readFrame = `(() => {
-	const at = [...document.querySelectorAll(".screen")].map(s => parseFloat(getComputedStyle(s).backgroundPositionY));
-	const slider = document.querySelector("input[type=range]");
+	const player = document.querySelector("%s");
+	const at = [...player.querySelectorAll(".screen")].map(s => parseFloat(getComputedStyle(s).backgroundPositionY));
+	const slider = player.querySelector("input[type=range]");
 	return {at: at[0], same: at.every(v => v === at[0]), slider: 100 * slider.value / slider.max,
-		time: document.querySelector("output").textContent, playing: document.querySelector(".pause").checkVisibility()};
+		time: player.querySelector("output").textContent, playing: player.querySelector(".pause").checkVisibility()};
 })()`
+
+// watched is a player on a page.
+type watched struct {
+	tab
+	selector string
+}
+
+func (w watched) look() frame {
+	w.t.Helper()
+	f := evaluate[frame](w.tab, fmt.Sprintf(readFrame, w.selector))
+	if !f.Same || math.Abs(f.At-f.Slider) > 0.01 {
+		w.t.Fatalf("screens and slider disagree: %+v", f)
+	}
+	return f
+}
+
+// plays waits until several different moments were seen.
+func (w watched) plays(why string) {
+	w.t.Helper()
+	seen := map[float64]bool{}
+	for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
+		seen[w.look().At] = true
+		if time.Since(start) > 10*time.Second {
+			w.t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
+		}
+	}
+}
+
+func (w watched) still(why string, want float64) {
+	w.t.Helper()
+	for start := time.Now(); w.look().At != want; time.Sleep(30 * time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			w.t.Fatalf("%s: the screens are at %v, expected %v", why, w.look().At, want)
+		}
+	}
+	time.Sleep(200 * time.Millisecond)
+	if f := w.look(); f.At != want || f.Playing {
+		w.t.Fatalf("%s: it did not stay at %v: %+v", why, want, f)
+	}
+}
+
+// selfContained tells whether all pictures show, and that nothing was asked for.
+func (b tab) selfContained() {
+	b.t.Helper()
+	if broken := evaluate[[]string](b, `[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
+		b.t.Errorf("pictures that do not show: %q", broken)
+	}
+	if requests := evaluate[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(requests) > 0 {
+		b.t.Errorf("the page asked for %q", requests)
+	}
+}
+
+// phoneInTheDark tells whether the page fits a phone, and is dark where that is preferred.
+func (b tab) phoneInTheDark() {
+	b.t.Helper()
+	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+	b.prefer("prefers-color-scheme", "dark")
+	if overflow := evaluate[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
+		b.t.Errorf("on a phone the page is %d pixels too wide", overflow)
+	}
+	if ink := evaluate[string](b, `getComputedStyle(document.body).color`); ink != "rgb(232, 233, 234)" {
+		b.t.Errorf("in dark mode the text is %s", ink)
+	}
+}
 
 func TestDemoInBrowser(t *testing.T) {
 	path, err := Demo(t.TempDir(), example(t))
@@ -117,36 +182,8 @@ func TestDemoInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newTab(t)
-	look := func() frame {
-		t.Helper()
-		f := evaluate[frame](b, readFrame)
-		if !f.Same || math.Abs(f.At-f.Slider) > 0.01 {
-			t.Fatalf("screens and slider disagree: %+v", f)
-		}
-		return f
-	}
-	plays := func(why string) { // several different moments are seen
-		t.Helper()
-		seen := map[float64]bool{}
-		for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
-			seen[look().At] = true
-			if time.Since(start) > 10*time.Second {
-				t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
-			}
-		}
-	}
-	still := func(why string, want float64) {
-		t.Helper()
-		for start := time.Now(); look().At != want; time.Sleep(30 * time.Millisecond) {
-			if time.Since(start) > 5*time.Second {
-				t.Fatalf("%s: the screens are at %v, expected %v", why, look().At, want)
-			}
-		}
-		time.Sleep(200 * time.Millisecond)
-		if f := look(); f.At != want || f.Playing {
-			t.Fatalf("%s: it did not stay at %v: %+v", why, want, f)
-		}
-	}
+	w := watched{b, ".player"}
+	look, plays, still := w.look, w.plays, w.still
 
 	b.do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
 	still("at first", 100)
@@ -184,20 +221,44 @@ func TestDemoInBrowser(t *testing.T) {
 	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
 	still("stopped by the button", look().At)
 
-	if broken := evaluate[[]string](b, `[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
-		t.Errorf("pictures that do not show: %q", broken)
-	}
-	if requests := evaluate[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(requests) > 0 {
-		t.Errorf("the page asked for %q", requests)
-	}
+	b.selfContained()
+	b.phoneInTheDark()
+}
 
-	// A phone, in the dark.
-	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
-	b.prefer("prefers-color-scheme", "dark")
-	if overflow := evaluate[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
-		t.Errorf("on a phone the page is %d pixels too wide", overflow)
+func TestWriteInBrowser(t *testing.T) {
+	path, err := Write(t.TempDir(), course(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if ink := evaluate[string](b, `getComputedStyle(document.body).color`); ink != "rgb(232, 233, 234)" {
-		t.Errorf("in dark mode the text is %s", ink)
+	b := newTab(t)
+	b.do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
+	timed, class := watched{b, "[aria-labelledby=time] .player"}, watched{b, "[aria-labelledby=class] .player"}
+	timed.still("at first", 100)
+	class.still("at first", 100)
+
+	b.point(class.selector + " figure:nth-of-type(2) .screen")
+	class.plays("hovered, the second epoch")
+	timed.still("while another player plays", 100)
+	b.point("#made")
+	class.still("left alone", 100)
+
+	b.do("scrubbing", chromedp.Focus(chromedp.CSS(timed.selector+" input")), chromedp.KeyEvent(kb.Home))
+	timed.still("at the slider's start", 0)
+	if f := timed.look(); f.Time != "t = 0" {
+		t.Errorf("the start is labeled %q", f.Time)
 	}
+	class.still("while another player is scrubbed", 100)
+	b.do("focusing", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
+	timed.plays("focused")
+
+	b.prefer("prefers-reduced-motion", "reduce")
+	b.do("focusing elsewhere", chromedp.Focus(chromedp.CSS("nav a")))
+	timed.still("after the focus left", 100)
+	b.do("focusing again", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
+	timed.still("focused with reduced motion", 100)
+	b.do("space", chromedp.KeyEvent(" "))
+	timed.plays("asked to with reduced motion")
+
+	b.selfContained()
+	b.phoneInTheDark()
 }

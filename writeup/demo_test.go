@@ -3,6 +3,7 @@ package writeup
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"image/png"
 	"math"
 	"os"
@@ -65,7 +66,7 @@ func example(t *testing.T) DemoData {
 			x.Data[j] = share*v + float32(math.Sqrt(float64(1-share*share)))*noise.Data[j]
 			x0.Data[j] = 0.3*(1-share) + share*v
 		}
-		d.Trajectory = append(d.Trajectory, Frame{Timestep: 300 - 3*i, X: x, X0: x0})
+		d.Trajectory = append(d.Trajectory, Frame{Caption: fmt.Sprintf("t = %d", 300-3*i), X: x, X0: x0})
 	}
 	return d
 }

@@ -1,28 +1,50 @@
 package writeup
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"image"
-	"image/color"
 	"image/draw"
-	"path/filepath"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 )
 
-// playerView is a trajectory as the page plays it: each screen is one PNG with all frames, one below the other, of which the page shows one.
+// Frame is one moment of sampling.
+type Frame struct {
+	Caption string           // where in the walk it is, such as "t = 120"
+	X       diffusion.Images // x_t
+	X0      diffusion.Images // the estimate of x_0 at that moment; empty in all frames: not shown
+}
+
+// checkFrames tells whether frames can be played.
+func checkFrames(frames []Frame) error {
+	if len(frames) < 2 {
+		return fmt.Errorf("a trajectory has at least 2 frames, found %d", len(frames))
+	}
+	first := frames[0]
+	for i, f := range frames {
+		if !f.X.SameShape(first.X) {
+			return fmt.Errorf("frame %d of the trajectory has shape %s, the first %s", i, f.X.Shape(), first.X.Shape())
+		}
+		if (f.X0.N > 0) != (first.X0.N > 0) || f.X0.N > 0 && !f.X0.SameShape(f.X) {
+			return fmt.Errorf("frame %d of the trajectory has estimates of shape %s, expected %s", i, f.X0.Shape(), first.X.Shape())
+		}
+	}
+	return nil
+}
+
+// playerView is what the page plays at once: each screen is one PNG with all frames, one below the other, of which the page shows one.
 type playerView struct {
-	Screens   []screenView
-	Frames    int
-	Last      int
-	Timesteps string // of the frames, as JSON
-	Labels    string
+	Name     string // what it shows, for those who cannot see it
+	Columns  []string
+	Screens  []screenView
+	Last     int    // frame
+	Captions string // of the frames, as JSON
+	Result   string // the last frame's caption
+	How      string // it was made
 }
 
 type screenView struct {
@@ -30,68 +52,6 @@ type screenView struct {
 	Width, Height int // of one frame
 	Frames        int
 	Title, Note   string
-}
-
-const maxFrames = 60
-
-var screenGray = color.Gray{Y: 32} // --screen in style.css
-
-// player makes the page's player, and trajectory.png.
-func (d DemoData) player(dir string) (playerView, error) {
-	frames := thin(d.Trajectory, maxFrames)
-	v := playerView{Frames: len(frames), Last: len(frames) - 1}
-	for i, label := range d.TrajectoryLabels {
-		if i > 0 {
-			v.Labels += ", "
-		}
-		v.Labels += fmt.Sprint(label)
-	}
-	var timesteps []int
-	var noisy, estimates []diffusion.Images
-	for _, f := range frames {
-		timesteps = append(timesteps, f.Timestep)
-		noisy = append(noisy, f.X)
-		if f.X0.N > 0 {
-			estimates = append(estimates, f.X0)
-		}
-	}
-	asJSON, err := json.Marshal(timesteps)
-	if err != nil {
-		return v, err
-	}
-	v.Timesteps = string(asJSON)
-	pictures, err := drawFrames(noisy)
-	if err != nil {
-		return v, err
-	}
-	screen, err := newScreen(pictures)
-	if err != nil {
-		return v, err
-	}
-	screen.Title, screen.Note = "The picture in the making", "what the sampler holds: noise and digit, mixed"
-	v.Screens = append(v.Screens, screen)
-
-	if len(estimates) > 0 {
-		guesses, err := drawFrames(estimates)
-		if err != nil {
-			return v, err
-		}
-		screen, err := newScreen(guesses)
-		if err != nil {
-			return v, err
-		}
-		screen.Title, screen.Note = "What the network expects", "its guess, at this moment, of how the digit will end"
-		v.Screens = append(v.Screens, screen)
-	}
-
-	large := make([]image.Image, len(noisy))
-	for i, m := range noisy {
-		if large[i], err = frameGrid(m, 3).Draw(); err != nil {
-			return v, err
-		}
-	}
-	animation := figure.Animation{Frames: large, Delay: 50 * time.Millisecond, Hold: 2 * time.Second}
-	return v, figure.WriteAnimation(filepath.Join(dir, "trajectory.png"), animation, d.Parameters)
 }
 
 // thin keeps at most n frames, evenly spaced, with the first and the last.
@@ -106,18 +66,25 @@ func thin(frames []Frame, n int) []Frame {
 	return kept
 }
 
-func frameGrid(m diffusion.Images, scale int) figure.Grid {
-	columns := 5
-	if m.N <= 3 {
-		columns = m.N
+// setCaptions gives the player the frames' captions.
+func (v *playerView) setCaptions(frames []Frame) error {
+	var captions []string
+	for _, f := range frames {
+		captions = append(captions, f.Caption)
 	}
-	return figure.Grid{Images: m, Columns: columns, Scale: scale, Padding: scale, Background: screenGray}
+	asJSON, err := json.Marshal(captions)
+	v.Captions, v.Last, v.Result = string(asJSON), len(frames)-1, captions[len(frames)-1]
+	return err
 }
 
-func drawFrames(batches []diffusion.Images) ([]image.Image, error) {
+func frameGrid(m diffusion.Images, columns, scale int) figure.Grid {
+	return figure.Grid{Images: m, Columns: min(columns, m.N), Scale: scale, Padding: scale, Background: screenGray}
+}
+
+func drawFrames(batches []diffusion.Images, columns, scale int) ([]image.Image, error) {
 	pictures := make([]image.Image, len(batches))
 	for i, m := range batches {
-		picture, err := frameGrid(m, 1).Draw()
+		picture, err := frameGrid(m, columns, scale).Draw()
 		if err != nil {
 			return nil, fmt.Errorf("frame %d of the trajectory: %w", i, err)
 		}
@@ -127,7 +94,11 @@ func drawFrames(batches []diffusion.Images) ([]image.Image, error) {
 }
 
 // newScreen stacks the frames into one PNG.
-func newScreen(frames []image.Image) (screenView, error) {
+func newScreen(title, note string, batches []diffusion.Images, columns int) (screenView, error) {
+	frames, err := drawFrames(batches, columns, 1)
+	if err != nil {
+		return screenView{}, err
+	}
 	size := frames[0].Bounds().Size()
 	all := image.Rect(0, 0, size.X, size.Y*len(frames))
 	var strip draw.Image = image.NewRGBA(all)
@@ -138,13 +109,25 @@ func newScreen(frames []image.Image) (screenView, error) {
 		draw.Draw(strip, image.Rect(0, i*size.Y, size.X, (i+1)*size.Y), frame, frame.Bounds().Min, draw.Src)
 	}
 	url, err := pngURL(strip)
-	return screenView{PNG: url, Width: size.X, Height: size.Y, Frames: len(frames)}, err
+	return screenView{PNG: url, Width: size.X, Height: size.Y, Frames: len(frames), Title: title, Note: note}, err
 }
 
-func pngURL(picture image.Image) (template.URL, error) {
-	var file bytes.Buffer
-	if err := figure.EncodePNG(&file, picture, nil); err != nil {
-		return "", err
+// writeTrajectory writes the frames as an animated PNG.
+func writeTrajectory(path string, batches []diffusion.Images, columns, scale int, parameters figure.Parameters) error {
+	pictures, err := drawFrames(batches, columns, scale)
+	if err != nil {
+		return err
 	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(file.Bytes())), nil
+	return figure.WriteAnimation(path, figure.Animation{Frames: pictures, Delay: 50 * time.Millisecond, Hold: 2 * time.Second}, parameters)
+}
+
+// batches returns the frames' x_t, and their estimates of x_0 if they have some.
+func batches(frames []Frame) (x, x0 []diffusion.Images) {
+	for _, f := range frames {
+		x = append(x, f.X)
+		if f.X0.N > 0 {
+			x0 = append(x0, f.X0)
+		}
+	}
+	return x, x0
 }

@@ -128,20 +128,13 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
-	d := writeup.DemoData{Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), Guidance: 5, Steps: c.Network.Timesteps}
-	metrics, err := training.ReadMetrics(dir)
+	run, err := writeup.ReadRun(dir)
 	if err != nil {
 		return err
 	}
-	for _, x := range metrics {
-		switch x.Event {
-		case "run":
-			d.StepsPerEpoch = x.Steps
-		case "step":
-			d.Loss = append(d.Loss, float64(x.Loss))
-		case "epoch":
-			d.TrainingTime += time.Duration(x.Seconds * float64(time.Second))
-		}
+	d := writeup.DemoData{
+		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), TrainingTime: run.Time,
+		Guidance: 5, Steps: c.Network.Timesteps,
 	}
 	if err := drawDemo(cmd.Context(), m, f.seed, &d, p); err != nil {
 		return err
@@ -168,13 +161,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 // command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
 // that were given.
 func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
-	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed)
-	for _, name := range []string{"limit", "dtype", "threads", "out"} {
-		if flag := cmd.Flag(name); flag.Changed {
-			line += fmt.Sprintf(" --%s %s", name, quote(flag.Value.String()))
-		}
-	}
-	return line
+	return fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed) + given(cmd, "limit", "dtype", "threads", "out")
 }
 
 // drawDemo draws four of each digit, and keeps the first row's trajectory.
@@ -189,7 +176,7 @@ func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.D
 	start := time.Now()
 	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(step diffusion.Step) {
 		if step.Index%max(step.Total/50, 1) == 0 || step.Index == step.Total-1 {
-			d.Trajectory = append(d.Trajectory, writeup.Frame{Timestep: step.Timestep, X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
+			d.Trajectory = append(d.Trajectory, writeup.Frame{Caption: moment(step), X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
 		}
 		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
 	})

@@ -53,3 +53,13 @@ func quote(word string) string {
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
+
+// given writes those of the flags that were given, as a command line has them.
+func given(cmd *cobra.Command, names ...string) (line string) {
+	for _, name := range names {
+		if flag := cmd.Flag(name); flag.Changed {
+			line += fmt.Sprintf(" --%s %s", name, quote(flag.Value.String()))
+		}
+	}
+	return line
+}

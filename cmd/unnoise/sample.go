@@ -362,3 +362,11 @@ func writeRaw(path string, images diffusion.Images, labels []int, p figure.Param
 		"labels": weights.FromInt32([]int{images.N}, classes),
 	}, metadata)
 }
+
+// moment says where in the walk a step is.
+func moment(s diffusion.Step) string {
+	if s.Timestep < 0 { // a flow's
+		return fmt.Sprintf("t = %.2f", s.Time)
+	}
+	return fmt.Sprintf("t = %d", s.Timestep)
+}

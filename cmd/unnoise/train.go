@@ -298,17 +298,8 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 
 // denoised returns three rows of n images: test digits with noise of level sigma, the model's estimates, the digits.
 func denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int, seed uint64) (diffusion.Images, error) {
-	n = min(n, test.Len())
-	clean, noisy := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size), diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
-	indices := make([]int, n)
-	for i := range indices {
-		indices[i] = i
-	}
-	test.Batch(indices, clean.Data, nil)
-	diffusion.NewGenerator(seed).Normal(noisy.Data)
-	for i, v := range clean.Data {
-		noisy.Data[i] = v + float32(sigma)*noisy.Data[i]
-	}
+	clean := firstImages(test, n)
+	noisy := addNoise(clean, []float64{sigma}, seed)
 	estimate, err := m.Denoise(ctx, noisy)
 	if err != nil {
 		return diffusion.Images{}, err

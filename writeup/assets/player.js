@@ -1,5 +1,7 @@
 // A player shows one frame of its strips at a time. It plays while the pointer or the focus is on its stage, and when it is
-// left alone it shows the last frame again; the button and the slider leave it where they put it.
+// left alone it shows the last frame again; the button and the slider leave it where they put it. Who prefers reduced motion starts it
+// by the button or a key.
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
 for (const player of document.querySelectorAll(".player")) {
   const stage = player.querySelector(".stage");
   const screens = player.querySelectorAll(".screen");
@@ -7,8 +9,8 @@ for (const player of document.querySelectorAll(".player")) {
   const button = controls.querySelector("button");
   const slider = controls.querySelector("input");
   const output = controls.querySelector("output");
-  const timesteps = JSON.parse(player.dataset.timesteps);
-  const last = timesteps.length - 1;
+  const captions = JSON.parse(player.dataset.captions);
+  const last = captions.length - 1;
   const delay = 50, hold = 1500; // milliseconds
   let frame = last, timer = 0;
 
@@ -16,8 +18,8 @@ for (const player of document.querySelectorAll(".player")) {
     frame = n;
     for (const s of screens) s.style.backgroundPositionY = `${(100 * n) / last}%`;
     slider.value = n;
-    slider.setAttribute("aria-valuetext", `timestep ${timesteps[n]}`);
-    output.textContent = `t = ${timesteps[n]}`;
+    slider.setAttribute("aria-valuetext", captions[n]);
+    output.textContent = captions[n];
     player.dataset.frame = n;
   }
   function tick() {
@@ -37,15 +39,18 @@ for (const player of document.querySelectorAll(".player")) {
     player.classList.remove("playing");
     button.setAttribute("aria-label", "Play");
   }
+  function attend() {
+    if (!calm.matches) play();
+  }
   function rest() {
     if (stage.matches(":hover") || document.activeElement === stage) return;
     pause();
     show(last);
   }
 
-  stage.addEventListener("mouseenter", play);
+  stage.addEventListener("mouseenter", attend);
   stage.addEventListener("mouseleave", rest);
-  stage.addEventListener("focus", play);
+  stage.addEventListener("focus", attend);
   stage.addEventListener("blur", rest);
   stage.addEventListener("keydown", (e) => {
     if (e.key === " " || e.key === "Enter") {

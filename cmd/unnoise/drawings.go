@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+	"github.com/unnoise/unnoise/writeup"
+)
+
+// drawings draws with models, and keeps what was drawn in a folder: what was drawn before, by the same model and in the same way, is
+// only read.
+type drawings struct {
+	dir     string
+	backend compute.Backend
+	dtype   dtypes.DType
+	p       *progress
+
+	planned, done int // drawings
+
+	opened string // folder of the model
+	model  *mnistunet.Model
+}
+
+// drawing is all that determines a drawing.
+type drawing struct {
+	Version  int     `json:"version"`
+	Model    string  `json:"model"` // SHA-256 of its weights
+	DType    string  `json:"dtype"`
+	Sampler  string  `json:"sampler,omitempty"`
+	Steps    int     `json:"steps,omitempty"`
+	Eta      float64 `json:"eta,omitempty"`
+	Guidance float64 `json:"guidance,omitempty"`
+	Seed     uint64  `json:"seed"`
+	Labels   []int   `json:"labels,omitempty"`
+	Count    int     `json:"count"`
+	Frames   int     `json:"frames"`          // kept of the walk
+	Input    string  `json:"input,omitempty"` // SHA-256 of the images, for a denoiser
+}
+
+// sample draws n images with the model in a folder, and returns at most so many moments of it, evenly spaced; the last is the result.
+func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, labels []int, n, frames int) ([]writeup.Frame, error) {
+	key := drawing{Sampler: s.sampler, Steps: s.steps, Eta: s.eta, Guidance: s.guidance, Seed: s.seed, Labels: labels, Count: n, Frames: frames}
+	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error) {
+		var kept []writeup.Frame
+		start := time.Now()
+		_, _, err := s.run(ctx, m, labels, n, func(step diffusion.Step) {
+			last := step.Total - 1
+			if want := min(frames, step.Total) - 1; step.Index == last || want > 0 && step.Index == len(kept)*last/want {
+				kept = append(kept, writeup.Frame{Caption: moment(step), X: step.X.Clone()})
+			}
+			done := float64(step.Index+1) / float64(step.Total)
+			show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done))))
+		})
+		return kept, err
+	})
+}
+
+// denoise returns what the denoiser in a folder makes of images.
+func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Images) (diffusion.Images, error) {
+	h := sha256.New()
+	h.Write(weights.FromFloat32([]int{len(x.Data)}, x.Data).Data)
+	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))}, func(m *mnistunet.Model, _ func(string)) ([]writeup.Frame, error) {
+		y, err := m.Denoise(ctx, x)
+		return []writeup.Frame{{X: y}}, err
+	})
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	return frames[0].X, nil
+}
+
+func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error)) ([]writeup.Frame, error) {
+	d.done++
+	sum, err := fileSum(filepath.Join(dir, mnistunet.WeightsFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the model: %w", err)
+	}
+	key.Version, key.Model, key.DType = 1, sum, engine.Name(d.dtype)
+	text, err := json.Marshal(key)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(text)
+	path := filepath.Join(d.dir, hex.EncodeToString(hash[:8])+".safetensors")
+	if frames, err := readFrames(path, string(text)); err == nil { // one that can't be read is drawn again
+		return frames, nil
+	}
+	if d.opened != dir {
+		d.close()
+		if d.model, err = mnistunet.Load(d.backend, dir, d.dtype); err != nil {
+			return nil, err
+		}
+		d.opened = dir
+	}
+	line := fmt.Sprintf("drawing %d/%d, %s", d.done, d.planned, name)
+	d.p.update(func() string { return line })
+	frames, err := make(d.model, func(s string) { d.p.update(func() string { return line + ": " + s }) })
+	d.p.clear()
+	if err != nil {
+		return nil, err
+	}
+	return frames, writeFrames(path, string(text), frames)
+}
+
+// close releases the model.
+func (d *drawings) close() {
+	if d.model != nil {
+		d.model.Close()
+		d.model, d.opened = nil, ""
+	}
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func writeFrames(path, key string, frames []writeup.Frame) error {
+	x := frames[0].X
+	var captions []string
+	var values []float32
+	for _, f := range frames {
+		captions = append(captions, f.Caption)
+		values = append(values, f.X.Data...)
+	}
+	asJSON, err := json.Marshal(captions)
+	if err != nil {
+		return err
+	}
+	return weights.Write(path, map[string]weights.Tensor{"frames": weights.FromFloat32([]int{len(frames), x.N, x.C, x.H, x.W}, values)},
+		map[string]string{"drawing": key, "captions": string(asJSON)})
+}
+
+// readFrames reads what writeFrames wrote under the same key.
+func readFrames(path, key string) ([]writeup.Frame, error) {
+	f, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var captions []string
+	if err := json.Unmarshal([]byte(f.Metadata()["captions"]), &captions); err != nil {
+		return nil, err
+	}
+	t, err := f.Tensor("frames")
+	if err != nil {
+		return nil, err
+	}
+	values, err := t.Float32()
+	if err != nil {
+		return nil, err
+	}
+	s := t.Shape
+	if f.Metadata()["drawing"] != key || len(s) != 5 || s[0] != len(captions) || len(values) == 0 {
+		return nil, fmt.Errorf("%s holds another drawing", path)
+	}
+	frames := make([]writeup.Frame, s[0])
+	for i := range frames {
+		size := len(values) / s[0]
+		frames[i] = writeup.Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4], Data: values[i*size : (i+1)*size]}}
+	}
+	return frames, nil
+}

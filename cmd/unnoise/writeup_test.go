@@ -1,0 +1,127 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+)
+
+func TestWriteup(t *testing.T) {
+	small := func(flags ...string) string {
+		dir := filepath.Join(t.TempDir(), "run")
+		succeed(t, append([]string{"train", "mnist", "--limit", "128", "--dim", "4", "--batch", "64", "--epochs", "2", "--no-samples", "--dtype", "f32", "--out", dir}, flags...)...)
+		return dir
+	}
+	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
+	class, flat := small("--timesteps", "5"), small("--timesteps", "5", "--decay", "1", "--epochs", "1", "--seed", "1")
+	flow := small("--objective", "flow")
+	report := filepath.Join(t.TempDir(), "report.json")
+	accuracy, scale := 0.9876, 5.0
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921},
+		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25}}}}).Write(report); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "page")
+	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow, "--eval", report, "--seed", "3", "--out", dir}
+	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
+		t.Errorf("writeup printed %q", out)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("<span>", "", "</span>", "").Replace(string(page))
+	for _, part := range []string{
+		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 5 steps", "Noise estimates, DDPM, 5 steps",
+		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3",
+		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td>`, "it reads 99.21 %", "stopped before its end",
+		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
+	} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the page lacks %q", part)
+		}
+	}
+	p, err := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"epoch": "2", "sampler": "ddpm", "steps": "5", "guidance": "5", "seed": "3", "model": "class-conditional"} {
+		if got, _ := p.Get(key); got != want {
+			t.Errorf("parameter %s is %q, want %q", key, got, want)
+		}
+	}
+
+	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
+	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
+	if err != nil || len(drawings) != 16 { // 2 epochs of 4 runs, 3 other scales, 1 without decay, 3 other numbers of steps of the flow, 1 of DDIM
+		t.Fatalf("drawings %q, %v", drawings, err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, path := range drawings {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(drawings[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(drawings[1], 100); err != nil {
+		t.Fatal(err)
+	}
+	succeed(t, args...)
+	for i, path := range drawings {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := info.ModTime().After(old.Add(time.Minute)); again != (i < 2) {
+			t.Errorf("drawing %d was made again: %v", i, again)
+		}
+	}
+	if second, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || string(second) != string(page) {
+		t.Errorf("the second page differs, %v", err)
+	}
+
+	for _, c := range []struct {
+		code int
+		args []string
+		want string
+	}{
+		{exitUsage, nil, "expected the folder of a run for --none, --time, --class or --flow"},
+		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
+		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class + " has condition class"},
+		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")}, "--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
+		{exitFailure, []string{"--class", class, "--eval", filepath.Join(class, "config.json")}, "--eval: " + filepath.Join(class, "config.json")},
+		{exitFailure, []string{"--class", flow}, "was trained with --objective flow; give it to --flow"},
+		{exitFailure, []string{"--flow", class}, "--flow: expected a run trained with --objective flow"},
+		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
+	} {
+		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, c.want)
+		}
+	}
+}
+
+// The command on the page trains with the run's recipe.
+func TestTrainCommand(t *testing.T) {
+	c := training.Default(mnistunet.Time)
+	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
+	if got, want := trainCommand(c, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	c.Network.Dim, c.Network.Timesteps, c.Decay, c.Data.Images, c.Seed = 8, 50, 1, 1000, 4
+	if got, want := trainCommand(c, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
+	if got := f.config(); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
+		t.Errorf("the flags give %+v, want %+v", got, c)
+	}
+}

@@ -1,0 +1,248 @@
+package writeup
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"image"
+	"image/color"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+)
+
+// Picture is a figure of still images.
+type Picture struct {
+	Name       string // of the PNG file beside the page, without its ending
+	Title      string // says what it shows, for those who cannot see it too
+	Note       string // goes on under the title; may be empty
+	Width      int    // images side by side; 0: all those of the first row
+	Columns    []string
+	Corner     string // stands above the rows' labels, and says what the columns' mean
+	Rows       []Row
+	Parameters figure.Parameters // that made it, besides the page's
+}
+
+// Row is a part of a picture under its own label: one line of images, or several if there are more of them than the picture is wide.
+type Row struct {
+	Label  string
+	Images diffusion.Images // values in [0,1]
+}
+
+type pictureView struct {
+	Picture
+	Rows []rowView
+	How  string
+}
+
+type rowView struct {
+	Label, Alt    string
+	PNG           template.URL
+	Width, Height int
+}
+
+// view makes the picture as the page shows it, and its file.
+func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
+	v := pictureView{Picture: p, How: how(p.Parameters)}
+	if len(p.Rows) == 0 || p.Rows[0].Images.N == 0 {
+		return v, fmt.Errorf("the picture %s has no images", p.Name)
+	}
+	if p.Width == 0 {
+		p.Width = p.Rows[0].Images.N
+		v.Width = p.Width
+	}
+	var batches []diffusion.Images
+	var labels []string
+	for i, row := range p.Rows {
+		if i < len(p.Rows)-1 && row.Images.N%p.Width != 0 {
+			return v, fmt.Errorf("the picture %s is %d images wide, but its row %q has %d", p.Name, p.Width, row.Label, row.Images.N)
+		}
+		picture, err := figure.Grid{Images: row.Images, Columns: p.Width, Padding: 1, Background: screenGray}.Draw()
+		if err != nil {
+			return v, fmt.Errorf("the picture %s, %q: %w", p.Name, row.Label, err)
+		}
+		png, err := pngURL(picture)
+		if err != nil {
+			return v, err
+		}
+		size := picture.Bounds().Size()
+		alt := p.Title
+		if row.Label != "" {
+			alt += ": " + row.Label
+		}
+		v.Rows = append(v.Rows, rowView{Label: row.Label, Alt: alt, PNG: png, Width: size.X, Height: size.Y})
+		batches = append(batches, row.Images)
+		labels = append(labels, row.Label)
+		labels = append(labels, make([]string, max((row.Images.N+p.Width-1)/p.Width-1, 0))...)
+	}
+	images, err := diffusion.Concat(batches...)
+	if err != nil {
+		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
+	}
+	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns}
+	if strings.Join(labels, "") != "" {
+		g.RowLabels = labels
+	}
+	large, err := g.Draw()
+	if err != nil {
+		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
+	}
+	return v, figure.WritePNG(filepath.Join(dir, p.Name+".png"), large, slices.Concat(all, p.Parameters))
+}
+
+// Labeled tells whether labels stand beside the rows.
+func (v pictureView) Labeled() bool {
+	return v.Corner != "" || slices.ContainsFunc(v.Rows, func(r rowView) bool { return r.Label != "" })
+}
+
+// how says in a line what made a figure.
+func how(p figure.Parameters) string {
+	var parts []string
+	for _, q := range p {
+		parts = append(parts, q.Key+" "+q.Value)
+	}
+	return strings.Join(parts, " · ")
+}
+
+type curveView struct {
+	Wide, Narrow template.HTML
+	First, Last  string // mean loss of the first and last steps
+	Fall         bool
+}
+
+// lossCurve draws a training's loss for the page, and as a file.
+func lossCurve(path string, loss []float64, stepsPerEpoch, batch int, name string, others ...figure.Line) (curveView, error) {
+	c := figure.Curve{
+		Title:  "Training loss",
+		XLabel: "training step",
+		YLabel: "mean squared error",
+		LogY:   true,
+		Name:   name,
+		Others: others,
+	}
+	if batch > 0 {
+		c.XLabel = fmt.Sprintf("training step (%d images each)", batch)
+	}
+	line := lossLine(name, loss)
+	c.X, c.Y = line.X, line.Y
+	if stepsPerEpoch > 0 {
+		for epoch := 1; epoch*stepsPerEpoch < len(loss); epoch++ {
+			c.Marks = append(c.Marks, figure.Mark{X: float64(epoch * stepsPerEpoch), Label: fmt.Sprintf("epoch %d", epoch)})
+		}
+	}
+	wide, err := c.SVG()
+	if err != nil {
+		return curveView{}, err
+	}
+	if err := c.WriteSVG(path); err != nil {
+		return curveView{}, err
+	}
+	c.Width, c.Height = 380, 300 // for phones, where the wide one's text would be too small
+	narrow, err := c.SVG()
+	if err != nil {
+		return curveView{}, err
+	}
+	few := max(1, min(50, len(loss)/10))
+	first, last := loss[0], mean(loss[len(loss)-few:])
+	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), Fall: last < first}, nil
+}
+
+func lossLine(name string, loss []float64) figure.Line {
+	l := figure.Line{Name: name, Y: loss}
+	for i := range loss {
+		l.X = append(l.X, float64(i+1))
+	}
+	return l
+}
+
+func pngURL(picture image.Image) (template.URL, error) {
+	var file bytes.Buffer
+	if err := figure.EncodePNG(&file, picture, nil); err != nil {
+		return "", err
+	}
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(file.Bytes())), nil
+}
+
+var screenGray = color.Gray{Y: 32} // --screen in style.css
+
+// flags parts a command before each flag, where its line may be broken.
+func flags(command string) []string {
+	parts := strings.Split(command, " --")
+	for i := range parts[1:] {
+		parts[i+1] = "--" + parts[i+1]
+	}
+	return parts
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// significant rounds to two or three digits, as one says a loss.
+func significant(v float64) string {
+	if v >= 0.1 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.2g", v)
+}
+
+func spokenTime(d time.Duration) string {
+	plural := func(n int, unit string) string {
+		if n == 1 {
+			return "1 " + unit
+		}
+		return fmt.Sprintf("%d %ss", n, unit)
+	}
+	switch s := int(d.Round(time.Second).Seconds()); {
+	case d <= 0:
+		return ""
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f seconds", d.Seconds())
+	case s < 120:
+		return plural(s, "second")
+	case s < 600 && s%60 != 0:
+		return plural(s/60, "minute") + " " + plural(s%60, "second")
+	case s < 7200:
+		return plural((s+30)/60, "minute")
+	default:
+		return plural(s/3600, "hour") + " " + plural(s%3600/60, "minute")
+	}
+}
+
+// spokenCount parts the thousands by commas.
+func spokenCount(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+var (
+	//go:embed assets/style.css
+	style string
+	//go:embed assets/player.js
+	playerScript string
+	//go:embed assets/parts.html
+	parts string
+)
+
+// pageTemplate parses a page that uses the parts.
+func pageTemplate(page string) *template.Template {
+	t := template.Must(template.New("parts").Funcs(template.FuncMap{
+		"style":  func() template.CSS { return template.CSS(style) },
+		"script": func() template.JS { return template.JS(playerScript) },
+		"flags":  flags,
+	}).Parse(parts))
+	return template.Must(t.New("page").Parse(page))
+}

@@ -1,0 +1,113 @@
+package writeup
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/unnoise/unnoise/training"
+)
+
+// Run is what a page tells of a training run.
+type Run struct {
+	Name    string // what the page calls its model
+	Command string // trains it again
+	training.Config
+
+	Loss          []float64 // of every step so far, mean squared error per pixel
+	StepsPerEpoch int
+	EpochLoss     []float64 // mean of each finished epoch's steps
+	LastRate      float64   // the last step's learning rate
+	Time          time.Duration
+}
+
+// ReadRun reads a run's folder; that of a run in progress too.
+func ReadRun(dir string) (Run, error) {
+	c, err := training.ReadConfig(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	metrics, err := training.ReadMetrics(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	r := Run{Config: c}
+	for _, m := range metrics {
+		switch m.Event {
+		case "run":
+			r.StepsPerEpoch = m.Steps
+		case "step":
+			r.Loss = append(r.Loss, float64(m.Loss))
+			r.LastRate = m.LearningRate
+		case "epoch":
+			r.EpochLoss = append(r.EpochLoss, m.MeanLoss)
+			r.Time += time.Duration(m.Seconds * float64(time.Second))
+		}
+	}
+	if len(r.EpochLoss) == 0 {
+		return r, fmt.Errorf("the run %s has not finished an epoch yet: there is nothing to show of it", dir)
+	}
+	return r, nil
+}
+
+// Alike tells whether both runs have the same recipe, but for how the learning rate falls.
+func (r Run) Alike(o Run) bool {
+	a, b := r.Config, o.Config
+	a.Decay, a.DecaySteps, a.Threads, a.Program = b.Decay, b.DecaySteps, b.Threads, b.Program
+	return a == b && len(r.EpochLoss) == len(o.EpochLoss)
+}
+
+// What templates say of a run.
+
+func (r Run) Done() int         { return len(r.EpochLoss) }
+func (r Run) FirstLoss() string { return significant(r.EpochLoss[0]) }
+func (r Run) LastLoss() string  { return significant(r.EpochLoss[len(r.EpochLoss)-1]) }
+func (r Run) Images() string    { return spokenCount(r.Data.Images) }
+
+func (r Run) check() error {
+	if len(r.Loss) == 0 || len(r.EpochLoss) == 0 {
+		return fmt.Errorf("the run of the %s has no loss", r.Name)
+	}
+	return nil
+}
+
+// runsTable sets the runs side by side.
+func runsTable(runs []Run) Table {
+	t := Table{Caption: "The runs", Header: []string{""}}
+	for _, r := range runs {
+		t.Header = append(t.Header, r.Name)
+	}
+	add := func(what string, say func(Run) string) {
+		row, known := []string{what}, false
+		for _, r := range runs {
+			row = append(row, say(r))
+			known = known || say(r) != ""
+		}
+		if known {
+			t.Rows = append(t.Rows, row)
+		}
+	}
+	add("network", func(r Run) string { return fmt.Sprintf("UNet, dim %d", r.Network.Dim) })
+	add("parameters", func(r Run) string { return spokenCount(r.Network.Parameters()) })
+	add("learns from", func(r Run) string { return r.Images() + " images, " + r.Data.Name })
+	add("epochs", func(r Run) string {
+		if r.Done() < r.Epochs {
+			return fmt.Sprintf("%d of %d so far", r.Done(), r.Epochs)
+		}
+		return fmt.Sprint(r.Epochs)
+	})
+	add("batch", func(r Run) string { return fmt.Sprint(r.Batch) })
+	add("learning rate, Adam", func(r Run) string {
+		if r.Decay == 1 {
+			return fmt.Sprintf("%g", r.LearningRate)
+		}
+		return fmt.Sprintf("%g, at last %.2g", r.LearningRate, r.LastRate)
+	})
+	add("mean loss of the first epoch", Run.FirstLoss)
+	add("mean loss of the last epoch", Run.LastLoss)
+	add("training time", func(r Run) string { return spokenTime(r.Time) })
+	add("computed in", func(r Run) string { return fmt.Sprintf("%s, %d threads", r.DType, r.Threads) })
+	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
+	add("data", func(r Run) string { return r.Data.Checksum })
+	add("commit", func(r Run) string { return r.Program.Commit })
+	return t
+}

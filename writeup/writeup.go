@@ -1,0 +1,415 @@
+package writeup
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/atomicfile"
+)
+
+// Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is missing is left out.
+type Data struct {
+	Command    string            // makes the page again
+	Parameters figure.Parameters // of all figures: written into the PNG files, and shown at the end
+	Item       string            // what an image shows, such as "digit"
+
+	Forward  *Picture // a row for each noise level
+	Denoiser *Denoiser
+	Models   []Model
+	Tables   []Table
+}
+
+// Denoiser is the section on a model that removes noise of one level.
+type Denoiser struct {
+	Run
+	Digits Picture // noisy, denoised, clean
+	Levels Picture // noise levels from low to high, and what the model makes of them
+	Errors []Level // measured with them
+	Tested int     // images that Errors are measured on
+	Noise  Picture // pure noise, and what the model makes of it
+
+	Mean    diffusion.Images // [1,C,H,W]: the mean of the training images
+	Answer  diffusion.Images // [1,C,H,W]: the mean of the model's answers to pure noise
+	Answers int              // how many
+}
+
+// Level is a noise level with the mean squared errors, per pixel, of the noisy images and of the denoised ones.
+type Level struct{ Sigma, Noisy, Denoised float64 }
+
+// Model is the section on a model that draws images from noise.
+type Model struct {
+	Run
+	Kind         string // which text it gets: time, class or flow
+	Columns      []string
+	Trajectories []Trajectory      // by rising epoch, with equally many frames
+	Sampling     figure.Parameters // of the trajectories
+	ByGuidance   []Picture
+	BySteps      []Picture
+	Flat         *Flat
+}
+
+// Trajectory is how images came out of noise after an epoch of training.
+type Trajectory struct {
+	Epoch  int
+	Frames []Frame // the last is the result
+}
+
+// Flat is the same training without the fall of the learning rate.
+type Flat struct {
+	Run
+	Samples Picture
+}
+
+// Table is a table of words and numbers.
+type Table struct {
+	Caption string
+	Header  []string
+	Rows    [][]string // as long as the header; the first cell says what the row is
+	Note    string
+}
+
+const (
+	gridColumns = 10         // images side by side where no classes say otherwise
+	mostFrames  = 40         // of a trajectory
+	mostBytes   = 15_000_000 // of the page
+)
+
+// Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. It makes dir
+// where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
+// shown with fewer frames. It returns the page's path.
+func Write(dir string, d Data) (page string, err error) { return d.write(dir, mostBytes) }
+
+func (d Data) write(dir string, most int) (page string, err error) {
+	if err := d.check(); err != nil {
+		return "", fmt.Errorf("cannot make the write-up: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	view, err := d.view(dir)
+	if err != nil {
+		return "", err
+	}
+	var html bytes.Buffer
+	for frames := mostFrames; ; {
+		if err := view.setPlayers(frames); err != nil {
+			return "", err
+		}
+		html.Reset()
+		if err := writeupTemplate.Execute(&html, view); err != nil {
+			return "", err
+		}
+		if html.Len() <= most {
+			break
+		}
+		if frames <= 4 {
+			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: show fewer epochs or models", float64(html.Len())/1e6, float64(most)/1e6)
+		}
+		frames = max(4, min(frames-1, frames*most/html.Len()))
+	}
+	page = filepath.Join(dir, "index.html")
+	return page, atomicfile.Write(page, func(w io.Writer) error { _, err := html.WriteTo(w); return err })
+}
+
+func (d Data) check() error {
+	if d.Denoiser == nil && len(d.Models) == 0 {
+		return fmt.Errorf("it needs at least one model")
+	}
+	for _, r := range d.runs() {
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
+	if n := d.Denoiser; n != nil && (n.Mean.N != 1 || !n.Answer.SameShape(n.Mean)) {
+		return fmt.Errorf("the denoiser's mean answer has shape %s, the mean image %s; expected one image each", n.Answer.Shape(), n.Mean.Shape())
+	}
+	for _, m := range d.Models {
+		if len(m.Trajectories) == 0 {
+			return fmt.Errorf("the %s model has no trajectory", m.Name)
+		}
+		for _, t := range m.Trajectories {
+			err := checkFrames(t.Frames)
+			if err == nil && len(t.Frames) != len(m.Trajectories[0].Frames) {
+				err = fmt.Errorf("it has %d frames, the first epoch's trajectory %d", len(t.Frames), len(m.Trajectories[0].Frames))
+			}
+			if err != nil {
+				return fmt.Errorf("the %s model, epoch %d: %w", m.Name, t.Epoch, err)
+			}
+		}
+	}
+	for _, t := range d.Tables {
+		for i, row := range t.Rows {
+			if len(row) != len(t.Header) {
+				return fmt.Errorf("row %d of the table %q has %d cells, its header %d", i+1, t.Caption, len(row), len(t.Header))
+			}
+		}
+	}
+	return nil
+}
+
+// runs lists all runs that the page shows.
+func (d Data) runs() []Run {
+	var all []Run
+	if d.Denoiser != nil {
+		all = append(all, d.Denoiser.Run)
+	}
+	for _, m := range d.Models {
+		all = append(all, m.Run)
+		if m.Flat != nil {
+			all = append(all, m.Flat.Run)
+		}
+	}
+	return all
+}
+
+type writeupView struct {
+	Data
+	Time     string // of all training
+	Forward  *pictureView
+	Denoiser *denoiserView
+	Models   []*modelView
+	Runs     []Run
+	RunTable Table
+	Files    []string
+}
+
+type denoiserView struct {
+	Denoiser
+	Curve                 curveView
+	Digits, Levels, Noise pictureView
+	Means                 pictureView
+	Untouched             string // the mean squared error of leaving the noise where it is
+	LevelTable            Table
+	CleanError            string // what denoising does to images without noise; empty where that was not measured
+	Correlation, Error    float64
+}
+
+type modelView struct {
+	Model
+	Curve               curveView
+	Player              playerView
+	ByGuidance, BySteps []pictureView
+	Flat                *flatView
+	LastTimestep        int
+	Slowing             bool    // nearly all of the loss's fall is in the first epoch
+	Introduces          bool    // the first with timesteps: explains them
+	Signal              float64 // what is left of the image at the last timestep: √ᾱ
+	Hidden              string  // per cent of the classes
+}
+
+type flatView struct {
+	Flat
+	Curve   curveView
+	Samples []pictureView // with and without the fall
+	Falling Run
+	Alike   bool
+}
+
+// view draws everything but the trajectories for the page, and all files beside it.
+func (d Data) view(dir string) (*writeupView, error) {
+	v := &writeupView{Data: d, Runs: d.runs()}
+	v.RunTable = runsTable(v.Runs)
+	var total time.Duration
+	for _, r := range v.Runs {
+		total += r.Time
+	}
+	v.Time = spokenTime(total)
+	picture := func(p Picture) (pictureView, error) {
+		v.Files = append(v.Files, p.Name+".png")
+		return p.view(dir, d.Parameters)
+	}
+	curve := func(file string, r Run, name string, others ...figure.Line) (curveView, error) {
+		v.Files = append(v.Files, file)
+		return lossCurve(filepath.Join(dir, file), r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
+	}
+	if d.Forward != nil {
+		p, err := picture(*d.Forward)
+		if err != nil {
+			return nil, err
+		}
+		v.Forward = &p
+	}
+	if d.Denoiser != nil {
+		n, err := d.Denoiser.view(d.Item, picture, curve)
+		if err != nil {
+			return nil, err
+		}
+		v.Denoiser = n
+	}
+	introduced := false
+	for _, m := range d.Models {
+		n, err := m.view(picture, curve)
+		if err != nil {
+			return nil, err
+		}
+		n.Introduces = m.Kind != "flow" && !introduced
+		introduced = introduced || n.Introduces
+		v.Models = append(v.Models, n)
+		for _, t := range m.Trajectories {
+			file := fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch)
+			v.Files = append(v.Files, file)
+			noisy, _ := batches(thin(t.Frames, mostFrames))
+			if err := writeTrajectory(filepath.Join(dir, file), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+type (
+	drawPicture func(Picture) (pictureView, error)
+	drawCurve   func(file string, r Run, name string, others ...figure.Line) (curveView, error)
+)
+
+func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*denoiserView, error) {
+	v := &denoiserView{Denoiser: n, Untouched: significant(n.Network.Sigma * n.Network.Sigma)}
+	v.Correlation, v.Error = compare(n.Answer.Data, n.Mean.Data)
+	means, err := diffusion.Concat(n.Mean, n.Answer)
+	if err != nil {
+		return nil, err
+	}
+	t := Table{Caption: fmt.Sprintf("Mean squared error over %d test images", n.Tested), Header: []string{"σ"}, Rows: [][]string{{"noisy"}, {"denoised"}}}
+	for _, e := range n.Errors {
+		t.Header = append(t.Header, fmt.Sprint(e.Sigma))
+		t.Rows[0] = append(t.Rows[0], fmt.Sprintf("%.3f", e.Noisy))
+		t.Rows[1] = append(t.Rows[1], fmt.Sprintf("%.3f", e.Denoised))
+		if e.Sigma == 0 {
+			v.CleanError = significant(e.Denoised)
+		}
+	}
+	v.LevelTable = t
+	for _, draw := range []struct {
+		to *pictureView
+		p  Picture
+	}{
+		{&v.Digits, n.Digits}, {&v.Levels, n.Levels}, {&v.Noise, n.Noise},
+		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}}, Parameters: n.Noise.Parameters,
+			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item, n.Answers),
+			Note:  fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.", item, n.Answers)}},
+	} {
+		if *draw.to, err = picture(draw.p); err != nil {
+			return nil, err
+		}
+	}
+	v.Curve, err = curve("denoiser-loss.svg", n.Run, "")
+	return v, err
+}
+
+func (m Model) columns() int {
+	if len(m.Columns) > 0 {
+		return len(m.Columns)
+	}
+	return gridColumns
+}
+
+// parameters are what made the samples of an epoch, besides the page's.
+func (m Model) parameters(epoch int) (p figure.Parameters) {
+	p.Add("model", m.Name)
+	p.Add("epoch", epoch)
+	return append(p, m.Sampling...)
+}
+
+func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
+	last := m.Trajectories[len(m.Trajectories)-1]
+	done := m.Done()
+	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
+	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%g", 100*m.Dropout)}
+	if m.Network.Timesteps > 0 {
+		schedule, err := diffusion.Linear(m.Network.Timesteps, m.Network.BetaStart, m.Network.BetaEnd)
+		if err != nil {
+			return nil, fmt.Errorf("the %s model: %w", m.Name, err)
+		}
+		v.Signal = math.Sqrt(float64(schedule.AlphasCumprod[schedule.Len()-1]))
+	}
+	if v.Curve, err = curve(m.Kind+"-loss.svg", m.Run, ""); err != nil {
+		return nil, err
+	}
+	several := func(pictures []Picture) (views []pictureView, err error) {
+		for _, p := range pictures {
+			v, err := picture(p)
+			if err != nil {
+				return nil, err
+			}
+			views = append(views, v)
+		}
+		return views, nil
+	}
+	if v.ByGuidance, err = several(m.ByGuidance); err != nil {
+		return nil, err
+	}
+	if v.BySteps, err = several(m.BySteps); err != nil {
+		return nil, err
+	}
+	if f := m.Flat; f != nil {
+		v.Flat = &flatView{Flat: *f, Falling: m.Run, Alike: m.Run.Alike(f.Run)}
+		const falling = "With the falling learning rate"
+		samples := Picture{Name: m.Kind + "-falling", Title: falling, Note: falling, Width: m.columns(), Columns: m.Columns,
+			Rows: []Row{{Images: last.Frames[len(last.Frames)-1].X}}, Parameters: m.parameters(last.Epoch)}
+		if v.Flat.Samples, err = several([]Picture{samples, f.Samples}); err != nil {
+			return nil, err
+		}
+		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// setPlayers makes the players with at most so many frames.
+func (v *writeupView) setPlayers(frames int) error {
+	for _, m := range v.Models {
+		p := playerView{Name: fmt.Sprintf("Animation of sampling with the %s model after each of %d epochs", m.Name, len(m.Trajectories)), Columns: m.Columns}
+		for _, t := range m.Trajectories {
+			shown := thin(t.Frames, frames)
+			if err := p.setCaptions(shown); err != nil {
+				return err
+			}
+			noisy, _ := batches(shown)
+			s, err := newScreen(fmt.Sprintf("After epoch %d", t.Epoch), "", noisy, m.columns())
+			if err != nil {
+				return fmt.Errorf("the %s model, epoch %d: %w", m.Name, t.Epoch, err)
+			}
+			p.Screens = append(p.Screens, s)
+		}
+		p.How = how(m.Sampling)
+		m.Player = p
+	}
+	return nil
+}
+
+// compare returns Pearson's correlation of two pictures' pixels, and their mean squared difference.
+func compare(a, b []float32) (correlation, squared float64) {
+	var ma, mb float64
+	n := float64(len(a))
+	for i := range a {
+		ma, mb = ma+float64(a[i])/n, mb+float64(b[i])/n
+	}
+	var ab, aa, bb float64
+	for i := range a {
+		x, y := float64(a[i])-ma, float64(b[i])-mb
+		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
+		d := float64(a[i]) - float64(b[i])
+		squared += d * d / n
+	}
+	if aa == 0 || bb == 0 {
+		return 0, squared
+	}
+	return ab / math.Sqrt(aa*bb), squared
+}
+
+var (
+	//go:embed assets/writeup.html
+	writeupPage string
+
+	writeupTemplate = pageTemplate(writeupPage)
+)
