@@ -154,7 +154,7 @@ static const char *run_winograd(un_op *op, void *const *slots) {
   return NULL;
 }
 
-int un_is_winograd(const un_op *op) { return op->run == run_winograd; }
+int un_winograd_taps(const un_op *op) { return op->run == run_winograd ? ((const winograd_op *)op)->w.taps : 0; }
 
 static void release_winograd(un_op *op) {
   winograd_op *o = (winograd_op *)op;
@@ -165,50 +165,60 @@ static void release_winograd(un_op *op) {
 // Beyond so many pairs of channels the transformed weights leave the second-level cache, and products of single tiles lose.
 enum { WINOGRAD_PAIRS = 128 * 128 };
 
-un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
-  const int back = s->direction == UN_CONV_BACKWARD_DATA, gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS;
+// Whether winograd.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
+static int winograd_taps(const un_conv_spec *s) {
   if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->src_dtype != UN_F32 || s->weights_dtype != UN_F32 || s->dst_dtype != UN_F32 ||
-      s->bias >= 0 && (back || gradient || s->bias_dtype != UN_F32) || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
-    return NULL;
+      s->bias >= 0 && (s->direction != UN_CONV_FORWARD || s->bias_dtype != UN_F32) || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
+    return 0;
+  const int64_t window = s->weights_dims[2], step = s->stride[0];
   for (int i = 0; i < 2; i++)
-    if (s->weights_dims[2 + i] != 3 || s->stride[i] != 1 || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 || s->pad_lo[i] > 2)
-      return NULL;
+    if (s->weights_dims[2 + i] != window || s->stride[i] != step || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 ||
+        s->pad_lo[i] >= window || s->direction == UN_CONV_BACKWARD_DATA && s->src_dims[2 + i] % step != 0)
+      return 0;
+  return window == 3 && step == 1 ? 3 : window == 4 && step == 2 ? 2 : 0;
+}
+
+un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
+  const int taps = winograd_taps(s), back = s->direction == UN_CONV_BACKWARD_DATA;
+  if (!taps) return NULL;
   winograd_op *o = calloc(1, sizeof *o);
   *o = (winograd_op){{run_winograd, release_winograd}, un_current_kernels(), scratch, omp_get_max_threads(), s->weights_prepared};
   un_winograd *w = &o->w;
-  const int64_t *x_dims = s->src_dims, *y_dims = s->dst_dims, *x_strides = s->src_strides, *y_strides = s->dst_strides;
-  w->x = s->src;
-  w->y = s->dst;
-  w->w_in = s->weights_strides[1];
-  w->w_out = s->weights_strides[0];
-  if (back) { // the same, of the gradient and the turned window
-    x_dims = s->dst_dims, y_dims = s->src_dims, x_strides = s->dst_strides, y_strides = s->src_strides;
-    w->x = s->dst;
-    w->y = s->src;
-    w->w_in = s->weights_strides[0];
-    w->w_out = s->weights_strides[1];
-  }
-  w->gradient = gradient;
-  w->gelu = s->gelu;
-  w->w = s->weights;
-  w->bias = gradient ? -1 : s->bias;
-  w->batch = x_dims[0];
-  w->in = x_dims[1];
-  w->out = y_dims[1];
-  w->height = y_dims[2];
-  w->width = y_dims[3];
-  w->x_batch = x_strides[0];
-  w->y_batch = y_strides[0];
+  // Backwards it is the same, of the gradient and the turned window.
+  const int64_t *x_dims = back ? s->dst_dims : s->src_dims, *x_strides = back ? s->dst_strides : s->src_strides;
+  const int64_t *y_dims = back ? s->src_dims : s->dst_dims, *y_strides = back ? s->src_strides : s->dst_strides;
+  const int64_t step = s->stride[0];
+  *w = (un_winograd){
+      .gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS, .gelu = s->gelu, .sum = !back, .taps = taps, .n_phases = (int)(step * step),
+      .batch = x_dims[0], .in = x_dims[1], .out = y_dims[1], .height = y_dims[2] / (back ? step : 1), .width = y_dims[3] / (back ? step : 1),
+      .x = back ? s->dst : s->src, .y = back ? s->src : s->dst, .w = s->weights, .bias = s->bias,
+      .x_batch = x_strides[0], .y_batch = y_strides[0],
+      .w_in = s->weights_strides[back ? 0 : 1], .w_out = s->weights_strides[back ? 1 : 0]};
+  if (w->gradient) w->bias = -1;
   for (int i = 0; i < 2; i++) {
-    w->pad[i] = back ? 2 - s->pad_lo[i] : s->pad_lo[i];
-    w->x_size[i] = x_dims[2 + i];
-    w->x_stride[i] = x_strides[2 + i];
-    w->y_stride[i] = y_strides[2 + i];
-    w->w_window[i] = back ? -s->weights_strides[2 + i] : s->weights_strides[2 + i];
-    if (back) w->w_offset += 2 * s->weights_strides[2 + i];
+    w->x_stride[i] = x_strides[2 + i] * (back ? 1 : step);
+    w->y_stride[i] = y_strides[2 + i] * (back ? step : 1);
+    w->w_window[i] = s->weights_strides[2 + i] * (back ? -step : step);
   }
-  if (!o->kernels->winograd_fits(w) || w->in * w->out > WINOGRAD_PAIRS ||
-      !gradient && !(w->u = aligned_alloc(64, (size_t)(36 * w->in * w->out) * sizeof(float)))) {
+  // Output q looks, with tap k, at pixel q·step + k − pad: at one of phase r where k ≡ r + pad, the first of which is `first`.
+  for (int phase = 0; phase < w->n_phases; phase++)
+    for (int i = 0; i < 2; i++) {
+      const int64_t r = i ? phase % step : phase / step, pad = s->pad_lo[i], first = (r + pad) % step, shift = (r + pad - first) / step;
+      const int64_t *stride = s->weights_strides + 2 + i;
+      if (back) {
+        w->phase[phase].x_size[i] = x_dims[2 + i];
+        w->phase[phase].pad[i] = taps - 1 - shift;
+        w->phase[phase].w += (first + (taps - 1) * step) * *stride;
+        w->phase[phase].y += r * y_strides[2 + i];
+      } else {
+        w->phase[phase].x_size[i] = (x_dims[2 + i] - r + step - 1) / step;
+        w->phase[phase].pad[i] = shift;
+        w->phase[phase].w += first * *stride;
+        w->phase[phase].x += r * x_strides[2 + i];
+      }
+    }
+  if (!o->kernels->winograd_fits(w) || taps == 3 && w->in * w->out > WINOGRAD_PAIRS ||
+      !w->gradient && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;
   }

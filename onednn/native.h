@@ -116,7 +116,7 @@ un_op *un_matmul(const un_matmul_spec *, const char **error);
 // memory of the slot scratch, of which they need scratch_bytes.
 // The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd.h.
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
-int un_is_winograd(const un_op *);
+int un_winograd_taps(const un_op *);  // 0: the operation is another one
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 

@@ -29,15 +29,17 @@ typedef struct {
   int bias, bias_dtype;  // bias < 0: none
 } un_product;
 
-// A 3×3 convolution with steps of 1, by winograd.h: of x [batch, x_size, in] to y [batch, height, width, out], or, where
-// `gradient` is set, its weights' gradient from x and y's. Strides are in elements, those of channels 1 in x and y.
+// Convolutions with steps of 1 and windows of taps×taps, 3 or 2, by winograd.h: of x [batch, x_size, in] to y [batch, height, width, out],
+// or, where `gradient` is set, the weights' gradient from x and y's. A convolution with steps of 2 has four phases, each
+// such a convolution of every other pixel of x (`sum`: they add up to one y) or to every other one of y. Strides are in elements, those of
+// channels 1 in x and y; x, y and w are a phase's offsets.
 typedef struct {
-  int gradient, gelu;
+  int gradient, gelu, sum, taps, n_phases;
   int64_t batch, in, out, height, width;
-  int64_t pad[2], x_size[2];
   int x, y, w, bias;  // slots; bias < 0: none
   int64_t x_batch, x_stride[2], y_batch, y_stride[2];
-  int64_t w_offset, w_window[2], w_in, w_out;
+  int64_t w_window[2], w_in, w_out;
+  struct { int64_t x, x_size[2], pad[2], y, w; } phase[4];
   float *u;  // the transformed weights
 } un_winograd;
 #endif

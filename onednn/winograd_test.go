@@ -40,32 +40,94 @@ func TestWinograd(t *testing.T) {
 	}
 }
 
-// requireWinograd fails if a convolution of these sizes and its gradients would be computed in another way.
-func requireWinograd(t *testing.T, batch, height, width, in, out int) {
+// TestWinogradStrided compares 4×4 convolutions with steps of 2, and the two kinds of gradients that they have as transposed
+// convolutions, with GoMLX's Go backend.
+func TestWinogradStrided(t *testing.T) {
+	if ownLevel() < 1 {
+		t.Skip("written for AVX2, which this CPU has not")
+	}
+	t.Cleanup(func() { limitISA(2) })
+	limitISA(1)
+	two := []int{2, 2}
+	for _, config := range []string{"threads=1", "portable,threads=3"} {
+		configure(t, config)
+		r := rand.New(rand.NewPCG(31, 32))
+		for _, c := range []struct{ batch, height, width, in, out, padLow, padHigh int }{
+			{1, 14, 14, 16, 32, 1, 1}, {3, 7, 7, 64, 16, 1, 1}, {2, 5, 9, 16, 16, 0, 2}, {5, 2, 3, 32, 48, 1, 1}, {20, 6, 4, 16, 16, 2, 0},
+		} {
+			pads := [][2]int{{c.padLow, c.padHigh}, {c.padLow, c.padHigh}}
+			backPads := [][2]int{{3 - c.padLow, 3 - c.padHigh}, {3 - c.padLow, 3 - c.padHigh}}
+			large := random(r, c.batch, 2*c.height, 2*c.width, c.in)
+			small := random(r, c.batch, c.height, c.width, c.out)
+			weights := random(r, 4, 4, c.in, c.out)
+			axes := func(kernelIn, kernelOut int) ConvolveAxesConfig {
+				return ConvolveAxesConfig{
+					InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3, KernelSpatial: []int{0, 1}, KernelInputChannels: kernelIn, KernelOutputChannels: kernelOut,
+					OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+				}
+			}
+			for name, f := range map[string]func(x, y, w *Node) *Node{
+				"forward": func(x, y, w *Node) *Node { return ConvGeneral(x, w, axes(2, 3), two, pads, nil, nil, 1, 1) },
+				"data": func(x, y, w *Node) *Node {
+					return ConvGeneral(y, Reverse(w, 0, 1), axes(3, 2), nil, backPads, two, nil, 1, 1)
+				},
+				"weights": func(x, y, w *Node) *Node {
+					swapped := ConvolveAxesConfig{
+						InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0, KernelSpatial: []int{1, 2}, KernelInputChannels: 0, KernelOutputChannels: 3,
+						OutputBatch: 2, OutputSpatial: []int{0, 1}, OutputChannels: 3,
+					}
+					return ConvGeneral(x, y, swapped, nil, pads, nil, two, 1, 1)
+				},
+			} {
+				one := func(in []*Node) []*Node { return []*Node{f(in[0], in[1], in[2])} }
+				agree(t, fmt.Sprintf("%s %+v", name, c), 5e-5, one, large, small, weights)
+				if table := profiled(t, one, large, small, weights); !strings.Contains(table, "Winograd F(4×4, 2×2)") {
+					t.Errorf("%s %+v is computed in another way:\n%s", name, c, table)
+				}
+			}
+		}
+	}
+}
+
+// profiled runs a computation and returns the profile's table.
+func profiled(t *testing.T, f func([]*Node) []*Node, in ...*tensors.Tensor) string {
 	t.Helper()
 	b, err := New(configuration)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Finalize()
-	exec, err := NewExec(b, withGradients(func(in []*Node) *Node { return Convolve(in[0], in[1]).PadSame().Done() }))
+	exec, err := NewExec(b, f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer exec.Finalize()
+	args := make([]any, len(in))
+	for i, x := range in {
+		if args[i], err = x.LocalClone(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	StartProfile(b)
-	r := rand.New(rand.NewPCG(1, 1))
-	if _, err := exec.Exec(random(r, batch, height, width, in), random(r, 3, 3, in, out)); err != nil {
+	if _, err := exec.Exec(args...); err != nil {
 		t.Fatal(err)
 	}
 	var table strings.Builder
 	StopProfile(b, &table)
+	return table.String()
+}
+
+// requireWinograd fails if a convolution of these sizes and its gradients would be computed in another way.
+func requireWinograd(t *testing.T, batch, height, width, in, out int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 1))
+	table := profiled(t, withGradients(func(in []*Node) *Node { return Convolve(in[0], in[1]).PadSame().Done() }), random(r, batch, height, width, in), random(r, 3, 3, in, out))
 	want := 3
 	if in%32 != 0 {
 		want = 2 // the gradient for the input has too few channels where vectors are long
 	}
-	if n := strings.Count(table.String(), "Winograd"); n < want {
-		t.Fatalf("%d of %d convolutions by Winograd's algorithm:\n%s", n, want, &table)
+	if n := strings.Count(table, "Winograd"); n < want {
+		t.Fatalf("%d of %d convolutions by Winograd's algorithm:\n%s", n, want, table)
 	}
 }
 
