@@ -5,7 +5,7 @@ ARGS   ?=
 # the commit goes into the program where git knows it
 VCS    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help setup build demo test test-arm64 bench clean
+.PHONY: help setup build demo writeup test test-arm64 bench clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,6 +18,9 @@ build: ## build bin/unnoise
 
 demo: setup build ## train on MNIST for one epoch, draw digits, make a page of it
 	bin/unnoise demo $(ARGS)
+
+writeup: setup build ## train all models by their recipes, measure them, make the page: hours without bfloat16 units
+	@bash scripts/writeup.sh
 
 test: setup ## check and test everything
 	@bash scripts/browser.sh
