@@ -1,8 +1,6 @@
 // Package unet is diffusers' UNet2DConditionModel in the variants of DeepFloyd IF, as GoMLX graph functions: resnets with
 // scaled and shifted norms, attention to pixels and text at once (added keys and values), and attention pooling of the text
 // for the time embedding. Parameters keep the hub's names and PyTorch's layouts.
-//
-
 package unet
 
 import (

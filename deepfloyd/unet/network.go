@@ -81,11 +81,6 @@ func along(v, x *Node) *Node {
 	return BroadcastToShape(Reshape(v, shape...), x.Shape())
 }
 
-// affine is x·weight + bias along the last axis.
-func (n *network) affine(name string, x *Node) *Node {
-	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
-}
-
 // kernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
 func kernelOIHW() ConvolveAxesConfig {
 	return ConvolveAxesConfig{
@@ -109,15 +104,19 @@ func (n *network) linear(name string, x *Node) *Node {
 	return Add(y, along(ConvertDType(n.params[name+".bias"], y.DType()), y))
 }
 
-// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32.
+// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed over
+// pixels only, channel by channel.
 func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
-	x = wide(x)
 	d := x.Shape().Dimensions
-	channels := d[len(d)-1]
-	grouped := Reshape(x, d[0], -1, groups, channels/groups)
-	centred := Sub(grouped, ReduceAndKeep(grouped, ReduceMean, 1, 3))
-	variance := ReduceAndKeep(Square(centred), ReduceMean, 1, 3)
-	return n.affine(name, Reshape(Mul(centred, Rsqrt(AddScalar(variance, eps))), d...))
+	batch, channels := d[0], d[len(d)-1]
+	x = wide(Reshape(x, batch, -1, channels))
+	mean := func(x *Node) *Node { // of the groups, [N,C]
+		m := ReduceAndKeep(Reshape(ReduceMean(x, 1), batch, groups, -1), ReduceMean, -1)
+		return Reshape(BroadcastToDims(m, batch, groups, channels/groups), batch, channels)
+	}
+	x = Sub(x, along(mean(x), x))
+	scale := Mul(Rsqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
+	return Reshape(Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x)), d...)
 }
 
 // layerNorm is layer normalisation (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.
@@ -125,7 +124,14 @@ func (n *network) layerNorm(name string, x *Node) *Node {
 	x = wide(x)
 	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
 	variance := ReduceAndKeep(Square(centred), ReduceMean, -1)
-	return n.affine(name, Mul(centred, Rsqrt(AddScalar(variance, attentionEps))))
+	x = Mul(centred, Rsqrt(AddScalar(variance, attentionEps)))
+	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
+}
+
+// softmax is along the last axis, written out: engines fuse it as they do other element-wise work.
+func softmax(x *Node) *Node {
+	e := Exp(Sub(x, ReduceAndKeep(x, ReduceMax, -1)))
+	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
 }
 
 // attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values [N,K,C].
@@ -136,7 +142,7 @@ func attend(query, key, value *Node, heads int) *Node {
 	}
 	d := query.Shape().Dimensions
 	scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", split(query), split(key))), 1/math.Sqrt(float64(d[2]/heads)))
-	shares := ConvertDType(Softmax(scores, -1), value.DType())
+	shares := ConvertDType(softmax(scores), value.DType())
 	return Reshape(Einsum("nhqk,nkhd->nqhd", shares, split(value)), d...)
 }
 
