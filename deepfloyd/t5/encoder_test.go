@@ -112,8 +112,8 @@ func compare(t *testing.T, dtype dtypes.DType, got, want []float32) {
 		off += math.Pow(float64(got[i]-want[i]), 2)
 		size += math.Pow(float64(want[i]), 2)
 	}
-	if share := math.Sqrt(off / size); !(share > 0 && share < 0.03) {
-		t.Errorf("in bfloat16 the embeddings are off by %.4f of their size, want at most 0.03, and not nothing", share)
+	if share := math.Sqrt(off / size); !(share > 0 && share < 0.05) {
+		t.Errorf("in bfloat16 the embeddings are off by %.4f of their size, want at most 0.05, and not nothing", share)
 	}
 }
 
@@ -214,10 +214,10 @@ func TestEncodeRefusals(t *testing.T) {
 	}
 }
 
-// writeFolder writes a copy of the golden folder with changes to its configuration and tensors.
+// writeFolder writes a copy of an encoder's folder with changes to its configuration and tensors.
 func writeFolder(t *testing.T, config map[string]any, change func(map[string]weights.Tensor)) string {
 	t.Helper()
-	from, dir := goldenFolder(t), t.TempDir()
+	from, dir := "testdata/gated-silu", t.TempDir()
 	data, err := os.ReadFile(filepath.Join(from, "config.json"))
 	if err != nil {
 		t.Fatal(err)
