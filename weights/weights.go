@@ -298,6 +298,18 @@ func (f *File) Close() error {
 	return f.unmap()
 }
 
+// Without returns a view of the file that lacks some tensors. It ends with the file's Close.
+func (f *File) Without(drop func(name string) bool) *File {
+	view := &File{path: f.path, metadata: f.metadata, tensors: map[string]Tensor{}, unmap: func() error { return nil }}
+	for _, name := range f.names {
+		if !drop(name) {
+			view.names = append(view.names, name)
+			view.tensors[name] = f.tensors[name]
+		}
+	}
+	return view
+}
+
 // Path returns the path the file was opened with.
 func (f *File) Path() string { return f.path }
 

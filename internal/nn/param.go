@@ -151,10 +151,7 @@ func Buffers(b compute.Backend, params []Param, value func(Param) ([]float32, er
 		if err == nil {
 			var buffer compute.Buffer
 			if buffer, err = Buffer(b, v, p.GraphShape()...); err == nil {
-				if f, ok := buffer.(interface{ Freeze() }); ok {
-					f.Freeze() // the onednn backend then lays the weights out once
-				}
-				all = append(all, buffer)
+				all = append(all, freeze(buffer))
 				continue
 			}
 		}

@@ -1,0 +1,226 @@
+// Package t5 is the encoder of T5 v1.1 (Raffel et al. 2019, arXiv:1910.10683; Shazeer 2020, arXiv:2002.05202), which reads
+// prompts for DeepFloyd IF, as GoMLX graph functions. It is built from the config.json and the weights of a folder that
+// transformers saves; parameters keep the hub's names and PyTorch's layouts.
+package t5
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Encoder is an encoder with its values. It is safe for concurrent use.
+type Encoder struct {
+	Config  Config
+	backend compute.Backend
+	dtype   dtypes.DType
+	file    *weights.File // the table of embeddings stays where it is mapped
+	table   weights.Tensor
+	bias    []float32 // [buckets, heads]
+	params  []nn.Param
+	values  []compute.Buffer // in the order of params
+
+	mu    sync.Mutex
+	evals map[shape]compute.Executable
+}
+
+// shape is what an evaluation is compiled for.
+type shape struct{ texts, tokens int }
+
+// Load reads a folder: config.json and the weights in one file or several; see [weights.OpenFolder] for the variant. dtype is
+// what products compute in, and what their weights are kept in: Float32 or BFloat16. Weights of decoders are left out.
+func Load(b compute.Backend, dir, variant string, dtype dtypes.DType) (*Encoder, error) {
+	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
+		return nil, fmt.Errorf("the text encoder computes in Float32 or BFloat16, not %s", dtype)
+	}
+	c, err := ReadConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	f, err := weights.OpenFolder(dir, variant)
+	if err != nil {
+		return nil, err
+	}
+	e := &Encoder{Config: c, backend: b, dtype: dtype, file: f, params: c.params(), evals: map[shape]compute.Executable{}}
+	if err := e.load(); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Encoder) load() (err error) {
+	c := e.Config
+	if e.table, err = embeddingTable(e.file); err != nil {
+		return err
+	}
+	if want := []int{c.VocabSize, c.DModel}; !slices.Equal(e.table.Shape, want) {
+		return fmt.Errorf("%s: the table of embeddings has shape %v; by config.json it has %v", e.file.Path(), e.table.Shape, want)
+	}
+	if _, err = e.row(0); err != nil {
+		return fmt.Errorf("%s: the table of embeddings: %w", e.file.Path(), err)
+	}
+	bias := nn.Param{Name: biasName, Shape: []int{c.RelativeAttentionNumBuckets, c.NumHeads}}
+	if e.bias, err = bias.Read(e.file, ""); err != nil {
+		return err
+	}
+	inGraph := e.file.Without(func(name string) bool {
+		return name == tableName || name == tiedTableName || name == biasName || name == "lm_head.weight" || strings.HasPrefix(name, "decoder.")
+	})
+	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph)
+	return err
+}
+
+// embeddingTable finds the table under one of its names, or under both, if it is the same.
+func embeddingTable(f *weights.File) (weights.Tensor, error) {
+	table, err := f.Tensor(tableName)
+	tied, tiedErr := f.Tensor(tiedTableName)
+	switch {
+	case tiedErr != nil:
+		return table, err
+	case err != nil:
+		return tied, nil
+	case table.DType != tied.DType || !bytes.Equal(table.Data, tied.Data):
+		return table, fmt.Errorf("%s: tensors %q and %q differ; expected the same table of embeddings", f.Path(), tableName, tiedTableName)
+	}
+	return table, nil
+}
+
+// row returns the embedding of a token.
+func (e *Encoder) row(id int32) ([]float32, error) {
+	size := e.Config.DModel * e.table.DType.Size()
+	return weights.Tensor{DType: e.table.DType, Shape: e.table.Shape[1:], Data: e.table.Data[int(id)*size:][:size]}.Float32()
+}
+
+// Close releases the values, the compiled graphs and the file.
+func (e *Encoder) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.file == nil {
+		return nil
+	}
+	nn.Finalize(e.values)
+	e.values = nil
+	for _, x := range e.evals {
+		x.Finalize()
+	}
+	clear(e.evals)
+	f := e.file
+	e.file, e.table = nil, weights.Tensor{}
+	return f.Close()
+}
+
+// Embeddings are the last hidden states: N texts of Tokens vectors of Dim numbers, [N,Tokens,Dim].
+type Embeddings struct {
+	N, Tokens, Dim int
+	Data           []float32
+}
+
+// Encode reads texts: for each its tokens' ids, and a mask that is 0 where there is only filling, which no other token
+// attends to. All texts have the same length.
+func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (Embeddings, error) {
+	if err := ctx.Err(); err != nil {
+		return Embeddings{}, err
+	}
+	if len(ids) == 0 || len(ids) != len(mask) || len(ids[0]) == 0 {
+		return Embeddings{}, fmt.Errorf("got the ids of %d texts and the masks of %d, expected the same, and at least one text of one token", len(ids), len(mask))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.file == nil {
+		return Embeddings{}, fmt.Errorf("the text encoder was closed")
+	}
+	out := Embeddings{N: len(ids), Tokens: len(ids[0]), Dim: e.Config.DModel}
+	var x, hidden []float32
+	for i := range ids {
+		if len(ids[i]) != out.Tokens || len(mask[i]) != out.Tokens {
+			return Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has", i, len(ids[i]), len(mask[i]), out.Tokens)
+		}
+		for j, id := range ids[i] {
+			if id < 0 || int(id) >= e.Config.VocabSize {
+				return Embeddings{}, fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id, e.Config.VocabSize-1)
+			}
+			row, err := e.row(id)
+			if err != nil {
+				return Embeddings{}, err
+			}
+			x = append(x, row...)
+			score := float32(0)
+			if mask[i][j] == 0 {
+				score = -math.MaxFloat32
+			}
+			hidden = append(hidden, score)
+		}
+	}
+	var err error
+	out.Data, err = e.evaluate(shape{out.N, out.Tokens}, x, hidden)
+	return out, err
+}
+
+// evaluate runs the network on x [N,L,C] with scores [N,L] that are added for each key.
+func (e *Encoder) evaluate(s shape, x, mask []float32) ([]float32, error) {
+	c := e.Config
+	run, err := e.evaluator(s)
+	if err != nil {
+		return nil, err
+	}
+	var in []compute.Buffer
+	add := func(v []float32, dims ...int) {
+		if err == nil {
+			var b compute.Buffer
+			if b, err = nn.Buffer(e.backend, v, dims...); err == nil {
+				in = append(in, b)
+			}
+		}
+	}
+	add(x, s.texts, s.tokens, c.DModel)
+	add(c.positionBias(e.bias, s.tokens), c.NumHeads, s.tokens, s.tokens)
+	add(mask, s.texts, s.tokens)
+	if err != nil {
+		nn.Finalize(in)
+		return nil, err
+	}
+	donate := make([]bool, len(in)+len(e.values))
+	for i := range in {
+		donate[i] = true
+	}
+	out, err := run.Execute(append(in, e.values...), donate, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer nn.Finalize(out)
+	y := make([]float32, len(x))
+	return y, out[0].ToFlatData(y)
+}
+
+// evaluator returns the compiled evaluation for a shape.
+func (e *Encoder) evaluator(s shape) (compute.Executable, error) {
+	if run := e.evals[s]; run != nil {
+		return run, nil
+	}
+	c := e.Config
+	run, err := nn.Compile(e.backend, fmt.Sprintf("t5 %v", s), func(g *Graph) []*Node {
+		parameter := func(name string, dims ...int) *Node { return Parameter(g, name, shapes.Make(dtypes.Float32, dims...)) }
+		x := parameter("x", s.texts, s.tokens, c.DModel)
+		position := parameter("position", c.NumHeads, s.tokens, s.tokens)
+		mask := parameter("mask", s.texts, s.tokens)
+		return []*Node{newNetwork(g, c, e.params, e.dtype).forward(x, position, mask)}
+	})
+	if err == nil {
+		e.evals[s] = run
+	}
+	return run, err
+}

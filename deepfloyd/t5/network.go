@@ -1,0 +1,184 @@
+package t5
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/internal/nn"
+)
+
+// activations are those of transformers.
+var activations = map[string]func(*Node) *Node{
+	"gelu":     nn.GELU,
+	"gelu_new": geluNew,
+	"relu":     func(x *Node) *Node { return MaxScalar(x, 0) },
+	"silu":     silu,
+	"swish":    silu,
+}
+
+const activationNames = "gelu gelu_new relu silu swish"
+
+// geluNew is x·Φ(x) with Φ approximated by a tanh (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+func geluNew(x *Node) *Node {
+	cubic := Mul(x, AddScalar(MulScalar(Square(x), 0.044715), 1))
+	return Mul(MulScalar(x, 0.5), AddScalar(Tanh(MulScalar(cubic, math.Sqrt(2/math.Pi))), 1))
+}
+
+func silu(x *Node) *Node { return Mul(x, Logistic(x)) }
+
+// The tensors that are no parameters of the graph: the tables that Encode looks up in.
+const (
+	tableName     = "shared.weight"
+	tiedTableName = "encoder.embed_tokens.weight" // the same table, as it is also kept
+	biasName      = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+)
+
+func attentionName(block int) string   { return fmt.Sprintf("encoder.block.%d.layer.0.", block) }
+func feedForwardName(block int) string { return fmt.Sprintf("encoder.block.%d.layer.1.", block) }
+
+const finalNorm = "encoder.final_layer_norm"
+
+// params lists what the graph has, in PyTorch's layout [out, in].
+func (c Config) params() []nn.Param {
+	var all []nn.Param
+	add := func(name string, shape ...int) { all = append(all, nn.Param{Name: name + ".weight", Shape: shape}) }
+	inner := c.NumHeads * c.DKV
+	gated, _ := c.activation()
+	for i := range c.NumLayers {
+		a, f := attentionName(i), feedForwardName(i)
+		for _, name := range []string{"q", "k", "v"} {
+			add(a+"SelfAttention."+name, inner, c.DModel)
+		}
+		add(a+"SelfAttention.o", c.DModel, inner)
+		add(a+"layer_norm", c.DModel)
+		if gated {
+			add(f+"DenseReluDense.wi_0", c.DFF, c.DModel)
+			add(f+"DenseReluDense.wi_1", c.DFF, c.DModel)
+		} else {
+			add(f+"DenseReluDense.wi", c.DFF, c.DModel)
+		}
+		add(f+"DenseReluDense.wo", c.DModel, c.DFF)
+		add(f+"layer_norm", c.DModel)
+	}
+	add(finalNorm, c.DModel)
+	return all
+}
+
+// paramDType is the dtype that a parameter is kept in: that of products, and float32 for norms.
+func paramDType(p nn.Param, dtype dtypes.DType) dtypes.DType {
+	if len(p.Shape) == 1 {
+		return dtypes.Float32
+	}
+	return dtype
+}
+
+// network builds one application of the encoder. Products are of dtype; norms, activations, softmax and what goes from
+// layer to layer are float32.
+type network struct {
+	config Config
+	dtype  dtypes.DType
+	params map[string]*Node
+}
+
+func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *network {
+	n := &network{config: c, dtype: dtype, params: map[string]*Node{}}
+	for _, p := range params {
+		n.params[p.Name] = Parameter(g, p.Name, shapes.Make(paramDType(p, dtype), p.Shape...))
+	}
+	return n
+}
+
+func (n *network) narrow(x *Node) *Node { return ConvertDType(x, n.dtype) }
+
+func wide(x *Node) *Node { return ConvertDType(x, dtypes.Float32) }
+
+// norm scales x to a root mean square of one (Zhang & Sennrich 2019, arXiv:1910.07467), without offsets.
+func (n *network) norm(name string, x *Node) *Node {
+	w := n.params[name+".weight"]
+	x = Mul(x, Rsqrt(AddScalar(ReduceAndKeep(Square(x), ReduceMean, -1), n.config.LayerNormEpsilon)))
+	return Mul(x, BroadcastToShape(ExpandLeftToRank(w, x.Rank()), x.Shape()))
+}
+
+// linear is a product along the last axis; T5 has no biases.
+func (n *network) linear(name string, x *Node) *Node {
+	return Dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
+}
+
+// softmax is along the last axis, written out: engines fuse it as they do other element-wise work.
+func softmax(x *Node) *Node {
+	e := Exp(Sub(x, ReduceAndKeep(x, ReduceMax, -1)))
+	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
+}
+
+// attention is of x [N,L,C] on itself. Its scores are not scaled; bias [N,H,L,L] is added to them.
+func (n *network) attention(name string, x, bias *Node) *Node {
+	d := x.Shape().Dimensions
+	split := func(part string) *Node {
+		return Reshape(n.linear(name+part, x), d[0], d[1], n.config.NumHeads, n.config.DKV)
+	}
+	scores := Add(wide(Einsum("nqhd,nkhd->nhqk", split("q"), split("k"))), bias)
+	y := Einsum("nhqk,nkhd->nqhd", n.narrow(softmax(scores)), split("v"))
+	return n.linear(name+"o", Reshape(y, d[0], d[1], -1))
+}
+
+func (n *network) feedForward(name string, x *Node) *Node {
+	gated, activation := n.config.activation()
+	act := activations[activation]
+	if !gated {
+		return n.linear(name+"wo", n.narrow(act(wide(n.linear(name+"wi", x)))))
+	}
+	h := Mul(act(wide(n.linear(name+"wi_0", x))), wide(n.linear(name+"wi_1", x)))
+	return n.linear(name+"wo", n.narrow(h))
+}
+
+// forward maps the tokens' embeddings x [N,L,C] to the last hidden states [N,L,C]. position [H,L,L] and mask [N,L] are added
+// to the scores of attention.
+func (n *network) forward(x, position, mask *Node) *Node {
+	p, m := position.Shape().Dimensions, mask.Shape().Dimensions
+	scores := []int{m[0], p[0], p[1], p[2]}
+	bias := Add(BroadcastToDims(Reshape(position, 1, p[0], p[1], p[2]), scores...), BroadcastToDims(Reshape(mask, m[0], 1, 1, m[1]), scores...))
+	for i := range n.config.NumLayers {
+		a, f := attentionName(i), feedForwardName(i)
+		x = Add(x, wide(n.attention(a+"SelfAttention.", n.narrow(n.norm(a+"layer_norm", x)), bias)))
+		x = Add(x, wide(n.feedForward(f+"DenseReluDense.", n.narrow(n.norm(f+"layer_norm", x)))))
+	}
+	return n.norm(finalNorm, x)
+}
+
+// bucket is the number of the relative position that is key - query, for attention in both directions: one each for the near
+// ones, and ever wider ones up to the largest distance (Raffel et al. 2019, arXiv:1910.10683, section 2.1). It is computed
+// in float32, as PyTorch does.
+func (c Config) bucket(relative int) int {
+	half := c.RelativeAttentionNumBuckets / 2
+	exact := half / 2
+	first := 0
+	if relative > 0 {
+		first = half
+	} else {
+		relative = -relative
+	}
+	if relative < exact {
+		return first + relative
+	}
+	log := float32(math.Log(float64(float32(relative) / float32(exact))))
+	width := float32(math.Log(float64(c.RelativeAttentionMaxDistance) / float64(exact)))
+	return first + min(exact+int(float32(log/width)*float32(half-exact)), half-1)
+}
+
+// positionBias looks the bias of each head, query and key up in the table [buckets, heads].
+func (c Config) positionBias(table []float32, length int) []float32 {
+	bias := make([]float32, c.NumHeads*length*length)
+	for query := range length {
+		for key := range length {
+			row := table[c.bucket(key-query)*c.NumHeads:]
+			for h := range c.NumHeads {
+				bias[(h*length+query)*length+key] = row[h]
+			}
+		}
+	}
+	return bias
+}

@@ -1,0 +1,107 @@
+package unet
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func backend(t testing.TB) compute.Backend {
+	t.Helper()
+	b, err := onednn.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Finalize)
+	return b
+}
+
+// load opens a folder with config.json and diffusion_pytorch_model.safetensors.
+func load(t testing.TB, dir string, dtype dtypes.DType) *Model {
+	t.Helper()
+	c, err := ReadConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(filepath.Join(dir, "diffusion_pytorch_model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := New(backend(t), c, dtype, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+func images(t testing.TB, f *weights.File, name string) diffusion.Images {
+	t.Helper()
+	v, s := golden.Float32(t, f, name)
+	if len(s) != 4 {
+		t.Fatalf("%s: shape %d, expected four dimensions", name, s)
+	}
+	return diffusion.Images{N: s[0], C: s[1], H: s[2], W: s[3], Data: v}
+}
+
+func embeddings(t testing.TB, f *weights.File, name string) Embeddings {
+	t.Helper()
+	v, s := golden.Float32(t, f, name)
+	if len(s) != 3 {
+		t.Fatalf("%s: shape %d, expected three dimensions", name, s)
+	}
+	return Embeddings{s[0], s[1], s[2], v}
+}
+
+// compare checks the outputs that a file has under names such as unet.t999 or unet.t321.noise250, the timestep and the class label.
+func compare(t *testing.T, m *Model, f *weights.File, text Embeddings) {
+	t.Helper()
+	x := images(t, f, "unet.x")
+	compared := 0
+	for _, name := range f.Names() {
+		var step, level int
+		var class []int
+		if n, _ := fmt.Sscanf(name, "unet.t%d.noise%d", &step, &level); n == 0 {
+			continue
+		} else if n == 2 {
+			for range x.N {
+				class = append(class, level)
+			}
+		}
+		times := make([]int, x.N)
+		for i := range times {
+			times[i] = step
+		}
+		got, err := m.Evaluate(x, times, text.Slice(0, x.N), class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := images(t, f, name)
+		golden.Close(t, got.Data, want.Data, 1e-4, name)
+		compared++
+	}
+	if compared == 0 {
+		t.Error("no outputs to compare with")
+	}
+}
+
+func TestGoldenStageI(t *testing.T) {
+	f := golden.Open(t, "if_tiny_modules.safetensors")
+	m := load(t, filepath.Join(golden.Dir(t), "if_tiny", "unet"), dtypes.Float32)
+	compare(t, m, f, embeddings(t, f, "text.embeds"))
+}
+
+func TestGoldenStageII(t *testing.T) {
+	text := golden.Open(t, "if_tiny_modules.safetensors")
+	m := load(t, filepath.Join(golden.Dir(t), "if_sr_tiny", "unet"), dtypes.Float32)
+	compare(t, m, golden.Open(t, "trace_superres.safetensors"), embeddings(t, text, "text.embeds"))
+}

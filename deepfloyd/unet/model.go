@@ -1,0 +1,324 @@
+// Package unet is diffusers' UNet2DConditionModel in the variants of DeepFloyd IF, as GoMLX graph functions: resnets with
+// scaled and shifted norms, attention to pixels and text at once (added keys and values), and attention pooling of the text
+// for the time embedding. Parameters keep the hub's names and PyTorch's layouts.
+package unet
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Model is a network with its values, ready to evaluate. It is safe for concurrent use.
+type Model struct {
+	Config  Config
+	backend compute.Backend
+	dtype   dtypes.DType
+	params  []nn.Param
+	values  []compute.Buffer // in the order of params
+
+	mu    sync.Mutex
+	evals map[shape]compute.Executable
+}
+
+// shape is what an evaluation is compiled for.
+type shape struct{ images, height, width, tokens int }
+
+// New makes a network with the values of a file. dtype is what convolutions and products compute in, and what their weights
+// are kept in: Float32 or BFloat16.
+func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("the UNet's configuration: %w", err)
+	}
+	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
+		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
+	}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[shape]compute.Executable{}}
+	var err error
+	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close releases the model's values and compiled graphs.
+func (m *Model) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	nn.Finalize(m.values)
+	m.values = nil
+	for _, e := range m.evals {
+		e.Finalize()
+	}
+	clear(m.evals)
+}
+
+// Embeddings are a text encoder's last hidden states: N texts of Tokens vectors of Dim numbers, [N,Tokens,Dim].
+type Embeddings struct {
+	N, Tokens, Dim int
+	Data           []float32
+}
+
+// Slice returns texts from (included) to to (excluded). It shares e's Data, and panics where the bounds are outside.
+func (e Embeddings) Slice(from, to int) Embeddings {
+	size := e.Tokens * e.Dim
+	e.Data = e.Data[from*size : to*size : to*size]
+	e.N = to - from
+	return e
+}
+
+// repeat returns the texts of n images: one for each, or one for all.
+func (e Embeddings) repeat(n int) (Embeddings, error) {
+	if e.N < 1 || e.Tokens < 1 || e.Dim < 1 || len(e.Data) != e.N*e.Tokens*e.Dim {
+		return Embeddings{}, fmt.Errorf("text embeddings of shape [%d,%d,%d] with %d numbers", e.N, e.Tokens, e.Dim, len(e.Data))
+	}
+	if e.N != n && e.N != 1 {
+		return Embeddings{}, fmt.Errorf("text embeddings of %d texts for %d images, expected 1 or %d", e.N, n, n)
+	}
+	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n/e.N)}, nil
+}
+
+// evaluator returns the compiled evaluation for a shape.
+func (m *Model) evaluator(s shape) (compute.Executable, error) {
+	if e := m.evals[s]; e != nil {
+		return e, nil
+	}
+	c := m.Config
+	e, err := nn.Compile(m.backend, fmt.Sprintf("unet %v", s), func(g *Graph) []*Node {
+		parameter := func(name string, dims ...int) *Node { return Parameter(g, name, shapes.Make(dtypes.Float32, dims...)) }
+		x := parameter("x", s.images, c.InChannels, s.height, s.width)
+		time := parameter("time", s.images, c.BlockOutChannels[0])
+		var class *Node
+		if c.ClassEmbedType != nil {
+			class = parameter("class", s.images, c.BlockOutChannels[0])
+		}
+		text := parameter("text", s.images, s.tokens, c.textDim())
+		return []*Node{newNetwork(g, c, m.params, m.dtype).forward(x, time, class, text)}
+	})
+	if err == nil {
+		m.evals[s] = e
+	}
+	return e, err
+}
+
+// Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each image or
+// one for all. class are the timestep class labels, one for each image, where the configuration has them, and nil otherwise.
+// The result is [N,out_channels,H,W].
+func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []int) (diffusion.Images, error) {
+	c := m.Config
+	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
+		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
+	}
+	text, err := text.repeat(x.N)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	if text.Dim != c.textDim() {
+		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.textDim())
+	}
+	if len(t) != x.N {
+		return diffusion.Images{}, fmt.Errorf("got %d timesteps for %d images", len(t), x.N)
+	}
+	if c.ClassEmbedType == nil && class != nil {
+		return diffusion.Images{}, fmt.Errorf("got class labels, and class_embed_type is null: the network takes none")
+	}
+	if c.ClassEmbedType != nil && len(class) != x.N {
+		return diffusion.Images{}, fmt.Errorf("got %d class labels for %d images", len(class), x.N)
+	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil {
+		return diffusion.Images{}, fmt.Errorf("the model was closed")
+	}
+	e, err := m.evaluator(shape{x.N, x.H, x.W, text.Tokens})
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	var in []compute.Buffer
+	add := func(v []float32, dims ...int) {
+		if err == nil {
+			var b compute.Buffer
+			if b, err = nn.Buffer(m.backend, v, dims...); err == nil {
+				in = append(in, b)
+			}
+		}
+	}
+	first := c.BlockOutChannels[0]
+	add(x.Data, x.N, x.C, x.H, x.W)
+	add(c.sinusoids(t), x.N, first)
+	if c.ClassEmbedType != nil {
+		add(c.sinusoids(class), x.N, first)
+	}
+	add(text.Data, text.N, text.Tokens, text.Dim)
+	if err != nil {
+		nn.Finalize(in)
+		return diffusion.Images{}, err
+	}
+	donate := make([]bool, len(in)+len(m.values))
+	for i := range in {
+		donate[i] = true
+	}
+	out, err := e.Execute(append(in, m.values...), donate, 0)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	defer nn.Finalize(out)
+	y := diffusion.NewImages(x.N, c.OutChannels, x.H, x.W)
+	return y, out[0].ToFlatData(y.Data)
+}
+
+// sinusoids are the embeddings of timesteps (DDPM, section 3.3, as diffusers has them), [len(t), block_out_channels[0]].
+func (c Config) sinusoids(t []int) []float32 {
+	dim := c.BlockOutChannels[0]
+	half := dim / 2
+	v := make([]float32, len(t)*dim)
+	for i, t := range t {
+		row := v[i*dim : (i+1)*dim]
+		sines, cosines := row[:half], row[half:2*half]
+		if c.FlipSinToCos {
+			sines, cosines = cosines, sines
+		}
+		for j := range half {
+			frequency := float32(math.Exp(float64(float32(-math.Log(10000)) * float32(j) / float32(float64(half)-c.FreqShift))))
+			angle := float64(float32(t) * frequency)
+			sines[j], cosines[j] = float32(math.Sin(angle)), float32(math.Cos(angle))
+		}
+	}
+	return v
+}
+
+// Condition is what the network is told besides x_t and t.
+type Condition struct {
+	Text Embeddings // one for each image, or one for all
+	// Beside, if not empty, is one image for each, or one for all, that is laid beside x_t on the channel axis: the noised
+	// small image of super-resolution.
+	Beside diffusion.Images
+	// Class is the class label where the configuration has class_embed_type timestep: the timestep that Beside was noised to.
+	Class int
+}
+
+// Denoiser estimates the noise in x, and the variance where out_channels says that the network learned it.
+func (m *Model) Denoiser(c Condition) diffusion.Denoiser {
+	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		return m.estimate(ctx, x, t, c)
+	}
+}
+
+// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
+// evaluation of twice the batch; negative takes the text's place in the unconditional one. A scale of 1 is the
+// conditional estimate alone.
+func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) diffusion.Denoiser {
+	if scale == 1 {
+		return m.Denoiser(c)
+	}
+	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		both, err := c.twice(negative, x.N)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		xx, err := diffusion.Concat(x, x)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		e, err := m.estimate(ctx, xx, t, both)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		return diffusion.Guide(part(e, 0, x.N), part(e, x.N, 2*x.N), scale)
+	}
+}
+
+// twice is the condition of 2n images: n with the text, n with the negative one.
+func (c Condition) twice(negative Embeddings, n int) (Condition, error) {
+	text, err := c.Text.repeat(n)
+	if err != nil {
+		return Condition{}, err
+	}
+	if negative, err = negative.repeat(n); err != nil {
+		return Condition{}, fmt.Errorf("the negative prompt: %w", err)
+	}
+	if negative.Tokens != text.Tokens || negative.Dim != text.Dim {
+		return Condition{}, fmt.Errorf("the prompt's embeddings are [%d,%d] and the negative prompt's [%d,%d], expected the same", text.Tokens, text.Dim, negative.Tokens, negative.Dim)
+	}
+	c.Text = Embeddings{2 * n, text.Tokens, text.Dim, slices.Concat(text.Data, negative.Data)}
+	if c.Beside.N > 1 {
+		c.Beside, err = diffusion.Concat(c.Beside, c.Beside)
+	}
+	return c, err
+}
+
+// part returns the estimates of images from to to.
+func part(e diffusion.Estimate, from, to int) diffusion.Estimate {
+	p := diffusion.Estimate{Noise: e.Noise.Slice(from, to)}
+	if e.Variance != nil {
+		v := e.Variance.Slice(from, to)
+		p.Variance = &v
+	}
+	return p
+}
+
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condition) (diffusion.Estimate, error) {
+	if err := ctx.Err(); err != nil {
+		return diffusion.Estimate{}, err
+	}
+	if m.Config.ClassEmbedType == nil && c.Class != 0 {
+		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network takes none", c.Class)
+	}
+	out := m.Config.OutChannels
+	if out != x.C && out != 2*x.C {
+		return diffusion.Estimate{}, fmt.Errorf("the network has %d output channels, and images of %d channels need %d, or %d with variance", out, x.C, x.C, 2*x.C)
+	}
+	seen, err := beside(x, c.Beside)
+	if err != nil {
+		return diffusion.Estimate{}, err
+	}
+	var class []int
+	if m.Config.ClassEmbedType != nil {
+		class = slices.Repeat([]int{c.Class}, x.N)
+	}
+	y, err := m.Evaluate(seen, slices.Repeat([]int{t}, x.N), c.Text, class)
+	if err != nil {
+		return diffusion.Estimate{}, err
+	}
+	if out == x.C {
+		return diffusion.Estimate{Noise: y}, nil
+	}
+	noise, variance := x.Like(), x.Like()
+	for n := range x.N {
+		values := y.Slice(n, n+1).Data
+		copy(noise.Slice(n, n+1).Data, values[:x.Size()])
+		copy(variance.Slice(n, n+1).Data, values[x.Size():])
+	}
+	return diffusion.Estimate{Noise: noise, Variance: &variance}, nil
+}
+
+// beside joins images on the channel axis; other may be one image for all, or empty.
+func beside(x, other diffusion.Images) (diffusion.Images, error) {
+	if other.N == 0 {
+		return x, nil
+	}
+	if other.N != x.N && other.N != 1 || other.H != x.H || other.W != x.W || len(other.Data) != other.N*other.Size() {
+		return diffusion.Images{}, fmt.Errorf("the images beside x_t are %s, expected [%d,C,%d,%d] or one of them", other.Shape(), x.N, x.H, x.W)
+	}
+	all := diffusion.NewImages(x.N, x.C+other.C, x.H, x.W)
+	for n := range x.N {
+		o := min(n, other.N-1)
+		values := all.Slice(n, n+1).Data
+		copy(values, x.Slice(n, n+1).Data)
+		copy(values[x.Size():], other.Slice(o, o+1).Data)
+	}
+	return all, nil
+}

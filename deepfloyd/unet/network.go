@@ -1,0 +1,286 @@
+package unet
+
+import (
+	"math"
+	"strings"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/internal/nn"
+)
+
+// The epsilons of the norms that norm_eps is not for, and the groups of those over the text.
+const (
+	attentionEps    = 1e-5
+	crossNormGroups = 32
+)
+
+// activations are diffusers' act_fn.
+var activations = map[string]func(*Node) *Node{
+	"gelu":  nn.GELU,
+	"mish":  func(x *Node) *Node { return Mul(x, Tanh(Add(MaxScalar(x, 0), Log1p(Exp(Neg(Abs(x))))))) },
+	"relu":  func(x *Node) *Node { return MaxScalar(x, 0) },
+	"silu":  func(x *Node) *Node { return Mul(x, Logistic(x)) },
+	"swish": func(x *Node) *Node { return Mul(x, Logistic(x)) },
+}
+
+const activationNames = "gelu mish relu silu swish"
+
+// activate applies the activation of a name, and nothing for nil.
+func activate(name *string, x *Node) *Node {
+	if name == nil {
+		return x
+	}
+	return activations[strings.ToLower(*name)](x)
+}
+
+// network builds one application of the UNet. Convolutions, products and what goes from block to block are of dtype; norms,
+// activations, softmax and embeddings are float32.
+type network struct {
+	config Config
+	dtype  dtypes.DType
+	params map[string]*Node
+}
+
+func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *network {
+	n := &network{config: c, dtype: dtype, params: map[string]*Node{}}
+	for _, p := range params {
+		n.params[p.Name] = Parameter(g, p.Name, shapes.Make(paramDType(p, dtype), p.Shape...))
+	}
+	return n
+}
+
+// paramDType is the dtype that a parameter is kept in: float32 for what is small or belongs to embeddings.
+func paramDType(p nn.Param, dtype dtypes.DType) dtypes.DType {
+	module, _, _ := strings.Cut(p.Name, ".")
+	if len(p.Shape) == 1 || module == "time_embedding" || module == "class_embedding" || module == "add_embedding" {
+		return dtypes.Float32
+	}
+	return dtype
+}
+
+func (n *network) narrow(x *Node) *Node { return ConvertDType(x, n.dtype) }
+
+func wide(x *Node) *Node { return ConvertDType(x, dtypes.Float32) }
+
+func (n *network) act(x *Node) *Node { return activate(&n.config.ActFn, x) }
+
+// along gives a vector [C] or a matrix [N,C] the shape of x [N,…,C].
+func along(v, x *Node) *Node {
+	d := x.Shape().Dimensions
+	shape := make([]int, len(d))
+	for i := range shape {
+		shape[i] = 1
+	}
+	shape[len(d)-1] = d[len(d)-1]
+	if v.Rank() == 2 {
+		shape[0] = d[0]
+	}
+	return BroadcastToShape(Reshape(v, shape...), x.Shape())
+}
+
+// kernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
+func kernelOIHW() ConvolveAxesConfig {
+	return ConvolveAxesConfig{
+		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
+		KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
+		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+	}
+}
+
+// conv is a convolution that keeps the size, and its bias.
+func (n *network) conv(name string, x *Node) *Node {
+	w := n.params[name+".weight"]
+	pad := w.Shape().Dimensions[2] / 2
+	y := ConvGeneral(x, w, kernelOIHW(), nil, [][2]int{{pad, pad}, {pad, pad}}, nil, nil, 1, 1)
+	return Add(y, along(n.narrow(n.params[name+".bias"]), y))
+}
+
+// linear is a product along the last axis, and its bias; x has the weight's dtype.
+func (n *network) linear(name string, x *Node) *Node {
+	y := Dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
+	return Add(y, along(ConvertDType(n.params[name+".bias"], y.DType()), y))
+}
+
+// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed over
+// pixels only, channel by channel.
+func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
+	d := x.Shape().Dimensions
+	batch, channels := d[0], d[len(d)-1]
+	x = wide(Reshape(x, batch, -1, channels))
+	mean := func(x *Node) *Node { // of the groups, [N,C]
+		m := ReduceAndKeep(Reshape(ReduceMean(x, 1), batch, groups, -1), ReduceMean, -1)
+		return Reshape(BroadcastToDims(m, batch, groups, channels/groups), batch, channels)
+	}
+	x = Sub(x, along(mean(x), x))
+	scale := Mul(Rsqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
+	return Reshape(Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x)), d...)
+}
+
+// layerNorm is layer normalisation (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.
+func (n *network) layerNorm(name string, x *Node) *Node {
+	x = wide(x)
+	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
+	variance := ReduceAndKeep(Square(centred), ReduceMean, -1)
+	x = Mul(centred, Rsqrt(AddScalar(variance, attentionEps)))
+	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
+}
+
+// softmax is along the last axis, written out: engines fuse it as they do other element-wise work.
+func softmax(x *Node) *Node {
+	e := Exp(Sub(x, ReduceAndKeep(x, ReduceMax, -1)))
+	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
+}
+
+// attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values [N,K,C].
+func attend(query, key, value *Node, heads int) *Node {
+	split := func(x *Node) *Node {
+		d := x.Shape().Dimensions
+		return Reshape(x, d[0], d[1], heads, d[2]/heads)
+	}
+	d := query.Shape().Dimensions
+	scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", split(query), split(key))), 1/math.Sqrt(float64(d[2]/heads)))
+	shares := ConvertDType(softmax(scores), value.DType())
+	return Reshape(Einsum("nhqk,nkhd->nqhd", shares, split(value)), d...)
+}
+
+// embedding is the two layers behind sinusoidal embeddings.
+func (n *network) embedding(name string, x *Node) *Node {
+	return n.linear(name+".linear_2", n.act(n.linear(name+".linear_1", x)))
+}
+
+// pooled is what the text adds to the time embedding: the attention of the text's mean on the text (attention pooling, DeepFloyd IF).
+func (n *network) pooled(text *Node) *Node {
+	const pool = "add_embedding.pool."
+	x := n.layerNorm("add_embedding.norm1", text)
+	mean := ReduceAndKeep(x, ReduceMean, 1)
+	mean = Add(mean, along(Reshape(n.params[pool+"positional_embedding"], -1), mean))
+	x = Concatenate([]*Node{mean, x}, 1)
+	y := attend(n.linear(pool+"q_proj", mean), n.linear(pool+"k_proj", x), n.linear(pool+"v_proj", x), n.config.AdditionEmbedTypeNumHeads)
+	return n.layerNorm("add_embedding.norm2", n.linear("add_embedding.proj", Reshape(y, y.Shape().Dimensions[0], -1)))
+}
+
+// timeEmbedding joins what the resnets are told: time and class are sinusoidal embeddings [N,C], text is [N,L,E].
+func (n *network) timeEmbedding(time, class, text *Node) *Node {
+	c := n.config
+	emb := activate(c.TimestepPostAct, n.embedding("time_embedding", time))
+	if c.ClassEmbedType != nil {
+		emb = Add(emb, n.embedding("class_embedding", class))
+	}
+	if c.AdditionEmbedType != nil {
+		emb = Add(emb, n.pooled(text))
+	}
+	return activate(c.TimeEmbeddingActFn, emb)
+}
+
+// resized is x [N,H,W,C] after a change of size.
+func resized(x *Node, to resample) *Node {
+	d := x.Shape().Dimensions
+	switch to {
+	case halve:
+		mean := ReduceMean(wide(Reshape(x, d[0], d[1]/2, 2, d[2]/2, 2, d[3])), 2, 4)
+		return ConvertDType(mean, x.DType())
+	case double:
+		x = BroadcastToDims(Reshape(x, d[0], d[1], 1, d[2], 1, d[3]), d[0], d[1], 2, d[2], 2, d[3])
+		return Reshape(x, d[0], 2*d[1], 2*d[2], d[3])
+	}
+	return x
+}
+
+func (n *network) resnet(r resnet, x, emb *Node) *Node {
+	c := n.config
+	h := n.narrow(n.act(n.groupNorm(r.name+".norm1", x, *c.NormNumGroups, c.NormEps)))
+	x, h = resized(x, r.resample), resized(h, r.resample)
+	h = wide(n.conv(r.name+".conv1", h))
+
+	if !c.ResnetSkipTimeAct {
+		emb = n.act(emb)
+	}
+	t := wide(n.linear(r.name+".time_emb_proj", n.narrow(emb)))
+	if c.ResnetTimeScaleShift == scaleShift {
+		parts := Split(t, 1, 2)
+		h = n.groupNorm(r.name+".norm2", h, *c.NormNumGroups, c.NormEps)
+		h = Add(Mul(h, along(AddScalar(parts[0], 1), h)), along(parts[1], h))
+	} else {
+		h = n.groupNorm(r.name+".norm2", Add(h, along(t, h)), *c.NormNumGroups, c.NormEps)
+	}
+	h = n.conv(r.name+".conv2", n.narrow(n.act(h)))
+
+	if r.in != r.out {
+		x = n.conv(r.name+".conv_shortcut", x)
+	}
+	return MulScalar(Add(x, h), 1/r.scale)
+}
+
+// attention lets the pixels of x [N,H,W,C] attend to the text [N,L,E] and, unless onlyCross, to each other.
+func (n *network) attention(a attention, x, text *Node) *Node {
+	d := x.Shape().Dimensions
+	switch {
+	case n.config.CrossAttentionNorm == nil:
+	case *n.config.CrossAttentionNorm == "layer_norm":
+		text = n.layerNorm(a.name+".norm_cross", text)
+	default: // the tokens count as pixels
+		text = n.groupNorm(a.name+".norm_cross", text, crossNormGroups, attentionEps)
+	}
+	text = n.narrow(text)
+	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups, attentionEps))
+
+	key, value := n.linear(a.name+".add_k_proj", text), n.linear(a.name+".add_v_proj", text)
+	if !a.onlyCross {
+		key = Concatenate([]*Node{key, n.linear(a.name+".to_k", h)}, 1)
+		value = Concatenate([]*Node{value, n.linear(a.name+".to_v", h)}, 1)
+	}
+	h = attend(n.linear(a.name+".to_q", h), key, value, a.channels/a.headDim)
+	return Add(x, Reshape(n.linear(a.name+".to_out.0", h), d...))
+}
+
+// forward maps x [N,C,H,W], the sinusoidal embeddings time and class, and text [N,L,E] to [N,C',H,W], all float32.
+func (n *network) forward(x, time, class, text *Node) *Node {
+	c := n.config
+	emb := n.timeEmbedding(time, class, text)
+	text = n.narrow(text)
+	if c.EncoderHidDim != nil {
+		text = n.linear("encoder_hid_proj", text)
+	}
+	if c.CenterInputSample {
+		x = AddScalar(MulScalar(x, 2), -1)
+	}
+	x = n.conv("conv_in", n.narrow(TransposeAllAxes(x, 0, 2, 3, 1)))
+
+	down, mid, up := c.blocks()
+	skips := []*Node{x}
+	for _, b := range down {
+		for i, r := range b.resnets {
+			x = n.resnet(r, x, emb)
+			if b.attentions != nil {
+				x = n.attention(b.attentions[i], x, text)
+			}
+			skips = append(skips, x)
+		}
+		if b.resampler != nil {
+			x = n.resnet(*b.resampler, x, emb)
+			skips = append(skips, x)
+		}
+	}
+	x = n.resnet(mid.resnets[0], x, emb)
+	x = n.attention(mid.attentions[0], x, text)
+	x = n.resnet(mid.resnets[1], x, emb)
+	for _, b := range up {
+		for i, r := range b.resnets {
+			last := len(skips) - 1
+			x = n.resnet(r, Concatenate([]*Node{x, skips[last]}, -1), emb)
+			skips = skips[:last]
+			if b.attentions != nil {
+				x = n.attention(b.attentions[i], x, text)
+			}
+		}
+		if b.resampler != nil {
+			x = n.resnet(*b.resampler, x, emb)
+		}
+	}
+
+	x = n.narrow(n.act(n.groupNorm("conv_norm_out", x, *c.NormNumGroups, c.NormEps)))
+	return TransposeAllAxes(wide(n.conv("conv_out", x)), 0, 3, 1, 2)
+}

@@ -1,0 +1,62 @@
+// Package hub reads the configuration files of the hub's model folders.
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Config is a config.json or scheduler_config.json: the name of a class and its settings.
+type Config struct {
+	Path  string
+	Class string // _class_name
+	data  []byte
+}
+
+// unclipped is how Python writes the default of lambda_min_clipped, which JSON has no number for.
+var unclipped = regexp.MustCompile(`("lambda_min_clipped"\s*:\s*)-Infinity`)
+
+// ReadConfig reads a file.
+func ReadConfig(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading a model's configuration: %w", err)
+	}
+	c := &Config{Path: path, data: unclipped.ReplaceAll(data, []byte("${1}null"))}
+	var class struct {
+		Name string `json:"_class_name"`
+	}
+	if err := json.Unmarshal(c.data, &class); err != nil {
+		return nil, fmt.Errorf("%s is not a model's configuration: %w", path, err)
+	}
+	c.Class = class.Name
+	return c, nil
+}
+
+// Decode fills in a struct's fields, which keep their values where the file does not set them or says null. Settings
+// that the struct has no field for are refused, except those with a leading underscore, which say where a file comes from.
+func (c *Config) Decode(into any) error {
+	var settings map[string]json.RawMessage
+	if err := json.Unmarshal(c.data, &settings); err != nil {
+		return fmt.Errorf("%s is not a model's configuration: %w", c.Path, err)
+	}
+	for name := range settings {
+		if strings.HasPrefix(name, "_") {
+			delete(settings, name)
+		}
+	}
+	data, err := json.Marshal(settings)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%s: %s", c.Path, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package weights
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// weightsFile matches the names that the hub gives a model's weights: one file, or the index of several, either of them of
+// a variant such as fp16.
+var weightsFile = regexp.MustCompile(`^(?:model|diffusion_pytorch_model)(?:(?:\.([^.]+))?\.safetensors|\.safetensors\.index(?:\.([^.]+))?\.json)$`)
+
+// shardFile matches what stands before .safetensors in the name of one of several files.
+var shardFile = regexp.MustCompile(`-\d+-of-\d+$`)
+
+// OpenFolder opens the weights of a model folder in the hub's layout (model.safetensors or
+// diffusion_pytorch_model.safetensors, or several files and their index.json) as one set of tensors. It takes the files of
+// the variant that is named (fp16: model.fp16.safetensors or model.safetensors.index.fp16.json). Where variant is empty
+// it takes those without one, or the only variant there is.
+func OpenFolder(dir, variant string) (*File, error) {
+	name, err := chooseWeights(dir, variant)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, name)
+	if strings.HasSuffix(name, ".json") {
+		return openShards(path)
+	}
+	return Open(path)
+}
+
+// chooseWeights returns the name of the weights' file or index.
+func chooseWeights(dir, variant string) (string, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("opening a model folder: %w", err)
+	}
+	found := map[string][]string{} // by variant
+	for _, f := range files {
+		if m := weightsFile.FindStringSubmatch(f.Name()); m != nil && !shardFile.MatchString(strings.TrimSuffix(f.Name(), ".safetensors")) {
+			found[m[1]+m[2]] = append(found[m[1]+m[2]], f.Name())
+		}
+	}
+	variants := slices.Sorted(maps.Keys(found))
+	if variant == "" && len(found) == 1 {
+		variant = variants[0]
+	}
+	switch names := found[variant]; {
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) > 1:
+		return "", fmt.Errorf("%s has weights twice, %s: remove one of them", dir, strings.Join(names, " and "))
+	case len(found) == 0:
+		return "", fmt.Errorf("%s has no weights: no file model.safetensors or diffusion_pytorch_model.safetensors, nor an index such as model.safetensors.index.json", dir)
+	case variant == "":
+		return "", fmt.Errorf("%s has weights of the variants %s: choose one of them", dir, strings.Join(variants, ", "))
+	}
+	if variants[0] == "" {
+		variants[0] = "without a variant"
+	}
+	return "", fmt.Errorf("%s has no weights of the variant %q, only %s", dir, variant, strings.Join(variants, ", "))
+}
+
+// openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else.
+func openShards(path string) (_ *File, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening an index of weights: %w", err)
+	}
+	index, err := parseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a valid index of weights: %w", path, err)
+	}
+	all := &File{path: path, names: slices.Sorted(maps.Keys(index)), tensors: make(map[string]Tensor, len(index))}
+	var shards []*File
+	all.unmap = func() error {
+		var errs []error
+		for _, s := range shards {
+			errs = append(errs, s.Close())
+		}
+		return errors.Join(errs...)
+	}
+	defer func() {
+		if err != nil {
+			all.Close()
+		}
+	}()
+	for _, name := range slices.Compact(slices.Sorted(maps.Values(index))) {
+		shard, err := Open(filepath.Join(filepath.Dir(path), name))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s names the file %s, which is missing: is the download complete?", path, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		shards = append(shards, shard)
+		for tensor, t := range shard.tensors {
+			switch index[tensor] {
+			case name:
+				all.tensors[tensor] = t
+			case "":
+				return nil, fmt.Errorf("%s holds tensor %q, which %s does not name", shard.path, tensor, path)
+			default:
+				return nil, fmt.Errorf("%s holds tensor %q, which stands in %s by %s", shard.path, tensor, index[tensor], path)
+			}
+		}
+	}
+	for _, tensor := range all.names {
+		if _, ok := all.tensors[tensor]; !ok {
+			return nil, fmt.Errorf("%s lacks tensor %q, which stands there by %s", filepath.Join(filepath.Dir(path), index[tensor]), tensor, path)
+		}
+	}
+	return all, nil
+}
+
+// parseIndex returns the file of every tensor. It reads the object token by token, so that a name that stands twice is noticed.
+func parseIndex(data []byte) (map[string]string, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("it is not a JSON object")
+	}
+	var index map[string]string
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("it is not JSON: %v", err)
+		}
+		switch {
+		case key != "weight_map":
+			var other json.RawMessage
+			err = d.Decode(&other)
+		case index != nil:
+			err = errors.New("it has two weight_map")
+		default:
+			index, err = parseWeightMap(d)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("it is not JSON: %v", err)
+	}
+	if len(bytes.TrimSpace(data[d.InputOffset():])) > 0 {
+		return nil, errors.New("it goes on after the JSON object")
+	}
+	if len(index) == 0 {
+		return nil, errors.New("it has no tensors under weight_map")
+	}
+	return index, nil
+}
+
+func parseWeightMap(d *json.Decoder) (map[string]string, error) {
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("its weight_map is not an object")
+	}
+	index := map[string]string{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("its weight_map is not JSON: %v", err)
+		}
+		tensor, _ := t.(string)
+		if _, twice := index[tensor]; twice {
+			return nil, fmt.Errorf("its weight_map names tensor %q twice", tensor)
+		}
+		var file string
+		if err := d.Decode(&file); err != nil {
+			return nil, fmt.Errorf("tensor %q: its file's name can't be read: %v", tensor, err)
+		}
+		if filepath.Base(file) != file || !filepath.IsLocal(file) || !strings.HasSuffix(file, ".safetensors") {
+			return nil, fmt.Errorf("tensor %q stands in %q: want the name of a .safetensors file beside the index", tensor, file)
+		}
+		index[tensor] = file
+	}
+	_, err := d.Token()
+	return index, err
+}
