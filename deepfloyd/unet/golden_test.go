@@ -105,3 +105,18 @@ func TestGoldenStageII(t *testing.T) {
 	m := load(t, filepath.Join(golden.Dir(t), "if_sr_tiny", "unet"), dtypes.Float32)
 	compare(t, m, golden.Open(t, "trace_superres.safetensors"), embeddings(t, text, "text.embeds"))
 }
+
+// Other configurations, from folders as diffusers saves them, in float16, bfloat16 and float32.
+func TestEqualsDiffusers(t *testing.T) {
+	for _, name := range []string{"lists", "classes", "odd"} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join("testdata", name)
+			f, err := weights.Open(filepath.Join(dir, "reference.safetensors"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			compare(t, load(t, dir, dtypes.Float32), f, embeddings(t, f, "text"))
+		})
+	}
+}
