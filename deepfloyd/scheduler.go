@@ -71,6 +71,8 @@ type schedulerConfig struct {
 }
 
 // ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
+// In one thing it differs: DDIM steps to the next timestep visited, diffusers' to t - ⌊T/n⌋, which is another one where
+// spacing trailing or linspace does not go up.
 func ReadScheduler(path string) (*Scheduler, error) {
 	file, err := hub.ReadConfig(path)
 	if err != nil {
