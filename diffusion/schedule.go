@@ -25,6 +25,24 @@ func Linear(timesteps int, first, last float64) (*Schedule, error) {
 	return FromBetas(betas)
 }
 
+// ScaledLinear returns the schedule whose √β rises in equal steps, β from first to last (diffusers' "scaled_linear", that of
+// latent diffusion models, arXiv:2112.10752).
+func ScaledLinear(timesteps int, first, last float64) (*Schedule, error) {
+	if timesteps < 1 {
+		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
+	}
+	if !(first > 0 && last > 0) {
+		return nil, fmt.Errorf("β goes from %g to %g, expected positive numbers", first, last)
+	}
+	betas := make([]float32, timesteps)
+	from, to := math.Sqrt(first), math.Sqrt(last)
+	for i := range betas {
+		root := from + (to-from)*float64(i)/float64(max(timesteps-1, 1))
+		betas[i] = float32(root * root)
+	}
+	return FromBetas(betas)
+}
+
 // SquaredCosine returns the schedule with ᾱ_t = f(t/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most 0.999
 // (Improved DDPM, eq. 17; diffusers' "squaredcos_cap_v2", DeepFloyd IF's).
 func SquaredCosine(timesteps int) (*Schedule, error) {

@@ -22,6 +22,8 @@ func TestScheduleErrors(t *testing.T) {
 		"linear, β of 1":   {func() error { _, err := diffusion.Linear(10, 0.1, 1); return err }, "timestep 9 is 1"},
 		"linear, NaN":      {func() error { _, err := diffusion.Linear(10, math.NaN(), 0.1); return err }, "NaN"},
 		"nothing left":     {func() error { _, err := diffusion.Linear(2000, 0.5, 0.5); return err }, "nothing is left"},
+		"scaled, none":     {func() error { _, err := diffusion.ScaledLinear(0, 1e-4, 0.02); return err }, "found 0"},
+		"scaled, negative": {func() error { _, err := diffusion.ScaledLinear(9, -1e-4, 0.02); return err }, "from -0.0001 to 0.02"},
 		"cosine, none":     {func() error { _, err := diffusion.SquaredCosine(0); return err }, "found 0"},
 		"no betas":         {func() error { _, err := diffusion.FromBetas(nil); return err }, "found none"},
 		"no steps":         {func() error { _, err := s.Timesteps(0, diffusion.Leading); return err }, "expected 1 to 300"},

@@ -225,13 +225,19 @@ func (c Config) Validate() error {
 	return c.validateNumbers()
 }
 
-// maxSize bounds channels, so that sizes are no overflow.
-const maxSize = 1 << 16
+// Bounds, so that sizes don't overflow and damaged files are refused at once.
+const (
+	maxSize   = 1 << 16
+	maxLayers = 256
+)
 
 func (c Config) validateNumbers() error {
 	type number struct {
 		name string
 		n    int
+	}
+	if s := c.SampleSize; min(s.H, s.W) < 0 || max(s.H, s.W) > maxSize {
+		return fmt.Errorf("sample_size is %d×%d, expected at most %d", s.H, s.W, maxSize)
 	}
 	numbers := []number{{"in_channels", c.InChannels}, {"out_channels", c.OutChannels}, {"conv_in_kernel", c.ConvInKernel},
 		{"conv_out_kernel", c.ConvOutKernel}, {"norm_num_groups", *c.NormNumGroups}, {"cross_attention_dim", c.CrossAttentionDim.at(0)},
@@ -242,6 +248,11 @@ func (c Config) validateNumbers() error {
 	}{{"block_out_channels", c.BlockOutChannels}, {"layers_per_block", c.LayersPerBlock.values}, {"attention_head_dim", c.AttentionHeadDim.values}} {
 		for _, n := range l.n {
 			numbers = append(numbers, number{l.name, n})
+		}
+	}
+	for _, n := range c.LayersPerBlock.values {
+		if n > maxLayers {
+			return fmt.Errorf("layers_per_block is %d, expected at most %d", n, maxLayers)
 		}
 	}
 	for _, n := range numbers {
@@ -290,12 +301,15 @@ func (c Config) validateNumbers() error {
 	return nil
 }
 
-// orNull prints what a pointer points to.
+// orNull prints what a pointer points to; a text "null" keeps its quotes.
 func orNull[T any](p *T) string {
 	if p == nil {
 		return "null"
 	}
-	return fmt.Sprint(*p)
+	if s := fmt.Sprint(*p); s != "null" {
+		return s
+	}
+	return `"null"`
 }
 
 // timeDim is the length of the time embedding.

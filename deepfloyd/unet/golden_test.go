@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/gobackend"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
@@ -26,6 +27,10 @@ func backend(t testing.TB) compute.Backend {
 
 // load opens a folder with config.json and diffusion_pytorch_model.safetensors.
 func load(t testing.TB, dir string, dtype dtypes.DType) *Model {
+	return loadOn(t, backend(t), dir, dtype)
+}
+
+func loadOn(t testing.TB, b compute.Backend, dir string, dtype dtypes.DType) *Model {
 	t.Helper()
 	c, err := ReadConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -36,7 +41,7 @@ func load(t testing.TB, dir string, dtype dtypes.DType) *Model {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	m, err := New(backend(t), c, dtype, f)
+	m, err := New(b, c, dtype, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,4 +109,26 @@ func TestGoldenStageII(t *testing.T) {
 	text := golden.Open(t, "if_tiny_modules.safetensors")
 	m := load(t, filepath.Join(golden.Dir(t), "if_sr_tiny", "unet"), dtypes.Float32)
 	compare(t, m, golden.Open(t, "trace_superres.safetensors"), embeddings(t, text, "text.embeds"))
+}
+
+// Other configurations, from folders as diffusers saves them, in float16, bfloat16 and float32; also on GoMLX's own backend.
+func TestEqualsDiffusers(t *testing.T) {
+	plain, err := gobackend.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Finalize()
+	for _, name := range []string{"lists", "classes", "odd"} {
+		for _, b := range []compute.Backend{backend(t), plain} {
+			t.Run(name+" on "+b.Name(), func(t *testing.T) {
+				dir := filepath.Join("testdata", name)
+				f, err := weights.Open(filepath.Join(dir, "reference.safetensors"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				compare(t, loadOn(t, b, dir, dtypes.Float32), f, embeddings(t, f, "text"))
+			})
+		}
+	}
 }

@@ -1,0 +1,258 @@
+package deepfloyd
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/hub"
+)
+
+// Scheduler is a scheduler_config.json of diffusers' DDPMScheduler, DDIMScheduler or DPMSolverMultistepScheduler: the noise
+// schedule a network was trained with, and how to walk back from noise.
+type Scheduler struct {
+	Schedule *diffusion.Schedule
+	Method   diffusion.Method
+	Clip     diffusion.Clip
+	config   schedulerConfig
+}
+
+// The classes of schedulers.
+const (
+	ddpm = "DDPMScheduler"
+	ddim = "DDIMScheduler"
+	dpm  = "DPMSolverMultistepScheduler"
+)
+
+// schedulerConfig has the settings of all three classes. diffusers, too, lets a file carry those of other classes, and reads
+// only its own.
+type schedulerConfig struct {
+	class string
+
+	NumTrainTimesteps   int       `json:"num_train_timesteps"`
+	BetaSchedule        string    `json:"beta_schedule"`
+	BetaStart           float64   `json:"beta_start"`
+	BetaEnd             float64   `json:"beta_end"`
+	TrainedBetas        []float32 `json:"trained_betas"`
+	RescaleBetasZeroSNR bool      `json:"rescale_betas_zero_snr"`
+
+	PredictionType           string            `json:"prediction_type"`
+	Thresholding             bool              `json:"thresholding"`
+	DynamicThresholdingRatio float32           `json:"dynamic_thresholding_ratio"`
+	SampleMaxValue           float32           `json:"sample_max_value"`
+	TimestepSpacing          diffusion.Spacing `json:"timestep_spacing"`
+	StepsOffset              int               `json:"steps_offset"`
+
+	// DDPM's and DDIM's
+	ClipSample      bool    `json:"clip_sample"`
+	ClipSampleRange float32 `json:"clip_sample_range"`
+	// DDPM's
+	VarianceType diffusion.Variance `json:"variance_type"`
+	// DDIM's
+	SetAlphaToOne bool `json:"set_alpha_to_one"`
+	// DPM-Solver's
+	SolverOrder          int      `json:"solver_order"`
+	SolverType           string   `json:"solver_type"`
+	AlgorithmType        string   `json:"algorithm_type"`
+	FinalSigmasType      string   `json:"final_sigmas_type"`
+	LambdaMinClipped     *float64 `json:"lambda_min_clipped"`
+	UseKarrasSigmas      bool     `json:"use_karras_sigmas"`
+	UseExponentialSigmas bool     `json:"use_exponential_sigmas"`
+	UseBetaSigmas        bool     `json:"use_beta_sigmas"`
+	UseLuLambdas         bool     `json:"use_lu_lambdas"`
+	UseFlowSigmas        bool     `json:"use_flow_sigmas"`
+	UseDynamicShifting   bool     `json:"use_dynamic_shifting"`
+	FlowShift            any      `json:"flow_shift"`        // of flow sigmas only
+	TimeShiftType        any      `json:"time_shift_type"`   // of dynamic shifting only
+	LowerOrderFinal      any      `json:"lower_order_final"` // a step to σ = 0 is of first order anyway
+	EulerAtFinal         any      `json:"euler_at_final"`    // the same
+}
+
+// ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
+// In one thing it differs: DDIM steps to the next timestep visited, diffusers' to t - ⌊T/n⌋, which is another one where
+// spacing trailing or linspace does not go up.
+func ReadScheduler(path string) (*Scheduler, error) {
+	file, err := hub.ReadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	c := schedulerConfig{
+		class: file.Class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
+		PredictionType: "epsilon", DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
+		ClipSample: true, ClipSampleRange: 1, VarianceType: diffusion.FixedSmall, SetAlphaToOne: true,
+		SolverOrder: 2, SolverType: "midpoint", AlgorithmType: "dpmsolver++", FinalSigmasType: "zero",
+	}
+	if c.class == dpm {
+		c.TimestepSpacing = diffusion.Linspace
+	}
+	if err := file.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := c.scheduler()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (c schedulerConfig) scheduler() (*Scheduler, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s := &Scheduler{config: c}
+	var err error
+	switch {
+	case c.TrainedBetas != nil:
+		s.Schedule, err = diffusion.FromBetas(c.TrainedBetas)
+	case c.BetaSchedule == "linear":
+		s.Schedule, err = diffusion.Linear(c.NumTrainTimesteps, c.BetaStart, c.BetaEnd)
+	case c.BetaSchedule == "scaled_linear":
+		s.Schedule, err = diffusion.ScaledLinear(c.NumTrainTimesteps, c.BetaStart, c.BetaEnd)
+	default:
+		s.Schedule, err = diffusion.SquaredCosine(c.NumTrainTimesteps)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch c.class {
+	case ddpm:
+		s.Method = diffusion.DDPM{Variance: c.VarianceType}
+	case ddim:
+		s.Method = diffusion.DDIM{}
+	case dpm:
+		s.Method = diffusion.DPMSolver{}
+	}
+	switch {
+	case c.Thresholding:
+		s.Clip = diffusion.Clip{Limit: c.SampleMaxValue, Quantile: c.DynamicThresholdingRatio}
+	case c.ClipSample && c.class != dpm:
+		s.Clip = diffusion.Clip{Limit: c.ClipSampleRange}
+	}
+	return s, nil
+}
+
+// check refuses what the schedulers of this program don't do.
+func (c schedulerConfig) check() error {
+	settings := []struct {
+		name     string
+		found    any
+		expected []any
+		class    string // that heeds it; empty: all
+	}{
+		{"_class_name", c.class, []any{ddpm, ddim, dpm}, ""},
+		{"beta_schedule", c.BetaSchedule, []any{"linear", "scaled_linear", "squaredcos_cap_v2"}, ""},
+		{"rescale_betas_zero_snr", c.RescaleBetasZeroSNR, []any{false}, ""},
+		{"prediction_type", c.PredictionType, []any{"epsilon"}, ""},
+		{"timestep_spacing", c.TimestepSpacing, []any{diffusion.Leading, diffusion.Trailing, diffusion.Linspace}, ""},
+		{"variance_type", c.VarianceType, []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, ddpm},
+		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, ddim},
+		{"solver_order", c.SolverOrder, []any{2}, dpm},
+		{"solver_type", c.SolverType, []any{"midpoint"}, dpm},
+		{"algorithm_type", c.AlgorithmType, []any{"dpmsolver++"}, dpm},
+		{"final_sigmas_type", c.FinalSigmasType, []any{"zero"}, dpm},
+		{"use_karras_sigmas", c.UseKarrasSigmas, []any{false}, dpm},
+		{"use_exponential_sigmas", c.UseExponentialSigmas, []any{false}, dpm},
+		{"use_beta_sigmas", c.UseBetaSigmas, []any{false}, dpm},
+		{"use_lu_lambdas", c.UseLuLambdas, []any{false}, dpm},
+		{"use_flow_sigmas", c.UseFlowSigmas, []any{false}, dpm},
+		{"use_dynamic_shifting", c.UseDynamicShifting, []any{false}, dpm},
+	}
+	for _, s := range settings {
+		if s.class != "" && s.class != c.class || s.name == "beta_schedule" && c.TrainedBetas != nil {
+			continue
+		}
+		if !slices.Contains(s.expected, s.found) {
+			var words []string
+			for _, e := range s.expected {
+				words = append(words, fmt.Sprint(e))
+			}
+			return fmt.Errorf("%s is %v, expected %s", s.name, s.found, strings.Join(words, " or "))
+		}
+	}
+	switch {
+	case c.NumTrainTimesteps < 1 || c.NumTrainTimesteps > 1<<20:
+		return fmt.Errorf("num_train_timesteps is %d, expected 1 to %d", c.NumTrainTimesteps, 1<<20)
+	case c.TrainedBetas != nil && len(c.TrainedBetas) != c.NumTrainTimesteps:
+		return fmt.Errorf("trained_betas has %d numbers, expected %d as num_train_timesteps says", len(c.TrainedBetas), c.NumTrainTimesteps)
+	case c.StepsOffset < 0 || c.StepsOffset >= c.NumTrainTimesteps:
+		return fmt.Errorf("steps_offset is %d, expected 0 to %d", c.StepsOffset, c.NumTrainTimesteps-1)
+	case c.Thresholding && !(c.DynamicThresholdingRatio > 0 && c.DynamicThresholdingRatio <= 1):
+		return fmt.Errorf("dynamic_thresholding_ratio is %g, expected a number above 0 and at most 1", c.DynamicThresholdingRatio)
+	case c.Thresholding && !(c.SampleMaxValue > 0):
+		return fmt.Errorf("sample_max_value is %g, expected a positive number", c.SampleMaxValue)
+	case !c.Thresholding && c.ClipSample && c.class != dpm && !(c.ClipSampleRange > 0):
+		return fmt.Errorf("clip_sample_range is %g, expected a positive number", c.ClipSampleRange)
+	}
+	return nil
+}
+
+// Timesteps returns the timesteps of a walk of n steps, as the file's spacing and offset have them.
+func (s *Scheduler) Timesteps(n int) ([]int, error) {
+	if s.config.class == dpm {
+		return s.solverTimesteps(n)
+	}
+	list, err := s.Schedule.Timesteps(n, s.config.TimestepSpacing)
+	if err != nil {
+		return nil, err
+	}
+	return s.offset(list)
+}
+
+// offset moves timesteps of leading spacing by steps_offset.
+func (s *Scheduler) offset(list []int) ([]int, error) {
+	if s.config.TimestepSpacing == diffusion.Leading {
+		for i := range list {
+			list[i] += s.config.StepsOffset
+		}
+	}
+	if list[0] >= s.Schedule.Len() {
+		return nil, fmt.Errorf("%d steps with steps_offset %d begin at timestep %d; the schedule ends at %d: take fewer steps", len(list), s.config.StepsOffset, list[0], s.Schedule.Len()-1)
+	}
+	return list, nil
+}
+
+// solverTimesteps are DPMSolverMultistepScheduler's: but for trailing ones, those of a walk that has one more, without the
+// last; and only those whose λ, half the logarithm of the signal-to-noise ratio, is not below lambda_min_clipped.
+func (s *Scheduler) solverTimesteps(n int) ([]int, error) {
+	total := s.Schedule.Len()
+	if s.config.LambdaMinClipped != nil {
+		for total > 1 && s.lambda(total-1) < *s.config.LambdaMinClipped {
+			total--
+		}
+	}
+	if n < 1 || n > total {
+		return nil, fmt.Errorf("the number of steps is %d, expected 1 to %d", n, total)
+	}
+	var list []int
+	switch s.config.TimestepSpacing {
+	case diffusion.Linspace:
+		stride := float64(total-1) / float64(n)
+		for i := n; i > 0; i-- {
+			list = append(list, int(math.RoundToEven(float64(i)*stride)))
+		}
+	case diffusion.Leading:
+		for i := n; i > 0; i-- {
+			list = append(list, i*(total/(n+1)))
+		}
+	case diffusion.Trailing:
+		stride := float64(s.Schedule.Len()) / float64(n)
+		steps := int(math.Ceil(float64(total) / stride))
+		stride = float64(total) - (float64(total) - stride) // rounded as numpy.arange rounds it
+		for i := range steps {
+			list = append(list, int(math.RoundToEven(float64(total)-float64(i)*stride))-1)
+		}
+	}
+	return s.offset(list)
+}
+
+func (s *Scheduler) lambda(t int) float64 {
+	alphaBar := float64(s.Schedule.AlphasCumprod[t])
+	return math.Log(alphaBar/(1-alphaBar)) / 2
+}
+
+// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps].
+func (s *Scheduler) Sampler(timesteps []int, noise diffusion.NoiseSource) diffusion.Sampler {
+	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: s.Method, Clip: s.Clip, Noise: noise}
+}

@@ -1,0 +1,184 @@
+package deepfloyd
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/golden"
+)
+
+// reference is testdata/schedulers.json, recorded by testdata/record.py.
+type reference struct {
+	Schedulers []struct {
+		Config    string
+		Betas     map[string]float64
+		Timesteps map[string][]int
+		Steps     int
+		X         [][]float32
+	}
+	Upscaled []struct {
+		From, To [2]int
+		X, Y     []float32
+	}
+}
+
+func write(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// estimate is the exact noise estimate for pixels that are ±0.8 with equal chance, and some variance, as in record.py.
+func estimate(s *diffusion.Schedule) diffusion.Denoiser {
+	const value = 0.8
+	return func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		alphaBar := float64(s.AlphasCumprod[t])
+		signal, sigma := math.Sqrt(alphaBar), math.Sqrt(1-alphaBar)
+		noise, variance := x.Like(), x.Like()
+		for i, v := range x.Data {
+			v := float64(v)
+			noise.Data[i] = float32((v - signal*value*math.Tanh(value*signal*v/(sigma*sigma))) / sigma)
+			variance.Data[i] = float32(math.Sin(3 * v))
+		}
+		return diffusion.Estimate{Noise: noise, Variance: &variance}, nil
+	}
+}
+
+// Schedules, timesteps and walks of diffusers' schedulers, by the files that they saved.
+func TestSchedulersEqualDiffusers(t *testing.T) {
+	var r reference
+	readJSON(t, "testdata/schedulers.json", &r)
+	for i, want := range r.Schedulers {
+		s, err := ReadScheduler(write(t, schedulerFile, want.Config))
+		if err != nil {
+			t.Fatalf("scheduler %d: %v", i, err)
+		}
+		for at, beta := range want.Betas {
+			at, _ := strconv.Atoi(at)
+			if got := float64(s.Schedule.Betas[at]); math.Abs(got-beta) > 1e-6 {
+				t.Errorf("scheduler %d: β_%d is %g, expected %g", i, at, got, beta)
+			}
+		}
+		for steps, list := range want.Timesteps {
+			n, _ := strconv.Atoi(steps)
+			if got, err := s.Timesteps(n); err != nil || !slices.Equal(got, list) {
+				t.Errorf("scheduler %d, %d steps: %d, %v, expected %d", i, n, got, err, list)
+			}
+		}
+		timesteps, err := s.Timesteps(want.Steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := diffusion.NewGenerator(uint64(want.Steps))
+		x := diffusion.NewImages(1, 3, 3, 3)
+		g.Normal(x.Data)
+		steps := 0
+		for step, err := range s.Sampler(timesteps, g.Noise).Steps(t.Context(), estimate(s.Schedule), x) {
+			if err != nil {
+				t.Fatalf("scheduler %d: %v", i, err)
+			}
+			golden.Close(t, step.X.Data, want.X[step.Index], 1e-4, "scheduler "+strconv.Itoa(i)+", step "+strconv.Itoa(step.Index))
+			steps++
+		}
+		if steps != len(want.X) {
+			t.Errorf("scheduler %d: %d steps, expected %d", i, steps, len(want.X))
+		}
+	}
+}
+
+func TestSchedulersRefused(t *testing.T) {
+	for _, c := range []struct{ class, settings, want string }{
+		{"EulerDiscreteScheduler", ``, "_class_name is EulerDiscreteScheduler, expected DDPMScheduler or"},
+		{ddpm, `"beta_schedule": "sigmoid"`, "beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
+		{ddpm, `"rescale_betas_zero_snr": true`, "rescale_betas_zero_snr is true"},
+		{ddpm, `"prediction_type": "v_prediction"`, "prediction_type is v_prediction, expected epsilon"},
+		{ddpm, `"variance_type": "learned"`, "variance_type is learned"},
+		{ddpm, `"timestep_spacing": "karras"`, "timestep_spacing is karras"},
+		{ddpm, `"steps_offset": 1000`, "steps_offset is 1000, expected 0 to 999"},
+		{ddpm, `"num_train_timesteps": 0`, "num_train_timesteps is 0"},
+		{ddpm, `"trained_betas": [0.1, 0.2]`, "trained_betas has 2 numbers, expected 1000"},
+		{ddpm, `"thresholding": true, "sample_max_value": 0`, "sample_max_value is 0"},
+		{ddpm, `"thresholding": true, "dynamic_thresholding_ratio": 2`, "dynamic_thresholding_ratio is 2"},
+		{ddpm, `"clip_sample_range": -1`, "clip_sample_range is -1"},
+		{ddpm, `"beta_end": 2`, "ᾱ at timestep 285 is 0"},
+		{ddpm, `"snr": 5`, `unknown field "snr"`},
+		{ddpm, `"beta_end": "small"`, "beta_end"},
+		{ddim, `"set_alpha_to_one": false`, "set_alpha_to_one is false"},
+		{dpm, `"solver_order": 3`, "solver_order is 3, expected 2"},
+		{dpm, `"algorithm_type": "sde-dpmsolver++"`, "algorithm_type is sde-dpmsolver++"},
+		{dpm, `"use_karras_sigmas": true`, "use_karras_sigmas is true"},
+		{dpm, `"final_sigmas_type": "sigma_min"`, "final_sigmas_type is sigma_min"},
+	} {
+		text := `{"_class_name": "` + c.class + `", "_diffusers_version": "0"`
+		if c.settings != "" {
+			text += ", " + c.settings
+		}
+		path := write(t, schedulerFile, text+"}")
+		if _, err := ReadScheduler(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s with %s: %v; want the file's name and %q", c.class, c.settings, err, c.want)
+		}
+	}
+	if _, err := ReadScheduler(write(t, schedulerFile, "{")); err == nil {
+		t.Error("half a file was accepted")
+	}
+	if _, err := ReadScheduler(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("no file was accepted")
+	}
+
+	// Settings that another class heeds are let be.
+	s, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DDIMScheduler", "steps_offset": 1, "variance_type": "learned"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{0: "expected 1 to 1000", 1000: "begin at timestep 1000; the schedule ends at 999"} {
+		if _, err := s.Timesteps(n); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d steps: %v, want %q", n, err, want)
+		}
+	}
+}
+
+func TestNamedTimesteps(t *testing.T) {
+	for _, name := range TimestepNames() {
+		list, err := NamedTimesteps(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.TrimLeft(name, "abcdefghijklmnopqrstuvwxyz"); strconv.Itoa(len(list)) != want || list[0] != 999 || list[len(list)-1] != 0 {
+			t.Errorf("%s: %d timesteps from %d to %d", name, len(list), list[0], list[len(list)-1])
+		}
+		for i := range list[1:] {
+			if list[i+1] >= list[i] {
+				t.Errorf("%s: %d is followed by %d", name, list[i], list[i+1])
+			}
+		}
+	}
+	if _, err := NamedTimesteps("fast28"); err == nil || !strings.Contains(err.Error(), "smart185") {
+		t.Errorf("fast28: %v", err)
+	}
+}
+
+func TestUpscaleEqualsPyTorch(t *testing.T) {
+	var r reference
+	readJSON(t, "testdata/schedulers.json", &r)
+	for _, u := range r.Upscaled {
+		x := diffusion.Images{N: 1, C: 2, H: u.From[0], W: u.From[1], Data: u.X}
+		y, err := Upscale(x, u.To[0], u.To[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Close(t, y.Data, u.Y, 1e-6, x.Shape())
+	}
+	if _, err := Upscale(diffusion.NewImages(1, 1, 2, 2), 0, 4); err == nil {
+		t.Error("a height of 0 was accepted")
+	}
+}

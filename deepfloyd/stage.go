@@ -1,0 +1,157 @@
+// Package deepfloyd runs DeepFloyd IF from the hub's model folders: stages of a cascade that each draw images by diffusion in
+// pixels, the first from a text alone, the next from a text and the smaller image.
+//
+// The text-conditioned cascade with dynamic thresholding and noised small images is Imagen's (Saharia et al. 2022,
+// arXiv:2205.11487).
+package deepfloyd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Stage is one stage of a cascade: a UNet and the scheduler that walks with it.
+type Stage struct {
+	UNet      *unet.Model
+	Scheduler *Scheduler
+	Noising   *Scheduler // noises the small image of super-resolution; nil in a first stage
+}
+
+// OpenStage loads a stage from its folder: unet, scheduler and, for super-resolution, image_noising_scheduler. dtype is what
+// the UNet computes in, Float32 or BFloat16.
+func OpenStage(b compute.Backend, dir string, dtype dtypes.DType) (*Stage, error) {
+	s := &Stage{}
+	var err error
+	if s.Scheduler, err = ReadScheduler(filepath.Join(dir, "scheduler", schedulerFile)); err != nil {
+		return nil, err
+	}
+	noising := filepath.Join(dir, "image_noising_scheduler", schedulerFile)
+	if _, err := os.Stat(noising); !errors.Is(err, fs.ErrNotExist) {
+		if s.Noising, err = ReadScheduler(noising); err != nil {
+			return nil, err
+		}
+	}
+	config := filepath.Join(dir, "unet", "config.json")
+	c, err := unet.ReadConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(c); err != nil {
+		return nil, fmt.Errorf("%s: %w", config, err)
+	}
+	f, err := weights.Open(filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if s.UNet, err = unet.New(b, c, dtype, f); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+const schedulerFile = "scheduler_config.json"
+
+// check tells whether the network fits to the rest of the stage.
+func (s *Stage) check(c unet.Config) error {
+	if s.Noising != nil && c.ClassEmbedType == nil {
+		return errors.New("class_embed_type is null, expected timestep: the folder has an image_noising_scheduler, and the network must be told the noise level")
+	}
+	if s.Noising != nil && c.InChannels%2 != 0 {
+		return fmt.Errorf("in_channels is %d, expected an even number: images and the small ones beside them", c.InChannels)
+	}
+	if s.Noising == nil && c.ClassEmbedType != nil {
+		return errors.New("class_embed_type is timestep, and the folder has no image_noising_scheduler: where would the class label come from?")
+	}
+	channels := s.channels(c)
+	if c.OutChannels != channels && c.OutChannels != 2*channels {
+		return fmt.Errorf("out_channels is %d, expected %d, or %d with a learned variance", c.OutChannels, channels, 2*channels)
+	}
+	if m, ok := s.Scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange && c.OutChannels != 2*channels {
+		return fmt.Errorf("out_channels is %d, expected %d: the scheduler's variance_type is learned_range", c.OutChannels, 2*channels)
+	}
+	return nil
+}
+
+// channels is the number of channels of the images that the stage draws.
+func (s *Stage) channels(c unet.Config) int {
+	if s.Noising != nil {
+		return c.InChannels / 2
+	}
+	return c.InChannels
+}
+
+// Close releases the stage's network.
+func (s *Stage) Close() { s.UNet.Close() }
+
+// Images returns n images of zeros in the size that the stage was trained for, to be filled with noise; where its configuration
+// says none, height and width are 0.
+func (s *Stage) Images(n int) diffusion.Images {
+	c := s.UNet.Config
+	return diffusion.NewImages(n, s.channels(c), c.SampleSize.H, c.SampleSize.W)
+}
+
+// SuperResolution is what a stage of super-resolution is told (a first stage is told a text alone): a text, and the small images in [-1,1], scaled up to the size of
+// noise and noised with it to level, a timestep of the noising scheduler. More noise lets the stage invent more.
+func (s *Stage) SuperResolution(text unet.Embeddings, small, noise diffusion.Images, level int) (unet.Condition, error) {
+	if s.Noising == nil {
+		return unet.Condition{}, errors.New("the stage has no image_noising_scheduler: it draws from a text alone")
+	}
+	large, err := Upscale(small, noise.H, noise.W)
+	if err != nil {
+		return unet.Condition{}, err
+	}
+	if large, err = s.Noising.Schedule.AddNoise(large, noise, level); err != nil {
+		return unet.Condition{}, fmt.Errorf("noising the small image to level %d: %w", level, err)
+	}
+	return unet.Condition{Text: text, Beside: large, Class: level}, nil
+}
+
+// Upscale is bilinear interpolation with aligned corners: the images' corner pixels stay the corners.
+func Upscale(x diffusion.Images, height, width int) (diffusion.Images, error) {
+	if x.H < 1 || x.W < 1 || height < 1 || width < 1 || len(x.Data) != x.N*x.Size() {
+		return diffusion.Images{}, fmt.Errorf("can't scale images %s of %d values to %d×%d", x.Shape(), len(x.Data), height, width)
+	}
+	rows, columns := between(x.H, height), between(x.W, width)
+	y := diffusion.NewImages(x.N, x.C, height, width)
+	for plane := range x.N * x.C {
+		from, to := x.Data[plane*x.H*x.W:], y.Data[plane*height*width:]
+		for i, r := range rows {
+			above, below := from[r.low*x.W:], from[r.high*x.W:]
+			for j, c := range columns {
+				top := (1-c.share)*above[c.low] + c.share*above[c.high]
+				bottom := (1-c.share)*below[c.low] + c.share*below[c.high]
+				to[i*width+j] = (1-r.share)*top + r.share*bottom
+			}
+		}
+	}
+	return y, nil
+}
+
+// point lies between two pixels; share is the higher one's.
+type point struct {
+	low, high int
+	share     float32
+}
+
+// between returns the points of one axis of an image scaled from one number of pixels to another.
+func between(from, to int) []point {
+	step := float32(from-1) / float32(max(to-1, 1))
+	points := make([]point, to)
+	for i := range points {
+		at := float32(i) * step
+		low := min(int(at), from-1)
+		points[i] = point{low, min(low+1, from-1), at - float32(low)}
+	}
+	return points
+}

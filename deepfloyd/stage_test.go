@@ -1,0 +1,90 @@
+package deepfloyd
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/golden"
+)
+
+// copyStage copies a stage's configurations, not its weights, and replaces words in that of the UNet.
+func copyStage(t testing.TB, model string, replace ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"unet/config.json", "scheduler/" + schedulerFile, "image_noising_scheduler/" + schedulerFile} {
+		data, err := os.ReadFile(filepath.Join(golden.Dir(t), model, filepath.FromSlash(name)))
+		if err != nil {
+			continue
+		}
+		if strings.HasPrefix(name, "unet") {
+			data = []byte(strings.NewReplacer(replace...).Replace(string(data)))
+		}
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestBrokenStages(t *testing.T) {
+	b := backend(t)
+	without := func(dir, name string) string {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	for what, c := range map[string]struct{ dir, words string }{
+		"no weights":           {copyStage(t, "if_tiny"), "diffusion_pytorch_model.safetensors"},
+		"no scheduler":         {without(copyStage(t, "if_tiny"), "scheduler"), schedulerFile},
+		"no UNet":              {without(copyStage(t, "if_tiny"), "unet"), "config.json"},
+		"no noising":           {without(copyStage(t, "if_sr_tiny"), "image_noising_scheduler"), "has no image_noising_scheduler"},
+		"no class":             {copyStage(t, "if_sr_tiny", `"class_embed_type": "timestep"`, `"class_embed_type": null`), "class_embed_type is null, expected timestep"},
+		"an odd input":         {copyStage(t, "if_sr_tiny", `"in_channels": 6`, `"in_channels": 7`), "in_channels is 7"},
+		"no variance":          {copyStage(t, "if_tiny", `"out_channels": 6`, `"out_channels": 3`), "out_channels is 3, expected 6: the scheduler's variance_type"},
+		"five output channels": {copyStage(t, "if_tiny", `"out_channels": 6`, `"out_channels": 5`), "out_channels is 5, expected 3, or 6"},
+	} {
+		if s, err := OpenStage(b, c.dir, dtypes.Float32); err == nil || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), c.dir) {
+			t.Errorf("%s: %v; want the folder's name and %q", what, err, c.words)
+			if err == nil {
+				s.Close()
+			}
+		}
+	}
+}
+
+func TestSuperResolutionMisuse(t *testing.T) {
+	b := backend(t)
+	small, noise := diffusion.NewImages(1, 3, 16, 16), diffusion.NewImages(1, 3, 32, 32)
+	for model, levels := range map[string]map[int]string{
+		"if_tiny":    {100: "draws from a text alone"},
+		"if_sr_tiny": {-1: "timestep -1 is outside", 1 << 20: "outside the schedule's 0 to"},
+	} {
+		s, err := OpenStage(b, filepath.Join(golden.Dir(t), model), dtypes.Float32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		for level, words := range levels {
+			if _, err := s.SuperResolution(unet.Embeddings{}, small, noise, level); err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s at level %d: %v; want a word on %q", model, level, err, words)
+			}
+		}
+		if s.Noising == nil {
+			continue
+		}
+		if _, err := s.SuperResolution(unet.Embeddings{}, diffusion.NewImages(2, 3, 16, 16), noise, 10); err == nil || !strings.Contains(err.Error(), "the noise has shape [1,3,32,32], expected [2,3,32,32]") {
+			t.Errorf("two small images and noise for one: %v", err)
+		}
+	}
+}
