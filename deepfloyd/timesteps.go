@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// timesteps are the lists that DeepFloyd IF was published with, for 1000 training timesteps; the number in a name is that of
+// published are the lists of timesteps that DeepFloyd IF was published with, for 1000 training timesteps; the number in a name is that of
 // its steps.
-var timesteps = map[string][]int{
+var published = map[string][]int{
 	"fast27": {
 		999, 800, 799, 600, 599, 500, 400, 399, 377, 355, 333, 311, 288, 266, 244, 222, 200, 199, 177, 155, 133,
 		111, 88, 66, 44, 22, 0,
@@ -59,12 +59,12 @@ var timesteps = map[string][]int{
 }
 
 // TimestepNames lists the names that [NamedTimesteps] knows.
-func TimestepNames() []string { return slices.Sorted(maps.Keys(timesteps)) }
+func TimestepNames() []string { return slices.Sorted(maps.Keys(published)) }
 
 // NamedTimesteps returns one of the lists of timesteps that DeepFloyd IF was published with, such as smart50 for stage I or
 // super27 for stage II, in falling order from 999.
 func NamedTimesteps(name string) ([]int, error) {
-	list, ok := timesteps[name]
+	list, ok := published[name]
 	if !ok {
 		return nil, fmt.Errorf("the list of timesteps %q is unknown, expected one of %s", name, strings.Join(TimestepNames(), ", "))
 	}
