@@ -72,8 +72,8 @@ func TestPipelinesEqualDiffusers(t *testing.T) {
 	w := Walk{Timesteps: timesteps(t, first, 4), Text: text, Negative: away, Guidance: 5}
 	small := draw(t, first, w, 4, g)
 	compare(small.Data, "small", 1e-3)
-	large := draw(t, second, Walk{Timesteps: []int{700, 450, 120, 0}, Text: text, Negative: away, Guidance: 3, Small: small, NoiseLevel: 100}, 4, g)
-	compare(large.Data, "large", 1e-3)
+	large := draw(t, second, Walk{Timesteps: timesteps(t, second, 4), Text: text, Negative: away, Guidance: 2, Small: small, NoiseLevel: 100}, 4, g)
+	compare(large.Data, "large", 5e-3) // two walks in a row: the first one's rounding grows in the second
 	plain := draw(t, first, Walk{Timesteps: timesteps(t, first, 3), Text: selected(t, prompts, one), Guidance: 1}, 1, g)
 	compare(plain.Data, "plain", 1e-3)
 

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"github.com/gomlx/compute"
@@ -61,6 +62,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 	defer func() {
 		if encoder != nil {
 			encoder.Close()
+			debug.FreeOSMemory() // gigabytes, which the collector would leave until as many more are asked for
 		}
 	}()
 	var all Prompts

@@ -86,6 +86,9 @@ func ReadScheduler(path string) (*Scheduler, error) {
 // the file does not give have the other class's defaults.
 func (s *Scheduler) As(class string) (*Scheduler, error) { return readScheduler(s.file, class) }
 
+// Class is diffusers' name of the scheduler.
+func (s *Scheduler) Class() string { return s.config.class }
+
 func readScheduler(file *hub.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
 		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,

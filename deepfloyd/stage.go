@@ -20,18 +20,19 @@ import (
 
 // Stage is one stage of a cascade: a UNet and the scheduler that walks with it.
 type Stage struct {
+	Dir       string
 	Index     Index
 	Config    unet.Config
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
-	Noising   *Scheduler // noises the small image of super-resolution; nil in a first stage
-	weights   *weights.File
+	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
+	weights   *weights.File // nil after Load
 }
 
 // OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution, image_noising_scheduler. The
 // weights are those that [weights.OpenFolder] takes for the variant; they are found, and read by Load.
 func OpenStage(dir, variant string) (*Stage, error) {
-	s := &Stage{}
+	s := &Stage{Dir: dir}
 	var err error
 	if s.Index, err = ReadIndex(dir); err != nil {
 		return nil, err
@@ -63,16 +64,27 @@ func openScheduler(dir, part string, class Part) (*Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.config.class != string(class) {
-		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.config.class, filepath.Join(dir, indexFile), class)
+	if s.Class() != string(class) {
+		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, indexFile), class)
 	}
 	return s, nil
 }
 
-// Load reads the weights. dtype is what the UNet computes in, Float32 or BFloat16.
+// Load reads the weights, once, and closes their file. dtype is what the UNet computes in, Float32 or BFloat16.
 func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
+	if s.weights == nil {
+		return errors.New("the stage's weights were read before, or the stage was closed")
+	}
 	s.UNet, err = unet.New(b, s.Config, dtype, s.weights)
+	s.closeWeights()
 	return err
+}
+
+func (s *Stage) closeWeights() {
+	if s.weights != nil {
+		s.weights.Close()
+		s.weights = nil
+	}
 }
 
 const schedulerFile = "scheduler_config.json"
@@ -111,7 +123,7 @@ func (s *Stage) Close() {
 	if s.UNet != nil {
 		s.UNet.Close()
 	}
-	s.weights.Close()
+	s.closeWeights()
 }
 
 // Images returns n images of zeros in the size that the stage was trained for, to be filled with noise; where its configuration

@@ -31,6 +31,6 @@ embeds, negative_embeds = first.encode_prompt(prompts, negative_prompt=[negative
 g = torch.Generator().manual_seed(2**32 + 7)
 common = dict(generator=g, output_type="pt", clean_caption=False)
 small = first(prompts, num_images_per_prompt=2, negative_prompt=[negative] * 2, num_inference_steps=4, guidance_scale=5.0, **common).images
-large = second([p for p in prompts for _ in range(2)], image=small, negative_prompt=[negative] * 4, timesteps=[700, 450, 120, 0], guidance_scale=3.0, noise_level=100, **common).images
+large = second([p for p in prompts for _ in range(2)], image=small, negative_prompt=[negative] * 4, num_inference_steps=4, guidance_scale=2.0, noise_level=100, **common).images
 plain = first(prompts[:1], num_inference_steps=3, guidance_scale=1.0, **common).images
 save_file({"embeds": embeds.contiguous(), "negative": negative_embeds[:1].contiguous(), "small": small, "large": large, "plain": plain}, "pipelines.safetensors", metadata={"prompt.0": prompts[0], "prompt.1": prompts[1], "negative": negative})

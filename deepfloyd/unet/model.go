@@ -109,7 +109,7 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 		if c.ClassEmbedType != nil {
 			class = parameter("class", s.images, c.BlockOutChannels[0])
 		}
-		text := parameter("text", s.images, s.tokens, c.textDim())
+		text := parameter("text", s.images, s.tokens, c.TextDim())
 		return []*Node{newNetwork(g, c, m.params, m.dtype).forward(x, time, class, text)}
 	})
 	if err == nil {
@@ -130,8 +130,8 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	if text.Dim != c.textDim() {
-		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.textDim())
+	if text.Dim != c.TextDim() {
+		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.TextDim())
 	}
 	if len(t) != x.N {
 		return diffusion.Images{}, fmt.Errorf("got %d timesteps for %d images", len(t), x.N)
