@@ -83,6 +83,9 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 				}
 			}
 			one, err := encoder.Encode(ctx, [][]int32{ids}, [][]int32{mask})
+			if ctx.Err() != nil {
+				return Prompts{}, ctx.Err()
+			}
 			if err != nil {
 				return Prompts{}, fmt.Errorf("encoding the prompt %q: %w", text, err)
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/unnoise/unnoise/internal/hub"
 )
 
-// Index is the model_index.json of a pipeline's folder: which parts the folder has, and of which classes. A part that is
-// null, or not named, has none.
+// Index is the model_index.json of a pipeline's folder: which parts the folder has, and of which classes. Those that are
+// null or not named are empty.
 //
 // A safety_checker, a feature_extractor and a watermarker are left out: diffusers has them look at, and change, pictures that
 // are finished.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -122,6 +123,8 @@ func (s *Stage) channels(c unet.Config) int {
 func (s *Stage) Close() {
 	if s.UNet != nil {
 		s.UNet.Close()
+		s.UNet = nil
+		debug.FreeOSMemory() // as in [TextEncoder.Encode]
 	}
 	s.closeWeights()
 }

@@ -44,8 +44,9 @@ func (p *prompting) check() error {
 }
 
 // encode encodes texts with the model's text encoder.
-func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, texts []string) (deepfloyd.Prompts, error) {
+func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
 	e := deepfloyd.TextEncoder{Dir: p.model, Variant: p.variant, DType: dtype, Warn: func(text string) {
+		shown.clear()
 		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
 	}}
 	if !p.noCache {
@@ -54,6 +55,7 @@ func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.D
 			return deepfloyd.Prompts{}, err
 		}
 	}
+	shown.show("reading the prompts")
 	return e.Encode(cmd.Context(), b, texts...)
 }
 
@@ -87,7 +89,9 @@ small for the text encoder.`,
 				return err
 			}
 			defer b.Finalize()
-			prompts, err := p.encode(cmd, b, dtype, append(slices.Clone(p.prompts), p.negative))
+			shown := newProgress(cmd.ErrOrStderr())
+			prompts, err := p.encode(cmd, b, dtype, shown, append(slices.Clone(p.prompts), p.negative))
+			shown.clear()
 			if err != nil {
 				return err
 			}

@@ -199,7 +199,7 @@ func (f *generateFlags) open(cmd *cobra.Command) error {
 }
 
 // text returns the prompts and their embeddings, one for each image, and those of the negative prompt.
-func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, w *deepfloyd.Walk) error {
+func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, p *progress, w *deepfloyd.Walk) error {
 	guided := f.first.guidance != 1 || f.upscale != "" && f.second.guidance != 1
 	var all deepfloyd.Prompts
 	var err error
@@ -218,7 +218,7 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 		if guided {
 			texts = append(texts, f.negative)
 		}
-		if all, err = f.encode(cmd, b, dtype, texts); err != nil {
+		if all, err = f.encode(cmd, b, dtype, p, texts); err != nil {
 			return err
 		}
 	}
@@ -269,12 +269,12 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 		w = cmd.ErrOrStderr()
 	}
 	p := newProgress(w)
+	defer p.clear()
 	if parts := f.leftOut(); len(parts) > 0 {
-		p.print("left out, as they only look at finished pictures: %s", strings.Join(parts, ", "))
+		p.print("left out, as they check or mark finished pictures only: %s", strings.Join(parts, ", "))
 	}
-	p.update(func() string { return "reading the prompts" })
 	var walk deepfloyd.Walk
-	if err := f.text(cmd, b, dtype, &walk); err != nil {
+	if err := f.text(cmd, b, dtype, p, &walk); err != nil {
 		return err
 	}
 	parameters := f.parameters(dtype)
@@ -291,7 +291,6 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 		}
 		tensors = map[string]weights.Tensor{"images": tensorOf(images), "small": tensorOf(walk.Small)}
 	}
-	p.clear()
 
 	for _, path := range f.out {
 		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
@@ -325,7 +324,7 @@ func (f *generateFlags) leftOut() (parts []string) {
 // draw loads a stage, draws with it and closes it: two at once may not fit into memory.
 func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtypes.DType, s stageFlags, w deepfloyd.Walk, g *diffusion.Generator, p *progress, parameters figure.Parameters) (diffusion.Images, error) {
 	defer p.clear()
-	p.update(func() string { return "loading " + s.stage.Dir })
+	p.show("loading " + s.stage.Dir)
 	if err := s.stage.Load(b, dtype); err != nil {
 		return diffusion.Images{}, err
 	}
