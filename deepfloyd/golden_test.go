@@ -1,6 +1,7 @@
 package deepfloyd
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -52,6 +53,7 @@ func images(t testing.TB, f *weights.File, name string) diffusion.Images {
 type trace struct {
 	File       string
 	Model      string
+	TextModel  string `json:"text_model"`
 	Technique  string
 	Steps      int
 	Guidance   float32
@@ -59,20 +61,27 @@ type trace struct {
 	Prompts    []string
 }
 
-// textOf returns the recorded embeddings of a prompt; they are those of one text encoder for both stages.
-func textOf(t testing.TB, prompt string) unet.Embeddings {
+// encode encodes texts with a model of the golden folder.
+func encode(t testing.TB, b compute.Backend, model string, texts ...string) Prompts {
 	t.Helper()
-	var list struct{ Prompts []string }
-	readJSON(t, filepath.Join(golden.Dir(t), "if_tiny_prompts.json"), &list)
-	i := slices.Index(list.Prompts, prompt)
-	if i < 0 {
-		t.Fatalf("no embeddings of %q", prompt)
+	e := TextEncoder{Dir: filepath.Join(golden.Dir(t), model), DType: dtypes.Float32}
+	p, err := e.Encode(t.Context(), b, texts...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	v, s := golden.Float32(t, golden.Open(t, "if_tiny_modules.safetensors"), "text.embeds")
-	return unet.Embeddings{N: s[0], Tokens: s[1], Dim: s[2], Data: v}.Slice(i, i+1)
+	return p
 }
 
-// Whole walks with the noise that diffusers' pipelines drew.
+func selected(t testing.TB, p Prompts, texts ...string) unet.Embeddings {
+	t.Helper()
+	e, err := p.Select(texts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// Whole walks from the prompts' texts, with the noise that diffusers' pipelines drew.
 func TestGoldenTraces(t *testing.T) {
 	var traces []trace
 	readJSON(t, filepath.Join(golden.Dir(t), "traces.json"), &traces)
@@ -84,14 +93,11 @@ func TestGoldenTraces(t *testing.T) {
 		}
 		walked++
 		f := golden.Open(t, tr.File)
-		s, err := OpenStage(b, filepath.Join(golden.Dir(t), tr.Model), dtypes.Float32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-
-		condition := unet.Condition{Text: textOf(t, tr.Prompts[0])}
+		s := openStage(t, b, filepath.Join(golden.Dir(t), tr.Model))
+		prompts := encode(t, b, cmp.Or(tr.TextModel, tr.Model), tr.Prompts[0], "")
+		condition := unet.Condition{Text: selected(t, prompts, tr.Prompts[0])}
 		if tr.Technique == "superres" {
+			var err error
 			if condition, err = s.SuperResolution(condition.Text, images(t, f, "small"), images(t, f, "upscale_noise"), tr.NoiseLevel); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +121,7 @@ func TestGoldenTraces(t *testing.T) {
 			copy(dst.Data, images(t, f, fmt.Sprintf("noise.%d", index)).Data)
 			return nil
 		}
-		d := s.UNet.GuidedDenoiser(condition, textOf(t, ""), tr.Guidance)
+		d := s.UNet.GuidedDenoiser(condition, selected(t, prompts, ""), tr.Guidance)
 		got, err := s.Scheduler.Sampler(timesteps, recorded).Sample(t.Context(), d, start)
 		if err != nil {
 			t.Fatalf("%s: %v", tr.File, err)

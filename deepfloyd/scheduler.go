@@ -17,13 +17,14 @@ type Scheduler struct {
 	Method   diffusion.Method
 	Clip     diffusion.Clip
 	config   schedulerConfig
+	file     *hub.Config
 }
 
 // The classes of schedulers.
 const (
-	ddpm = "DDPMScheduler"
-	ddim = "DDIMScheduler"
-	dpm  = "DPMSolverMultistepScheduler"
+	DDPMScheduler               = "DDPMScheduler"
+	DDIMScheduler               = "DDIMScheduler"
+	DPMSolverMultistepScheduler = "DPMSolverMultistepScheduler"
 )
 
 // schedulerConfig has the settings of all three classes. diffusers, too, lets a file carry those of other classes, and reads
@@ -78,13 +79,24 @@ func ReadScheduler(path string) (*Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readScheduler(file, file.Class)
+}
+
+// As returns the scheduler of another class with the same file's settings, as diffusers' from_config makes it: settings that
+// the file does not give have the other class's defaults.
+func (s *Scheduler) As(class string) (*Scheduler, error) { return readScheduler(s.file, class) }
+
+// Class is diffusers' name of the scheduler.
+func (s *Scheduler) Class() string { return s.config.class }
+
+func readScheduler(file *hub.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
-		class: file.Class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
+		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
 		PredictionType: "epsilon", DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
 		ClipSample: true, ClipSampleRange: 1, VarianceType: diffusion.FixedSmall, SetAlphaToOne: true,
 		SolverOrder: 2, SolverType: "midpoint", AlgorithmType: "dpmsolver++", FinalSigmasType: "zero",
 	}
-	if c.class == dpm {
+	if c.class == DPMSolverMultistepScheduler {
 		c.TimestepSpacing = diffusion.Linspace
 	}
 	if err := file.Decode(&c); err != nil {
@@ -92,8 +104,9 @@ func ReadScheduler(path string) (*Scheduler, error) {
 	}
 	s, err := c.scheduler()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", file.Path, err)
 	}
+	s.file = file
 	return s, nil
 }
 
@@ -117,17 +130,17 @@ func (c schedulerConfig) scheduler() (*Scheduler, error) {
 		return nil, err
 	}
 	switch c.class {
-	case ddpm:
+	case DDPMScheduler:
 		s.Method = diffusion.DDPM{Variance: c.VarianceType}
-	case ddim:
+	case DDIMScheduler:
 		s.Method = diffusion.DDIM{}
-	case dpm:
+	case DPMSolverMultistepScheduler:
 		s.Method = diffusion.DPMSolver{}
 	}
 	switch {
 	case c.Thresholding:
 		s.Clip = diffusion.Clip{Limit: c.SampleMaxValue, Quantile: c.DynamicThresholdingRatio}
-	case c.ClipSample && c.class != dpm:
+	case c.ClipSample && c.class != DPMSolverMultistepScheduler:
 		s.Clip = diffusion.Clip{Limit: c.ClipSampleRange}
 	}
 	return s, nil
@@ -141,23 +154,23 @@ func (c schedulerConfig) check() error {
 		expected []any
 		class    string // that heeds it; empty: all
 	}{
-		{"_class_name", c.class, []any{ddpm, ddim, dpm}, ""},
+		{"_class_name", c.class, []any{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler}, ""},
 		{"beta_schedule", c.BetaSchedule, []any{"linear", "scaled_linear", "squaredcos_cap_v2"}, ""},
 		{"rescale_betas_zero_snr", c.RescaleBetasZeroSNR, []any{false}, ""},
 		{"prediction_type", c.PredictionType, []any{"epsilon"}, ""},
 		{"timestep_spacing", c.TimestepSpacing, []any{diffusion.Leading, diffusion.Trailing, diffusion.Linspace}, ""},
-		{"variance_type", c.VarianceType, []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, ddpm},
-		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, ddim},
-		{"solver_order", c.SolverOrder, []any{2}, dpm},
-		{"solver_type", c.SolverType, []any{"midpoint"}, dpm},
-		{"algorithm_type", c.AlgorithmType, []any{"dpmsolver++"}, dpm},
-		{"final_sigmas_type", c.FinalSigmasType, []any{"zero"}, dpm},
-		{"use_karras_sigmas", c.UseKarrasSigmas, []any{false}, dpm},
-		{"use_exponential_sigmas", c.UseExponentialSigmas, []any{false}, dpm},
-		{"use_beta_sigmas", c.UseBetaSigmas, []any{false}, dpm},
-		{"use_lu_lambdas", c.UseLuLambdas, []any{false}, dpm},
-		{"use_flow_sigmas", c.UseFlowSigmas, []any{false}, dpm},
-		{"use_dynamic_shifting", c.UseDynamicShifting, []any{false}, dpm},
+		{"variance_type", c.VarianceType, []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, DDPMScheduler},
+		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, DDIMScheduler},
+		{"solver_order", c.SolverOrder, []any{2}, DPMSolverMultistepScheduler},
+		{"solver_type", c.SolverType, []any{"midpoint"}, DPMSolverMultistepScheduler},
+		{"algorithm_type", c.AlgorithmType, []any{"dpmsolver++"}, DPMSolverMultistepScheduler},
+		{"final_sigmas_type", c.FinalSigmasType, []any{"zero"}, DPMSolverMultistepScheduler},
+		{"use_karras_sigmas", c.UseKarrasSigmas, []any{false}, DPMSolverMultistepScheduler},
+		{"use_exponential_sigmas", c.UseExponentialSigmas, []any{false}, DPMSolverMultistepScheduler},
+		{"use_beta_sigmas", c.UseBetaSigmas, []any{false}, DPMSolverMultistepScheduler},
+		{"use_lu_lambdas", c.UseLuLambdas, []any{false}, DPMSolverMultistepScheduler},
+		{"use_flow_sigmas", c.UseFlowSigmas, []any{false}, DPMSolverMultistepScheduler},
+		{"use_dynamic_shifting", c.UseDynamicShifting, []any{false}, DPMSolverMultistepScheduler},
 	}
 	for _, s := range settings {
 		if s.class != "" && s.class != c.class || s.name == "beta_schedule" && c.TrainedBetas != nil {
@@ -182,7 +195,7 @@ func (c schedulerConfig) check() error {
 		return fmt.Errorf("dynamic_thresholding_ratio is %g, expected a number above 0 and at most 1", c.DynamicThresholdingRatio)
 	case c.Thresholding && !(c.SampleMaxValue > 0):
 		return fmt.Errorf("sample_max_value is %g, expected a positive number", c.SampleMaxValue)
-	case !c.Thresholding && c.ClipSample && c.class != dpm && !(c.ClipSampleRange > 0):
+	case !c.Thresholding && c.ClipSample && c.class != DPMSolverMultistepScheduler && !(c.ClipSampleRange > 0):
 		return fmt.Errorf("clip_sample_range is %g, expected a positive number", c.ClipSampleRange)
 	}
 	return nil
@@ -190,7 +203,7 @@ func (c schedulerConfig) check() error {
 
 // Timesteps returns the timesteps of a walk of n steps, as the file's spacing and offset have them.
 func (s *Scheduler) Timesteps(n int) ([]int, error) {
-	if s.config.class == dpm {
+	if s.config.class == DPMSolverMultistepScheduler {
 		return s.solverTimesteps(n)
 	}
 	list, err := s.Schedule.Timesteps(n, s.config.TimestepSpacing)

@@ -18,6 +18,7 @@ import (
 type reference struct {
 	Schedulers []struct {
 		Config    string
+		As        string // the class made of it
 		Betas     map[string]float64
 		Timesteps map[string][]int
 		Steps     int
@@ -63,6 +64,11 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("scheduler %d: %v", i, err)
 		}
+		if want.As != "" {
+			if s, err = s.As(want.As); err != nil {
+				t.Fatalf("scheduler %d: %v", i, err)
+			}
+		}
 		for at, beta := range want.Betas {
 			at, _ := strconv.Atoi(at)
 			if got := float64(s.Schedule.Betas[at]); math.Abs(got-beta) > 1e-6 {
@@ -99,25 +105,25 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 func TestSchedulersRefused(t *testing.T) {
 	for _, c := range []struct{ class, settings, want string }{
 		{"EulerDiscreteScheduler", ``, "_class_name is EulerDiscreteScheduler, expected DDPMScheduler or"},
-		{ddpm, `"beta_schedule": "sigmoid"`, "beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
-		{ddpm, `"rescale_betas_zero_snr": true`, "rescale_betas_zero_snr is true"},
-		{ddpm, `"prediction_type": "v_prediction"`, "prediction_type is v_prediction, expected epsilon"},
-		{ddpm, `"variance_type": "learned"`, "variance_type is learned"},
-		{ddpm, `"timestep_spacing": "karras"`, "timestep_spacing is karras"},
-		{ddpm, `"steps_offset": 1000`, "steps_offset is 1000, expected 0 to 999"},
-		{ddpm, `"num_train_timesteps": 0`, "num_train_timesteps is 0"},
-		{ddpm, `"trained_betas": [0.1, 0.2]`, "trained_betas has 2 numbers, expected 1000"},
-		{ddpm, `"thresholding": true, "sample_max_value": 0`, "sample_max_value is 0"},
-		{ddpm, `"thresholding": true, "dynamic_thresholding_ratio": 2`, "dynamic_thresholding_ratio is 2"},
-		{ddpm, `"clip_sample_range": -1`, "clip_sample_range is -1"},
-		{ddpm, `"beta_end": 2`, "ᾱ at timestep 285 is 0"},
-		{ddpm, `"snr": 5`, `unknown field "snr"`},
-		{ddpm, `"beta_end": "small"`, "beta_end"},
-		{ddim, `"set_alpha_to_one": false`, "set_alpha_to_one is false"},
-		{dpm, `"solver_order": 3`, "solver_order is 3, expected 2"},
-		{dpm, `"algorithm_type": "sde-dpmsolver++"`, "algorithm_type is sde-dpmsolver++"},
-		{dpm, `"use_karras_sigmas": true`, "use_karras_sigmas is true"},
-		{dpm, `"final_sigmas_type": "sigma_min"`, "final_sigmas_type is sigma_min"},
+		{DDPMScheduler, `"beta_schedule": "sigmoid"`, "beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
+		{DDPMScheduler, `"rescale_betas_zero_snr": true`, "rescale_betas_zero_snr is true"},
+		{DDPMScheduler, `"prediction_type": "v_prediction"`, "prediction_type is v_prediction, expected epsilon"},
+		{DDPMScheduler, `"variance_type": "learned"`, "variance_type is learned"},
+		{DDPMScheduler, `"timestep_spacing": "karras"`, "timestep_spacing is karras"},
+		{DDPMScheduler, `"steps_offset": 1000`, "steps_offset is 1000, expected 0 to 999"},
+		{DDPMScheduler, `"num_train_timesteps": 0`, "num_train_timesteps is 0"},
+		{DDPMScheduler, `"trained_betas": [0.1, 0.2]`, "trained_betas has 2 numbers, expected 1000"},
+		{DDPMScheduler, `"thresholding": true, "sample_max_value": 0`, "sample_max_value is 0"},
+		{DDPMScheduler, `"thresholding": true, "dynamic_thresholding_ratio": 2`, "dynamic_thresholding_ratio is 2"},
+		{DDPMScheduler, `"clip_sample_range": -1`, "clip_sample_range is -1"},
+		{DDPMScheduler, `"beta_end": 2`, "ᾱ at timestep 285 is 0"},
+		{DDPMScheduler, `"snr": 5`, `unknown field "snr"`},
+		{DDPMScheduler, `"beta_end": "small"`, "beta_end"},
+		{DDIMScheduler, `"set_alpha_to_one": false`, "set_alpha_to_one is false"},
+		{DPMSolverMultistepScheduler, `"solver_order": 3`, "solver_order is 3, expected 2"},
+		{DPMSolverMultistepScheduler, `"algorithm_type": "sde-dpmsolver++"`, "algorithm_type is sde-dpmsolver++"},
+		{DPMSolverMultistepScheduler, `"use_karras_sigmas": true`, "use_karras_sigmas is true"},
+		{DPMSolverMultistepScheduler, `"final_sigmas_type": "sigma_min"`, "final_sigmas_type is sigma_min"},
 	} {
 		text := `{"_class_name": "` + c.class + `", "_diffusers_version": "0"`
 		if c.settings != "" {

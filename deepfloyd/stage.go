@@ -8,9 +8,8 @@ package deepfloyd
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -22,42 +21,71 @@ import (
 
 // Stage is one stage of a cascade: a UNet and the scheduler that walks with it.
 type Stage struct {
-	UNet      *unet.Model
+	Dir       string
+	Index     Index
+	Config    unet.Config
+	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
-	Noising   *Scheduler // noises the small image of super-resolution; nil in a first stage
+	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
+	weights   *weights.File // nil after Load
 }
 
-// OpenStage loads a stage from its folder: unet, scheduler and, for super-resolution, image_noising_scheduler. dtype is what
-// the UNet computes in, Float32 or BFloat16.
-func OpenStage(b compute.Backend, dir string, dtype dtypes.DType) (*Stage, error) {
-	s := &Stage{}
+// OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution, image_noising_scheduler. The
+// weights are those that [weights.OpenFolder] takes for the variant; they are found, and read by Load.
+func OpenStage(dir, variant string) (*Stage, error) {
+	s := &Stage{Dir: dir}
 	var err error
-	if s.Scheduler, err = ReadScheduler(filepath.Join(dir, "scheduler", schedulerFile)); err != nil {
+	if s.Index, err = ReadIndex(dir); err != nil {
 		return nil, err
 	}
-	noising := filepath.Join(dir, "image_noising_scheduler", schedulerFile)
-	if _, err := os.Stat(noising); !errors.Is(err, fs.ErrNotExist) {
-		if s.Noising, err = ReadScheduler(noising); err != nil {
+	if s.Scheduler, err = openScheduler(dir, "scheduler", s.Index.Scheduler); err != nil {
+		return nil, err
+	}
+	if s.Index.ImageNoisingScheduler != "" {
+		if s.Noising, err = openScheduler(dir, "image_noising_scheduler", s.Index.ImageNoisingScheduler); err != nil {
 			return nil, err
 		}
 	}
 	config := filepath.Join(dir, "unet", "config.json")
-	c, err := unet.ReadConfig(config)
-	if err != nil {
+	if s.Config, err = unet.ReadConfig(config); err != nil {
 		return nil, err
 	}
-	if err := s.check(c); err != nil {
+	if err := s.check(s.Config); err != nil {
 		return nil, fmt.Errorf("%s: %w", config, err)
 	}
-	f, err := weights.Open(filepath.Join(dir, "unet", "diffusion_pytorch_model.safetensors"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if s.UNet, err = unet.New(b, c, dtype, f); err != nil {
+	if s.weights, err = weights.OpenFolder(filepath.Join(dir, "unet"), variant); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func openScheduler(dir, part string, class Part) (*Scheduler, error) {
+	path := filepath.Join(dir, part, schedulerFile)
+	s, err := ReadScheduler(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.Class() != string(class) {
+		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, indexFile), class)
+	}
+	return s, nil
+}
+
+// Load reads the weights, once, and closes their file. dtype is what the UNet computes in, Float32 or BFloat16.
+func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
+	if s.weights == nil {
+		return errors.New("the stage's weights were read before, or the stage was closed")
+	}
+	s.UNet, err = unet.New(b, s.Config, dtype, s.weights)
+	s.closeWeights()
+	return err
+}
+
+func (s *Stage) closeWeights() {
+	if s.weights != nil {
+		s.weights.Close()
+		s.weights = nil
+	}
 }
 
 const schedulerFile = "scheduler_config.json"
@@ -91,14 +119,20 @@ func (s *Stage) channels(c unet.Config) int {
 	return c.InChannels
 }
 
-// Close releases the stage's network.
-func (s *Stage) Close() { s.UNet.Close() }
+// Close releases the stage's network and file.
+func (s *Stage) Close() {
+	if s.UNet != nil {
+		s.UNet.Close()
+		s.UNet = nil
+		debug.FreeOSMemory() // as in [TextEncoder.Encode]
+	}
+	s.closeWeights()
+}
 
 // Images returns n images of zeros in the size that the stage was trained for, to be filled with noise; where its configuration
 // says none, height and width are 0.
 func (s *Stage) Images(n int) diffusion.Images {
-	c := s.UNet.Config
-	return diffusion.NewImages(n, s.channels(c), c.SampleSize.H, c.SampleSize.W)
+	return diffusion.NewImages(n, s.channels(s.Config), s.Config.SampleSize.H, s.Config.SampleSize.W)
 }
 
 // SuperResolution is what a stage of super-resolution is told (a first stage is told a text alone): a text, and the small images in [-1,1], scaled up to the size of

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
@@ -13,18 +14,16 @@ import (
 	"github.com/unnoise/unnoise/internal/golden"
 )
 
-// copyStage copies a stage's configurations, not its weights, and replaces words in that of the UNet.
+// copyStage copies a stage's configurations, not its weights, and replaces words in them.
 func copyStage(t testing.TB, model string, replace ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"unet/config.json", "scheduler/" + schedulerFile, "image_noising_scheduler/" + schedulerFile} {
+	for _, name := range []string{indexFile, "unet/config.json", "scheduler/" + schedulerFile, "image_noising_scheduler/" + schedulerFile} {
 		data, err := os.ReadFile(filepath.Join(golden.Dir(t), model, filepath.FromSlash(name)))
 		if err != nil {
 			continue
 		}
-		if strings.HasPrefix(name, "unet") {
-			data = []byte(strings.NewReplacer(replace...).Replace(string(data)))
-		}
+		data = []byte(strings.NewReplacer(replace...).Replace(string(data)))
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -36,8 +35,21 @@ func copyStage(t testing.TB, model string, replace ...string) string {
 	return dir
 }
 
+// openStage opens and loads a stage; it is closed with the test.
+func openStage(t testing.TB, b compute.Backend, dir string) *Stage {
+	t.Helper()
+	s, err := OpenStage(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	if err := s.Load(b, dtypes.Float32); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestBrokenStages(t *testing.T) {
-	b := backend(t)
 	without := func(dir, name string) string {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -45,16 +57,26 @@ func TestBrokenStages(t *testing.T) {
 		return dir
 	}
 	for what, c := range map[string]struct{ dir, words string }{
+		"no index":             {without(copyStage(t, "if_tiny"), indexFile), "expected a folder as the hub has it"},
+		"an unknown part":      {copyStage(t, "if_tiny", `"text_encoder"`, `"prior"`), `unknown field "prior"`},
+		"an unknown class":     {copyStage(t, "if_tiny", `"T5EncoderModel"`, `"CLIPTextModel"`), "text_encoder is CLIPTextModel, expected T5EncoderModel"},
+		"another pipeline":     {copyStage(t, "if_tiny", `"IFPipeline"`, `"StableDiffusionPipeline"`), `_class_name is "StableDiffusionPipeline", expected a pipeline of DeepFloyd IF`},
+		"no UNet in the index": {copyStage(t, "if_tiny", `"unet"`, `"watermarker"`), "unet is missing, expected UNet2DConditionModel"},
+		"a part of no class":   {copyStage(t, "if_tiny", `"T5EncoderModel"`, `"T5EncoderModel", 3`), "where a library and a class were expected"},
+		"two schedulers":       {copyStage(t, "if_tiny", `"diffusers",`+"\n  "+`"DDPMScheduler"`, `"diffusers", "DDIMScheduler"`), "_class_name is DDPMScheduler, and"},
+		"no small image":       {copyStage(t, "if_sr_tiny", `"IFSuperResolutionPipeline"`, `"IFPipeline"`), "expected IFSuperResolutionPipeline"},
+		"no noise for it":      {copyStage(t, "if_tiny", `"IFPipeline"`, `"IFSuperResolutionPipeline"`), "image_noising_scheduler is missing"},
 		"no weights":           {copyStage(t, "if_tiny"), "diffusion_pytorch_model.safetensors"},
 		"no scheduler":         {without(copyStage(t, "if_tiny"), "scheduler"), schedulerFile},
 		"no UNet":              {without(copyStage(t, "if_tiny"), "unet"), "config.json"},
-		"no noising":           {without(copyStage(t, "if_sr_tiny"), "image_noising_scheduler"), "has no image_noising_scheduler"},
+		"no noising":           {without(copyStage(t, "if_sr_tiny"), "image_noising_scheduler"), schedulerFile},
 		"no class":             {copyStage(t, "if_sr_tiny", `"class_embed_type": "timestep"`, `"class_embed_type": null`), "class_embed_type is null, expected timestep"},
 		"an odd input":         {copyStage(t, "if_sr_tiny", `"in_channels": 6`, `"in_channels": 7`), "in_channels is 7"},
+		"a class label":        {copyStage(t, "if_tiny", `"class_embed_type": null`, `"class_embed_type": "timestep"`), "has no image_noising_scheduler"},
 		"no variance":          {copyStage(t, "if_tiny", `"out_channels": 6`, `"out_channels": 3`), "out_channels is 3, expected 6: the scheduler's variance_type"},
 		"five output channels": {copyStage(t, "if_tiny", `"out_channels": 6`, `"out_channels": 5`), "out_channels is 5, expected 3, or 6"},
 	} {
-		if s, err := OpenStage(b, c.dir, dtypes.Float32); err == nil || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), c.dir) {
+		if s, err := OpenStage(c.dir, ""); err == nil || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), c.dir) {
 			t.Errorf("%s: %v; want the folder's name and %q", what, err, c.words)
 			if err == nil {
 				s.Close()
@@ -70,11 +92,7 @@ func TestSuperResolutionMisuse(t *testing.T) {
 		"if_tiny":    {100: "draws from a text alone"},
 		"if_sr_tiny": {-1: "timestep -1 is outside", 1 << 20: "outside the schedule's 0 to"},
 	} {
-		s, err := OpenStage(b, filepath.Join(golden.Dir(t), model), dtypes.Float32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := openStage(t, b, filepath.Join(golden.Dir(t), model))
 		for level, words := range levels {
 			if _, err := s.SuperResolution(unet.Embeddings{}, small, noise, level); err == nil || !strings.Contains(err.Error(), words) {
 				t.Errorf("%s at level %d: %v; want a word on %q", model, level, err, words)

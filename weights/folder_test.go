@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -133,4 +134,37 @@ func FuzzIndex(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFingerprint(t *testing.T) {
+	sum := func(file string, tensors map[string]Tensor) string {
+		path := filepath.Join(t.TempDir(), file)
+		if err := Write(path, tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return fmt.Sprintf("%x", f.Fingerprint())
+	}
+	values := func(v float32) []float32 { return slices.Repeat([]float32{v}, 600) }
+	first := sum("a.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1}, []float32{2})})
+	if again := sum("b.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1}, []float32{2})}); again != first {
+		t.Error("the file's name counts")
+	}
+	last := values(1)
+	last[len(last)-1] = 3
+	for what, other := range map[string]map[string]Tensor{
+		"a name":       {"a": FromFloat32([]int{600}, values(1)), "c": FromFloat32([]int{1}, []float32{2})},
+		"a shape":      {"a": FromFloat32([]int{30, 20}, values(1)), "b": FromFloat32([]int{1}, []float32{2})},
+		"a value":      {"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1}, []float32{3})},
+		"many values":  {"a": FromFloat32([]int{600}, values(2)), "b": FromFloat32([]int{1}, []float32{2})},
+		"the last one": {"a": FromFloat32([]int{600}, last), "b": FromFloat32([]int{1}, []float32{2})},
+	} {
+		if sum("c.safetensors", other) == first {
+			t.Errorf("%s does not count", what)
+		}
+	}
 }

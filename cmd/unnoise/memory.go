@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 )
@@ -19,6 +20,14 @@ func memory() (total, available uint64) {
 		}
 	}
 	return total, available
+}
+
+// saveMemory has the garbage collector work before the memory that is available is used up: by its own measure it waits until
+// there is as much garbage as there are weights.
+func saveMemory() {
+	if _, available := memory(); available > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(available / 10 * 9))
+	}
 }
 
 func procMemory(path string) (total, available uint64) {

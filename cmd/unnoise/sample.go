@@ -299,7 +299,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	written := []string{}
 	for _, path := range f.out {
 		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
-			err = writeRaw(path, images, labels, parameters)
+			err = writeRaw(path, map[string]weights.Tensor{"images": tensorOf(images), "labels": labelsOf(labels, n)}, parameters)
 		} else {
 			err = writeGrid(path, grid, parameters)
 		}
@@ -342,22 +342,29 @@ func writeAnimation(path string, g figure.Grid, frames []diffusion.Images, p fig
 	return figure.WriteAnimation(path, a, p)
 }
 
-func writeRaw(path string, images diffusion.Images, labels []int, p figure.Parameters) error {
-	classes := make([]int32, images.N)
+// writeRaw writes tensors to a safetensors file, with parameters as metadata.
+func writeRaw(path string, tensors map[string]weights.Tensor, p figure.Parameters) error {
+	metadata := map[string]string{}
+	for _, x := range p {
+		metadata[x.Key] = x.Value
+	}
+	return weights.Write(path, tensors, metadata)
+}
+
+func tensorOf(x diffusion.Images) weights.Tensor {
+	return weights.FromFloat32([]int{x.N, x.C, x.H, x.W}, x.Data)
+}
+
+// labelsOf are the classes of n images, -1 where there are none.
+func labelsOf(labels []int, n int) weights.Tensor {
+	classes := make([]int32, n)
 	for i := range classes {
 		classes[i] = -1
 		if labels != nil {
 			classes[i] = int32(labels[i])
 		}
 	}
-	metadata := map[string]string{}
-	for _, x := range p {
-		metadata[x.Key] = x.Value
-	}
-	return weights.Write(path, map[string]weights.Tensor{
-		"images": weights.FromFloat32([]int{images.N, images.C, images.H, images.W}, images.Data),
-		"labels": weights.FromInt32([]int{images.N}, classes),
-	}, metadata)
+	return weights.FromInt32([]int{n}, classes)
 }
 
 // moment says where in the walk a step is.

@@ -11,10 +11,11 @@ def estimate(x, t, ab):
     a, s = ab[t].sqrt(), (1 - ab[t]).sqrt()
     return (x - a * A * torch.tanh(A * a * x / s**2)) / s, torch.sin(3 * x)
 
-def case(scheduler, *steps):
+def case(scheduler, *steps, become=None):
     with tempfile.TemporaryDirectory() as d:
         scheduler.save_pretrained(d)
         config = pathlib.Path(d, "scheduler_config.json").read_text()
+    if become: scheduler = become.from_config(scheduler.config)
     timesteps = {}
     for n in steps:
         scheduler.set_timesteps(n)
@@ -27,7 +28,7 @@ def case(scheduler, *steps):
         if scheduler.config.get("variance_type") == "learned_range" and not isinstance(scheduler, DDIMScheduler): noise = torch.cat([noise, variance], 1)
         more = {"generator": g} if isinstance(scheduler, DDPMScheduler) else {}
         x = scheduler.step(noise, t, x, **more).prev_sample; xs.append(x.flatten().tolist())
-    return {"config": config, "betas": {t: scheduler.betas[t].item() for t in range(0, len(scheduler.betas), 37)},
+    return {"config": config, "as": become and become.__name__, "betas": {t: scheduler.betas[t].item() for t in range(0, len(scheduler.betas), 37)},
             "timesteps": timesteps, "steps": n, "x": xs}
 
 def upscale(h, w, H, W):
@@ -37,6 +38,7 @@ def upscale(h, w, H, W):
 
 cosine = dict(beta_schedule="squaredcos_cap_v2")
 stage = DDPMScheduler(**cosine, variance_type="learned_range", thresholding=True, dynamic_thresholding_ratio=0.95, sample_max_value=1.5)
+spaced = DDPMScheduler.from_config(stage.config, timestep_spacing="leading")
 print(json.dumps({"schedulers": [
     case(stage, 8, 27, 100),
     case(DDPMScheduler(**cosine, variance_type="fixed_small_log", steps_offset=1, clip_sample_range=0.7), 7, 50),
@@ -49,4 +51,7 @@ print(json.dumps({"schedulers": [
     case(DPMSolverMultistepScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1), 12, 20),
     case(DPMSolverMultistepScheduler(timestep_spacing="trailing"), 11, 20),
     case(DPMSolverMultistepScheduler.from_config(stage.config, timestep_spacing="leading"), 9, 27),
+    case(spaced, 9, 27, become=DPMSolverMultistepScheduler),
+    case(spaced, 9, 27, become=DDIMScheduler),
+    case(DDIMScheduler(**cosine, clip_sample=False), 9, 27, become=DDPMScheduler),
 ], "upscaled": [upscale(4, 4, 8, 8), upscale(3, 5, 7, 6), upscale(6, 2, 1, 5), upscale(1, 1, 2, 3)]}))

@@ -241,7 +241,7 @@ func (c Config) validateNumbers() error {
 	}
 	numbers := []number{{"in_channels", c.InChannels}, {"out_channels", c.OutChannels}, {"conv_in_kernel", c.ConvInKernel},
 		{"conv_out_kernel", c.ConvOutKernel}, {"norm_num_groups", *c.NormNumGroups}, {"cross_attention_dim", c.CrossAttentionDim.at(0)},
-		{"encoder_hid_dim", c.textDim()}, {"time_embedding_dim", c.timeDim()}, {"addition_embed_type_num_heads", c.AdditionEmbedTypeNumHeads}}
+		{"encoder_hid_dim", c.TextDim()}, {"time_embedding_dim", c.timeDim()}, {"addition_embed_type_num_heads", c.AdditionEmbedTypeNumHeads}}
 	for _, l := range []struct {
 		name string
 		n    []int
@@ -276,8 +276,8 @@ func (c Config) validateNumbers() error {
 	if half := c.BlockOutChannels[0] / 2; c.FreqShift == float64(half) {
 		return fmt.Errorf("freq_shift is %g, expected another number: it is subtracted from half the channels, %d, to be divided by", c.FreqShift, half)
 	}
-	if heads := c.AdditionEmbedTypeNumHeads; c.AdditionEmbedType != nil && c.textDim()%heads != 0 {
-		return fmt.Errorf("addition_embed_type_num_heads is %d, expected a divisor of the text's %d channels", heads, c.textDim())
+	if heads := c.AdditionEmbedTypeNumHeads; c.AdditionEmbedType != nil && c.TextDim()%heads != 0 {
+		return fmt.Errorf("addition_embed_type_num_heads is %d, expected a divisor of the text's %d channels", heads, c.TextDim())
 	}
 	for _, b := range c.allBlocks() {
 		for _, r := range b.all() {
@@ -320,8 +320,8 @@ func (c Config) timeDim() int {
 	return 4 * c.BlockOutChannels[0]
 }
 
-// textDim is the channels of the text embeddings.
-func (c Config) textDim() int {
+// TextDim is the channels of the text embeddings that the network takes.
+func (c Config) TextDim() int {
 	if c.EncoderHidDim != nil {
 		return *c.EncoderHidDim
 	}

@@ -6,6 +6,7 @@ package unet
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"sync"
@@ -22,7 +23,11 @@ import (
 
 // Model is a network with its values, ready to evaluate. It is safe for concurrent use.
 type Model struct {
-	Config  Config
+	Config Config
+	// Batch is the most images of one evaluation, each estimate of guidance counted; 0: all at once. More take more memory.
+	// It is set before the first evaluation.
+	Batch int
+
 	backend compute.Backend
 	dtype   dtypes.DType
 	params  []nn.Param
@@ -104,7 +109,7 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 		if c.ClassEmbedType != nil {
 			class = parameter("class", s.images, c.BlockOutChannels[0])
 		}
-		text := parameter("text", s.images, s.tokens, c.textDim())
+		text := parameter("text", s.images, s.tokens, c.TextDim())
 		return []*Node{newNetwork(g, c, m.params, m.dtype).forward(x, time, class, text)}
 	})
 	if err == nil {
@@ -125,8 +130,8 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	if text.Dim != c.textDim() {
-		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.textDim())
+	if text.Dim != c.TextDim() {
+		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.TextDim())
 	}
 	if len(t) != x.N {
 		return diffusion.Images{}, fmt.Errorf("got %d timesteps for %d images", len(t), x.N)
@@ -143,9 +148,40 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	if m.values == nil {
 		return diffusion.Images{}, fmt.Errorf("the model was closed")
 	}
+	y := diffusion.NewImages(x.N, c.OutChannels, x.H, x.W)
+	for from, to := range m.parts(x.N) {
+		var part []int
+		if class != nil {
+			part = class[from:to]
+		}
+		if err := m.evaluate(x.Slice(from, to), t[from:to], text.Slice(from, to), part, y.Slice(from, to).Data); err != nil {
+			return diffusion.Images{}, err
+		}
+	}
+	return y, nil
+}
+
+// parts cuts n images into as few evaluations as Batch allows, of sizes as equal as can be: each size is compiled for itself.
+func (m *Model) parts(n int) iter.Seq2[int, int] {
+	count := 1
+	if m.Batch > 0 {
+		count = (n + m.Batch - 1) / m.Batch
+	}
+	return func(yield func(from, to int) bool) {
+		for i := range count {
+			if !yield(n*i/count, n*(i+1)/count) {
+				return
+			}
+		}
+	}
+}
+
+// evaluate applies the network once and writes what it returns to y.
+func (m *Model) evaluate(x diffusion.Images, t []int, text Embeddings, class []int, y []float32) error {
+	c := m.Config
 	e, err := m.evaluator(shape{x.N, x.H, x.W, text.Tokens})
 	if err != nil {
-		return diffusion.Images{}, err
+		return err
 	}
 	var in []compute.Buffer
 	add := func(v []float32, dims ...int) {
@@ -165,7 +201,7 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	add(text.Data, text.N, text.Tokens, text.Dim)
 	if err != nil {
 		nn.Finalize(in)
-		return diffusion.Images{}, err
+		return err
 	}
 	donate := make([]bool, len(in)+len(m.values))
 	for i := range in {
@@ -173,11 +209,10 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	}
 	out, err := e.Execute(append(in, m.values...), donate, 0)
 	if err != nil {
-		return diffusion.Images{}, err
+		return err
 	}
 	defer nn.Finalize(out)
-	y := diffusion.NewImages(x.N, c.OutChannels, x.H, x.W)
-	return y, out[0].ToFlatData(y.Data)
+	return out[0].ToFlatData(y)
 }
 
 // sinusoids are the embeddings of timesteps (DDPM, section 3.3, as diffusers has them), [len(t), block_out_channels[0]].

@@ -151,3 +151,32 @@ func TestMisuse(t *testing.T) {
 		t.Errorf("a closed model: %v", err)
 	}
 }
+
+// Batches that are cut into several evaluations come to the same.
+func TestBatch(t *testing.T) {
+	m, f := open(t, "classes", dtypes.Float32)
+	x := normal(3, 5, m.Config.InChannels, 8, 8)
+	text := embeddings(t, f, "text").Slice(0, 1)
+	ts, class := []int{1, 2, 300, 400, 500}, []int{7, 70, 700, 1, 2}
+	want, err := m.Evaluate(x, ts, text, class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for batch, shapes := range map[int]int{1: 1, 2: 2, 4: 2, 5: 1, 9: 1} {
+		m, _ := open(t, "classes", dtypes.Float32)
+		m.Batch = batch
+		y, err := m.Evaluate(x, ts, text, class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Close(t, y.Data, want.Data, 1e-5, "in parts")
+		for s := range m.evals {
+			if s.images > batch {
+				t.Errorf("an evaluation of %d images, Batch is %d", s.images, batch)
+			}
+		}
+		if len(m.evals) != shapes {
+			t.Errorf("Batch %d: %d shapes were compiled, expected %d", batch, len(m.evals), shapes)
+		}
+	}
+}

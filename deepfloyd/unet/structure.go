@@ -122,7 +122,7 @@ func (c Config) params() []nn.Param {
 		add(name+".bias", out)
 	}
 
-	first, timeDim, textDim, crossDim := c.BlockOutChannels[0], c.timeDim(), c.textDim(), c.CrossAttentionDim.at(0)
+	first, timeDim, textDim, crossDim := c.BlockOutChannels[0], c.timeDim(), c.TextDim(), c.CrossAttentionDim.at(0)
 	conv("conv_in", c.InChannels, first, c.ConvInKernel)
 	linear("time_embedding.linear_1", first, timeDim)
 	linear("time_embedding.linear_2", timeDim, timeDim)

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// oneDNN is looked for in the cache folder, which tests of embeddings set elsewhere.
+func ownCache(t *testing.T) {
+	t.Helper()
+	if os.Getenv("ONEDNN_LIBRARY") == "" {
+		if dir, err := os.UserCacheDir(); err == nil {
+			found, _ := filepath.Glob(filepath.Join(dir, "unnoise", "onednn", "*", "libdnnl.so.3"))
+			if len(found) > 0 {
+				t.Setenv("ONEDNN_LIBRARY", found[0])
+			}
+		}
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+}
+
+func floats(t *testing.T, path, tensor string) ([]float32, []int) {
+	t.Helper()
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return golden.Float32(t, f, tensor)
+}
+
+// The command line draws what diffusers' pipelines draw of the same prompts and seed.
+func TestGenerateEqualsDiffusers(t *testing.T) {
+	ownCache(t)
+	models := filepath.Join("..", "..", "testdata", "golden") // those of the record, whatever UNNOISE_GOLDEN names
+	recorded := filepath.Join("..", "..", "deepfloyd", "testdata", "pipelines.safetensors")
+	f, err := weights.Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := f.Metadata()
+	f.Close()
+	absolute := func(name string) string {
+		path, err := filepath.Abs(filepath.Join(models, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	raw := filepath.Join(t.TempDir(), "a.safetensors")
+	r := succeed(t, "generate", "--model", absolute("if_tiny"), "--upscale", absolute("if_sr_tiny"), "--prompt", texts["prompt.0"], "--prompt", texts["prompt.1"], "--negative", texts["negative"],
+		"--count", "2", "--steps", "4", "--guidance", "5", "--upscale-steps", "4", "--upscale-guidance", "2", "--noise-level", "100", "--seed", "4294967303", "--dtype", "f32", "--out", raw)
+	if !strings.Contains(r.stderr, "only the first 76 are read") {
+		t.Errorf("no word on the long prompt in %q", r.stderr)
+	}
+	for tensor, c := range map[string]struct {
+		name      string
+		tolerance float64
+	}{"small": {"small", 1e-3}, "images": {"large", 5e-3}} {
+		want, _ := floats(t, recorded, c.name)
+		got, _ := floats(t, raw, tensor)
+		golden.Close(t, got, want, c.tolerance, tensor)
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	ownCache(t)
+	first, second, dir := filepath.Join(golden.Dir(t), "if_tiny"), filepath.Join(golden.Dir(t), "if_sr_tiny"), t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	png, raw := path("a.png"), path("a.safetensors")
+	args := []string{"generate", "--model", first, "--upscale", second, "--prompt", "a photo of a man", "--prompt", "Zürich ☂", "--count", "2", "--steps", "5", "--upscale-steps", "3",
+		"--upscale-guidance", "1", "--seed", "9", "--dtype", "f32"}
+	r := succeed(t, append(args, "--previews", "2", "--out", png, "--out", raw, "--json")...)
+	var report struct {
+		Images, Height, Width int
+		PeakBytes             int64 `json:"peak_bytes"`
+		Files                 []string
+	}
+	decode(t, r.stdout, &report)
+	images, shape := floats(t, raw, "images")
+	small, smallShape := floats(t, raw, "small")
+	if report.Images != 4 || report.PeakBytes <= 0 || !slices.Equal(report.Files, []string{png, raw}) || !slices.Equal(shape, []int{4, 3, report.Height, report.Width}) || smallShape[3] >= shape[3] || r.stderr != "" {
+		t.Errorf("report %+v, images %d, small %d, stderr %q", report, shape, smallShape, r.stderr)
+	}
+	p, err := figure.ReadParametersFile(png)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"model": first, "upscale": second, "prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "negative": "", "count": "2", "steps": "5", "guidance": "7",
+		"scheduler": "DDPMScheduler", "upscale-steps": "3", "upscale-guidance": "1", "noise-level": "250", "seed": "9", "dtype": "f32"} {
+		if got, ok := p.Get(key); got != want || !ok {
+			t.Errorf("parameter %s is %q, want %q", key, got, want)
+		}
+	}
+	for _, name := range []string{"a-step2.png", "a-step4.png", "a-upscale-step2.png"} {
+		p, err := figure.ReadParametersFile(path(name))
+		if err != nil {
+			t.Error(err)
+		} else if preview, _ := p.Get("preview"); !strings.Contains(preview, "step "+name[len(name)-5:len(name)-4]+" of") {
+			t.Errorf("%s is of %q", name, preview)
+		}
+	}
+
+	// Embeddings from a file draw the same, in other batches too.
+	prompts := path("p.safetensors")
+	succeed(t, "embed", "--model", first, "--prompt", "a photo of a man", "--prompt", "Zürich ☂", "--dtype", "f32", "--out", prompts)
+	if all, err := deepfloyd.ReadPrompts(prompts); err != nil || !slices.Equal(all.Texts, []string{"a photo of a man", "Zürich ☂", ""}) {
+		t.Errorf("%q, %v", all.Texts, err)
+	}
+	again := path("b.safetensors")
+	succeed(t, append(slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--prompt" || s == "a photo of a man" || s == "Zürich ☂" }), "--embeds", prompts, "--batch", "3", "--out", again)...)
+	got, _ := floats(t, again, "images")
+	golden.Close(t, got, images, 1e-2, "images by embeddings from a file") // bounds what other batches' rounding comes to
+	got, _ = floats(t, again, "small")
+	golden.Close(t, got, small, 1e-3, "small images by embeddings from a file")
+	succeed(t, "generate", "--model", first, "--embeds", prompts, "--prompt", "ZÜRICH ☂", "--sampler", "dpm++", "--timesteps", "fast27", "--guidance", "1", "--out", png)
+	if p, err = figure.ReadParametersFile(png); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"scheduler": "DPMSolverMultistepScheduler", "timesteps": "fast27", "embeds": prompts} {
+		if got, _ := p.Get(key); got != want {
+			t.Errorf("parameter %s is %q, want %q", key, got, want)
+		}
+	}
+
+	kept, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "unnoise", "embeddings", "*", "*.safetensors"))
+	if len(kept) != 3 {
+		t.Errorf("%d embeddings are kept, expected 3", len(kept))
+	}
+	succeed(t, "embed", "--model", first, "--prompt", "another", "--no-cache", "--out", prompts)
+	if again, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "unnoise", "embeddings", "*", "*.safetensors")); len(again) != len(kept) {
+		t.Error("--no-cache kept embeddings")
+	}
+	cats := path("cats.safetensors")
+	succeed(t, "embed", "--model", first, "--prompt", "a cat", "--out", cats)
+	for want, c := range map[string]struct {
+		code int
+		args []string
+	}{
+		`--model: ` + second + ` is a stage of super-resolution`:                 {exitUsage, []string{"--model", second}},
+		`--upscale: ` + first + ` draws from a text alone`:                       {exitUsage, []string{"--model", first, "--upscale", first}},
+		`--noise-level: expected at most`:                                        {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
+		filepath.Join(dir, "model_index.json") + `: no such file`:                {exitFailure, []string{"--model", dir}},
+		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
+		`the number of steps is 9999, expected 1 to`:                             {exitFailure, []string{"--model", first, "--steps", "9999"}},
+		`for the negative prompt: there are no embeddings of the prompt "a dog"`: {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
+		`no embeddings of the prompt "a cat"`:                                    {exitFailure, []string{"--model", first, "--embeds", prompts}},
+	} {
+		if r := unnoise(t, append([]string{"generate", "--prompt", "a cat", "--out", path("x.png")}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, want)
+		}
+	}
+	if _, err := os.Stat(path("x.png")); err == nil {
+		t.Error("a failure wrote a picture")
+	}
+
+	// Ctrl-C stops between steps and leaves nothing half-written.
+	cmd := command(t, "generate", "--model", first, "--prompt", "a cat", "--steps", "1000", "--count", "4", "--out", path("x.png"))
+	time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(os.Interrupt) })
+	if r := finish(t, cmd); r.code != 130 || !strings.Contains(r.stderr, "stopped by interrupt") {
+		t.Errorf("Ctrl-C: exit code %d, %q", r.code, r.stderr)
+	}
+	if _, err := os.Stat(path("x.png")); err == nil {
+		t.Error("a stopped walk wrote a picture")
+	}
+}

@@ -1,0 +1,187 @@
+package deepfloyd
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// TextTokens is how many tokens of a prompt DeepFloyd IF was trained to read, the closing one included.
+const TextTokens = 77
+
+// TextEncoder encodes prompts with a folder's tokenizer and text encoder.
+type TextEncoder struct {
+	Dir     string
+	Variant string       // of the weights; see [weights.OpenFolder]
+	DType   dtypes.DType // Float32 or BFloat16
+	Cache   string       // folder where embeddings are kept, a file each; empty: nowhere. See [CacheDir]
+	Warn    func(string) // told what does not stop the work; may be nil
+}
+
+// CacheDir is where embeddings are kept by default, in the user's cache folder.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the cache folder for embeddings: %w", err)
+	}
+	return filepath.Join(dir, "unnoise", "embeddings"), nil
+}
+
+// Encode encodes texts, each once. The text encoder is loaded only for texts whose embeddings are not kept, and closed before
+// Encode returns: beside a UNet it may be too large.
+func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...string) (Prompts, error) {
+	index, err := ReadIndex(e.Dir)
+	if err != nil {
+		return Prompts{}, err
+	}
+	if index.TextEncoder == "" || index.Tokenizer == "" {
+		return Prompts{}, fmt.Errorf("%s has no text_encoder or no tokenizer by its %s: encode prompts with a folder that has both, or use embeddings made before", e.Dir, indexFile)
+	}
+	tok, err := tokenizer.Open(filepath.Join(e.Dir, "tokenizer"))
+	if err != nil {
+		return Prompts{}, err
+	}
+	kept, err := e.openCache()
+	if err != nil {
+		return Prompts{}, err
+	}
+	var encoder *t5.Encoder
+	defer func() {
+		if encoder != nil {
+			encoder.Close()
+			debug.FreeOSMemory() // gigabytes, which the collector would leave until as many more are asked for
+		}
+	}()
+	var all Prompts
+	for _, text := range texts {
+		if slices.Contains(all.Texts, text) {
+			continue
+		}
+		clean := tokenizer.Preprocess(text)
+		if n := len(tok.IDs(clean)); n >= TextTokens {
+			e.warn("the prompt %q has %d tokens; only the first %d are read", text, n, TextTokens-1)
+		}
+		ids, mask := tok.Encode(clean, TextTokens)
+		values, ok := kept.read(clean)
+		if !ok {
+			if encoder == nil {
+				if encoder, err = t5.Load(b, e.folder(), e.Variant, e.DType); err != nil {
+					return Prompts{}, err
+				}
+			}
+			one, err := encoder.Encode(ctx, [][]int32{ids}, [][]int32{mask})
+			if ctx.Err() != nil {
+				return Prompts{}, ctx.Err()
+			}
+			if err != nil {
+				return Prompts{}, fmt.Errorf("encoding the prompt %q: %w", text, err)
+			}
+			values = one.Data
+			if err := kept.write(clean, values, mask); err != nil {
+				e.warn("the embeddings can't be kept: %v", err)
+			}
+		}
+		all.Texts = append(all.Texts, text)
+		all.Mask = append(all.Mask, mask...)
+		all.Embeds = unet.Embeddings{N: all.Embeds.N + 1, Tokens: TextTokens, Dim: kept.dim, Data: append(all.Embeds.Data, values...)}
+	}
+	return all, nil
+}
+
+func (e TextEncoder) folder() string { return filepath.Join(e.Dir, "text_encoder") }
+
+func (e TextEncoder) warn(format string, args ...any) {
+	if e.Warn != nil {
+		e.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// embeddingsRecipe grows when the same model and prompt come to other embeddings.
+const embeddingsRecipe = 1
+
+// cache is where embeddings of one text encoder in one dtype are kept.
+type cache struct {
+	dir   string // empty: none
+	model string // what identifies the tokenizer and the text encoder
+	dim   int
+}
+
+// openCache finds the files of the text encoder, and the folder for its embeddings.
+func (e TextEncoder) openCache() (cache, error) {
+	c, err := t5.ReadConfig(filepath.Join(e.folder(), "config.json"))
+	if err != nil {
+		return cache{}, err
+	}
+	kept := cache{dim: c.DModel}
+	if e.Cache == "" {
+		return kept, nil
+	}
+	f, err := weights.OpenFolder(e.folder(), e.Variant)
+	if err != nil {
+		return cache{}, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	fmt.Fprintf(sum, "recipe %d, %s\n", embeddingsRecipe, e.DType)
+	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(e.Dir, "tokenizer", tokenizer.ModelFile)} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)
+		}
+		fmt.Fprintf(sum, "%x\n", sha256.Sum256(data))
+	}
+	fmt.Fprintf(sum, "%x\n", f.Fingerprint())
+	kept.model = fmt.Sprintf("%x", sum.Sum(nil))
+	kept.dir = filepath.Join(e.Cache, kept.model[:16])
+	return kept, nil
+}
+
+func (c cache) path(text string) string {
+	return filepath.Join(c.dir, fmt.Sprintf("%.16x.safetensors", sha256.Sum256([]byte(text))))
+}
+
+// read returns the embeddings of a text, unless they are not there or damaged.
+func (c cache) read(text string) ([]float32, bool) {
+	if c.dir == "" {
+		return nil, false
+	}
+	f, err := weights.Open(c.path(text))
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	p, err := readPrompts(f)
+	meta := f.Metadata()
+	sound := err == nil && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
+		meta["model"] == c.model && meta["checksum"] == checksum(p.Embeds.Data)
+	return p.Embeds.Data, sound
+}
+
+func (c cache) write(text string, values []float32, mask []int32) error {
+	if c.dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return err
+	}
+	p := Prompts{Texts: []string{text}, Embeds: unet.Embeddings{N: 1, Tokens: TextTokens, Dim: c.dim, Data: values}, Mask: mask}
+	return p.Write(c.path(text), map[string]string{"model": c.model, "checksum": checksum(values)})
+}
+
+func checksum(values []float32) string {
+	data := weights.FromFloat32([]int{len(values)}, values).Data
+	return fmt.Sprintf("crc32c:%08x", crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+}

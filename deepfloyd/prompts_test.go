@@ -1,0 +1,204 @@
+package deepfloyd
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func TestPromptsFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "p.safetensors")
+	want := Prompts{
+		Texts:  []string{"a cat", "", `"ß" & co`},
+		Embeds: unet.Embeddings{N: 3, Tokens: 2, Dim: 2, Data: []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+		Mask:   []int32{1, 1, 1, 0, 1, 1},
+	}
+	if err := want.Write(path, map[string]string{"model": "m"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadPrompts(path)
+	if err != nil || !slices.Equal(got.Texts, want.Texts) || !slices.Equal(got.Embeds.Data, want.Embeds.Data) || !slices.Equal(got.Mask, want.Mask) {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	if e := selected(t, got, `"ß" & CO `, " A cat"); e.N != 2 || !slices.Equal(e.Data, []float32{9, 10, 11, 12, 1, 2, 3, 4}) {
+		t.Errorf("selected %+v", e)
+	}
+}
+
+// Files made elsewhere.
+func TestPromptsLayouts(t *testing.T) {
+	tensor := func(n int, shape ...int) weights.Tensor {
+		v := make([]float32, weights.Tensor{Shape: shape}.Size())
+		for i := range v {
+			v[i] = float32(n*100 + i)
+		}
+		return weights.FromFloat32(shape, v)
+	}
+	path := filepath.Join(t.TempDir(), "p.safetensors")
+	read := func(tensors map[string]weights.Tensor, metadata map[string]string) (Prompts, error) {
+		if err := weights.Write(path, tensors, metadata); err != nil {
+			t.Fatal(err)
+		}
+		return ReadPrompts(path)
+	}
+	for what, c := range map[string]struct {
+		tensors  map[string]weights.Tensor
+		metadata map[string]string
+		text     string
+		want     []float32
+	}{
+		"a dictionary":  {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "a cat", []float32{100, 101, 102, 103}},
+		"its empty one": {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "", []float32{200, 201, 202, 203}},
+		"no names":      {map[string]weights.Tensor{embedsName: tensor(1, 2, 1, 2)}, nil, "1", []float32{102, 103}},
+		"one text":      {map[string]weights.Tensor{embedsName: tensor(1, 1, 2)}, map[string]string{promptsName: `["x"]`}, "x", []float32{100, 101}},
+	} {
+		p, err := read(c.tensors, c.metadata)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if e := selected(t, p, c.text); !slices.Equal(e.Data, c.want) {
+			t.Errorf("%s: %v, expected %v", what, e.Data, c.want)
+		}
+	}
+	for words, c := range map[string]struct {
+		tensors  map[string]weights.Tensor
+		metadata map[string]string
+	}{
+		`tensor "embeds" has shape [2]`:                 {map[string]weights.Tensor{embedsName: tensor(1, 2)}, nil},
+		`prompts have 2 texts`:                          {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)}, map[string]string{promptsName: `["x","y"]`}},
+		`expected a JSON list`:                          {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)}, map[string]string{promptsName: `x`}},
+		`"mask" is F32 [1 2], expected I32 [1,2]`:       {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2), maskName: tensor(1, 1, 2)}, nil},
+		`elements are I32`:                              {map[string]weights.Tensor{embedsName: weights.FromInt32([]int{1, 1, 1}, []int32{1})}, nil},
+		`tensor "b" has shape [3 2], and "a" has [2,2]`: {map[string]weights.Tensor{"a": tensor(1, 2, 2), "b": tensor(1, 3, 2)}, nil},
+		`tensor "a" has shape [2 2 2], expected`:        {map[string]weights.Tensor{"a": tensor(1, 2, 2, 2)}, nil},
+		`no tensors`:                                    {nil, nil},
+	} {
+		if _, err := read(c.tensors, c.metadata); err == nil || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v; want the file's name and %q", err, words)
+		}
+	}
+	if _, err := ReadPrompts("p.json"); err == nil || !strings.Contains(err.Error(), ".safetensors") {
+		t.Errorf("a JSON file: %v", err)
+	}
+	if _, err := (Prompts{Texts: []string{"a cat"}}).Select("a dog"); err == nil || !strings.Contains(err.Error(), `"a dog", only of "a cat"`) {
+		t.Errorf("a text that is not there: %v", err)
+	}
+}
+
+// Embeddings are kept for a model, a dtype and a prompt, and made again where a file is damaged or a model is another one.
+func TestEmbeddingsAreKept(t *testing.T) {
+	b := backend(t)
+	dir, kept := t.TempDir(), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
+		t.Fatal(err)
+	}
+	const text = " A man "
+	e := TextEncoder{Dir: dir, DType: dtypes.Float32, Cache: kept}
+	files := func() []string {
+		list, err := filepath.Glob(filepath.Join(kept, "*", "*.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	// encode tells whether the text encoder was needed: without a file of a kept embedding, one is written.
+	encode := func(wantFiles int) []float32 {
+		t.Helper()
+		p, err := e.Encode(t.Context(), b, text, "a man", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Texts) != 2 || p.Embeds.N != 2 || len(p.Mask) != 2*TextTokens || !slices.Equal(selected(t, p, text).Data, p.Embeds.Slice(1, 2).Data) {
+			t.Errorf("%q", p.Texts)
+		}
+		if list := files(); len(list) != wantFiles {
+			t.Errorf("%d files are kept, expected %d", len(list), wantFiles)
+		}
+		return p.Embeds.Data
+	}
+	want := encode(1)
+	path := files()[0]
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range [][]byte{data[:len(data)/2], slices.Concat(data[:len(data)-5], []byte{1}, data[len(data)-4:]), slices.Concat(data[:len(data)-9000], []byte{1}, data[len(data)-8999:])} {
+		if err := os.WriteFile(path, damage, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := encode(1); !slices.Equal(got, want) {
+			t.Error("after damage, other embeddings")
+		}
+	}
+
+	// What is kept is used: here something else.
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := readPrompts(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := f.Metadata()["model"]
+	f.Close()
+	p.Embeds.Data[0] = 77
+	if err := p.Write(path, map[string]string{"model": model, "checksum": checksum(p.Embeds.Data)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := encode(1); got[0] != 77 {
+		t.Error("what is kept was not used")
+	}
+
+	e.DType = dtypes.BFloat16
+	if got := encode(2); slices.Equal(got, want) {
+		t.Error("bfloat16 gave the same as float32")
+	}
+	e.DType = dtypes.Float32
+	config := filepath.Join(dir, "text_encoder", "config.json")
+	if data, err = os.ReadFile(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, append(data, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := encode(3); !slices.Equal(got, want) {
+		t.Error("another model's embeddings were used")
+	}
+
+	// A cache that can't be written is no reason to lose the embeddings.
+	var warnings []string
+	e.Cache, e.Warn = filepath.Join(config, "below-a-file"), func(s string) { warnings = append(warnings, s) }
+	if p, err := e.Encode(t.Context(), b, text); err != nil || !slices.Equal(p.Embeds.Data, want[:len(want)/2]) || len(warnings) != 1 {
+		t.Errorf("without a folder to keep embeddings in: %v, warnings %q", err, warnings)
+	}
+}
+
+func TestEncodeRefused(t *testing.T) {
+	b := backend(t)
+	if _, err := (TextEncoder{Dir: filepath.Join(golden.Dir(t), "if_sr_tiny"), DType: dtypes.Float32}).Encode(t.Context(), b, "a"); err == nil || !strings.Contains(err.Error(), "has no text_encoder") {
+		t.Errorf("a folder without a text encoder: %v", err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"text_encoder/model.safetensors", "text_encoder/config.json", "tokenizer/spiece.model"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		e := TextEncoder{Dir: dir, DType: dtypes.Float32, Cache: t.TempDir()}
+		if _, err := e.Encode(t.Context(), b, "a"); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, strings.Split(name, "/")[0])) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
