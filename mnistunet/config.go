@@ -13,7 +13,6 @@ package mnistunet
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 )
 
 // Condition says what the network is told besides the image.
@@ -104,11 +103,7 @@ func (c Config) Validate() error {
 // scheduled tells whether the network estimates the noise of a schedule's timesteps.
 func (c Config) scheduled() bool { return c.Condition != None && c.Objective == Noise }
 
-func readConfig(path string) (Config, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the model's configuration: %w", err)
-	}
+func parseConfig(path string, b []byte) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(b, &c); err != nil {
 		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, err)

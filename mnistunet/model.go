@@ -51,15 +51,24 @@ const (
 
 // Load reads a model folder: config.json and model.safetensors with PyTorch's names and layouts.
 func Load(b compute.Backend, dir string, dtype dtypes.DType) (*Model, error) {
-	c, err := readConfig(filepath.Join(dir, ConfigFile))
+	config, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the model's configuration: %w", err)
 	}
 	f, err := weights.Open(filepath.Join(dir, WeightsFile))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	return Parse(b, config, dtype, f)
+}
+
+// Parse makes a network from the contents of a model folder.
+func Parse(b compute.Backend, config []byte, dtype dtypes.DType, f *weights.File) (*Model, error) {
+	c, err := parseConfig(filepath.Join(filepath.Dir(f.Path()), ConfigFile), config)
+	if err != nil {
+		return nil, err
+	}
 	return FromFile(b, c, dtype, f, "")
 }
 

@@ -24,6 +24,7 @@ typedef struct {
   // sums[2][channels]: of x−x₀ and (x−x₀)², x₀ being the first row
   void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, double *sums);
   void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
+  void (*softmax)(const float *x, int64_t rows, int64_t n, float *y);
   void (*product)(const un_product *, void *const *slots, void *scratch, int threads);
   size_t (*product_scratch)(const un_product *, int threads);  // bytes
   void (*winograd)(const un_winograd *, void *const *slots, void *scratch, int weights_changed, int threads);

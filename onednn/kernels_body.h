@@ -459,7 +459,32 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
   free(parts);
 }
 
+// ---- softmax
+
+// Of each row of n: e^(x − the largest), divided by their sum. A NaN, or no finite largest, makes the row NaN.
+static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
+#pragma omp parallel for schedule(static) if (rows > 1 && rows * n >= 4096)
+  for (int64_t r = 0; r < rows; r++) {
+    const float *restrict v = x + r * n;
+    float *restrict e = y + r * n;
+    float largest[16], sums[16] = {0};
+    for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = v[i + j] > largest[j] ? v[i + j] : largest[j];
+    for (; i < n; i++) largest[0] = v[i] > largest[0] ? v[i] : largest[0];
+    for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    const float most = largest[0];
+    for (int64_t k = 0; k < n; k++) e[k] = fast_exp(v[k] - most);
+    for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += e[i + j];
+    for (; i < n; i++) sums[0] += e[i];
+    double sum = 0;
+    for (int j = 0; j < 16; j++) sum += sums[j];
+    const float factor = (float)(1 / sum);
+    for (int64_t k = 0; k < n; k++) e[k] *= factor;
+  }
+}
+
 #include "gemm.h"
 #include "winograd.h"
 
-const un_kernels UN_TABLE = {elementwise, moments, reduce, product, product_scratch, winograd, winograd_fits, winograd_scratch};
+const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, product, product_scratch, winograd, winograd_fits, winograd_scratch};

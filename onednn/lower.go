@@ -394,6 +394,8 @@ func (l *lowering) emitNative(n *node) bool {
 		return l.emitMoments(n)
 	case compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin, compute.OpTypeReduceProduct:
 		return l.emitReduce(n)
+	case compute.OpTypeFusedSoftmax:
+		return l.emitSoftmax(n)
 	case compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeReverse, compute.OpTypeSlice, compute.OpTypeConcatenate, compute.OpTypePad:
 		return l.emitMove(n)
 	}

@@ -59,6 +59,18 @@ func (l *lowering) emitReduce(n *node) bool {
 	return true
 }
 
+func (l *lowering) emitSoftmax(n *node) bool {
+	x, y := n.in[0], n.out[0]
+	s := x.shape()
+	last := s.Rank() - 1
+	if s.DType != dtypes.Float32 || n.attr.(int) != last || s.Size() == 0 {
+		return false
+	}
+	in, out, width := l.slotOf(x), l.slotOf(y), s.Dimensions[last]
+	l.add(C.un_softmax(C.int(in), C.int64_t(s.Size()/width), C.int64_t(width), C.int(out)), label{kind: "softmax", text: s.String(), bytes: 2 * float64(byteSize(s))}, []int{in}, []int{out})
+	return true
+}
+
 // reduceShape sees dims as [outer, mid, inner] with mid reduced; that needs the axes to stand together.
 func reduceShape(dims, axes []int) (outer, mid, inner int, ok bool) {
 	if len(axes) == 0 {

@@ -179,6 +179,22 @@ un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64
   return &r->op;
 }
 
+// ---- softmax
+
+typedef struct { un_op op; int x, y; int64_t rows, n; } softmax_op;
+
+static const char *run_softmax(un_op *op, void *const *slots) {
+  const softmax_op *s = (const softmax_op *)op;
+  un_current_kernels()->softmax(slots[s->x], s->rows, s->n, slots[s->y]);
+  return NULL;
+}
+
+un_op *un_softmax(int x, int64_t rows, int64_t n, int y) {
+  softmax_op *s = malloc(sizeof *s);
+  *s = (softmax_op){{run_softmax, release_plain}, x, y, rows, n};
+  return &s->op;
+}
+
 // ---- movement
 
 typedef struct {

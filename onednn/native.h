@@ -70,6 +70,7 @@ un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, in
 
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.
+un_op *un_softmax(int x, int64_t rows, int64_t n, int y);  // float32
 un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
 
 // dst[i·dst_stride + dst_offset] = src[i·src_stride + src_offset] for every index i of dims; strides and offsets in

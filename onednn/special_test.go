@@ -1,8 +1,10 @@
 package onednn
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -124,4 +126,18 @@ func sign(x float64) float64 {
 		return -1
 	}
 	return x
+}
+
+// TestSoftmax compares softmax with GoMLX's Go backend, rows of all lengths and with extremes, and checks that it runs natively.
+func TestSoftmax(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 42))
+	softmax := func(in []*Node) []*Node { return []*Node{Softmax(in[0], -1)} }
+	for _, dims := range [][]int{{1, 1}, {3, 7}, {2, 3, 16}, {5, 77}, {2, 2, 9, 333}, {4096, 8}} {
+		agree(t, fmt.Sprint(dims), 1e-6, softmax, random(r, dims...))
+	}
+	low, high := float32(math.Inf(-1)), float32(3e38)
+	agree(t, "extremes", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{low, 0, 1, high, high, low, -high, 5, 5, low, low, 80}, 4, 3))
+	if table := profiled(t, softmax, random(r, 64, 128)); !strings.Contains(table, "softmax (Float32)[64, 128]") {
+		t.Errorf("softmax is computed in another way:\n%s", table)
+	}
 }

@@ -97,22 +97,6 @@ func (t Tensor) Float32() ([]float32, error) {
 	return v, nil
 }
 
-// half converts an IEEE 754 half-precision number.
-func half(h uint16) float32 {
-	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&0x1f, uint32(h)&0x3ff
-	switch {
-	case exponent == 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
-	case exponent != 0:
-		return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
-	}
-	v := float32(fraction) / (1 << 24)
-	if sign != 0 {
-		v = -v
-	}
-	return v
-}
-
 // Int32 returns the elements of an I32 tensor as a new slice.
 func (t Tensor) Int32() ([]int32, error) {
 	if t.DType != I32 {
@@ -174,9 +158,19 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	f := &File{path: path, unmap: unmap}
-	if err := f.parse(data); err != nil {
+	f, err := Parse(path, data)
+	if err != nil {
 		unmap()
+		return nil, err
+	}
+	f.unmap = unmap
+	return f, nil
+}
+
+// Parse reads a file that is in memory, under the path that errors shall name. Its tensors lie in data.
+func Parse(path string, data []byte) (*File, error) {
+	f := &File{path: path, unmap: func() error { return nil }}
+	if err := f.parse(data); err != nil {
 		return nil, fmt.Errorf("%s is not a valid safetensors file: %w", path, err)
 	}
 	return f, nil

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -60,9 +63,33 @@ func openData(name string) (train, test *dataset.Labeled, err error) {
 	return train, test, err
 }
 
-// openModel loads the model of a run or a model folder.
+// isPretrained tells whether a --model means one that comes with the program: a folder of that name goes first.
+func isPretrained(path string) bool {
+	_, err := os.Stat(path)
+	return err != nil && pretrained.Has(path)
+}
+
+// modelFlag adds --model.
+func modelFlag(cmd *cobra.Command, target *string, value string) {
+	cmd.Flags().StringVar(target, "model", value, "a run's folder, a model folder, or one of 'unnoise model list'")
+	err := cmd.RegisterFlagCompletionFunc("model", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return pretrained.Names(), cobra.ShellCompDirectiveDefault
+	})
+	if err != nil {
+		panic(err) // the flag's name is misspelt in the program
+	}
+}
+
+// openModel loads the model of a run or a model folder, or one that comes with the program.
 func openModel(b compute.Backend, path string, dtype dtypes.DType) (*mnistunet.Model, string, error) {
+	if isPretrained(path) {
+		m, err := pretrained.Load(b, path, dtype)
+		return m, path, err
+	}
 	dir, err := training.ModelDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fmt.Errorf("--model: there is no folder %s, and the models that come with the program are %s", path, alternatives(pretrained.Names()))
+	}
 	if err != nil {
 		return nil, "", err
 	}

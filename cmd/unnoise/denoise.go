@@ -24,9 +24,6 @@ func newDenoise() *cobra.Command {
 		Long:  "Draws three rows: test digits with noise, what a model of condition none makes of them in one evaluation, and the digits.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if model == "" {
-				return usagef("--model: expected the folder of a run or a model, found nothing (train one with 'unnoise train mnist --condition none')")
-			}
 			if err := checkOutput("out", out, ".png"); err != nil {
 				return err
 			}
@@ -67,8 +64,7 @@ func newDenoise() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&model, "model", "", "a run's folder or a model folder (required)")
-	completeFolder(cmd, "model")
+	modelFlag(cmd, &model, "mnist-none")
 	cmd.Flags().StringVar(&data, "data", "", "folder with an IDX set (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	cmd.Flags().StringVar(&out, "out", "denoised.png", "file to write")

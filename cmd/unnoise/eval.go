@@ -61,8 +61,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.model, "model", "", "a run's folder or a model folder")
-	completeFolder(cmd, "model")
+	modelFlag(cmd, &f.model, "")
 	flags.StringVar(&f.samples, "samples", "", "safetensors file with images [N,1,28,28] in [0,1] and labels [N], in place of a model")
 	flags.StringVar(&f.data, "data", "", "folder with an IDX set to compare with (default: the run's, or the embedded MNIST)")
 	completeFolder(cmd, "data")

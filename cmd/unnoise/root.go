@@ -93,7 +93,7 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newDemo(), newTrain(), newSample(), newDenoise(), newEval(), newWriteup(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newTrain(), newSample(), newDenoise(), newEval(), newModel(), newWriteup(), newBench(), newDoctor(), newVersion())
 	return root
 }
 

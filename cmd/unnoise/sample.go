@@ -161,18 +161,18 @@ func newSample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sample",
 		Short: "Draw images with a trained model",
-		Long: `Draws images from noise with a model that was trained by 'unnoise train mnist' with --condition
-time or class. The PNG carries the parameters that made it; the same parameters and seed make the
-same picture. A .safetensors file gets the raw numbers: images [N,1,28,28], labels [N].`,
-		Example: `  unnoise sample --model runs/digits --class all --count 80 --guidance 5 --seed 7 --out digits.png
+		Long: `Draws images from noise with a model of condition time or class: one that comes with the program, or
+one that 'unnoise train mnist' trained. The PNG carries the parameters that made it; the same parameters
+and seed make the same picture. A .safetensors file gets the raw numbers: images [N,1,28,28], labels [N].`,
+		Example: `  unnoise sample --class 7 --out sevens.png
+  unnoise sample --model runs/digits --class all --count 80 --guidance 5 --seed 7 --out digits.png
   unnoise sample --model runs/digits --class 3,8 --sampler ddim --steps 30 --out a.png --out a.safetensors
   unnoise sample --model runs/digits --out digits.png --animate trajectory.gif`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.model, "model", "", "a run's folder or a model folder (required)")
-	completeFolder(cmd, "model")
+	modelFlag(cmd, &f.model, "mnist-class")
 	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
@@ -223,9 +223,6 @@ func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error
 }
 
 func (f *sampleFlags) run(cmd *cobra.Command) error {
-	if f.model == "" {
-		return usagef("--model: expected the folder of a run or a model, found nothing (train one with 'unnoise train mnist')")
-	}
 	for _, path := range f.out {
 		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
 			return err

@@ -34,7 +34,6 @@ func TestUsage(t *testing.T) {
 		{[]string{"train", "mnist", "--objective", "flow", "--timesteps", "100"}, "--timesteps has no meaning with --objective flow"},
 		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"}, "--objective can't be given with --resume"},
 		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
-		{[]string{"sample"}, "--model: expected"},
 		{[]string{"sample", "--model", "x", "--out", "a.jpg"}, `--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
 		{[]string{"sample", "--model", "x", "--sampler", "heun"}, "--sampler: expected ddpm, ddim, dpm++, euler or midpoint"},
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},

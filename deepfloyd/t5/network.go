@@ -108,12 +108,6 @@ func (n *network) linear(name string, x *Node) *Node {
 	return Dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
 }
 
-// softmax is along the last axis, written out: engines fuse it as they do other element-wise work.
-func softmax(x *Node) *Node {
-	e := Exp(Sub(x, ReduceAndKeep(x, ReduceMax, -1)))
-	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
-}
-
 // attention is of x [N,L,C] on itself. Its scores are not scaled; bias [N,H,L,L] is added to them.
 func (n *network) attention(name string, x, bias *Node) *Node {
 	d := x.Shape().Dimensions
@@ -121,7 +115,7 @@ func (n *network) attention(name string, x, bias *Node) *Node {
 		return Reshape(n.linear(name+part, x), d[0], d[1], n.config.NumHeads, n.config.DKV)
 	}
 	scores := Add(wide(Einsum("nqhd,nkhd->nhqk", split("q"), split("k"))), bias)
-	y := Einsum("nhqk,nkhd->nqhd", n.narrow(softmax(scores)), split("v"))
+	y := Einsum("nhqk,nkhd->nqhd", n.narrow(Softmax(scores)), split("v"))
 	return n.linear(name+"o", Reshape(y, d[0], d[1], -1))
 }
 

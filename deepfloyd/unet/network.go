@@ -128,12 +128,6 @@ func (n *network) layerNorm(name string, x *Node) *Node {
 	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
 }
 
-// softmax is along the last axis, written out: engines fuse it as they do other element-wise work.
-func softmax(x *Node) *Node {
-	e := Exp(Sub(x, ReduceAndKeep(x, ReduceMax, -1)))
-	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
-}
-
 // attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values [N,K,C].
 func attend(query, key, value *Node, heads int) *Node {
 	split := func(x *Node) *Node {
@@ -142,7 +136,7 @@ func attend(query, key, value *Node, heads int) *Node {
 	}
 	d := query.Shape().Dimensions
 	scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", split(query), split(key))), 1/math.Sqrt(float64(d[2]/heads)))
-	shares := ConvertDType(softmax(scores), value.DType())
+	shares := ConvertDType(Softmax(scores), value.DType())
 	return Reshape(Einsum("nhqk,nkhd->nqhd", shares, split(value)), d...)
 }
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func newModel() *cobra.Command {
+	return group("model", "List, explain and export models", newModelList(), newModelInfo(), newModelExport())
+}
+
+func newModelList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the models that come with the program", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range pretrained.Names() {
+				s, err := pretrained.Summary(name)
+				if err != nil {
+					return err
+				}
+				n := s.Config.Network
+				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s, dim %d, %d parameters, %d of %d epochs on %s\n",
+					name, n.Condition, n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
+			}
+			return nil
+		},
+	}
+}
+
+// summaryOf tells how a model was trained: one of the program's own, an exported one, or the newest epoch of a run.
+func summaryOf(path string) (training.Summary, error) {
+	if isPretrained(path) {
+		return pretrained.Summary(path)
+	}
+	if b, err := os.ReadFile(filepath.Join(path, training.SummaryFile)); err == nil {
+		return training.ParseSummary(filepath.Join(path, training.SummaryFile), b)
+	}
+	epoch, err := lastEpoch(path)
+	if err != nil {
+		return training.Summary{}, err
+	}
+	return training.Summarize(path, epoch)
+}
+
+// lastEpoch is the newest epoch of which a run keeps the model.
+func lastEpoch(run string) (int, error) {
+	epochs, err := training.Epochs(run)
+	if err != nil {
+		return 0, err
+	}
+	if len(epochs) == 0 {
+		return 0, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s", run, training.SummaryFile)
+	}
+	return epochs[len(epochs)-1], nil
+}
+
+func newModelInfo() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "info MODEL", Short: "Tell what a model is and how it was trained",
+		Long: "Tells a model's network and recipe, seed, commit and losses. MODEL is a run's folder, an exported model's, or one of 'unnoise model list'.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("%s: expected one model, found %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return pretrained.Names(), cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := summaryOf(args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			out, c := cmd.OutOrStdout(), s.Config
+			row := func(name, format string, values ...any) {
+				fmt.Fprintf(out, "%-10s %s\n", name, fmt.Sprintf(format, values...))
+			}
+			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
+			if c.Network.Condition == mnistunet.None {
+				row("noise", "σ = %g", c.Network.Sigma)
+			}
+			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
+			row("recipe", "epoch %d of %d, batches of %d, Adam %g falling to %g of it, seed %d", s.Epoch, c.Epochs, c.Batch, c.LearningRate, c.Decay, c.Seed)
+			row("trained", "in %s on %d threads, commit %s, %s", c.DType, c.Threads, c.Program.Commit, c.Program.Go)
+			for _, m := range s.Epochs {
+				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
+			}
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON, "print a JSON object")
+	return cmd
+}
+
+func newModelExport() *cobra.Command {
+	var run, out, dtype string
+	var epoch int
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write a run's model to a small folder, with how it was trained",
+		Long: `Writes the model that a run kept after an epoch: config.json, model.safetensors (PyTorch's names and
+layouts; matrices and kernels in --dtype, the rest in f32), training.json (recipe, seed, commit, each
+epoch's loss) and metrics.jsonl.gz (each step's).`,
+		Example: "  unnoise model export --run runs/digits --out digits",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for name, value := range map[string]string{"run": run, "out": out} {
+				if value == "" {
+					return usagef("--%s: expected a folder, found nothing", name)
+				}
+			}
+			if epoch == 0 {
+				var err error
+				if epoch, err = lastEpoch(run); err != nil {
+					return err
+				}
+			}
+			d := map[string]weights.DType{"f32": weights.F32, "f16": weights.F16, "bf16": weights.BF16}[dtype]
+			if err := training.Export(run, epoch, out, d); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %d of %s: %s\n", epoch, run, out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "the run's folder (required)")
+	completeFolder(cmd, "run")
+	cmd.Flags().StringVar(&out, "out", "", "folder to write (required)")
+	completeFolder(cmd, "out")
+	intFlag(cmd, &epoch, "epoch", 0, 0, 1_000_000, "the epoch; 0: the newest")
+	choiceFlag(cmd, &dtype, "dtype", "f16", "how matrices and kernels are stored", "f16", "bf16", "f32")
+	return cmd
+}

@@ -1,0 +1,118 @@
+package training
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// SummaryFile tells, in an exported model's folder, how the model was trained.
+const SummaryFile = "training.json"
+
+// Summary is how a model was trained: its run's recipe and what the metrics say of each epoch up to the model's.
+type Summary struct {
+	Version int      `json:"version"` // of this format: 1
+	Config  Config   `json:"config"`
+	Epoch   int      `json:"epoch"` // after which the model was kept
+	Epochs  []Metric `json:"epochs"`
+}
+
+// Summarize sums up a run as far as an epoch, counted from 1.
+func Summarize(dir string, epoch int) (Summary, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	metrics, err := ReadMetrics(dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	s := Summary{Version: version, Config: c, Epoch: epoch}
+	for _, m := range metrics {
+		if m.Event == "epoch" && m.Epoch <= epoch {
+			s.Epochs = append(s.Epochs, m)
+		}
+	}
+	if len(s.Epochs) != epoch {
+		return Summary{}, fmt.Errorf("%s tells of %d epochs, expected at least %d", MetricsPath(dir), len(s.Epochs), epoch)
+	}
+	return s, nil
+}
+
+// ParseSummary reads a SummaryFile's contents; errors name path.
+func ParseSummary(path string, b []byte) (Summary, error) {
+	var s Summary
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Summary{}, fmt.Errorf("%s does not tell of a training: %w", path, err)
+	}
+	if s.Version != version {
+		return Summary{}, fmt.Errorf("%s has version %d, expected %d", path, s.Version, version)
+	}
+	return s, nil
+}
+
+// Export writes the model that a run kept after an epoch, counted from 1, to the folder out, with how it was trained: the files that package
+// pretrained embeds. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32.
+func Export(dir string, epoch int, out string, dtype weights.DType) error {
+	s, err := Summarize(dir, epoch)
+	if err != nil {
+		return err
+	}
+	model := EpochDir(dir, epoch)
+	f, err := weights.Open(filepath.Join(model, mnistunet.WeightsFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	tensors := map[string]weights.Tensor{}
+	for _, name := range f.Names() {
+		t, err := f.Tensor(name)
+		if err == nil && len(t.Shape) > 1 {
+			t, err = t.As(dtype)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", f.Path(), name, err)
+		}
+		tensors[name] = t
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("making the model's folder: %w", err)
+	}
+	write := func(name string, content func(io.Writer) error) error {
+		return atomicfile.Write(filepath.Join(out, name), content)
+	}
+	indented := func(v any) func(io.Writer) error {
+		return func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(v)
+		}
+	}
+	return errors.Join(
+		weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()),
+		write(mnistunet.ConfigFile, indented(s.Config.Network)),
+		write(SummaryFile, indented(s)),
+		write(metricsFile+".gz", func(w io.Writer) error {
+			in, err := os.Open(MetricsPath(dir))
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+			if err != nil {
+				return err
+			}
+			if _, err := io.Copy(z, in); err != nil {
+				return err
+			}
+			return z.Close()
+		}))
+}

@@ -1,0 +1,96 @@
+package training
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/weights"
+)
+
+func TestExport(t *testing.T) {
+	o := setUp(t)
+	run, out := reference(t, o, tiny(mnistunet.Class)), filepath.Join(t.TempDir(), "model")
+	if err := Export(run, 3, out, weights.F16); err != nil {
+		t.Fatal(err)
+	}
+
+	m, err := mnistunet.Load(o.Backend, out, dtypes.Float32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	narrow, err := m.Tensors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(filepath.Join(EpochDir(run, 3), mnistunet.WeightsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if len(narrow) != len(f.Names()) {
+		t.Errorf("%d tensors became %d", len(f.Names()), len(narrow))
+	}
+	for name, tensor := range narrow {
+		was, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := was
+		if len(was.Shape) > 1 {
+			if want, err = was.As(weights.F16); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, _ := tensor.Float32()
+		b, _ := want.Float32()
+		for i := range b {
+			if a[i] != b[i] {
+				t.Fatalf("%s[%d] is %g, want %g", name, i, a[i], b[i])
+			}
+		}
+	}
+
+	path := filepath.Join(out, SummaryFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ParseSummary(path, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Epoch != 3 || len(s.Epochs) != 3 || s.Epochs[2].MeanLoss == 0 || s.Config.Seed != 7 || s.Config.Network.Dim != 4 || s.Config.Program.Go == "" {
+		t.Errorf("the summary says %+v", s)
+	}
+	packed, err := os.Open(filepath.Join(out, metricsFile+".gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := os.ReadFile(MetricsPath(run)); string(got) != string(want) {
+		t.Error("the packed metrics differ from the run's")
+	}
+
+	if err := Export(run, 5, out, weights.F16); err == nil || !strings.Contains(err.Error(), "tells of 4 epochs") {
+		t.Errorf("exporting an epoch that was not: %v", err)
+	}
+	if _, err := ParseSummary(path, []byte(`{"version": 2}`)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("another version: %v", err)
+	}
+}
