@@ -26,7 +26,15 @@ var shardFile = regexp.MustCompile(`-\d+-of-\d+$`)
 // the variant that is named (fp16: model.fp16.safetensors or model.safetensors.index.fp16.json). Where variant is empty
 // it takes those without one, or the only variant there is.
 func OpenFolder(dir, variant string) (*File, error) {
-	name, err := chooseWeights(dir, variant)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening a model folder: %w", err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	name, err := Choose(dir, names, variant)
 	if err != nil {
 		return nil, err
 	}
@@ -37,16 +45,13 @@ func OpenFolder(dir, variant string) (*File, error) {
 	return Open(path)
 }
 
-// chooseWeights returns the name of the weights' file or index.
-func chooseWeights(dir, variant string) (string, error) {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return "", fmt.Errorf("opening a model folder: %w", err)
-	}
+// Choose returns which of a model folder's files are its weights, as [OpenFolder] does: one file, or the index of several.
+// Errors call the folder dir.
+func Choose(dir string, files []string, variant string) (string, error) {
 	found := map[string][]string{} // by variant
 	for _, f := range files {
-		if m := weightsFile.FindStringSubmatch(f.Name()); m != nil && !shardFile.MatchString(strings.TrimSuffix(f.Name(), ".safetensors")) {
-			found[m[1]+m[2]] = append(found[m[1]+m[2]], f.Name())
+		if m := weightsFile.FindStringSubmatch(f); m != nil && !shardFile.MatchString(strings.TrimSuffix(f, ".safetensors")) {
+			found[m[1]+m[2]] = append(found[m[1]+m[2]], f)
 		}
 	}
 	variants := slices.Sorted(maps.Keys(found))
@@ -71,13 +76,9 @@ func chooseWeights(dir, variant string) (string, error) {
 
 // openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else.
 func openShards(path string) (_ *File, err error) {
-	data, err := os.ReadFile(path)
+	index, err := readIndex(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening an index of weights: %w", err)
-	}
-	index, err := parseIndex(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not a valid index of weights: %w", path, err)
+		return nil, err
 	}
 	all := &File{path: path, names: slices.Sorted(maps.Keys(index)), tensors: make(map[string]Tensor, len(index))}
 	var shards []*File
@@ -93,7 +94,7 @@ func openShards(path string) (_ *File, err error) {
 			all.Close()
 		}
 	}()
-	for _, name := range slices.Compact(slices.Sorted(maps.Values(index))) {
+	for _, name := range shardsOf(index) {
 		shard, err := Open(filepath.Join(filepath.Dir(path), name))
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s names the file %s, which is missing: is the download complete?", path, name)
@@ -119,6 +120,28 @@ func openShards(path string) (_ *File, err error) {
 		}
 	}
 	return all, nil
+}
+
+// Shards returns the names of the files beside an index that it names.
+func Shards(path string) ([]string, error) {
+	index, err := readIndex(path)
+	return shardsOf(index), err
+}
+
+func shardsOf(index map[string]string) []string {
+	return slices.Compact(slices.Sorted(maps.Values(index)))
+}
+
+func readIndex(path string) (map[string]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening an index of weights: %w", err)
+	}
+	index, err := parseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a valid index of weights: %w", path, err)
+	}
+	return index, nil
 }
 
 // parseIndex returns the file of every tensor. It reads the object token by token, so that a name that stands twice is noticed.
