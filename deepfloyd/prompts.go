@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/weights"
+	"github.com/unnoise/unnoise/weights/pth"
 )
 
 // Prompts are prompts and what a text encoder makes of them.
@@ -76,10 +77,14 @@ func (p Prompts) Write(path string, metadata map[string]string) error {
 
 // ReadPrompts reads a safetensors file of prompts in one of two layouts. One is what [Prompts.Write] writes; where there are no
 // metadata prompts, the texts are called 0, 1 and so on. The other, without a tensor named embeds, is a dictionary: a tensor
-// [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it.
+// [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it. Such a dictionary may also be a .pth or .pt file of torch.save.
 func ReadPrompts(path string) (Prompts, error) {
-	if ending := filepath.Ext(path); !strings.EqualFold(ending, ".safetensors") {
-		return Prompts{}, fmt.Errorf("%s: prompts' embeddings are read from a .safetensors file, not from a %q", path, ending)
+	switch ending := strings.ToLower(filepath.Ext(path)); ending {
+	case ".pth", ".pt":
+		return readTorch(path)
+	case ".safetensors":
+	default:
+		return Prompts{}, fmt.Errorf("%s: prompts' embeddings are read from a .safetensors, .pth or .pt file, not from a %q", path, ending)
 	}
 	f, err := weights.Open(path)
 	if err != nil {
@@ -132,6 +137,33 @@ func readPrompts(f *weights.File) (Prompts, error) {
 	}
 	if p.Mask, err = t.Int32(); err != nil || len(p.Mask) != p.Embeds.N*p.Embeds.Tokens {
 		return Prompts{}, fmt.Errorf("tensor %q is %s %v, expected I32 [%d,%d]", maskName, t.DType, t.Shape, p.Embeds.N, p.Embeds.Tokens)
+	}
+	return p, nil
+}
+
+func readTorch(path string) (Prompts, error) {
+	f, err := pth.Read(path)
+	if err != nil {
+		return Prompts{}, err
+	}
+	all, err := f.Prompts()
+	if err != nil {
+		return Prompts{}, err
+	}
+	var texts []string
+	var mask []int32
+	embeddings := map[string]weights.Tensor{}
+	for _, p := range all {
+		texts = append(texts, p.Text)
+		embeddings[p.Text] = p.Embedding
+		mask = append(mask, p.Mask...)
+	}
+	p, err := dictionary(texts, func(text string) (weights.Tensor, error) { return embeddings[text], nil })
+	if err != nil {
+		return Prompts{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(mask) == p.Embeds.N*p.Embeds.Tokens {
+		p.Mask = mask
 	}
 	return p, nil
 }

@@ -202,3 +202,31 @@ func TestEncodeRefused(t *testing.T) {
 		}
 	}
 }
+
+// Dictionaries of torch.save are read as those of safetensors are; what is no dictionary of prompts is told.
+func TestTorchPrompts(t *testing.T) {
+	file := func(name string) string { return filepath.Join("..", "weights", "pth", "testdata", name) }
+	p, err := ReadPrompts(file("prompts.pth"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (unet.Embeddings{N: 3, Tokens: 5, Dim: 4}); p.Embeds.N != want.N || p.Embeds.Tokens != want.Tokens || p.Embeds.Dim != want.Dim {
+		t.Fatalf("embeddings [%d,%d,%d], want [3,5,4]", p.Embeds.N, p.Embeds.Tokens, p.Embeds.Dim)
+	}
+	if want := []string{"a photo of a dog", "an oil painting", ""}; !slices.Equal(p.Texts, want) {
+		t.Errorf("texts %q, want %q", p.Texts, want)
+	}
+	for i, v := range p.Embeds.Data {
+		if v != float32(i)/8 {
+			t.Fatalf("number %d is %g, want %g", i, v, float32(i)/8)
+		}
+	}
+	if p, err = ReadPrompts(file("masks.pth")); err != nil || !slices.Equal(p.Mask, []int32{1, 1, 1, 0, 0, 1, 1, 1, 0, 0}) {
+		t.Errorf("mask %v, %v", p.Mask, err)
+	}
+	for _, name := range []string{"state.pth", "system.pth", "tensor.pth"} {
+		if _, err := ReadPrompts(file(name)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

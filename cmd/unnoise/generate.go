@@ -113,7 +113,7 @@ numbers: images [N,3,H,W] in [-1,1], with --upscale also small, the images befor
 	}
 	flags := cmd.Flags()
 	promptFlags(cmd, &f.prompting)
-	flags.StringVar(&f.embeds, "embeds", "", "safetensors file with the prompts' embeddings, instead of the model's text encoder")
+	flags.StringVar(&f.embeds, "embeds", "", "safetensors or .pth file with the prompts' embeddings, instead of the model's text encoder")
 	flags.StringVar(&f.upscale, "upscale", "", "folder of a stage of super-resolution")
 	completeFolder(cmd, "upscale")
 	intFlag(cmd, &f.count, "count", 1, 1, 10_000, "images of each prompt")
