@@ -23,7 +23,7 @@ type prompting struct {
 
 func promptFlags(cmd *cobra.Command, p *prompting) {
 	flags := cmd.Flags()
-	flags.StringVar(&p.model, "model", "", "folder of a DeepFloyd IF pipeline, as the hub has it (required)")
+	flags.StringVar(&p.model, "model", "", "folder of a DeepFloyd IF pipeline, as the hub has it, or OWNER/NAME in the hub's cache (required)")
 	completeFolder(cmd, "model")
 	flags.StringVar(&p.variant, "variant", "", "weights to take where the folder has several, such as fp16")
 	flags.StringArrayVar(&p.prompts, "prompt", nil, "what the images show; may be given more than once")
@@ -45,12 +45,15 @@ func (p *prompting) check() error {
 
 // encode encodes texts with the model's text encoder.
 func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
-	e := deepfloyd.TextEncoder{Dir: p.model, Variant: p.variant, DType: dtype, Warn: func(text string) {
+	dir, err := pipelineDir(p.model)
+	if err != nil {
+		return deepfloyd.Prompts{}, err
+	}
+	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Warn: func(text string) {
 		shown.clear()
 		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
 	}}
 	if !p.noCache {
-		var err error
 		if e.Cache, err = deepfloyd.CacheDir(); err != nil {
 			return deepfloyd.Prompts{}, err
 		}

@@ -48,6 +48,9 @@ var schedulerClasses = map[string]string{
 
 // open opens the stage's folder and settles its timesteps.
 func (f *stageFlags) open(dir, variant, sampler string) (err error) {
+	if dir, err = pipelineDir(dir); err != nil {
+		return err
+	}
 	if f.stage, err = deepfloyd.OpenStage(dir, variant); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func newModel() *cobra.Command {
-	return group("model", "List, explain and export models", newModelList(), newModelInfo(), newModelExport())
+	return group("model", "List, explain, export and fetch models", newModelList(), newModelInfo(), newModelExport(), newModelPull())
 }
 
 func newModelList() *cobra.Command {

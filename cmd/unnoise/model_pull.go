@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/weights/hub"
+)
+
+func newModelPull() *cobra.Command {
+	var revision, variant, out string
+	var without []string
+	cmd := &cobra.Command{
+		Use: "pull OWNER/NAME", Short: "Fetch a pipeline of DeepFloyd IF from the hub",
+		Long: `Fetches what Unnoise reads of a repository in diffusers' layout into the cache that the hub's own
+programs share, or to --out. Sizes and hashes are checked; a transfer that broke off goes on where it was.
+
+HF_TOKEN is sent to the hub only: DeepFloyd's weights are given to those who have agreed to their
+licence on the model's page. HF_ENDPOINT names another hub, HF_HOME another cache.`,
+		Example: `  unnoise model pull DeepFloyd/IF-I-M-v1.0 --variant fp16
+  unnoise generate --model DeepFloyd/IF-I-M-v1.0 --variant fp16 --prompt "a red fox in the snow" --out fox.png`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || !hub.IsRepo(args[0]) {
+				return usagef("%s: expected a repository, OWNER/NAME, found %q", cmd.CommandPath(), args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := hub.New()
+			if err != nil {
+				return err
+			}
+			p := newProgress(cmd.ErrOrStderr())
+			start := time.Now()
+			r, err := client.Pull(cmd.Context(), hub.Options{Repo: args[0], Revision: revision, Variant: variant, Without: without, Out: out, Report: func(s hub.Progress) {
+				if s.Retry != nil {
+					p.print("%s: %v; trying again", s.File, s.Retry)
+					return
+				}
+				p.update(func() string { return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done), megabytes(s.Total)) })
+			}})
+			p.clear()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files, megabytes(r.Total), megabytes(r.Fetched), pretty(time.Since(start)), r.Dir)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&revision, "revision", "main", "branch, tag or commit")
+	cmd.Flags().StringVar(&variant, "variant", "", "variant of the weights, such as fp16")
+	cmd.Flags().StringSliceVar(&without, "without", nil, "parts to leave out: tokenizer, text_encoder or image_noising_scheduler")
+	cmd.Flags().StringVar(&out, "out", "", "folder to write (default: the hub's cache)")
+	completeFolder(cmd, "out")
+	return cmd
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// pipelineDir is the folder of a pipeline: path itself, or where the hub's cache has the repository of that name.
+func pipelineDir(path string) (string, error) {
+	if _, err := os.Stat(path); err == nil || !hub.IsRepo(path) {
+		return path, nil
+	}
+	dir, err := hub.Cached(path, "main")
+	if err != nil {
+		return "", fmt.Errorf("%w (fetch it with 'unnoise model pull %s')", err, path)
+	}
+	return dir, nil
+}
