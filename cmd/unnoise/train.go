@@ -51,7 +51,7 @@ velocity of straight lines from noise to image.
 
 The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Ctrl-C stops after the
 step at hand; --resume goes on from there, or from the latest checkpoint after a crash, to the
-same numbers.`,
+same numbers (with another --threads they are added up in another order).`,
 		Example: `  unnoise train mnist --condition class
   unnoise train mnist --condition time --epochs 5 --out runs/short
   unnoise train mnist --condition class --objective flow
@@ -123,7 +123,7 @@ func (f *trainFlags) config() training.Config {
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	if f.resume != "" {
-		for _, name := range []string{"condition", "objective", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype", "threads"} {
+		for _, name := range []string{"condition", "objective", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype"} {
 			if given(name) {
 				return usagef("--%s can't be given with --resume: the run goes on as it was begun", name)
 			}
@@ -152,7 +152,9 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		if c, err = training.ReadConfig(dir); err != nil {
 			return err
 		}
-		f.threads = c.Threads
+		if !cmd.Flags().Changed("threads") {
+			f.threads = c.Threads
+		}
 		if f.data == "" {
 			f.data = c.Data.Name
 		}
