@@ -226,6 +226,43 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
   return &o->op;
 }
 
+typedef struct {
+  un_op op;
+  const un_kernels *kernels;
+  int scratch, threads;
+  un_single single;
+} single_op;
+
+static const char *run_single(un_op *op, void *const *slots) {
+  const single_op *o = (const single_op *)op;
+  o->kernels->single(&o->single, slots, slots[o->scratch], o->threads);
+  return NULL;
+}
+
+int un_is_single(const un_op *op) { return op->run == run_single; }
+
+static void release_single(un_op *op) { free(op); }
+
+un_op *un_single_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
+  if (s->direction == UN_CONV_BACKWARD_DATA || s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->gelu || s->dst_dims[1] != 1 ||
+      s->src_strides[1] != 1 || s->src_dtype != UN_F32 && s->src_dtype != UN_BF16)
+    return NULL;
+  for (int i = 0; i < 2; i++)
+    if (s->stride[i] != 1 || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 || s->pad_hi[i] < 0 || s->pad_lo[i] >= s->weights_dims[2 + i]) return NULL;
+  single_op *o = malloc(sizeof *o);
+  *o = (single_op){{run_single, release_single}, un_current_kernels(), scratch, omp_get_max_threads(),
+      {.gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS, .x = s->src, .x_dtype = s->src_dtype, .y = s->dst, .y_dtype = s->dst_dtype,
+       .w = s->weights, .w_dtype = s->weights_dtype, .bias = s->bias, .bias_dtype = s->bias_dtype,
+       .batch = s->src_dims[0], .in = s->src_dims[1], .height = s->dst_dims[2], .width = s->dst_dims[3],
+       .x_size = {s->src_dims[2], s->src_dims[3]}, .pad = {s->pad_lo[0], s->pad_lo[1]}, .taps = {s->weights_dims[2], s->weights_dims[3]},
+       .x_batch = s->src_strides[0], .x_stride = {s->src_strides[2], s->src_strides[3]}, .y_batch = s->dst_strides[0], .y_stride = {s->dst_strides[2], s->dst_strides[3]},
+       .w_tap = {s->weights_strides[2], s->weights_strides[3]}, .w_in = s->weights_strides[1]}};
+  *scratch_bytes = o->kernels->single_scratch(&o->single, o->threads);
+  if (*scratch_bytes > 0) return &o->op;
+  free(o);
+  return NULL;
+}
+
 un_op *un_own_matmul(const un_matmul_spec *s, int scratch, size_t *scratch_bytes) {
   const int n = s->n_dims, m = n - 2, k = n - 1, inner = n - 3;  // the innermost dimension of the batch becomes groups
   int64_t outer = 1;

@@ -105,6 +105,7 @@ static const char *implementation(dnnl_primitive_desc_t desc) {
 
 const char *un_implementation(const un_op *op) {
   if (un_winograd_taps(op)) return un_winograd_taps(op) == 3 ? "Winograd F(4×4, 3×3)" : "Winograd F(4×4, 2×2)";
+  if (un_is_single(op)) return "to one channel";
   return op->run == run_primitive ? implementation(((const primitive_op *)op)->desc) : NULL;
 }
 

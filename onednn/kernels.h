@@ -30,6 +30,8 @@ typedef struct {
   void (*winograd)(const un_winograd *, void *const *slots, void *scratch, int weights_changed, int threads);
   int (*winograd_fits)(const un_winograd *);
   size_t (*winograd_scratch)(const un_winograd *, int threads);
+  void (*single)(const un_single *, void *const *slots, void *scratch, int threads);
+  size_t (*single_scratch)(const un_single *, int threads);  // 0: it does not fit
 } un_kernels;
 
 extern const un_kernels un_kernels_portable, un_kernels_avx2, un_kernels_avx512;

@@ -486,5 +486,6 @@ static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
 
 #include "gemm.h"
 #include "winograd.h"
+#include "single.h"
 
-const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, product, product_scratch, winograd, winograd_fits, winograd_scratch};
+const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, product, product_scratch, winograd, winograd_fits, winograd_scratch, single, single_scratch};

@@ -76,6 +76,9 @@ func (l *lowering) emitConv(n *node) bool {
 	if !l.backend.without["winograd"] {
 		op = C.un_winograd_conv(&s, C.int(scratch), &bytes)
 	}
+	if op == nil && !l.backend.without["single"] {
+		op = C.un_single_conv(&s, C.int(scratch), &bytes)
+	}
 	if op == nil {
 		op = l.oneDNN(func(problem **C.char) *C.un_op { return C.un_conv(&s, problem) })
 	}

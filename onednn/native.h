@@ -118,6 +118,9 @@ un_op *un_matmul(const un_matmul_spec *, const char **error);
 // The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd.h.
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 int un_winograd_taps(const un_op *);  // 0: the operation is another one
+// The convolution to one channel, or NULL where it is another; see single.h.
+un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+int un_is_single(const un_op *);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 

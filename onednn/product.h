@@ -42,4 +42,12 @@ typedef struct {
   struct { int64_t x, x_size[2], pad[2], y, w; } phase[4];
   float *u;  // the transformed weights
 } un_winograd;
+
+// Convolutions with steps of 1 to a single channel, by single.h: y[n, q] = Σ_tap,i x[n, q + tap − pad, i]·w[tap, i] + bias, or, where `gradient` is
+// set, w and bias from x and y. Strides are in elements, that of channels 1 in x.
+typedef struct {
+  int gradient, x, x_dtype, y, y_dtype, w, w_dtype, bias, bias_dtype;  // bias < 0: none
+  int64_t batch, in, height, width, x_size[2], pad[2], taps[2];
+  int64_t x_batch, x_stride[2], y_batch, y_stride[2], w_tap[2], w_in;
+} un_single;
 #endif
