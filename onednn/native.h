@@ -60,7 +60,7 @@ typedef struct { int32_t slot, dtype, reg, keep; } un_ew_sum;
 un_op *un_elementwise(int n_dims, const int64_t *dims, int n_in, const un_ew_in *in, int n_instr, const un_instr *instr,
                       int n_out, const un_ew_out *out, int n_sum, const un_ew_sum *sum, int n_regs, const void *code, size_t code_size);
 int un_generated(const un_op *);   // whether it runs generated code
-int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat16 itself
+int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat16 itself; it then takes subnormal numbers for zero
 
 // ---- statistics, reductions, movement
 

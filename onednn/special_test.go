@@ -76,6 +76,9 @@ func TestHalfPrecision(t *testing.T) {
 		register := compute1(t, ours, x, func(x *Node) *Node { return ConvertDType(ConvertDType(x, c.dtype), dtypes.Float32) })
 		for i, v := range x {
 			want := rounded(v, c.bits, c.low, c.high)
+			if c.dtype == dtypes.BFloat16 && roundsBF16 && math.Abs(float64(v)) < 0x1p-126 && stored[i] == 0 {
+				continue // the CPU's own conversion takes subnormal numbers for zero
+			}
 			if !same(stored[i], want) || !same(register[i], want) {
 				t.Fatalf("%s of %g (%#08x): %g stored, %g in a register, want %g", c.dtype, v, math.Float32bits(v), stored[i], register[i], want)
 			}
