@@ -162,8 +162,8 @@ static void release_winograd(un_op *op) {
   free(o);
 }
 
-// Beyond so many pairs of channels the transformed weights leave the second-level cache, and products of single tiles lose.
-enum { WINOGRAD_PAIRS = 128 * 128 };
+// Beyond so many pairs of channels the transformed weights leave the second-level cache, and it takes so many tiles to make up for that.
+enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 128 };
 
 // Whether winograd.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
 static int winograd_taps(const un_conv_spec *s) {
@@ -217,7 +217,8 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
         w->phase[phase].x += r * x_strides[2 + i];
       }
     }
-  if (!o->kernels->winograd_fits(w) || taps == 3 && w->in * w->out > WINOGRAD_PAIRS ||
+  const int64_t tiles = w->batch * ((w->height + 3) / 4) * ((w->width + 3) / 4);
+  if (!o->kernels->winograd_fits(w) || taps == 3 && w->in * w->out > WINOGRAD_PAIRS && tiles < WINOGRAD_TILES ||
       !w->gradient && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;

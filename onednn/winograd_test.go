@@ -27,6 +27,7 @@ func TestWinograd(t *testing.T) {
 				}{
 					{1, 28, 28, 32, 32, [][2]int{{1, 1}, {1, 1}}}, {3, 9, 13, 48, 32, [][2]int{{0, 2}, {2, 0}}}, {2, 4, 7, 16, 64, [][2]int{{0, 0}, {1, 2}}},
 					{5, 3, 3, 16, 32, [][2]int{{2, 2}, {1, 1}}}, {1, 33, 5, 128, 96, [][2]int{{1, 1}, {1, 1}}}, {40, 5, 6, 32, 32, [][2]int{{2, 1}, {0, 1}}},
+					{128, 1, 1, 256, 96, [][2]int{{1, 1}, {1, 1}}},
 				} {
 					requireWinograd(t, c.batch, c.height, c.width, c.in, c.out)
 					name := fmt.Sprintf("%dx%dx%d %d→%d %v", c.batch, c.height, c.width, c.in, c.out, c.pad)
