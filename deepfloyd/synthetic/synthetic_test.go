@@ -1,0 +1,188 @@
+package synthetic
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/unnoise/unnoise/weights"
+)
+
+// The parameters are those that PyTorch counts of the same configurations (diffusers 0.42.1, transformers 5.23.0).
+func TestFullSizes(t *testing.T) {
+	for size, want := range map[string]int{"M": 371605830, "L": 935365830, "XL": 4304695110, "sr-M": 657754886, "t5-xxl": 4762310656} {
+		n, err := Find(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := n.writeConfigs(dir); err != nil {
+			t.Fatal(err)
+		}
+		_, _, tensors, err := n.tensors(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, x := range tensors {
+			found += x.Size()
+		}
+		if found != want {
+			t.Errorf("%s has %d parameters, want %d", size, found, want)
+		}
+	}
+	if _, err := Find("XXL"); err == nil || !strings.Contains(err.Error(), "sr-M") {
+		t.Errorf("XXL: %v", err)
+	}
+}
+
+// small makes a network small: few channels, one layer a block.
+func small(t *testing.T, size string) Network {
+	t.Helper()
+	n, err := Find(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.TextEncoder {
+		n.files[filepath.Join("text_encoder", configFile)] = with(textEncoderConfig, settings{"d_model": 64, "d_ff": 128, "num_layers": 1, "num_heads": 2, "vocab_size": 300})
+		return n
+	}
+	n.files[filepath.Join("unet", configFile)] = with(unetConfig, settings{
+		"block_out_channels": []int{32, 32, 64, 64}, "cross_attention_dim": 64, "attention_head_dim": 32, "encoder_hid_dim": 64, "layers_per_block": 1})
+	return n
+}
+
+func TestWrite(t *testing.T) {
+	for _, size := range []string{"M", "t5-xxl"} {
+		n := small(t, size)
+		parent := t.TempDir()
+		dir := filepath.Join(parent, n.Folder)
+		var calls []Progress
+		if err := n.Write(context.Background(), dir, 7, func(p Progress) { calls = append(calls, p) }); err != nil {
+			t.Fatal(err)
+		}
+		if first, last := calls[0], calls[len(calls)-1]; first.Done != 0 || last.Done != last.Total || first.Total != last.Total || last.Total == 0 {
+			t.Errorf("progress from %+v to %+v", first, last)
+		}
+		part, _, tensors, err := n.tensors(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := weights.OpenFolder(filepath.Join(dir, part), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if len(f.Names()) != len(tensors) {
+			t.Errorf("%d tensors in the file, want %d", len(f.Names()), len(tensors))
+		}
+		for _, name := range f.Names() {
+			x, err := f.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if x.DType != weights.BF16 || !slices.Equal(x.Shape, tensors[name].Shape) {
+				t.Errorf("%s is %s %d, want BF16 %d", name, x.DType, x.Shape, tensors[name].Shape)
+			}
+		}
+		if err := n.Write(context.Background(), dir, 7, func(Progress) {}); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("a second time: %v", err)
+		}
+		if left, _ := os.ReadDir(parent); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+func TestStoppedWrite(t *testing.T) {
+	n, parent := small(t, "M"), t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	err := n.Write(ctx, filepath.Join(parent, "x"), 0, func(p Progress) {
+		if p.Done > 0 {
+			stop()
+		}
+	})
+	if left, _ := os.ReadDir(parent); !errors.Is(err, context.Canceled) || len(left) != 0 {
+		t.Errorf("%v; left behind: %v", err, left)
+	}
+}
+
+// Shards hold all tensors, and the same values as one file.
+func TestShards(t *testing.T) {
+	dir := t.TempDir()
+	tensors := map[string]weights.Tensor{}
+	for name, shape := range map[string][]int{"a.weight": {40, 30}, "b.weight": {7}, "c.bias": {90}, "d.weight": {2, 300}} {
+		tensors[name] = weights.Tensor{DType: weights.BF16, Shape: shape}
+	}
+	whole := writer{ctx: context.Background(), dir: dir, stem: "model", tensors: tensors, seed: 3, report: func(Progress) {}}
+	if err := whole.write(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	one, err := weights.OpenFolder(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	several := whole
+	several.dir = t.TempDir()
+	if err := several.write(1000); err != nil {
+		t.Fatal(err)
+	}
+	files, err := weights.Shards(filepath.Join(several.dir, "model.safetensors.index.json"))
+	if err != nil || len(files) != 3 || files[0] != "model-00001-of-00003.safetensors" {
+		t.Fatalf("shards %q, %v", files, err)
+	}
+	all, err := weights.OpenFolder(several.dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	for name := range tensors {
+		a, _ := one.Tensor(name)
+		b, err := all.Tensor(name)
+		if err != nil || !bytes.Equal(a.Data, b.Data) {
+			t.Errorf("%s differs in several files, or %v", name, err)
+		}
+	}
+}
+
+func TestRandom(t *testing.T) {
+	values := func(name string, seed uint64, shape ...int) []float32 {
+		var b bytes.Buffer
+		if err := random(context.Background(), &b, name, shape, seed); err != nil {
+			t.Fatal(err)
+		}
+		v, err := weights.Tensor{DType: weights.BF16, Shape: shape, Data: b.Bytes()}.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, c := range []struct {
+		name            string
+		shape           []int
+		mean, deviation float64
+	}{{"conv.weight", []int{64, 16, 3, 3}, 0, 1. / 12}, {"to_q.weight", []int{100, 64}, 0, 1. / 8}, {"norm.weight", []int{9000}, 1, 0.02}, {"conv.bias", []int{9000}, 0, 0.02}} {
+		sum, squares := 0.0, 0.0
+		v := values(c.name, 1, c.shape...)
+		for _, x := range v {
+			sum += float64(x)
+			squares += (float64(x) - c.mean) * (float64(x) - c.mean)
+		}
+		mean, deviation := sum/float64(len(v)), math.Sqrt(squares/float64(len(v)))
+		// bf16 keeps eight bits: cutting the rest off moves what lies around 1 by up to half of 2⁻⁷.
+		if math.Abs(mean-c.mean) > 0.06*c.deviation+c.mean/256 || math.Abs(deviation/c.deviation-1) > 0.05 {
+			t.Errorf("%s: mean %g, deviation %g, want %g and %g", c.name, mean, deviation, c.mean, c.deviation)
+		}
+	}
+	a := values("a", 1, 50, 50)
+	if !slices.Equal(a, values("a", 1, 50, 50)) || slices.Equal(a, values("a", 2, 50, 50)) || slices.Equal(a, values("b", 1, 50, 50)) {
+		t.Error("values are not those of the seed and the name")
+	}
+}
