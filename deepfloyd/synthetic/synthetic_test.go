@@ -11,12 +11,24 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/weights"
 )
 
-// The parameters are those that PyTorch counts of the same configurations (diffusers 0.42.1, transformers 5.23.0).
+// PyTorch counts the same parameters, and with FlopCounterMode the same multiply-adds of a batch of two (torch 2.13, diffusers
+// 0.42.1, transformers 5.23.0).
 func TestFullSizes(t *testing.T) {
-	for size, want := range map[string]int{"M": 371605830, "L": 935365830, "XL": 4304695110, "sr-M": 657754886, "t5-xxl": 4762310656} {
+	for size, want := range map[string]struct {
+		parameters int
+		work       unet.Work
+	}{
+		"M":      {371605830, unet.Work{Convolutions: 191239815168, Products: 9722101760 + 13719994368 + 14763884544}},
+		"L":      {935365830, unet.Work{Convolutions: 531080151040, Products: 17095163904 + 22865805312 + 41010790400}},
+		"XL":     {4304695110, unet.Work{Convolutions: 2569867362304, Products: 60352069632 + 50303238144 + 198492225536}},
+		"sr-M":   {657754886, unet.Work{Convolutions: 2644290568192, Products: 36040867840 + 64652279808 + 94715772928}},
+		"t5-xxl": {4762310656, unet.Work{Products: 713098788864 + 2331377664}},
+	} {
 		n, err := Find(size)
 		if err != nil {
 			t.Fatal(err)
@@ -25,16 +37,29 @@ func TestFullSizes(t *testing.T) {
 		if err := n.writeConfigs(dir); err != nil {
 			t.Fatal(err)
 		}
-		_, _, tensors, err := n.tensors(dir)
+		part, _, tensors, err := n.tensors(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := 0
+		parameters, work := 0, unet.Work{}
 		for _, x := range tensors {
-			found += x.Size()
+			parameters += x.Size()
 		}
-		if found != want {
-			t.Errorf("%s has %d parameters, want %d", size, found, want)
+		if path := filepath.Join(dir, part, configFile); n.TextEncoder {
+			c, err := t5.ReadConfig(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			work.Products = c.Work(2, 77)
+		} else {
+			c, err := unet.ReadConfig(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			work = c.Work(2, c.SampleSize.H, c.SampleSize.W, 77)
+		}
+		if parameters != want.parameters || work != want.work {
+			t.Errorf("%s has %d parameters and %+v, want %+v", size, parameters, work, want)
 		}
 	}
 	if _, err := Find("XXL"); err == nil || !strings.Contains(err.Error(), "sr-M") {

@@ -160,7 +160,7 @@ func Buffers(b compute.Backend, params []Param, value func(Param) ([]float32, er
 		if err == nil {
 			var buffer compute.Buffer
 			if buffer, err = Buffer(b, v, p.GraphShape()...); err == nil {
-				all = append(all, freeze(buffer))
+				all = append(all, Freeze(buffer))
 				continue
 			}
 		}
