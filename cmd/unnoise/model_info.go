@@ -79,11 +79,11 @@ type partReport struct {
 	Missing bool     `json:"missing,omitempty"`
 	Files   []string `json:"files"`
 	Bytes   int64    `json:"bytes"`
-	*estimate
+	*Estimate
 }
 
-// estimate is of a part with weights.
-type estimate struct {
+// Estimate is of a part with weights.
+type Estimate struct {
 	Parameters   int                   `json:"parameters"`
 	DTypes       map[weights.DType]int `json:"dtypes"` // values in the files
 	WeightBytes  int                   `json:"weight_bytes"`
@@ -118,7 +118,7 @@ func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error 
 		part := partReport{Name: p.Name, Class: string(p.Class), Missing: p.Missing, Files: append([]string{}, p.Files...), Bytes: p.Bytes}
 		if p.Values != nil {
 			held := p.Memory(dtype)
-			part.estimate = &estimate{p.Parameters, p.Values, held, held + besides, p.Evaluation, p.Work.Convolutions + p.Work.Products,
+			part.Estimate = &Estimate{p.Parameters, p.Values, held, held + besides, p.Evaluation, p.Work.Convolutions + p.Work.Products,
 				float64(p.Work.Convolutions)/rates.Convolution + float64(p.Work.Products)/rates.Product}
 		}
 		r.Parts = append(r.Parts, part)
@@ -140,7 +140,7 @@ func (r pipelineReport) print(w io.Writer) error {
 		case p.Missing:
 			row(p.Name, "%s, which is not in the folder", p.Class)
 			continue
-		case p.estimate == nil:
+		case p.Estimate == nil:
 			row(p.Name, "%s, %s", p.Class, strings.Join(p.Files, ", "))
 			continue
 		}
