@@ -3,6 +3,7 @@
 package synthetic
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -108,8 +109,10 @@ func index(class string, has ...string) settings {
 
 // with is a file of this package with other settings in it.
 func with(file []byte, other settings) settings {
+	d := json.NewDecoder(bytes.NewReader(file))
+	d.UseNumber() // transformers refuses 1 where it expects 1.0
 	all := settings{}
-	if err := json.Unmarshal(file, &all); err != nil {
+	if err := d.Decode(&all); err != nil {
 		panic(err) // the file is damaged in the program
 	}
 	maps.Copy(all, other)

@@ -125,6 +125,18 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// transformers refuses a number without a point where it expects one with.
+func TestNumbers(t *testing.T) {
+	dir := t.TempDir()
+	if err := small(t, "t5-xxl").writeConfigs(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "text_encoder", configFile))
+	if err != nil || !strings.Contains(string(data), `"initializer_factor": 1.0`) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
 func TestStoppedWrite(t *testing.T) {
 	n, parent := small(t, "M"), t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
