@@ -31,7 +31,10 @@ type Progress struct{ Done, Total int64 }
 // folder appears when it is whole. report is called before the first byte and after each tensor.
 func (n Network) Write(ctx context.Context, dir string, seed uint64, report func(Progress)) (err error) {
 	defer func() {
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			err = ctx.Err()
+		case err != nil:
 			err = fmt.Errorf("writing %s: %w", dir, err)
 		}
 	}()
