@@ -82,6 +82,12 @@ func TestPipelineInfo(t *testing.T) {
 		}
 	}
 
+	// A folder of a text encoder alone, as far as its index says.
+	out = succeed(t, "model", "info", replaced(t, "model_index.json", `"unet"`, `"watermarker"`)).stdout
+	if !strings.Contains(out, "T5EncoderModel") || strings.Contains(out, "UNet2D") || !strings.Contains(out, "watermarker") {
+		t.Errorf("without a UNet: %s", out)
+	}
+
 	for want, c := range map[string]struct {
 		code int
 		args []string
