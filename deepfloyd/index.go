@@ -50,6 +50,7 @@ var superResolution = map[string]bool{
 }
 
 // ReadIndex reads a folder's model_index.json. Parts, classes and pipelines that this package does not know are refused by name.
+// Any part may be null: there are folders of a text encoder alone.
 func ReadIndex(dir string) (Index, error) {
 	path := filepath.Join(dir, indexFile)
 	file, err := hub.ReadConfig(path)
@@ -84,13 +85,14 @@ func ReadIndex(dir string) (Index, error) {
 			x.LeftOut = append(x.LeftOut, p.name)
 		}
 	}
-	if err := x.check(); err != nil {
+	if err := x.check(false); err != nil {
 		return Index{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return x, nil
 }
 
-func (x Index) check() error {
+// check tells what is wrong with the index, and what it lacks of a stage if it shall have one.
+func (x Index) check(stage bool) error {
 	noised, known := superResolution[x.Class]
 	if !known {
 		return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or IFSuperResolutionPipeline", x.Class)
@@ -104,9 +106,9 @@ func (x Index) check() error {
 	}{
 		{"text_encoder", x.TextEncoder, false, []Part{"T5EncoderModel"}},
 		{"tokenizer", x.Tokenizer, false, []Part{"T5Tokenizer", "T5TokenizerFast"}},
-		{"unet", x.UNet, true, []Part{"UNet2DConditionModel"}},
-		{"scheduler", x.Scheduler, true, schedulers},
-		{"image_noising_scheduler", x.ImageNoisingScheduler, noised, schedulers},
+		{"unet", x.UNet, stage, []Part{"UNet2DConditionModel"}},
+		{"scheduler", x.Scheduler, stage, schedulers},
+		{"image_noising_scheduler", x.ImageNoisingScheduler, stage && noised, schedulers},
 	} {
 		if p.class == "" && !p.needed || slices.Contains(p.known, p.class) {
 			continue

@@ -38,6 +38,9 @@ func OpenStage(dir, variant string) (*Stage, error) {
 	if s.Index, err = ReadIndex(dir); err != nil {
 		return nil, err
 	}
+	if err := s.Index.check(true); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, indexFile), err)
+	}
 	if s.Scheduler, err = openScheduler(dir, "scheduler", s.Index.Scheduler); err != nil {
 		return nil, err
 	}

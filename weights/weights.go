@@ -325,26 +325,66 @@ func (f *File) Tensor(name string) (Tensor, error) {
 // Write writes a file atomically. The same tensors and metadata give the same bytes: tensors are ordered by falling
 // alignment, then by name, as the reference implementation does.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
+	for name, t := range tensors {
+		if t.Size()*t.DType.Size() != len(t.Data) {
+			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType, t.Shape, len(t.Data))
+		}
+	}
+	return WriteEach(path, tensors, metadata, func(w io.Writer, name string) error {
+		_, err := w.Write(tensors[name].Data)
+		return err
+	})
+}
+
+// WriteEach is Write for tensors that need not be in memory together: their Data is not read, write writes it instead, tensor
+// by tensor.
+func WriteEach(path string, tensors map[string]Tensor, metadata map[string]string, write func(w io.Writer, name string) error) error {
 	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
 		if x, y := tensors[a].DType.Size(), tensors[b].DType.Size(); x != y {
 			return y - x
 		}
 		return bytes.Compare([]byte(a), []byte(b))
 	})
+	header, err := header(names, tensors, metadata)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		if err := binary.Write(w, binary.LittleEndian, uint64(len(header))); err != nil {
+			return err
+		}
+		if _, err := w.Write(header); err != nil {
+			return err
+		}
+		for _, name := range names {
+			c := counter{w: w}
+			if err := write(&c, name); err != nil {
+				return err
+			}
+			if want := tensors[name].Size() * tensors[name].DType.Size(); c.n != want {
+				return fmt.Errorf("tensor %q: %d bytes were written, expected %d", name, c.n, want)
+			}
+		}
+		return nil
+	})
+}
+
+// header is the JSON header of tensors that follow each other, filled up to whole alignments.
+func header(names []string, tensors map[string]Tensor, metadata map[string]string) ([]byte, error) {
 	var header bytes.Buffer
 	header.WriteByte('{')
 	if len(metadata) > 0 {
 		m, err := json.Marshal(metadata)
 		if err != nil {
-			return fmt.Errorf("writing %s: %w", path, err)
+			return nil, err
 		}
 		fmt.Fprintf(&header, "%q:%s", metadataName, m)
 	}
 	at := uint64(0)
 	for _, name := range names {
 		t := tensors[name]
-		if name == metadataName || t.DType.Size() == 0 || t.Size()*t.DType.Size() != len(t.Data) {
-			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType, t.Shape, len(t.Data))
+		if name == metadataName || t.DType.Size() == 0 {
+			return nil, fmt.Errorf("tensor %q of %s can't be stored", name, t.DType)
 		}
 		if header.Len() > 1 {
 			header.WriteByte(',')
@@ -355,31 +395,31 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 		}
 		n, err := json.Marshal(name)
 		if err != nil {
-			return fmt.Errorf("writing %s: %w", path, err)
+			return nil, err
 		}
-		e, err := json.Marshal(entry{t.DType, shape, [2]uint64{at, at + uint64(len(t.Data))}})
+		end := at + uint64(t.Size()*t.DType.Size())
+		e, err := json.Marshal(entry{t.DType, shape, [2]uint64{at, end}})
 		if err != nil {
-			return fmt.Errorf("writing %s: %w", path, err)
+			return nil, err
 		}
 		fmt.Fprintf(&header, "%s:%s", n, e)
-		at += uint64(len(t.Data))
+		at = end
 	}
 	header.WriteByte('}')
 	for header.Len()%8 != 0 {
 		header.WriteByte(' ')
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		if err := binary.Write(w, binary.LittleEndian, uint64(header.Len())); err != nil {
-			return err
-		}
-		if _, err := w.Write(header.Bytes()); err != nil {
-			return err
-		}
-		for _, name := range names {
-			if _, err := w.Write(tensors[name].Data); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return header.Bytes(), nil
+}
+
+// counter counts the bytes that are written.
+type counter struct {
+	w io.Writer
+	n int
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += n
+	return n, err
 }

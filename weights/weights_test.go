@@ -2,6 +2,7 @@ package weights
 
 import (
 	"encoding/binary"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -150,4 +151,40 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("tensors hold %d bytes of %d", total, len(data))
 		}
 	})
+}
+
+func TestWriteEach(t *testing.T) {
+	tensors := map[string]Tensor{"a": {DType: BF16, Shape: []int{2, 3}}, "b": {DType: F32, Shape: []int{1}}}
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	data := map[string]string{"a": "0123456789ab", "b": "wxyz"}
+	write := func(w io.Writer, name string) error {
+		for _, c := range data[name] { // in pieces
+			if _, err := io.WriteString(w, string(c)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := WriteEach(path, tensors, map[string]string{"format": "pt"}, write); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for name, want := range data {
+		if x, err := f.Tensor(name); err != nil || string(x.Data) != want {
+			t.Errorf("%s holds %q, %v, want %q", name, x.Data, err, want)
+		}
+	}
+	for _, wrong := range []string{"0123456789a", "0123456789abc"} {
+		data["a"] = wrong
+		if err := WriteEach(filepath.Join(filepath.Dir(path), "b"), tensors, nil, write); err == nil || !strings.Contains(err.Error(), `"a"`) {
+			t.Errorf("%d of 12 bytes: %v", len(wrong), err)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
 }

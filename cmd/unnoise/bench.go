@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -15,11 +16,58 @@ import (
 	"github.com/unnoise/unnoise/onednn"
 )
 
-type benchFlags struct {
+// timing are the flags that all benchmarks have.
+type timing struct {
 	computing
-	condition                string
-	dim, batch, runs, warmup int
-	profile, json            bool
+	batch, runs   int
+	profile, json bool
+}
+
+func (t *timing) add(cmd *cobra.Command, batch, runs int, batchUsage string) {
+	intFlag(cmd, &t.batch, "batch", batch, 1, 65536, batchUsage)
+	intFlag(cmd, &t.runs, "runs", runs, 1, 100_000, "counted runs")
+	computeFlags(cmd, &t.computing)
+	cmd.Flags().StringSliceVar(&t.without, "without", nil, "optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
+	cmd.Flags().BoolVar(&t.profile, "profile", false, "print what each operation takes to stderr, from as many runs again")
+	jsonFlag(cmd, &t.json, "print a JSON object")
+}
+
+// seconds are the times of a function's runs.
+type seconds struct{ first, best, median float64 }
+
+// measure runs a function, warmup times before it counts; where that is none, the first run counts too.
+func (t *timing) measure(cmd *cobra.Command, b compute.Backend, warmup int, once func() error) (seconds, error) {
+	times := make([]float64, warmup+t.runs)
+	for i := range times {
+		if err := cmd.Context().Err(); err != nil {
+			return seconds{}, err
+		}
+		start := time.Now()
+		if err := once(); err != nil {
+			return seconds{}, err
+		}
+		times[i] = time.Since(start).Seconds()
+	}
+	s := seconds{first: times[0]}
+	times = times[warmup:]
+	slices.Sort(times)
+	s.best, s.median = times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
+	if t.profile {
+		onednn.StartProfile(b)
+		for range t.runs {
+			if err := once(); err != nil {
+				return seconds{}, err
+			}
+		}
+		onednn.StopProfile(b, cmd.ErrOrStderr())
+	}
+	return s, nil
+}
+
+type benchFlags struct {
+	timing
+	condition   string
+	dim, warmup int
 }
 
 // benchReport is what --json prints.
@@ -41,7 +89,8 @@ type benchReport struct {
 func newBench() *cobra.Command {
 	return group("bench", "Time the engine on this machine",
 		newBenchOf("train", "Time a training step of the UNet for digits"),
-		newBenchOf("evaluate", "Time an evaluation of the UNet for digits"))
+		newBenchOf("evaluate", "Time an evaluation of the UNet for digits"),
+		newBenchModel())
 }
 
 func newBenchOf(what, short string) *cobra.Command {
@@ -52,13 +101,8 @@ func newBenchOf(what, short string) *cobra.Command {
 	}
 	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
 	intFlag(cmd, &f.dim, "dim", 64, 1, 4096, "channels of the network's first level")
-	intFlag(cmd, &f.batch, "batch", 128, 1, 65536, "images at once")
-	intFlag(cmd, &f.runs, "runs", 8, 1, 100_000, "counted runs")
-	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before them")
-	computeFlags(cmd, &f.computing)
-	cmd.Flags().StringSliceVar(&f.without, "without", nil, "optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
-	cmd.Flags().BoolVar(&f.profile, "profile", false, "print what each operation takes to stderr, from as many runs again")
-	jsonFlag(cmd, &f.json, "print a JSON object")
+	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before those that count")
+	f.add(cmd, 128, 8, "images at once")
 	return cmd
 }
 
@@ -90,36 +134,11 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	} else {
 		defer m.Close()
 	}
-	first := 0.0
-	times := make([]float64, f.runs)
-	for i := range f.warmup + f.runs {
-		if err := cmd.Context().Err(); err != nil {
-			return err
-		}
-		start := time.Now()
-		if err := once(); err != nil {
-			return err
-		}
-		seconds := time.Since(start).Seconds()
-		if i == 0 {
-			first = seconds
-		}
-		if i >= f.warmup {
-			times[i-f.warmup] = seconds
-		}
+	s, err := f.measure(cmd, b, f.warmup, once)
+	if err != nil {
+		return err
 	}
-	slices.Sort(times)
-	best, median := times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
-	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, best, median, float64(f.batch) / best, first, peakMemory()}
-	if f.profile {
-		onednn.StartProfile(b)
-		for range f.runs {
-			if err := once(); err != nil {
-				return err
-			}
-		}
-		onednn.StopProfile(b, cmd.ErrOrStderr())
-	}
+	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, s.best, s.median, float64(f.batch) / s.best, s.first, peakMemory()}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}

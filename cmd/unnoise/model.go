@@ -63,10 +63,16 @@ func lastEpoch(run string) (int, error) {
 }
 
 func newModelInfo() *cobra.Command {
-	var asJSON bool
+	var f modelInfoFlags
 	cmd := &cobra.Command{
-		Use: "info MODEL", Short: "Tell what a model is and how it was trained",
-		Long: "Tells a model's network and recipe, seed, commit and losses. MODEL is a run's folder, an exported model's, or one of 'unnoise model list'.",
+		Use: "info MODEL", Short: "Tell what a model is, how it was trained, what it needs",
+		Long: `Tells a model's network and recipe, seed, commit and losses. MODEL is a run's folder, an exported model's, or one of
+'unnoise model list'.
+
+Of a pipeline of DeepFloyd IF, a folder or OWNER/NAME in the hub's cache, it tells the parts, their weights' files, dtypes and
+sizes, and what to expect here: the memory, and the time of one evaluation. The time is an estimate: the network's
+multiply-adds at the rate of one convolution and one product, which are run for a second.`,
+		Example: "  unnoise model info mnist-class\n  unnoise model info DeepFloyd/IF-I-M-v1.0 --variant fp16",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("%s: expected one model, found %d arguments", cmd.CommandPath(), len(args))
@@ -77,11 +83,20 @@ func newModelInfo() *cobra.Command {
 			return pretrained.Names(), cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dir, ok, err := f.pipeline(args[0]); ok || err != nil {
+				if err != nil {
+					return err
+				}
+				return f.describePipeline(cmd, dir)
+			}
+			if err := f.check(cmd); err != nil {
+				return err
+			}
 			s, err := summaryOf(args[0])
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if f.json {
 				return printJSON(cmd.OutOrStdout(), s)
 			}
 			out, c := cmd.OutOrStdout(), s.Config
@@ -101,7 +116,7 @@ func newModelInfo() *cobra.Command {
 			return nil
 		},
 	}
-	jsonFlag(cmd, &asJSON, "print a JSON object")
+	f.add(cmd)
 	return cmd
 }
 

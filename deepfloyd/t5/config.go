@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
+
 	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/nn"
 )
 
 // Config is the config.json of transformers' T5 models, as far as the encoder is concerned. Fields are named as there and
@@ -126,4 +129,33 @@ func (c Config) activation() (gated bool, name string) {
 		name = "gelu_new" // as transformers reads T5 v1.1's
 	}
 	return gated, name
+}
+
+// Work counts the multiply-adds of an evaluation of texts of as many tokens; all of them are products.
+func (c Config) Work(texts, tokens int) int {
+	inner, layers := c.NumHeads*c.DKV, 2
+	if gated, _ := c.activation(); gated {
+		layers = 3
+	}
+	block := 4*c.DModel*inner + layers*c.DModel*c.DFF + 2*inner*tokens
+	return texts * tokens * c.NumLayers * block
+}
+
+// Parameters returns the number of the encoder's values.
+func (c Config) Parameters() int {
+	n := 0
+	for _, shape := range c.Shapes() {
+		n += nn.Size(shape)
+	}
+	return n
+}
+
+// Bytes returns the size of the values in memory when the encoder computes in dtype. The table of embeddings is not among
+// them: it stays in its file.
+func (c Config) Bytes(dtype dtypes.DType) int {
+	n := 0
+	for _, p := range c.params() {
+		n += nn.Size(p.Shape) * paramDType(p, dtype).Size()
+	}
+	return n
 }

@@ -68,6 +68,14 @@ func (c Config) params() []nn.Param {
 	return all
 }
 
+// Shapes returns the shape of each tensor of the encoder's file, by name, in PyTorch's layout.
+func (c Config) Shapes() map[string][]int {
+	shapes := nn.Shapes(c.params())
+	shapes[tableName] = []int{c.VocabSize, c.DModel}
+	shapes[biasName] = []int{c.RelativeAttentionNumBuckets, c.NumHeads}
+	return shapes
+}
+
 // paramDType is the dtype that a parameter is kept in: that of products, and float32 for norms.
 func paramDType(p nn.Param, dtype dtypes.DType) dtypes.DType {
 	if len(p.Shape) == 1 {

@@ -177,6 +177,9 @@ func (c Config) params() []nn.Param {
 	return all
 }
 
+// Shapes returns the shape of each tensor of the network's file, by name, in PyTorch's layout.
+func (c Config) Shapes() map[string][]int { return nn.Shapes(c.params()) }
+
 // Parameters returns the number of the network's values.
 func (c Config) Parameters() int {
 	n := 0

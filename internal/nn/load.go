@@ -33,7 +33,7 @@ func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *
 			}
 			var buffer compute.Buffer
 			if buffer, err = b.BufferFromFlatData(0, values, shapes.Make(dtype(p), p.GraphShape()...)); err == nil {
-				all = append(all, freeze(buffer))
+				all = append(all, Freeze(buffer))
 				continue
 			}
 		}
@@ -43,8 +43,8 @@ func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *
 	return all, nil
 }
 
-// freeze promises the backend that a buffer's values stay: the onednn backend then lays weights out once.
-func freeze(b compute.Buffer) compute.Buffer {
+// Freeze promises the backend that a buffer's values stay: the onednn backend then lays weights out once.
+func Freeze(b compute.Buffer) compute.Buffer {
 	if f, ok := b.(interface{ Freeze() }); ok {
 		f.Freeze()
 	}

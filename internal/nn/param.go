@@ -58,6 +58,15 @@ func Size(shape []int) int {
 	return n
 }
 
+// Shapes returns the parameters' shapes, in PyTorch's layout, by name.
+func Shapes(params []Param) map[string][]int {
+	shapes := make(map[string][]int, len(params))
+	for _, p := range params {
+		shapes[p.Name] = p.Shape
+	}
+	return shapes
+}
+
 // GraphShape is the shape in the graph's order.
 func (p Param) GraphShape() []int {
 	if p.order == nil {
@@ -151,7 +160,7 @@ func Buffers(b compute.Backend, params []Param, value func(Param) ([]float32, er
 		if err == nil {
 			var buffer compute.Buffer
 			if buffer, err = Buffer(b, v, p.GraphShape()...); err == nil {
-				all = append(all, freeze(buffer))
+				all = append(all, Freeze(buffer))
 				continue
 			}
 		}

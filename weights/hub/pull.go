@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/disk"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -177,7 +178,7 @@ func (p *pull) room() error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("making the folder for %s: %w", p.repo.name, err)
 	}
-	if free, ok := freeSpace(root); ok && p.progress.Total-p.progress.Done > free {
+	if free, ok := disk.Free(root); ok && p.progress.Total-p.progress.Done > free {
 		return fmt.Errorf("%s needs %.1f GB, and the disk of %s has %.1f GB left", p.repo.name, float64(p.progress.Total-p.progress.Done)/1e9, root, float64(free)/1e9)
 	}
 	return nil

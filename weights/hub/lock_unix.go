@@ -17,12 +17,3 @@ func lock(f *os.File) error {
 	}
 	return nil // a file system without locks: go on without one
 }
-
-// freeSpace returns the bytes that the user may still write to the disk of a folder.
-func freeSpace(dir string) (int64, bool) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, false
-	}
-	return int64(s.Bavail) * int64(s.Bsize), true
-}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/deepfloyd/synthetic"
+	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/engine"
+)
+
+type benchModelFlags struct {
+	timing
+	size, dir string
+}
+
+// benchModelReport is what --json prints.
+type benchModelReport struct {
+	Version       int     `json:"version"`
+	What          string  `json:"what"`
+	Size          string  `json:"size"`
+	Folder        string  `json:"folder"`
+	Batch         int     `json:"batch"`
+	DType         string  `json:"dtype"`
+	Threads       int     `json:"threads"`
+	BestSeconds   float64 `json:"best_s"`
+	MedianSeconds float64 `json:"median_s"`
+	LoadSeconds   float64 `json:"load_s"`  // reading the weights
+	FirstSeconds  float64 `json:"first_s"` // the first evaluation, which compiles
+	PeakBytes     int64   `json:"peak_bytes"`
+}
+
+func newBenchModel() *cobra.Command {
+	var f benchModelFlags
+	cmd := &cobra.Command{
+		Use: "model", Short: "Time a network of DeepFloyd IF in full size",
+		Long: `Times one evaluation of a network of DeepFloyd IF in its full size: stage I's UNet for images of 64×64
+(M, L, XL), stage II's for 256×256 (sr-M), or its text encoder for texts of 77 tokens (t5-xxl).
+
+The weights are random numbers, written once to a folder in the hub's layout: no download, no licence.
+They take 2 bytes a parameter: 0.7 GB (M), 1.3 GB (sr-M), 1.9 GB (L), 8.6 GB (XL), 9.5 GB (t5-xxl).`,
+		Example: "  unnoise bench model --size M\n  unnoise bench model --size XL --dir /data/random --json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	choiceFlag(cmd, &f.size, "size", "M", "the network", synthetic.Sizes()...)
+	cmd.Flags().StringVar(&f.dir, "dir", "", "folder for the networks' folders (default: unnoise/random in the cache folder)")
+	completeFolder(cmd, "dir")
+	f.add(cmd, 2, 3, "images or texts at once")
+	return cmd
+}
+
+func (f *benchModelFlags) run(cmd *cobra.Command) error {
+	network, err := synthetic.Find(f.size)
+	if err != nil {
+		return err
+	}
+	dir, err := f.folder(cmd, network)
+	if err != nil {
+		return err
+	}
+	saveMemory()
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	start := time.Now()
+	load := f.loadStage
+	if network.TextEncoder {
+		load = f.loadTextEncoder
+	}
+	once, closeModel, err := load(cmd, b, dir, dtype)
+	if err != nil {
+		return err
+	}
+	defer closeModel()
+	loaded := time.Since(start).Seconds()
+	s, err := f.measure(cmd, b, 1, once)
+	if err != nil {
+		return err
+	}
+	r := benchModelReport{jsonVersion, "model", f.size, dir, f.batch, engine.Name(dtype), info.Threads, s.best, s.median, loaded, s.first, peakMemory()}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, batch %d, %s, %d threads: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak memory %.2f GB\n",
+		r.Size, r.Batch, r.DType, r.Threads, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
+	return err
+}
+
+// folder is where the network lies; it is written if it is not there.
+func (f *benchModelFlags) folder(cmd *cobra.Command, network synthetic.Network) (string, error) {
+	parent := f.dir
+	if parent == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the cache folder for random weights: %w; give --dir", err)
+		}
+		parent = filepath.Join(cache, "unnoise", "random")
+	}
+	dir := filepath.Join(parent, network.Folder)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	var w io.Writer = io.Discard
+	if !f.json {
+		w = cmd.ErrOrStderr()
+	}
+	shown := newProgress(w)
+	defer shown.clear()
+	err := network.Write(cmd.Context(), dir, 0, func(p synthetic.Progress) {
+		if p.Done == 0 {
+			shown.print("writing %.1f GB of random weights, once: %s", float64(p.Total)/1e9, dir)
+			return
+		}
+		shown.update(func() string { return fmt.Sprintf("%s of %s", megabytes(p.Done), megabytes(p.Total)) })
+	})
+	return dir, err
+}
+
+// loadStage loads a stage's UNet and returns an evaluation of it.
+func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, closeModel func(), err error) {
+	s, err := deepfloyd.OpenStage(dir, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.Load(b, dtype); err != nil {
+		s.Close()
+		return nil, nil, err
+	}
+	c, g := s.Config, diffusion.NewGenerator(0)
+	x := diffusion.NewImages(f.batch, c.InChannels, c.SampleSize.H, c.SampleSize.W)
+	text := unet.Embeddings{N: f.batch, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, f.batch*deepfloyd.TextTokens*c.TextDim())}
+	g.Normal(x.Data)
+	g.Normal(text.Data)
+	var class []int
+	if c.ClassEmbedType != nil {
+		class = slices.Repeat([]int{250}, f.batch)
+	}
+	return func() error {
+		y, err := s.UNet.Evaluate(x, slices.Repeat([]int{500}, f.batch), text, class)
+		if err != nil {
+			return err
+		}
+		return finite(y.Data)
+	}, s.Close, nil
+}
+
+// loadTextEncoder loads a text encoder and returns an evaluation of it.
+func (f *benchModelFlags) loadTextEncoder(cmd *cobra.Command, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, closeModel func(), err error) {
+	e, err := t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, mask := make([][]int32, f.batch), make([][]int32, f.batch)
+	for i := range ids {
+		mask[i] = slices.Repeat([]int32{1}, deepfloyd.TextTokens)
+		for j := range deepfloyd.TextTokens {
+			ids[i] = append(ids[i], int32((i*deepfloyd.TextTokens+j)*7919%e.Config.VocabSize))
+		}
+	}
+	return func() error {
+		y, err := e.Encode(cmd.Context(), ids, mask)
+		if err != nil {
+			return err
+		}
+		return finite(y.Data)
+	}, func() { e.Close() }, nil
+}
+
+// finite refuses results that no network with such weights has.
+func finite(values []float32) error {
+	if slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+		return errors.New("the network's results are not finite: its folder is damaged, or the engine is wrong; delete the folder to write it anew")
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+//go:build unix
+
+// Package disk tells how much room there is.
+package disk
+
+import "golang.org/x/sys/unix"
+
+// Free returns the bytes that the user may still write to the disk of a folder, and false where the system does not say.
+func Free(dir string) (int64, bool) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, false
+	}
+	return int64(s.Bavail) * int64(s.Bsize), true
+}
