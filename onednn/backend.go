@@ -234,6 +234,7 @@ type LibraryInfo struct {
 	Version string
 	ISA     string // the instruction set oneDNN uses, or that of this package's own kernels
 	BF16    bool   // whether the CPU multiplies bfloat16
+	AMX     bool   // and with units for matrices
 	Problem string // why oneDNN is not in use; empty when it is
 }
 
@@ -309,7 +310,7 @@ func load(path string) {
 			isa := int(C.un_dnnl_isa())
 			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
 			if runtime.GOARCH == "amd64" {
-				loaded.ISA, loaded.BF16 = isaName(isa), isa&0xe7 == 0xe7
+				loaded.ISA, loaded.BF16, loaded.AMX = isaName(isa), isa&0xe7 == 0xe7, C.un_dnnl_amx() != 0
 			}
 			return
 		}

@@ -165,11 +165,16 @@ static void release_winograd(un_op *op) {
 // Beyond so many pairs of channels the transformed weights leave the second-level cache, and it takes so many tiles to make up for that.
 enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 128 };
 
+static int narrow_or_not(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
+
 // Whether winograd.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
 static int winograd_taps(const un_conv_spec *s) {
-  if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->src_dtype != UN_F32 || s->weights_dtype != UN_F32 || s->dst_dtype != UN_F32 ||
-      s->bias >= 0 && (s->direction != UN_CONV_FORWARD || s->bias_dtype != UN_F32) || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
+  if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->bias >= 0 && s->direction != UN_CONV_FORWARD || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
     return 0;
+  const int x = s->direction == UN_CONV_BACKWARD_DATA ? s->dst_dtype : s->src_dtype, y = s->direction == UN_CONV_BACKWARD_DATA ? s->src_dtype : s->dst_dtype;
+  // AMX multiplies bfloat16 so much faster that a quarter of the products in float32 are no gain.
+  if (x == UN_F32 ? y != UN_F32 : x != UN_BF16 || un_dnnl_amx() || y != UN_BF16 && (y != UN_F32 || s->direction == UN_CONV_BACKWARD_WEIGHTS)) return 0;
+  if (!narrow_or_not(s->weights_dtype) || s->bias >= 0 && !narrow_or_not(s->bias_dtype)) return 0;
   const int64_t window = s->weights_dims[2], step = s->stride[0];
   for (int i = 0; i < 2; i++)
     if (s->weights_dims[2 + i] != window || s->stride[i] != step || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 ||
@@ -192,6 +197,7 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
       .gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS, .gelu = s->gelu, .sum = !back, .taps = taps, .n_phases = (int)(step * step),
       .batch = x_dims[0], .in = x_dims[1], .out = y_dims[1], .height = y_dims[2] / (back ? step : 1), .width = y_dims[3] / (back ? step : 1),
       .x = back ? s->dst : s->src, .y = back ? s->src : s->dst, .w = s->weights, .bias = s->bias,
+      .x_dtype = back ? s->dst_dtype : s->src_dtype, .y_dtype = back ? s->src_dtype : s->dst_dtype, .w_dtype = s->weights_dtype, .bias_dtype = s->bias_dtype,
       .x_batch = x_strides[0], .y_batch = y_strides[0],
       .w_in = s->weights_strides[back ? 0 : 1], .w_out = s->weights_strides[back ? 1 : 0]};
   if (w->gradient) w->bias = -1;

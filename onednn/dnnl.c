@@ -29,6 +29,14 @@ const char *un_dnnl_load(const char *path) {
 int un_dnnl_loaded(void) { return engine != NULL; }
 int un_dnnl_isa(void) { return engine ? dnnl_get_effective_cpu_isa() : 0; }
 
+int un_dnnl_amx(void) {
+#ifdef __x86_64__
+  return (un_dnnl_isa() & 0xfef) == 0xfef;  // dnnl_cpu_isa_avx512_core_amx
+#else
+  return 0;
+#endif
+}
+
 void un_dnnl_version(int *major, int *minor, int *patch) {
   const dnnl_version_t *v = engine ? dnnl_version() : NULL;
   *major = v ? v->major : 0;

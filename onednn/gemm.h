@@ -25,6 +25,23 @@ enum {
 };
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+typedef uint32_t bit_lanes __attribute__((vector_size(LANES * sizeof(uint32_t)), may_alias));
+typedef uint16_t half_lanes __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2), may_alias));
+
+// Of float32 or bfloat16.
+INLINE lanes load_lanes(const void *p, int64_t i, int dtype) {
+  if (dtype == UN_F32) return *(const lanes *)((const float *)p + i);
+  return (lanes)(__builtin_convertvector(*(const half_lanes *)((const uint16_t *)p + i), bit_lanes) << 16);
+}
+
+INLINE void store_lanes(void *p, int64_t i, lanes v, int dtype) {
+  if (dtype == UN_F32) { *(lanes *)((float *)p + i) = v; return; }
+  const bit_lanes u = (bit_lanes)v, number = (bit_lanes)(v == v);
+  const bit_lanes half = (number & ((u + 0x7fff + (u >> 16 & 1)) >> 16)) | (~number & (u >> 16 | 0x40));  // as to_bf16
+  *(half_lanes *)((uint16_t *)p + i) = __builtin_convertvector(half, half_lanes);
+}
+
+INLINE const void *element(const void *p, int64_t i, int dtype) { return (const char *)p + i * (dtype == UN_F32 ? 4 : 2); }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }

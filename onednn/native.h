@@ -87,6 +87,7 @@ const char *un_dnnl_load(const char *path);
 int un_dnnl_loaded(void);
 void un_dnnl_version(int *major, int *minor, int *patch);
 int un_dnnl_isa(void);
+int un_dnnl_amx(void);  // whether it may use AMX
 
 enum { UN_CONV_FORWARD, UN_CONV_BACKWARD_DATA, UN_CONV_BACKWARD_WEIGHTS };
 // What oneDNN calls source, weights and destination, whatever the direction computes. Strides are in elements.

@@ -4,14 +4,6 @@
 
 enum { SINGLE_PIXELS = 4, SINGLE_VECTORS = 2, MOST_SINGLE_TAPS = 3, MOST_SINGLE_WIDTH = 1024 };
 
-typedef uint16_t half_lanes __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2), may_alias));
-typedef uint32_t bit_lanes __attribute__((vector_size(LANES * sizeof(uint32_t))));
-
-INLINE lanes lanes_at(const void *p, int64_t i, int dtype) {
-  if (dtype == UN_F32) return *(const lanes *)((const float *)p + i);
-  return (lanes)(__builtin_convertvector(*(const half_lanes *)((const uint16_t *)p + i), bit_lanes) << 16);
-}
-
 INLINE float sum_of(lanes v) {
   float sum = 0;
   for (int i = 0; i < LANES; i++) sum += v[i];
@@ -19,9 +11,8 @@ INLINE float sum_of(lanes v) {
 }
 
 // Row i of x's picture that row q of y's looks at with the first index of a tap; NULL beyond the picture.
-INLINE const char *single_row(const un_single *p, const void *x, int64_t n, int64_t row, int dtype) {
-  if (row < 0 || row >= p->x_size[0]) return NULL;
-  return (const char *)x + (n * p->x_batch + row * p->x_stride[0]) * (dtype == UN_F32 ? 4 : 2);
+INLINE const void *single_row(const un_single *p, const void *x, int64_t n, int64_t row, int dtype) {
+  return row < 0 || row >= p->x_size[0] ? NULL : element(x, n * p->x_batch + row * p->x_stride[0], dtype);
 }
 
 // w has MOST_SINGLE_TAPS of each row of the window, zeros after the last.
@@ -38,17 +29,17 @@ INLINE void single_outputs(const un_single *p, int dtype, void *const *slots, fl
     for (int64_t column = 0; column < p->width; column += SINGLE_PIXELS) {
       lanes sum[SINGLE_PIXELS] = {{0}};
       for (int64_t t = 0; t < p->taps[0]; t++) {
-        const char *line = single_row(p, slots[p->x], n, row + t - p->pad[0], dtype);
+        const void *line = single_row(p, slots[p->x], n, row + t - p->pad[0], dtype);
         if (!line) continue;
         const void *at[SINGLE_PIXELS + MOST_SINGLE_TAPS - 1];
         for (int j = 0; j < SINGLE_PIXELS + MOST_SINGLE_TAPS - 1; j++) {
           const int64_t c = column + j - p->pad[1];
-          at[j] = c < 0 || c >= p->x_size[1] ? (const void *)zeros : line + c * p->x_stride[1] * (dtype == UN_F32 ? 4 : 2);
+          at[j] = c < 0 || c >= p->x_size[1] ? zeros : element(line, c * p->x_stride[1], dtype);
         }
         const float *from = w + t * MOST_SINGLE_TAPS * p->in;
         for (int64_t i = 0; i < p->in; i += LANES) {
           lanes v[SINGLE_PIXELS + MOST_SINGLE_TAPS - 1];
-          for (int j = 0; j < SINGLE_PIXELS + MOST_SINGLE_TAPS - 1; j++) v[j] = lanes_at(at[j], i, dtype);
+          for (int j = 0; j < SINGLE_PIXELS + MOST_SINGLE_TAPS - 1; j++) v[j] = load_lanes(at[j], i, dtype);
           for (int m = 0; m < MOST_SINGLE_TAPS; m++) {
             const lanes by = *(const lanes *)(from + m * p->in + i);
             for (int j = 0; j < SINGLE_PIXELS; j++) sum[j] += v[j + m] * by;
@@ -85,7 +76,7 @@ INLINE void single_gradient(const un_single *p, int dtype, void *const *slots, d
           for (int64_t q = 0; q < p->x_size[1]; q++) {
             const float *with = y + q + p->pad[1];
             lanes v[SINGLE_VECTORS];
-            for (int j = 0; j < SINGLE_VECTORS; j++) v[j] = lanes_at(x, q * p->x_stride[1] + i + j * LANES, dtype);
+            for (int j = 0; j < SINGLE_VECTORS; j++) v[j] = load_lanes(x, q * p->x_stride[1] + i + j * LANES, dtype);
             for (int m = 0; m < MOST_SINGLE_TAPS; m++)
               for (int j = 0; j < SINGLE_VECTORS; j++) sum[m][j] += v[j] * with[-m];
           }

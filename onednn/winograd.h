@@ -110,10 +110,10 @@ static tiling tiles_of(const un_winograd *w, int threads) {
 }
 
 // Pixels [0,side)² of a tile: addresses of their channels, of zeros beyond the picture.
-INLINE void tile_pixels(const float *base, int64_t y, int64_t x, int side, int64_t height, int64_t width, int64_t y_stride, int64_t x_stride, const float **at) {
+INLINE void tile_pixels(const void *base, int dtype, int64_t offset, int64_t y, int64_t x, int side, int64_t height, int64_t width, int64_t y_stride, int64_t x_stride, const void **at) {
   for (int i = 0; i < side; i++)
     for (int j = 0; j < side; j++)
-      at[i * side + j] = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width ? base + (y + i) * y_stride + (x + j) * x_stride : zeros;
+      at[i * side + j] = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width ? element(base, offset + (y + i) * y_stride + (x + j) * x_stride, dtype) : zeros;
 }
 
 INLINE void tile_place(const tiling *s, int64_t tile, int64_t *n, int64_t *y, int64_t *x) {
@@ -122,15 +122,15 @@ INLINE void tile_place(const tiling *s, int64_t tile, int64_t *n, int64_t *y, in
   *n = tile / s->columns / s->rows;
 }
 
-INLINE void input_pixels(int taps, const un_winograd *w, const tiling *s, int phase, const float *x, int64_t tile, const float **at) {
+INLINE void input_pixels(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t tile, const void **at) {
   int64_t n, row, column;
   tile_place(s, tile, &n, &row, &column);
   const int64_t *size = w->phase[phase].x_size, *pad = w->phase[phase].pad;
-  tile_pixels(x + w->phase[phase].x + n * w->x_batch, row - pad[0], column - pad[1], side_of(taps), size[0], size[1], w->x_stride[0], w->x_stride[1], at);
+  tile_pixels(x, dtype, w->phase[phase].x + n * w->x_batch, row - pad[0], column - pad[1], side_of(taps), size[0], size[1], w->x_stride[0], w->x_stride[1], at);
 }
 
 // v[point][tile][in] of one block and phase.
-INLINE void transform_input(int taps, const un_winograd *w, const tiling *s, int phase, const float *x, int64_t first, float *v) {
+INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, float *v) {
   const int side = side_of(taps), points = side * side;
   for (int64_t t = 0; t < s->block; t++) {
     float *to = v + t * w->in;
@@ -138,16 +138,16 @@ INLINE void transform_input(int taps, const un_winograd *w, const tiling *s, int
       for (int p = 0; p < points; p++) memset(to + p * s->v_step, 0, (size_t)w->in * sizeof(float));
       continue;
     }
-    const float *at[MOST_POINTS], *next[MOST_POINTS];
-    input_pixels(taps, w, s, phase, x, first + t, at);
-    input_pixels(taps, w, s, phase, x, least(first + t + 1, s->tiles - 1), next);
+    const void *at[MOST_POINTS], *next[MOST_POINTS];
+    input_pixels(taps, dtype, w, s, phase, x, first + t, at);
+    input_pixels(taps, dtype, w, s, phase, x, least(first + t + 1, s->tiles - 1), next);
     for (int64_t c = 0; c < w->in; c += LANES) {
       lanes half[MOST_POINTS], out[MOST_POINTS];
       for (int j = 0; j < side; j++) {
         lanes d[MOST_SIDE];
         for (int i = 0; i < side; i++) {
-          d[i] = *(const lanes *)(at[i * side + j] + c);
-          __builtin_prefetch(next[i * side + j] + c);
+          d[i] = load_lanes(at[i * side + j], c, dtype);
+          __builtin_prefetch(element(next[i * side + j], c, dtype));
         }
         input_line(taps, d, 1, half + j, side);
       }
@@ -161,7 +161,7 @@ INLINE void transform_input(int taps, const un_winograd *w, const tiling *s, int
 INLINE int64_t tap_of(int taps, const un_winograd *w, int i) { return i / taps * w->w_window[0] + i % taps * w->w_window[1]; }
 
 // u[phase][point][panel][in][TILE_COLUMNS] of all weights.
-INLINE void transform_weights(int taps, const un_winograd *w, const float *g, float *u, int threads) {
+INLINE void transform_weights(int taps, const un_winograd *w, const void *g, float *u, int threads) {
   const int side = side_of(taps), points = side * side;
   const int64_t panel = w->in * TILE_COLUMNS, point = w->in * w->out;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
@@ -170,8 +170,8 @@ INLINE void transform_weights(int taps, const un_winograd *w, const float *g, fl
     for (int64_t o = 0; o < w->out; o += LANES) {
       wide d[9], half[18], out[MOST_POINTS];
       for (int t = 0; t < taps * taps; t++) {
-        const float *from = g + w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
-        for (int j = 0; j < LANES; j++) d[t][j] = from[j * w->w_out];
+        const int64_t from = w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
+        for (int j = 0; j < LANES; j++) d[t][j] = load_one(g, from + j * w->w_out, w->w_dtype);
       }
       for (int j = 0; j < taps; j++) weights_line(taps, d + j, taps, half + j, taps);
       for (int j = 0; j < side; j++) weights_line(taps, half + taps * j, 1, out + side * j, 1);
@@ -181,13 +181,13 @@ INLINE void transform_weights(int taps, const un_winograd *w, const float *g, fl
   }
 }
 
-INLINE void transform_output(int taps, const un_winograd *w, const tiling *s, int phase, const float *m, int64_t first, const float *bias, float *y) {
+INLINE void transform_output(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const float *m, int64_t first, const void *bias, void *y) {
   const int side = side_of(taps);
   for (int64_t t = 0; t < s->block && first + t < s->tiles; t++) {
     int64_t n, row, column;
     tile_place(s, first + t, &n, &row, &column);
     const int rows = (int)least(4, w->height - row), columns = (int)least(4, w->width - column);
-    float *to = y + w->phase[phase].y + n * w->y_batch + row * w->y_stride[0] + column * w->y_stride[1];
+    const int64_t to = w->phase[phase].y + n * w->y_batch + row * w->y_stride[0] + column * w->y_stride[1];
     for (int64_t c = 0; c < w->out; c += LANES) {
       lanes half[24], out[16];
       for (int j = 0; j < side; j++) {
@@ -200,32 +200,31 @@ INLINE void transform_output(int taps, const un_winograd *w, const tiling *s, in
         output_line(taps, d, 1, half + j, side);
       }
       for (int i = 0; i < 4; i++) output_line(taps, half + side * i, 1, out + 4 * i, 1);
-      const lanes b = bias ? *(const lanes *)(bias + c) : (lanes){0};
-      for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++) *(lanes *)(to + i * w->y_stride[0] + j * w->y_stride[1] + c) = out[4 * i + j] + b;
-    }
-    if (!w->gelu) continue;
-    for (int i = 0; i < rows; i++)
-      for (int j = 0; j < columns; j++) {
-        float *restrict v = to + i * w->y_stride[0] + j * w->y_stride[1];
+      const lanes b = bias ? load_lanes(bias, c, w->bias_dtype) : (lanes){0};
+      for (int i = 0; i < 16; i++) out[i] += b;
+      if (w->gelu) {
+        float *v = (float *)out;
 #pragma GCC ivdep
-        for (int64_t c = 0; c < w->out; c++) v[c] = gelu(v[c]);
+        for (int i = 0; i < 16 * LANES; i++) v[i] = gelu(v[i]);
       }
+      for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) store_lanes(y, to + i * w->y_stride[0] + j * w->y_stride[1] + c, out[4 * i + j], dtype);
+    }
   }
 }
 
 // z[point][panel][tile][TILE_COLUMNS] of one block, from the gradient of the outputs.
-INLINE void transform_gradient(int taps, const un_winograd *w, const tiling *s, const float *y, int64_t first, float *z) {
+INLINE void transform_gradient(int taps, int dtype, const un_winograd *w, const tiling *s, const void *y, int64_t first, float *z) {
   const int side = side_of(taps), points = side * side;
   for (int64_t t = 0; t < s->block; t++) {
-    const float *at[16];
+    const void *at[16];
     int64_t n, row, column;
     tile_place(s, least(first + t, s->tiles - 1), &n, &row, &column);
     if (first + t >= s->tiles) for (int i = 0; i < 16; i++) at[i] = zeros;
-    else tile_pixels(y + n * w->y_batch, row, column, 4, w->height, w->width, w->y_stride[0], w->y_stride[1], at);
+    else tile_pixels(y, dtype, n * w->y_batch, row, column, 4, w->height, w->width, w->y_stride[0], w->y_stride[1], at);
     for (int64_t c = 0; c < w->out; c += LANES) {
       lanes d[16], half[24], out[MOST_POINTS];
-      for (int i = 0; i < 16; i++) d[i] = *(const lanes *)(at[i] + c);
+      for (int i = 0; i < 16; i++) d[i] = load_lanes(at[i], c, dtype);
       for (int j = 0; j < 4; j++) gradient_line(taps, d + j, 4, half + j, 4);
       for (int i = 0; i < side; i++) gradient_line(taps, half + 4 * i, 1, out + side * i, 1);
       float *to = z + c / TILE_COLUMNS * s->block * TILE_COLUMNS + t * TILE_COLUMNS + c % TILE_COLUMNS;
@@ -244,7 +243,7 @@ static winograd_parts parts_for(const un_winograd *w, const tiling *s) {
   return p;
 }
 
-INLINE void winograd_outputs(int taps, const un_winograd *w, void *const *slots, float *scratch, int weights_changed, int threads) {
+INLINE void winograd_outputs(int taps, int x_dtype, int y_dtype, const un_winograd *w, void *const *slots, float *scratch, int weights_changed, int threads) {
   const tiling s = tiles_of(w, threads);
   const winograd_parts parts = parts_for(w, &s);
   if (weights_changed) transform_weights(taps, w, slots[w->w], w->u, threads);
@@ -255,18 +254,18 @@ INLINE void winograd_outputs(int taps, const un_winograd *w, void *const *slots,
     for (int64_t block = s.blocks * me / team; block < s.blocks * (me + 1) / team; block++)
       for (int phase = 0; phase < w->n_phases; phase++) {
         const float *u = w->u + phase * s.points * w->in * w->out;
-        transform_input(taps, w, &s, phase, slots[w->x], block * s.block, v);
+        transform_input(taps, x_dtype, w, &s, phase, slots[w->x], block * s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t t = 0; t < s.block; t += TILE_ROWS)
               tile(v + p * s.v_step + t * w->in, w->in, 1, u + p * w->in * w->out + o * w->in, w->in, m + p * s.m_step + t * w->out + o, w->out, w->sum && phase > 0);
         if (!w->sum || phase + 1 == w->n_phases)
-          transform_output(taps, w, &s, w->sum ? 0 : phase, m, block * s.block, w->bias < 0 ? NULL : slots[w->bias], slots[w->y]);
+          transform_output(taps, y_dtype, w, &s, w->sum ? 0 : phase, m, block * s.block, w->bias < 0 ? NULL : slots[w->bias], slots[w->y]);
       }
   }
 }
 
-INLINE void winograd_gradient(int taps, const un_winograd *w, void *const *slots, float *scratch, int threads) {
+INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *const *slots, float *scratch, int threads) {
   const int side = side_of(taps);
   const tiling s = tiles_of(w, threads);
   const winograd_parts parts = parts_for(w, &s);
@@ -276,10 +275,10 @@ INLINE void winograd_gradient(int taps, const un_winograd *w, void *const *slots
     const int64_t me = omp_get_thread_num(), team = omp_get_num_threads(), first = s.blocks * me / team;
     float *v = scratch + me * parts.thread, *z = v + parts.v;
     for (int64_t block = first; block < s.blocks * (me + 1) / team; block++) {
-      transform_gradient(taps, w, &s, slots[w->y], block * s.block, z);
+      transform_gradient(taps, dtype, w, &s, slots[w->y], block * s.block, z);
       for (int phase = 0; phase < w->n_phases; phase++) {
         float *sums = z + parts.m + phase * s.points * point;
-        transform_input(taps, w, &s, phase, slots[w->x], block * s.block, v);
+        transform_input(taps, dtype, w, &s, phase, slots[w->x], block * s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t k = 0; k < rows; k += TILE_ROWS)
@@ -288,7 +287,6 @@ INLINE void winograd_gradient(int taps, const un_winograd *w, void *const *slots
       }
     }
   }
-  float *g = slots[w->w];
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t k = 0; k < w->n_phases * w->in; k++) {
     const int64_t phase = k / w->in, i = k % w->in;
@@ -302,21 +300,25 @@ INLINE void winograd_gradient(int taps, const un_winograd *w, void *const *slots
       for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
       for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);
       for (int t = 0; t < taps * taps; t++) {
-        float *to = g + w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
-        for (int j = 0; j < LANES; j++) to[j * w->w_out] = (float)out[t][j];
+        const int64_t to = w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
+        for (int j = 0; j < LANES; j++) store_one(slots[w->w], to + j * w->w_out, w->w_dtype, (float)out[t][j]);
       }
     }
   }
 }
 
+INLINE void winograd_of(int taps, const un_winograd *w, void *const *slots, void *scratch, int weights_changed, int threads) {
+  const int narrow = w->x_dtype == UN_BF16;
+  if (w->gradient && narrow) winograd_gradient(taps, UN_BF16, w, slots, scratch, threads);
+  else if (w->gradient) winograd_gradient(taps, UN_F32, w, slots, scratch, threads);
+  else if (narrow && w->y_dtype == UN_F32) winograd_outputs(taps, UN_BF16, UN_F32, w, slots, scratch, weights_changed, threads);
+  else if (narrow) winograd_outputs(taps, UN_BF16, UN_BF16, w, slots, scratch, weights_changed, threads);
+  else winograd_outputs(taps, UN_F32, UN_F32, w, slots, scratch, weights_changed, threads);
+}
+
 static void winograd(const un_winograd *w, void *const *slots, void *scratch, int weights_changed, int threads) {
-  if (w->gradient) {
-    if (w->taps == 2) winograd_gradient(2, w, slots, scratch, threads);
-    else winograd_gradient(3, w, slots, scratch, threads);
-    return;
-  }
-  if (w->taps == 2) winograd_outputs(2, w, slots, scratch, weights_changed, threads);
-  else winograd_outputs(3, w, slots, scratch, weights_changed, threads);
+  if (w->taps == 2) winograd_of(2, w, slots, scratch, weights_changed, threads);
+  else winograd_of(3, w, slots, scratch, weights_changed, threads);
 }
 
 // Whether the kernel takes these channels.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
@@ -29,13 +30,21 @@ func TestWinograd(t *testing.T) {
 					{5, 3, 3, 16, 32, [][2]int{{2, 2}, {1, 1}}}, {1, 33, 5, 128, 96, [][2]int{{1, 1}, {1, 1}}}, {40, 5, 6, 32, 32, [][2]int{{2, 1}, {0, 1}}},
 					{128, 1, 1, 256, 96, [][2]int{{1, 1}, {1, 1}}},
 				} {
-					requireWinograd(t, c.batch, c.height, c.width, c.in, c.out)
+					requireWinograd(t, dtypes.Float32, c.batch, c.height, c.width, c.in, c.out)
 					name := fmt.Sprintf("%dx%dx%d %d→%d %v", c.batch, c.height, c.width, c.in, c.out, c.pad)
 					agree(t, name, 5e-5, withGradients(func(in []*Node) *Node {
 						y := Convolve(in[0], in[1]).PaddingPerDim(c.pad).Done()
 						return Add(y, ExpandLeftToRank(in[2], 4))
 					}), random(r, c.batch, c.height, c.width, c.in), random(r, 3, 3, c.in, c.out), random(r, c.out))
 				}
+				if Library().AMX {
+					return // multiplies bfloat16 as it stands
+				}
+				requireWinograd(t, dtypes.BFloat16, 3, 9, 13, 64, 32)
+				agree(t, "bfloat16", 0.02, withGradients(func(in []*Node) *Node {
+					y := Convolve(ConvertDType(in[0], dtypes.BFloat16), ConvertDType(in[1], dtypes.BFloat16)).PadSame().Done()
+					return ConvertDType(y, dtypes.Float32)
+				}), random(r, 3, 9, 13, 64), random(r, 3, 3, 64, 32))
 			})
 		}
 	}
@@ -116,10 +125,12 @@ func profiled(t *testing.T, f func([]*Node) []*Node, in ...*tensors.Tensor) stri
 }
 
 // requireWinograd fails if a convolution of these sizes and its gradients would be computed in another way.
-func requireWinograd(t *testing.T, batch, height, width, in, out int) {
+func requireWinograd(t *testing.T, dtype dtypes.DType, batch, height, width, in, out int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 1))
-	table := profiled(t, withGradients(func(in []*Node) *Node { return Convolve(in[0], in[1]).PadSame().Done() }), random(r, batch, height, width, in), random(r, 3, 3, in, out))
+	table := profiled(t, withGradients(func(in []*Node) *Node {
+		return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(), dtypes.Float32)
+	}), random(r, batch, height, width, in), random(r, 3, 3, in, out))
 	want := 3
 	if in%32 != 0 {
 		want = 2 // the gradient for the input has too few channels where vectors are long
