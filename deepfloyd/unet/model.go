@@ -33,12 +33,20 @@ type Model struct {
 	params  []nn.Param
 	values  []compute.Buffer // in the order of params
 
-	mu    sync.Mutex
-	evals map[shape]compute.Executable
+	mu      sync.Mutex
+	readers map[shape]compute.Executable // of texts, with no height and width
+	evals   map[shape]compute.Executable
+	read    []reading // the texts of the last evaluation
 }
 
 // shape is what an evaluation is compiled for.
 type shape struct{ images, height, width, tokens int }
+
+// reading is what the network made of texts: walks tell it the same ones at each step.
+type reading struct {
+	text Embeddings
+	told []compute.Buffer
+}
 
 // New makes a network with the values of a file. dtype is what convolutions and products compute in, and what their weights
 // are kept in: Float32 or BFloat16.
@@ -49,7 +57,7 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Mod
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
-	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[shape]compute.Executable{}}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
 	var err error
 	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f)
 	if err != nil {
@@ -64,10 +72,13 @@ func (m *Model) Close() {
 	defer m.mu.Unlock()
 	nn.Finalize(m.values)
 	m.values = nil
-	for _, e := range m.evals {
-		e.Finalize()
+	m.keep(nil)
+	for _, all := range []map[shape]compute.Executable{m.readers, m.evals} {
+		for _, e := range all {
+			e.Finalize()
+		}
+		clear(all)
 	}
-	clear(m.evals)
 }
 
 // Embeddings are a text encoder's last hidden states: N texts of Tokens vectors of Dim numbers, [N,Tokens,Dim].
@@ -95,27 +106,75 @@ func (e Embeddings) repeat(n int) (Embeddings, error) {
 	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n/e.N)}, nil
 }
 
-// evaluator returns the compiled evaluation for a shape.
-func (m *Model) evaluator(s shape) (compute.Executable, error) {
-	if e := m.evals[s]; e != nil {
+// keep replaces the readings that are kept.
+func (m *Model) keep(read []reading) {
+	for _, old := range m.read {
+		if !slices.ContainsFunc(read, func(r reading) bool { return &r.told[0] == &old.told[0] }) {
+			nn.Finalize(old.told)
+		}
+	}
+	m.read = read
+}
+
+func (e Embeddings) equal(other Embeddings) bool {
+	return e.N == other.N && e.Tokens == other.Tokens && e.Dim == other.Dim && slices.Equal(e.Data, other.Data)
+}
+
+// tell returns the network's reading of texts, a kept one if there is.
+func (m *Model) tell(text Embeddings) (reading, error) {
+	if i := slices.IndexFunc(m.read, func(r reading) bool { return r.text.equal(text) }); i >= 0 {
+		return m.read[i], nil
+	}
+	e, err := compiled(m.readers, shape{images: text.N, tokens: text.Tokens}, func(s shape) (compute.Executable, error) {
+		return nn.Compile(m.backend, fmt.Sprintf("unet's text %v", s), func(g *Graph) []*Node {
+			x := Parameter(g, "text", shapes.Make(dtypes.Float32, s.images, s.tokens, text.Dim))
+			return m.Config.toldNodes(newNetwork(g, m.Config, m.params, m.dtype).tell(x))
+		})
+	})
+	if err != nil {
+		return reading{}, err
+	}
+	in, err := nn.Buffer(m.backend, text.Data, text.N, text.Tokens, text.Dim)
+	if err != nil {
+		return reading{}, err
+	}
+	defer nn.Finalize([]compute.Buffer{in})
+	out, err := e.Execute(append([]compute.Buffer{in}, m.values...), nil, 0)
+	text.Data = slices.Clone(text.Data)
+	return reading{text, out}, err
+}
+
+// compiled returns what build makes of a shape, once for each.
+func compiled(all map[shape]compute.Executable, s shape, build func(shape) (compute.Executable, error)) (compute.Executable, error) {
+	e := all[s]
+	if e != nil {
 		return e, nil
 	}
-	c := m.Config
-	e, err := nn.Compile(m.backend, fmt.Sprintf("unet %v", s), func(g *Graph) []*Node {
-		parameter := func(name string, dims ...int) *Node { return Parameter(g, name, shapes.Make(dtypes.Float32, dims...)) }
-		x := parameter("x", s.images, c.InChannels, s.height, s.width)
-		time := parameter("time", s.images, c.BlockOutChannels[0])
-		var class *Node
-		if c.ClassEmbedType != nil {
-			class = parameter("class", s.images, c.BlockOutChannels[0])
-		}
-		text := parameter("text", s.images, s.tokens, c.TextDim())
-		return []*Node{newNetwork(g, c, m.params, m.dtype).forward(x, time, class, text)}
-	})
+	e, err := build(s)
 	if err == nil {
-		m.evals[s] = e
+		all[s] = e
 	}
 	return e, err
+}
+
+// evaluator returns the compiled evaluation for a shape.
+func (m *Model) evaluator(s shape) (compute.Executable, error) {
+	c := m.Config
+	return compiled(m.evals, s, func(s shape) (compute.Executable, error) {
+		return nn.Compile(m.backend, fmt.Sprintf("unet %v", s), func(g *Graph) []*Node {
+			parameter := func(name string, dtype dtypes.DType, dims ...int) *Node {
+				return Parameter(g, name, shapes.Make(dtype, dims...))
+			}
+			x := parameter("x", dtypes.Float32, s.images, c.InChannels, s.height, s.width)
+			time := parameter("time", dtypes.Float32, s.images, c.BlockOutChannels[0])
+			var class *Node
+			if c.ClassEmbedType != nil {
+				class = parameter("class", dtypes.Float32, s.images, c.BlockOutChannels[0])
+			}
+			text := c.toldBy(m.dtype, s.images, s.tokens, parameter)
+			return []*Node{newNetwork(g, c, m.params, m.dtype).forward(x, time, class, text)}
+		})
+	})
 }
 
 // Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each image or
@@ -149,12 +208,19 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 		return diffusion.Images{}, fmt.Errorf("the model was closed")
 	}
 	y := diffusion.NewImages(x.N, c.OutChannels, x.H, x.W)
+	var read []reading
+	defer func() { m.keep(read) }()
 	for from, to := range m.parts(x.N) {
+		r, err := m.tell(text.Slice(from, to))
+		if err != nil {
+			return diffusion.Images{}, err
+		}
+		read = append(read, r)
 		var part []int
 		if class != nil {
 			part = class[from:to]
 		}
-		if err := m.evaluate(x.Slice(from, to), t[from:to], text.Slice(from, to), part, y.Slice(from, to).Data); err != nil {
+		if err := m.evaluate(x.Slice(from, to), t[from:to], r, part, y.Slice(from, to).Data); err != nil {
 			return diffusion.Images{}, err
 		}
 	}
@@ -177,9 +243,9 @@ func (m *Model) parts(n int) iter.Seq2[int, int] {
 }
 
 // evaluate applies the network once and writes what it returns to y.
-func (m *Model) evaluate(x diffusion.Images, t []int, text Embeddings, class []int, y []float32) error {
+func (m *Model) evaluate(x diffusion.Images, t []int, r reading, class []int, y []float32) error {
 	c := m.Config
-	e, err := m.evaluator(shape{x.N, x.H, x.W, text.Tokens})
+	e, err := m.evaluator(shape{x.N, x.H, x.W, r.text.Tokens})
 	if err != nil {
 		return err
 	}
@@ -198,16 +264,15 @@ func (m *Model) evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	if c.ClassEmbedType != nil {
 		add(c.sinusoids(class), x.N, first)
 	}
-	add(text.Data, text.N, text.Tokens, text.Dim)
 	if err != nil {
 		nn.Finalize(in)
 		return err
 	}
-	donate := make([]bool, len(in)+len(m.values))
+	donate := make([]bool, len(in)+len(r.told)+len(m.values))
 	for i := range in {
 		donate[i] = true
 	}
-	out, err := e.Execute(append(in, m.values...), donate, 0)
+	out, err := e.Execute(slices.Concat(in, r.told, m.values), donate, 0)
 	if err != nil {
 		return err
 	}

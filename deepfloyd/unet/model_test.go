@@ -180,3 +180,31 @@ func TestBatch(t *testing.T) {
 		}
 	}
 }
+
+// Texts are read once for the evaluations that follow each other, and again where they change.
+func TestTextsAreReadOnce(t *testing.T) {
+	m, f := open(t, "classes", dtypes.Float32)
+	x, both := normal(3, 1, m.Config.InChannels, 8, 8), embeddings(t, f, "text")
+	evaluate := func(text Embeddings) []float32 {
+		t.Helper()
+		y, err := m.Evaluate(x, []int{300}, text, []int{7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.read) != 1 || len(m.readers) != 1 {
+			t.Fatalf("%d readings by %d graphs are kept, expected one", len(m.read), len(m.readers))
+		}
+		return y.Data
+	}
+	first := evaluate(both.Slice(0, 1))
+	told := m.read[0].told
+	if again := evaluate(both.Slice(0, 1)); !slices.Equal(again, first) || &m.read[0].told[0] != &told[0] {
+		t.Error("the same text was read again")
+	}
+	if other := evaluate(both.Slice(1, 2)); slices.Equal(other, first) {
+		t.Error("another text changed nothing")
+	}
+	if back := evaluate(both.Slice(0, 1)); !slices.Equal(back, first) {
+		t.Error("the first text came to something else after another one")
+	}
+}

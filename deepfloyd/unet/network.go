@@ -156,15 +156,15 @@ func (n *network) pooled(text *Node) *Node {
 	return n.layerNorm("add_embedding.norm2", n.linear("add_embedding.proj", Reshape(y, y.Shape().Dimensions[0], -1)))
 }
 
-// timeEmbedding joins what the resnets are told: time and class are sinusoidal embeddings [N,C], text is [N,L,E].
-func (n *network) timeEmbedding(time, class, text *Node) *Node {
+// timeEmbedding joins what the resnets are told: time and class are sinusoidal embeddings [N,C], pooled is of the text.
+func (n *network) timeEmbedding(time, class, pooled *Node) *Node {
 	c := n.config
 	emb := activate(c.TimestepPostAct, n.embedding("time_embedding", time))
 	if c.ClassEmbedType != nil {
 		emb = Add(emb, n.embedding("class_embedding", class))
 	}
 	if c.AdditionEmbedType != nil {
-		emb = Add(emb, n.pooled(text))
+		emb = Add(emb, pooled)
 	}
 	return activate(c.TimeEmbeddingActFn, emb)
 }
@@ -208,9 +208,11 @@ func (n *network) resnet(r resnet, x, emb *Node) *Node {
 	return MulScalar(Add(x, h), 1/r.scale)
 }
 
-// attention lets the pixels of x [N,H,W,C] attend to the text [N,L,E] and, unless onlyCross, to each other.
-func (n *network) attention(a attention, x, text *Node) *Node {
-	d := x.Shape().Dimensions
+// keyValue are what pixels attend to in a text, [N,L,C] each, of one attention.
+type keyValue struct{ key, value *Node }
+
+// crossed makes keys and values of the text [N,L,E].
+func (n *network) crossed(a attention, text *Node) keyValue {
 	switch {
 	case n.config.CrossAttentionNorm == nil:
 	case *n.config.CrossAttentionNorm == "layer_norm":
@@ -219,9 +221,14 @@ func (n *network) attention(a attention, x, text *Node) *Node {
 		text = n.groupNorm(a.name+".norm_cross", text, crossNormGroups, attentionEps)
 	}
 	text = n.narrow(text)
-	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups, attentionEps))
+	return keyValue{n.linear(a.name+".add_k_proj", text), n.linear(a.name+".add_v_proj", text)}
+}
 
-	key, value := n.linear(a.name+".add_k_proj", text), n.linear(a.name+".add_v_proj", text)
+// attention lets the pixels of x [N,H,W,C] attend to a text and, unless onlyCross, to each other.
+func (n *network) attention(a attention, x *Node, text keyValue) *Node {
+	d := x.Shape().Dimensions
+	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups, attentionEps))
+	key, value := text.key, text.value
 	if !a.onlyCross {
 		key = Concatenate([]*Node{key, n.linear(a.name+".to_k", h)}, 1)
 		value = Concatenate([]*Node{value, n.linear(a.name+".to_v", h)}, 1)
@@ -230,14 +237,57 @@ func (n *network) attention(a attention, x, text *Node) *Node {
 	return Add(x, Reshape(n.linear(a.name+".to_out.0", h), d...))
 }
 
-// forward maps x [N,C,H,W], the sinusoidal embeddings time and class, and text [N,L,E] to [N,C',H,W], all float32.
-func (n *network) forward(x, time, class, text *Node) *Node {
-	c := n.config
-	emb := n.timeEmbedding(time, class, text)
+// told is what the network makes of a text alone, once for all steps: what the time embedding is added [N,C], where the configuration
+// has that, and keys and values for each attention by its name.
+type told struct {
+	pooled  *Node
+	crossed map[string]keyValue
+}
+
+// toldBy takes what tell returns, in toldNodes' order, from next, which gets a name, a dtype and dimensions.
+func (c Config) toldBy(dtype dtypes.DType, texts, tokens int, next func(name string, dtype dtypes.DType, dims ...int) *Node) told {
+	t := told{crossed: map[string]keyValue{}}
+	if c.AdditionEmbedType != nil {
+		t.pooled = next("pooled", dtypes.Float32, texts, c.timeDim())
+	}
+	for _, a := range c.attentions() {
+		key := next(a.name+" key", dtype, texts, tokens, a.channels)
+		t.crossed[a.name] = keyValue{key, next(a.name+" value", dtype, texts, tokens, a.channels)}
+	}
+	return t
+}
+
+func (c Config) toldNodes(t told) []*Node {
+	var all []*Node
+	if t.pooled != nil {
+		all = append(all, t.pooled)
+	}
+	for _, a := range c.attentions() {
+		all = append(all, t.crossed[a.name].key, t.crossed[a.name].value)
+	}
+	return all
+}
+
+// tell reads a text [N,L,E].
+func (n *network) tell(text *Node) told {
+	t := told{crossed: map[string]keyValue{}}
+	if n.config.AdditionEmbedType != nil {
+		t.pooled = n.pooled(text)
+	}
 	text = n.narrow(text)
-	if c.EncoderHidDim != nil {
+	if n.config.EncoderHidDim != nil {
 		text = n.linear("encoder_hid_proj", text)
 	}
+	for _, a := range n.config.attentions() {
+		t.crossed[a.name] = n.crossed(a, text)
+	}
+	return t
+}
+
+// forward maps x [N,C,H,W] and the sinusoidal embeddings time and class to [N,C',H,W], all float32.
+func (n *network) forward(x, time, class *Node, text told) *Node {
+	c := n.config
+	emb := n.timeEmbedding(time, class, text.pooled)
 	if c.CenterInputSample {
 		x = AddScalar(MulScalar(x, 2), -1)
 	}
@@ -249,7 +299,7 @@ func (n *network) forward(x, time, class, text *Node) *Node {
 		for i, r := range b.resnets {
 			x = n.resnet(r, x, emb)
 			if b.attentions != nil {
-				x = n.attention(b.attentions[i], x, text)
+				x = n.attention(b.attentions[i], x, text.crossed[b.attentions[i].name])
 			}
 			skips = append(skips, x)
 		}
@@ -259,7 +309,7 @@ func (n *network) forward(x, time, class, text *Node) *Node {
 		}
 	}
 	x = n.resnet(mid.resnets[0], x, emb)
-	x = n.attention(mid.attentions[0], x, text)
+	x = n.attention(mid.attentions[0], x, text.crossed[mid.attentions[0].name])
 	x = n.resnet(mid.resnets[1], x, emb)
 	for _, b := range up {
 		for i, r := range b.resnets {
@@ -267,7 +317,7 @@ func (n *network) forward(x, time, class, text *Node) *Node {
 			x = n.resnet(r, Concatenate([]*Node{x, skips[last]}, -1), emb)
 			skips = skips[:last]
 			if b.attentions != nil {
-				x = n.attention(b.attentions[i], x, text)
+				x = n.attention(b.attentions[i], x, text.crossed[b.attentions[i].name])
 			}
 		}
 		if b.resampler != nil {

@@ -97,6 +97,15 @@ func (c Config) allBlocks() []block {
 	return append(append(down, mid), up...)
 }
 
+// attentions lists all of them.
+func (c Config) attentions() []attention {
+	var all []attention
+	for _, b := range c.allBlocks() {
+		all = append(all, b.attentions...)
+	}
+	return all
+}
+
 // all returns a block's resnets with the one that changes the size.
 func (b block) all() []resnet {
 	if b.resampler == nil {
