@@ -174,8 +174,17 @@ func resized(x *Node, to resample) *Node {
 	d := x.Shape().Dimensions
 	switch to {
 	case halve:
-		mean := ReduceMean(wide(Reshape(x, d[0], d[1]/2, 2, d[2]/2, 2, d[3])), 2, 4)
-		return ConvertDType(mean, x.DType())
+		cells := Reshape(x, d[0], d[1]/2, 2, d[2]/2, 2, d[3])
+		var sum *Node
+		for i := range 4 { // slices are added in one pass; a reduction over both axes takes two
+			pixel := wide(Slice(cells, AxisRange(), AxisRange(), AxisElem(i/2), AxisRange(), AxisElem(i%2), AxisRange()))
+			if sum == nil {
+				sum = pixel
+			} else {
+				sum = Add(sum, pixel)
+			}
+		}
+		return Reshape(ConvertDType(MulScalar(sum, 0.25), x.DType()), d[0], d[1]/2, d[2]/2, d[3])
 	case double:
 		x = BroadcastToDims(Reshape(x, d[0], d[1], 1, d[2], 1, d[3]), d[0], d[1], 2, d[2], 2, d[3])
 		return Reshape(x, d[0], 2*d[1], 2*d[2], d[3])
