@@ -109,9 +109,17 @@ un_op *un_conv(const un_conv_spec *, const char **error);
 
 typedef struct {
   int32_t n_dims, a, b, c, a_dtype, b_dtype, c_dtype;
+  int32_t b_prepared;  // as un_conv_spec.weights_prepared
   int64_t a_dims[6], a_strides[6], b_dims[6], b_strides[6], c_dims[6], c_strides[6];
 } un_matmul_spec;
 un_op *un_matmul(const un_matmul_spec *, const char **error);
+
+// Weights in the layout that an operation wants, for all that want the same: the original is then not read.
+typedef struct un_packed un_packed;
+int un_packs(const un_op *);     // whether the operation lays its weights out; the others must only be called where it does
+un_packed *un_pack(un_op *, void *values, const char **error);   // values: of the array that the operation would read
+int un_use_packed(un_op *, const un_packed *);  // whether it fits; it must live on. NULL: lay out what is in the slot
+void un_free_packed(un_packed *);
 
 // The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
 // memory of the slot scratch, of which they need scratch_bytes.

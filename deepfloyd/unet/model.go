@@ -40,7 +40,7 @@ type Model struct {
 // shape is what an evaluation is compiled for.
 type shape struct{ images, height, width, tokens int }
 
-// New makes a network with the values of a file. dtype is what convolutions and products compute in, and what their weights
+// New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and products compute in, and what their weights
 // are kept in: Float32 or BFloat16.
 func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Model, error) {
 	if err := c.Validate(); err != nil {
