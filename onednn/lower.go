@@ -406,6 +406,8 @@ func (l *lowering) emitNative(n *node) bool {
 		return l.emitReduce(n)
 	case compute.OpTypeFusedSoftmax:
 		return l.emitSoftmax(n)
+	case compute.OpTypeFusedScaledDotProductAttention:
+		return l.emitAttention(n)
 	case compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeReverse, compute.OpTypeSlice, compute.OpTypeConcatenate, compute.OpTypePad:
 		return l.emitMove(n)
 	}

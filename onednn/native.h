@@ -71,6 +71,10 @@ un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, in
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.
 un_op *un_softmax(int x, int64_t rows, int64_t n, int y);  // float32
+// y[batch][queries][heads][dim] = softmax(scale·q·kᵀ)·v of k, v[batch][keys][heads][dim], all bfloat16, dim even. It works in memory
+// of the slot scratch. Only for CPUs that multiply bfloat16.
+un_op *un_attention(int q, int k, int v, int y, int64_t batch, int64_t queries, int64_t keys, int64_t heads, int64_t dim, float scale, int scratch,
+                    size_t *scratch_bytes);
 un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
 
 // dst[i·dst_stride + dst_offset] = src[i·src_stride + src_offset] for every index i of dims; strides and offsets in
