@@ -27,7 +27,7 @@ type Stage struct {
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
 	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
-	weights   *weights.File // nil after Load
+	weights   *weights.File // which UNet reads
 }
 
 // OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution, image_noising_scheduler. The
@@ -74,21 +74,13 @@ func openScheduler(dir, part string, class Part) (*Scheduler, error) {
 	return s, nil
 }
 
-// Load reads the weights, once, and closes their file. dtype is what the UNet computes in, Float32 or BFloat16.
+// Load makes the network, once. dtype is what the UNet computes in, Float32 or BFloat16.
 func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
-	if s.weights == nil {
+	if s.UNet != nil || s.weights == nil {
 		return errors.New("the stage's weights were read before, or the stage was closed")
 	}
 	s.UNet, err = unet.New(b, s.Config, dtype, s.weights)
-	s.closeWeights()
 	return err
-}
-
-func (s *Stage) closeWeights() {
-	if s.weights != nil {
-		s.weights.Close()
-		s.weights = nil
-	}
 }
 
 const schedulerFile = "scheduler_config.json"
@@ -129,7 +121,10 @@ func (s *Stage) Close() {
 		s.UNet = nil
 		debug.FreeOSMemory() // as in [TextEncoder.Encode]
 	}
-	s.closeWeights()
+	if s.weights != nil {
+		s.weights.Close()
+		s.weights = nil
+	}
 }
 
 // Images returns n images of zeros in the size that the stage was trained for, to be filled with noise; where its configuration

@@ -47,7 +47,7 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	names := []string{"fusion", "code", "preparation", "winograd", "single"}
+	names := []string{"fusion", "code", "preparation", "winograd", "single", "attention"}
 	for _, p := range passes {
 		// Gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
 		if p.name != "dead" && p.name != "convolution gradients" && !slices.Contains(names, p.name) {
@@ -194,11 +194,11 @@ func (b *Backend) NumDevices() int { return 1 }
 // DeviceDescription describes the CPU.
 func (b *Backend) DeviceDescription(compute.DeviceNum) string { return "CPU, " + Library().ISA }
 
-// Capabilities lists the Go backend's operations, which are the fallback, and batch normalisation.
+// Capabilities lists the Go backend's operations, which are the fallback, batch normalisation and attention.
 func (b *Backend) Capabilities() compute.Capabilities {
 	c := b.fallback.Capabilities().Clone()
 	c.DynamicAxes = false
-	for _, op := range []compute.OpType{compute.OpTypeBatchNormForTraining, compute.OpTypeBatchNormForInference, compute.OpTypeBatchNormGradient} {
+	for _, op := range []compute.OpType{compute.OpTypeBatchNormForTraining, compute.OpTypeBatchNormForInference, compute.OpTypeBatchNormGradient, compute.OpTypeFusedScaledDotProductAttention} {
 		c.Operations[op] = true
 	}
 	return c

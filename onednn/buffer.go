@@ -16,8 +16,11 @@ import (
 type Buffer struct {
 	backend *Backend
 	shape   shapes.Shape
-	bytes   []byte // nil once finalized
+	bytes   []byte // nil once finalized, and while the values are only at the source
+	source  func(use func(values []byte) error) error
+	loading sync.Mutex // bytes of a source
 	frozen  atomic.Bool
+	packed  *packedCopies // touched on the native thread, and by Finalize
 }
 
 // Freeze promises that the buffer's values will not change any more. Executions that get the same frozen buffers again
@@ -113,7 +116,7 @@ func flatOf(dtype dtypes.DType, v float64) any {
 }
 
 func (b *Buffer) check() error {
-	if b == nil || b.bytes == nil {
+	if b == nil || b.bytes == nil && b.source == nil {
 		return errors.New("onednn: the buffer was finalized or donated; it can't be used any more")
 	}
 	return nil
@@ -124,14 +127,45 @@ func (b *Buffer) Backend() compute.Backend { return b.backend }
 
 // Finalize gives the storage back. It does nothing for a buffer that was finalized or donated before.
 func (b *Buffer) Finalize() error {
-	if b == nil || b.bytes == nil {
+	if b == nil {
 		return nil
 	}
-	if !b.backend.IsFinalized() {
+	if b.bytes != nil && !b.backend.IsFinalized() {
 		b.backend.memory.put(b.bytes)
 	}
-	b.bytes = nil
+	if b.packed != nil {
+		b.packed.free()
+	}
+	b.bytes, b.source = nil, nil
 	return nil
+}
+
+// use calls f with the values, wherever they are.
+func (b *Buffer) use(f func(values []byte) error) error {
+	if b.bytes != nil {
+		return f(b.bytes)
+	}
+	return b.source(func(values []byte) error {
+		if want := byteSize(b.shape); len(values) != want {
+			return errors.Errorf("onednn: the source of a buffer of shape %s gives %d bytes, want %d", b.shape, len(values), want)
+		}
+		return f(values)
+	})
+}
+
+// load brings the values into memory where they are only at the source.
+func (b *Buffer) load() error {
+	b.loading.Lock()
+	defer b.loading.Unlock()
+	if err := b.check(); err != nil || b.bytes != nil {
+		return err
+	}
+	return b.use(func(values []byte) error {
+		bytes := b.backend.memory.get(len(values))
+		copy(bytes, values)
+		b.bytes = bytes
+		return nil
+	})
 }
 
 // Shape returns the buffer's shape.
@@ -145,17 +179,19 @@ func (b *Buffer) ToFlatData(flat any) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	dst := flatBytes(flat)
-	if len(dst) != len(b.bytes) {
-		return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(b.bytes), flat, len(dst))
-	}
-	copy(dst, b.bytes)
-	return nil
+	return b.use(func(values []byte) error {
+		dst := flatBytes(flat)
+		if len(dst) != len(values) {
+			return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(values), flat, len(dst))
+		}
+		copy(dst, values)
+		return nil
+	})
 }
 
 // Data returns a slice over the buffer's own storage.
 func (b *Buffer) Data() (any, error) {
-	if err := b.check(); err != nil {
+	if err := b.load(); err != nil {
 		return nil, err
 	}
 	return flat(b.shape, b.bytes), nil
@@ -163,7 +199,7 @@ func (b *Buffer) Data() (any, error) {
 
 // CopyToDevice copies the buffer to device 0, the only one.
 func (b *Buffer) CopyToDevice(device compute.DeviceNum) (compute.Buffer, error) {
-	if err := b.check(); err != nil {
+	if err := b.load(); err != nil {
 		return nil, err
 	}
 	return b.backend.BufferFromFlatData(device, flat(b.shape, b.bytes), b.shape)
@@ -185,6 +221,20 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 		return nil, errors.Errorf("onednn: a slice of %s can't fill a buffer of shape %s", elem, shape)
 	}
 	copy(dst, src)
+	return buffer, nil
+}
+
+// BufferFrom returns a frozen buffer whose values stay at the source until they are needed, and are read again as often as
+// they are. Weights that executions use in oneDNN's layouts only are thus in memory once, in these.
+//
+// source calls use with the values, in the machine's byte order, at any address, valid until use returns, and returns use's
+// error or its own. It may be called until the buffer is finalized.
+func (b *Backend) BufferFrom(shape shapes.Shape, source func(use func(values []byte) error) error) (compute.Buffer, error) {
+	if b.IsFinalized() {
+		return nil, errFinalized
+	}
+	buffer := &Buffer{backend: b, shape: shape.Clone(), source: source}
+	buffer.Freeze()
 	return buffer, nil
 }
 

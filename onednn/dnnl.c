@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define DECLARE(result, name, arguments) static result (*name) arguments;
 DNNL_FUNCTIONS(DECLARE)
@@ -51,9 +52,10 @@ enum { MAX_ARGS = 4 };
 typedef struct {
   int id, slot, output;
   int prepared;  // weights whose reordered copy is good until un_weights_changed
+  const un_packed *packed;        // weights that come reordered
   dnnl_memory_t outside, inside;  // inside is outside where no reorder is needed
   dnnl_primitive_t reorder;
-  void *buffer;
+  void *buffer;  // of inside, once it is needed
 } argument;
 
 typedef struct {
@@ -64,9 +66,21 @@ typedef struct {
   argument args[MAX_ARGS];
 } primitive_op;
 
+static size_t size_of(const struct dnnl_memory_desc *desc) { return (dnnl_memory_desc_get_size(desc) + 63) / 64 * 64; }
+
 static const char *reordered(const argument *a) {
   dnnl_exec_arg_t x[2] = {{DNNL_ARG_SRC, a->output ? a->inside : a->outside}, {DNNL_ARG_DST, a->output ? a->outside : a->inside}};
   return dnnl_primitive_execute(a->reorder, stream, 2, x) == dnnl_success ? NULL : "oneDNN: a reorder failed";
+}
+
+// Gives the inside of an argument its buffer.
+static const char *buffered(argument *a) {
+  if (a->buffer) return NULL;
+  const struct dnnl_memory_desc *desc;
+  dnnl_memory_get_memory_desc(a->inside, &desc);
+  if (!(a->buffer = aligned_alloc(64, size_of(desc)))) return "oneDNN: out of memory";
+  dnnl_memory_set_data_handle(a->inside, a->buffer);
+  return NULL;
 }
 
 static const char *run_primitive(un_op *op, void *const *slots) {
@@ -74,9 +88,10 @@ static const char *run_primitive(un_op *op, void *const *slots) {
   dnnl_exec_arg_t x[MAX_ARGS];
   for (int i = 0; i < p->n_args; i++) {
     argument *a = &p->args[i];
-    dnnl_memory_set_data_handle(a->outside, slots[a->slot]);
-    if (a->reorder && !a->output && (un_weights_are_new() || !a->prepared)) {
-      const char *error = reordered(a);
+    if (!a->packed) dnnl_memory_set_data_handle(a->outside, slots[a->slot]);
+    if (a->reorder && !a->packed) {
+      const char *error = buffered(a);
+      if (!error && !a->output && (un_weights_are_new() || !a->prepared)) error = reordered(a);
       if (error) return error;
     }
     x[i] = (dnnl_exec_arg_t){a->id, a->inside};
@@ -134,17 +149,83 @@ static const char *add_argument(primitive_op *p, int id, int slot, int output, c
     a->inside = a->outside;
     return NULL;
   }
-  size_t bytes = (dnnl_memory_desc_get_size(want) + 63) / 64 * 64;
-  a->buffer = aligned_alloc(64, bytes);
-  if (!a->buffer) return "oneDNN: out of memory";
-  memset(a->buffer, 0, bytes);
   dnnl_primitive_desc_t reorder;
-  if (dnnl_memory_create(&a->inside, want, engine, a->buffer) != dnnl_success) return "oneDNN: out of memory";
+  if (dnnl_memory_create(&a->inside, want, engine, NULL) != dnnl_success) return "oneDNN: out of memory";
   if (dnnl_reorder_primitive_desc_create(&reorder, output ? want : have, engine, output ? have : want, engine, NULL) != dnnl_success)
     return "oneDNN: no reorder between these layouts";
   int status = dnnl_primitive_create(&a->reorder, reorder);
   dnnl_primitive_desc_destroy(reorder);
   return status == dnnl_success ? NULL : "oneDNN: a reorder could not be created";
+}
+
+// ---- packed weights
+
+struct un_packed {
+  dnnl_memory_desc_t from, to;  // the array's layout and the packed one
+  void *data;
+  size_t bytes;
+};
+
+static argument *weights_of(un_op *op) {
+  primitive_op *p = (primitive_op *)op;
+  for (int i = 0; i < p->n_args; i++)
+    if (p->args[i].id == DNNL_ARG_WEIGHTS) return &p->args[i];
+  return NULL;
+}
+
+int un_packs(const un_op *op) {
+  if (op->run != run_primitive) return 0;
+  const argument *weights = weights_of((un_op *)op);
+  return weights && weights->reorder && !weights->output;
+}
+
+un_packed *un_pack(un_op *op, void *values, const char **error) {
+  const argument *a = weights_of(op);
+  const struct dnnl_memory_desc *from, *to;
+  dnnl_memory_get_memory_desc(a->outside, &from);
+  dnnl_memory_get_memory_desc(a->inside, &to);
+  un_packed *packed = calloc(1, sizeof *packed);
+  packed->bytes = size_of(to);
+  // In huge pages where the system has them, and given back at once when it is freed.
+  packed->data = mmap(NULL, packed->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (packed->data == MAP_FAILED) {
+    free(packed);
+    *error = "oneDNN: out of memory";
+    return NULL;
+  }
+  madvise(packed->data, packed->bytes, MADV_HUGEPAGE);
+  dnnl_memory_desc_clone(&packed->from, from);
+  dnnl_memory_desc_clone(&packed->to, to);
+  dnnl_memory_set_data_handle(a->outside, values);
+  dnnl_memory_set_data_handle(a->inside, packed->data);
+  *error = reordered(a);
+  dnnl_stream_wait(stream);
+  dnnl_memory_set_data_handle(a->outside, NULL);
+  if (*error) {
+    un_free_packed(packed);
+    return NULL;
+  }
+  return packed;
+}
+
+int un_use_packed(un_op *op, const un_packed *packed) {
+  argument *a = weights_of(op);
+  if (packed) {
+    const struct dnnl_memory_desc *from, *to;
+    dnnl_memory_get_memory_desc(a->outside, &from);
+    dnnl_memory_get_memory_desc(a->inside, &to);
+    if (!dnnl_memory_desc_equal(from, packed->from) || !dnnl_memory_desc_equal(to, packed->to)) return 0;
+  }
+  dnnl_memory_set_data_handle(a->inside, packed ? packed->data : a->buffer);
+  a->packed = packed;
+  return 1;
+}
+
+void un_free_packed(un_packed *packed) {
+  munmap(packed->data, packed->bytes);
+  dnnl_memory_desc_destroy(packed->from);
+  dnnl_memory_desc_destroy(packed->to);
+  free(packed);
 }
 
 static primitive_op *new_primitive(void) {
@@ -266,18 +347,20 @@ un_op *un_matmul(const un_matmul_spec *s, const char **error) {
   *error = engine ? NULL : "oneDNN is not there";
   if (*error) return NULL;
   primitive_op *p = new_primitive();
-  dnnl_memory_desc_t a = NULL, b = NULL, c = NULL;
+  dnnl_memory_desc_t a = NULL, b = NULL, any = NULL, c = NULL;
   dnnl_memory_desc_create_with_strides(&a, s->n_dims, s->a_dims, data_type(s->a_dtype), s->a_strides);
   dnnl_memory_desc_create_with_strides(&b, s->n_dims, s->b_dims, data_type(s->b_dtype), s->b_strides);
+  if (s->b_prepared) dnnl_memory_desc_create_with_tag(&any, s->n_dims, s->b_dims, data_type(s->b_dtype), dnnl_format_tag_any);
   dnnl_memory_desc_create_with_strides(&c, s->n_dims, s->c_dims, data_type(s->c_dtype), s->c_strides);
   *error = NULL;
-  if (dnnl_matmul_primitive_desc_create(&p->desc, engine, a, b, NULL, c, NULL) != dnnl_success) *error = "oneDNN has no such matrix product";
+  if (dnnl_matmul_primitive_desc_create(&p->desc, engine, a, any ? any : b, NULL, c, NULL) != dnnl_success) *error = "oneDNN has no such matrix product";
   else if (dnnl_primitive_create(&p->primitive, p->desc) != dnnl_success) *error = "oneDNN could not create the matrix product";
   if (!*error) *error = add_argument(p, DNNL_ARG_SRC, s->a, 0, a, a);
-  if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->b, 0, b, b);
+  if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->b, 0, b, dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0));
   if (!*error) *error = add_argument(p, DNNL_ARG_DST, s->c, 1, c, c);
-  dnnl_memory_desc_t all[] = {a, b, c};
-  for (int i = 0; i < 3; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
+  if (s->b_prepared && !*error) p->args[1].prepared = 1;
+  dnnl_memory_desc_t all[] = {a, b, any, c};
+  for (int i = 0; i < 4; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
   if (*error) {
     release_primitive(&p->op);
     return NULL;

@@ -39,7 +39,9 @@ enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS
   F(int, dnnl_memory_desc_equal, (const struct dnnl_memory_desc *, const struct dnnl_memory_desc *)) \
   F(size_t, dnnl_memory_desc_get_size, (const struct dnnl_memory_desc *)) \
   F(int, dnnl_memory_desc_destroy, (dnnl_memory_desc_t)) \
+  F(int, dnnl_memory_desc_clone, (dnnl_memory_desc_t *, const struct dnnl_memory_desc *)) \
   F(int, dnnl_memory_create, (dnnl_memory_t *, const struct dnnl_memory_desc *, dnnl_engine_t, void *)) \
+  F(int, dnnl_memory_get_memory_desc, (const struct dnnl_memory *, const struct dnnl_memory_desc **)) \
   F(int, dnnl_memory_set_data_handle, (dnnl_memory_t, void *)) \
   F(int, dnnl_memory_destroy, (dnnl_memory_t)) \
   F(const struct dnnl_memory_desc *, dnnl_primitive_desc_query_md, (const struct dnnl_primitive_desc *, int what, int index)) \

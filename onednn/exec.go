@@ -34,6 +34,8 @@ type executable struct {
 	preparedSteps  int
 	preparedParams []int
 	lastParams     []*Buffer // what prepared was made of; nil: of nothing that stays
+	packings       []packing
+	read           []bool // the parameters that steps read, and not only packings
 }
 
 // Finalize releases the native operations.
@@ -101,7 +103,7 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 		return nil, err
 	}
 	for i, b := range c.in {
-		if donate != nil && donate[i] && b.bytes != nil {
+		if donate != nil && donate[i] && b.check() == nil {
 			if err := b.Finalize(); err != nil {
 				return nil, err
 			}
@@ -151,6 +153,21 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	if e.slots == nil {
 		e.slots = make([]unsafe.Pointer, len(e.places))
 	}
+	ready := e.preparedFor(in)
+	params := e.lastParams
+	e.lastParams = nil // until this run has succeeded
+	if !ready {
+		if err := e.pack(in); err != nil {
+			return nil, err
+		}
+	}
+	for i, read := range e.read {
+		if read {
+			if err := in[i].load(); err != nil {
+				return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.names[i], e.name)
+			}
+		}
+	}
 	out := make([]Buffer, len(e.graph.outputs))
 	for i, r := range e.graph.outputs {
 		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.shape(), e.backend.memory.get(byteSize(r.shape()))
@@ -158,6 +175,9 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	bytes := func(p place) []byte {
 		switch p.kind {
 		case placeParam:
+			if !e.read[p.index] {
+				return nil
+			}
 			return in[p.index].bytes[p.offset:]
 		case placeOutput:
 			return out[p.index].bytes[p.offset:]
@@ -181,9 +201,6 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	if len(e.slots) > 0 {
 		pins.Pin(&e.slots[0])
 	}
-	ready := e.preparedFor(in)
-	params := e.lastParams
-	e.lastParams = nil // until this run has succeeded
 	if ready {
 		C.un_weights_changed(0)
 		defer C.un_weights_changed(1)

@@ -90,7 +90,8 @@ type lowering struct {
 	parts   map[*result][]part
 	placed  map[*node][]bool // which operands of a concatenation their makers put in place
 	prepared
-	cut bool // the next operation begins a step
+	packings []packing
+	cut      bool // the next operation begins a step
 }
 
 // lower turns the graph into native operations and plans their memory.
@@ -120,8 +121,17 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 	e.places = l.places
 	e.prepared, e.preparedSteps = aligned(l.prepared.size), l.preparedSteps
 	e.preparedParams = slices.Sorted(maps.Keys(l.prepared.params))
+	e.packings = l.packings
 	for _, r := range g.outputs {
 		e.outputSlots = append(e.outputSlots, l.slotOf(r))
+	}
+	e.read = make([]bool, len(g.params))
+	for _, slots := range append(l.reads, e.outputSlots) {
+		for _, s := range slots {
+			if p := l.places[s]; p.kind == placeParam {
+				e.read[p.index] = true
+			}
+		}
 	}
 	return e, nil
 }
@@ -396,6 +406,8 @@ func (l *lowering) emitNative(n *node) bool {
 		return l.emitReduce(n)
 	case compute.OpTypeFusedSoftmax:
 		return l.emitSoftmax(n)
+	case compute.OpTypeFusedScaledDotProductAttention:
+		return l.emitAttention(n)
 	case compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeReverse, compute.OpTypeSlice, compute.OpTypeConcatenate, compute.OpTypePad:
 		return l.emitMove(n)
 	}

@@ -90,6 +90,9 @@ func (l *lowering) emitConv(n *node) bool {
 		l.places[scratch].size = int(bytes)
 		writes = append(writes, scratch)
 	}
+	if n.op != opConvBackwardWeights && l.packs(weights, op) {
+		reads = slices.DeleteFunc(reads, func(slot int) bool { return slot == int(s.weights) })
+	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
 	x := label{kind: kind, text: fmt.Sprintf("%s × %s stride %v%s (%s)", src.shape(), weights.shape(), c.stride, map[bool]string{true: " GELU"}[c.gelu], implementation(op))}
 	// Each pixel of the destination meets each weight once, for its output channel.
@@ -148,6 +151,9 @@ func (l *lowering) emitDot(n *node) bool {
 		// Where a dimension is 1 any stride will do; a regular one keeps oneDNN on its fast paths.
 		s.a_strides[i], s.b_strides[i], s.c_strides[i] = C.int64_t(max(sa, 1)), C.int64_t(max(sb, 1)), C.int64_t(max(sc, 1))
 	}
+	if w == l.slotOf(n.in[1]) && l.isPrepared(n.in[1]) {
+		s.b_prepared = 1
+	}
 	batch, stride := 1, out.Size()
 	for i := 0; i < len(a.lhsBatch); {
 		// As many axes as are one for both.
@@ -180,6 +186,9 @@ func (l *lowering) emitDot(n *node) bool {
 		op = C.un_own_matmul(&s, C.int(scratch), &bytes)
 		l.places[scratch].size = int(bytes)
 		writes = append(writes, scratch)
+	}
+	if s.b_prepared != 0 && l.packs(n.in[1], op) {
+		reads = []int{x}
 	}
 	about := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", batch, m, k, k, columns, implementation(op))}
 	about.flops = 2 * float64(batch*m) * float64(k) * float64(columns)

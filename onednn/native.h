@@ -71,6 +71,10 @@ un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, in
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.
 un_op *un_softmax(int x, int64_t rows, int64_t n, int y);  // float32
+// y[batch][queries][heads][dim] = softmax(scale·q·kᵀ)·v of k, v[batch][keys][heads][dim], all bfloat16, dim even. It works in memory
+// of the slot scratch. Only for CPUs that multiply bfloat16.
+un_op *un_attention(int q, int k, int v, int y, int64_t batch, int64_t queries, int64_t keys, int64_t heads, int64_t dim, float scale, int scratch,
+                    size_t *scratch_bytes);
 un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
 
 // dst[i·dst_stride + dst_offset] = src[i·src_stride + src_offset] for every index i of dims; strides and offsets in
@@ -110,9 +114,17 @@ un_op *un_conv(const un_conv_spec *, const char **error);
 
 typedef struct {
   int32_t n_dims, a, b, c, a_dtype, b_dtype, c_dtype;
+  int32_t b_prepared;  // as un_conv_spec.weights_prepared
   int64_t a_dims[6], a_strides[6], b_dims[6], b_strides[6], c_dims[6], c_strides[6];
 } un_matmul_spec;
 un_op *un_matmul(const un_matmul_spec *, const char **error);
+
+// Weights in the layout that an operation wants, for all that want the same: the original is then not read.
+typedef struct un_packed un_packed;
+int un_packs(const un_op *);     // whether the operation lays its weights out; the others must only be called where it does
+un_packed *un_pack(un_op *, void *values, const char **error);   // values: of the array that the operation would read
+int un_use_packed(un_op *, const un_packed *);  // whether it fits; it must live on. NULL: lay out what is in the slot
+void un_free_packed(un_packed *);
 
 // The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
 // memory of the slot scratch, of which they need scratch_bytes.

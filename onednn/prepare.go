@@ -1,14 +1,26 @@
 package onednn
 
+/*
+#include "native.h"
+*/
+import "C"
+
 import (
+	"runtime"
 	"slices"
+	"sync"
+	"unsafe"
 
 	"github.com/gomlx/compute"
+	"github.com/pkg/errors"
 )
 
 // What convolutions and products read as weights often depends on parameters alone: conversions to a narrow type, scales
 // folded in, oneDNN's own layout. Such work stands first in the program, its results have memory of their own, and an
 // execution leaves it out when it gets the very buffers of the execution before, all of them frozen; see Buffer.Freeze.
+//
+// Where oneDNN wants a frozen parameter itself in a layout of its own, that copy, packed, is the buffer's, and all executables
+// that want the same layout share it. A parameter that is read in no other way need not be in memory; see Backend.BufferFrom.
 
 // prepared is the set of nodes that run only when parameters change, and the parameters that they and the convolutions'
 // weights depend on.
@@ -118,4 +130,76 @@ func (e *executable) preparedFor(in []*Buffer) bool {
 		}
 	}
 	return same
+}
+
+// packing is an operation that wants a parameter in a layout of oneDNN's.
+type packing struct {
+	param int
+	op    *C.un_op
+}
+
+// packs tells whether op has r, a whole parameter, packed, and takes note of it.
+func (l *lowering) packs(r *result, op *C.un_op) bool {
+	root, shift := l.root(r)
+	if root.node.op != compute.OpTypeParameter || shift != 0 || !l.isPrepared(r) || C.un_packs(op) == 0 {
+		return false
+	}
+	l.packings = append(l.packings, packing{root.node.attr.(int), op})
+	return true
+}
+
+// pack gives the operations their packed weights. Where a buffer isn't frozen, they pack it in every run.
+func (e *executable) pack(in []*Buffer) error {
+	for _, p := range e.packings {
+		b := in[p.param]
+		if !b.frozen.Load() {
+			C.un_use_packed(p.op, nil)
+			e.read[p.param] = true
+			continue
+		}
+		if err := b.packFor(p.op); err != nil {
+			return errors.WithMessagef(err, "onednn: %q: packing %q", e.name, e.graph.names[p.param])
+		}
+	}
+	return nil
+}
+
+// packedCopies are a buffer's values in layouts of oneDNN's, in memory outside Go's heap.
+type packedCopies struct {
+	mu   sync.Mutex
+	list []*C.un_packed
+}
+
+func (p *packedCopies) free() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, copied := range p.list {
+		C.un_free_packed(copied)
+	}
+	p.list = nil
+}
+
+// packFor gives an operation the buffer's values in the layout that it wants.
+func (b *Buffer) packFor(op *C.un_op) error {
+	if b.packed == nil {
+		b.packed = &packedCopies{}
+		runtime.AddCleanup(b, (*packedCopies).free, b.packed) // where nobody calls Finalize
+	}
+	b.packed.mu.Lock()
+	defer b.packed.mu.Unlock()
+	for _, have := range b.packed.list {
+		if C.un_use_packed(op, have) != 0 {
+			return nil
+		}
+	}
+	return b.use(func(values []byte) error {
+		var problem *C.char
+		packed := C.un_pack(op, unsafe.Pointer(unsafe.SliceData(values)), &problem)
+		if packed == nil {
+			return errors.New(C.GoString(problem))
+		}
+		b.packed.list = append(b.packed.list, packed)
+		C.un_use_packed(op, packed)
+		return nil
+	})
 }

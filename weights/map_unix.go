@@ -4,6 +4,7 @@ package weights
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,4 +27,13 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 		return nil, nil, err
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
+}
+
+// dropPages gives back the pages that lie in data as a whole. They are of a file that is only read, so nothing is lost.
+func dropPages(data []byte) {
+	page := os.Getpagesize()
+	start := (page - int(uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(page))) % page
+	if size := (len(data) - start) / page * page; size > 0 {
+		_ = unix.Madvise(data[start:start+size], unix.MADV_DONTNEED) // only memory is at stake
+	}
 }

@@ -60,6 +60,16 @@ type Tensor struct {
 	DType DType
 	Shape []int
 	Data  []byte
+
+	mapped bool // Data is of a mapped file
+}
+
+// Drop lets the memory go that holds the tensor's Data, where that is of a mapped file. Who reads Data again gets it from the
+// file again.
+func (t Tensor) Drop() {
+	if t.mapped {
+		dropPages(t.Data)
+	}
 }
 
 // Size returns the number of elements.
@@ -164,6 +174,10 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	f.unmap = unmap
+	for name, t := range f.tensors {
+		t.mapped = true
+		f.tensors[name] = t
+	}
 	return f, nil
 }
 
@@ -275,7 +289,7 @@ func (f *File) layOut(entries map[string]entry, data []byte) error {
 		case end > uint64(len(data)):
 			return fmt.Errorf("tensor %q ends at byte %d of the data, the file has %d (is it truncated?)", name, end, len(data))
 		}
-		f.tensors[name] = Tensor{e.DType, e.Shape, data[begin:end:end]}
+		f.tensors[name] = Tensor{DType: e.DType, Shape: e.Shape, Data: data[begin:end:end]}
 		at = end
 	}
 	if at != uint64(len(data)) {

@@ -77,11 +77,11 @@ func TestConversions(t *testing.T) {
 		{F16, []byte{0x00, 0x3c}, 1}, {F16, []byte{0x01, 0x80}, -1.0 / (1 << 24)}, {F16, []byte{0xff, 0x7b}, 65504}, {F16, []byte{0, 0xfc}, float32(math.Inf(-1))},
 		{BF16, []byte{0xc0, 0xbf}, -1.5}, {F64, binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1)), 0.1},
 	} {
-		if v, err := (Tensor{c.dtype, nil, c.bits}).Float32(); err != nil || v[0] != c.want {
+		if v, err := (Tensor{DType: c.dtype, Data: c.bits}).Float32(); err != nil || v[0] != c.want {
 			t.Errorf("%s %x: got %v, %v; want %v", c.dtype, c.bits, v, err, c.want)
 		}
 	}
-	if _, err := (Tensor{I32, nil, make([]byte, 4)}).Float32(); err == nil {
+	if _, err := (Tensor{DType: I32, Data: make([]byte, 4)}).Float32(); err == nil {
 		t.Error("I32 read as floats")
 	}
 }

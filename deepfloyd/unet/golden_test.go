@@ -40,7 +40,7 @@ func loadOn(t testing.TB, b compute.Backend, dir string, dtype dtypes.DType) *Mo
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	m, err := New(b, c, dtype, f)
 	if err != nil {
 		t.Fatal(err)

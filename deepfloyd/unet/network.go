@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -135,9 +136,16 @@ func attend(query, key, value *Node, heads int) *Node {
 		return Reshape(x, d[0], d[1], heads, d[2]/heads)
 	}
 	d := query.Shape().Dimensions
-	scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", split(query), split(key))), 1/math.Sqrt(float64(d[2]/heads)))
-	shares := ConvertDType(Softmax(scores), value.DType())
-	return Reshape(Einsum("nhqk,nkhd->nqhd", shares, split(value)), d...)
+	query, key, value = split(query), split(key), split(value)
+	scale := 1 / math.Sqrt(float64(d[2]/heads))
+	y, _ := InternalFusedOpCaller(func() *Node {
+		y, _ := BackendFusedScaledDotProductAttention(query, key, value, compute.AxesLayoutBSHD, &compute.ScaledDotProductAttentionConfig{Scale: scale})
+		return y
+	}, func() *Node {
+		scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", query, key)), scale)
+		return Einsum("nhqk,nkhd->nqhd", ConvertDType(Softmax(scores), value.DType()), value)
+	}, true)
+	return Reshape(y, d...)
 }
 
 // embedding is the two layers behind sinusoidal embeddings.

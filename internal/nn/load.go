@@ -12,7 +12,8 @@ import (
 )
 
 // Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
-// BFloat16. The file must hold these parameters and no others.
+// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
+// are in use: the onednn backend reads them when it lays weights out.
 func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File) ([]compute.Buffer, error) {
 	known := map[string]bool{}
 	for _, p := range params {
@@ -25,22 +26,76 @@ func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *
 	}
 	var all []compute.Buffer
 	for _, p := range params {
-		v, err := p.Read(f, "")
-		if err == nil {
-			var values any = v
-			if dtype(p) == dtypes.BFloat16 {
-				values = bfloat16.FromFloat32s(v...)
-			}
-			var buffer compute.Buffer
-			if buffer, err = b.BufferFromFlatData(0, values, shapes.Make(dtype(p), p.GraphShape()...)); err == nil {
-				all = append(all, Freeze(buffer))
-				continue
-			}
+		buffer, err := p.load(b, dtype(p), f)
+		if err != nil {
+			Finalize(all)
+			return nil, err
 		}
-		Finalize(all)
-		return nil, err
+		all = append(all, buffer)
 	}
 	return all, nil
+}
+
+func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File) (compute.Buffer, error) {
+	t, err := p.find(f, "")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := convert(weights.Tensor{DType: t.DType, Shape: []int{0}}, dtype); err != nil {
+		return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), p.Name, err)
+	}
+	shape, same := shapes.Make(dtype, p.Shape...), t.DType == fileDTypes[dtype]
+	if b, ok := b.(sourcing); ok {
+		return b.BufferFrom(shape, func(use func(values []byte) error) error {
+			defer t.Drop()
+			if same {
+				return use(t.Data)
+			}
+			values, err := convert(t, dtype)
+			if err != nil {
+				return err
+			}
+			return use(dtypes.UnsafeByteSliceFromAny(values))
+		})
+	}
+	defer t.Drop()
+	values, err := convert(t, dtype)
+	if err != nil {
+		return nil, err
+	}
+	return b.BufferFromFlatData(0, values, shape)
+}
+
+// sourcing is the onednn backend, which need not keep what it is given.
+type sourcing interface {
+	BufferFrom(shape shapes.Shape, source func(use func(values []byte) error) error) (compute.Buffer, error)
+}
+
+var fileDTypes = map[dtypes.DType]weights.DType{dtypes.Float32: weights.F32, dtypes.BFloat16: weights.BF16}
+
+// convert returns a tensor's values as a slice of dtype, a piece at a time.
+func convert(t weights.Tensor, dtype dtypes.DType) (any, error) {
+	const piece = 1 << 16
+	n, size := t.Size(), t.DType.Size()
+	values := dtypes.MakeAnySlice(dtype, n)
+	for from := 0; ; from += piece {
+		to := min(from+piece, n)
+		v, err := weights.Tensor{DType: t.DType, Shape: []int{to - from}, Data: t.Data[from*size : to*size]}.Float32()
+		if err != nil {
+			return nil, err
+		}
+		switch values := values.(type) {
+		case []float32:
+			copy(values[from:], v)
+		case []bfloat16.BFloat16:
+			for i, x := range v {
+				values[from+i] = bfloat16.FromFloat32(x)
+			}
+		}
+		if to == n {
+			return values, nil
+		}
+	}
 }
 
 // Freeze promises the backend that a buffer's values stay: the onednn backend then lays weights out once.

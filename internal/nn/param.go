@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/compute"
 
@@ -133,18 +134,24 @@ func (p Param) Initial(g *diffusion.Generator) []float32 {
 
 // Read takes a parameter out of a file, where it stands under prefix + name in PyTorch's layout.
 func (p Param) Read(f *weights.File, prefix string) ([]float32, error) {
-	t, err := f.Tensor(prefix + p.Name)
+	t, err := p.find(f, prefix)
 	if err != nil {
 		return nil, err
-	}
-	if fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape) {
-		return nil, fmt.Errorf("%s: tensor %q has shape %v; this network wants %v", f.Path(), prefix+p.Name, t.Shape, p.Shape)
 	}
 	v, err := t.Float32()
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), prefix+p.Name, err)
 	}
 	return p.permute(v, false), nil
+}
+
+// find returns the file's tensor for p, which has p's shape.
+func (p Param) find(f *weights.File, prefix string) (weights.Tensor, error) {
+	t, err := f.Tensor(prefix + p.Name)
+	if err == nil && !slices.Equal(t.Shape, p.Shape) {
+		err = fmt.Errorf("%s: tensor %q has shape %v; this network wants %v", f.Path(), prefix+p.Name, t.Shape, p.Shape)
+	}
+	return t, err
 }
 
 // Tensor is the parameter's values in PyTorch's layout, for a file.

@@ -1,0 +1,93 @@
+package nn
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/dtypes/bfloat16"
+	_ "github.com/gomlx/compute/gobackend"
+
+	_ "github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Every dtype of a file becomes every dtype of computing, on a backend that copies and on one that reads when it must.
+func TestLoad(t *testing.T) {
+	n := 1<<16 + 3 // more than convert takes at once
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(i%257-128) / 64 // numbers that all the dtypes have
+	}
+	params := []Param{{Name: "w", Shape: []int{n}}}
+	for _, stored := range []weights.DType{weights.F32, weights.F16, weights.BF16} {
+		tensor, err := weights.FromFloat32([]int{n}, v).As(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "w.safetensors")
+		if err := weights.Write(path, map[string]weights.Tensor{"w": tensor}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f, err := weights.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, name := range []string{"go", "onednn"} {
+			b, err := compute.NewWithConfig(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Finalize()
+			for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
+				buffers, err := Load(b, params, func(Param) dtypes.DType { return dtype }, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 2 { // the second time from dropped pages
+					got := make([]float32, n)
+					if dtype == dtypes.BFloat16 {
+						narrow := make([]bfloat16.BFloat16, n)
+						err = buffers[0].ToFlatData(narrow)
+						for i, x := range narrow {
+							got[i] = x.Float32()
+						}
+					} else {
+						err = buffers[0].ToFlatData(got)
+					}
+					if err != nil || !slices.Equal(got, v) {
+						t.Errorf("%s: %s in the file, %s on the backend: other values (%v)", name, stored, dtype, err)
+					}
+				}
+				Finalize(buffers)
+			}
+		}
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	b, err := compute.NewWithConfig("onednn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Finalize()
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := weights.Write(path, map[string]weights.Tensor{"w": weights.FromInt32([]int{2}, []int32{1, 2})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for want, p := range map[string]Param{"elements are I32": {Name: "w", Shape: []int{2}}, "has shape [2]": {Name: "w", Shape: []int{3}}, "no place in this network": {Name: "v", Shape: []int{2}}} {
+		_, err := Load(b, []Param{p}, func(Param) dtypes.DType { return dtypes.Float32 }, f)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v: %v; want the file's name and %q", p, err, want)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package onednn
+
+/*
+#include "native.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/pkg/errors"
+)
+
+// FusedScaledDotProductAttention is one native operation where the CPU multiplies bfloat16, for queries, keys and values of
+// that type in AxesLayoutBSHD, with as many heads each, and without masks and biases. GoMLX takes others apart.
+func (f *function) FusedScaledDotProductAttention(query, key, value value, layout compute.AxesLayout, options *compute.ScaledDotProductAttentionConfig) (value, []value, error) {
+	o := compute.ScaledDotProductAttentionConfig{}
+	if options != nil {
+		o = *options
+	}
+	o.QuantizedMatmuls = false // a hint
+	scale := o.Scale
+	o.Scale = 0
+	var shape [3]shapes.Shape
+	for i, v := range []any{query, key, value} {
+		s, err := f.builder.OpShape(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		shape[i] = s
+	}
+	q, k := shape[0], shape[1]
+	if f.builder.backend.without["attention"] || !roundsBF16 || ownLevel() < 2 || layout != compute.AxesLayoutBSHD || o != (compute.ScaledDotProductAttentionConfig{}) ||
+		q.DType != dtypes.BFloat16 || k.DType != q.DType || !shape[2].Equal(k) || q.Rank() != 4 || k.Rank() != 4 || q.Size() == 0 || k.Size() == 0 ||
+		q.Dimensions[0] != k.Dimensions[0] || q.Dimensions[2] != k.Dimensions[2] || q.Dimensions[3] != k.Dimensions[3] || q.Dimensions[3]%2 != 0 {
+		return nil, nil, errors.Wrapf(compute.ErrNotImplemented, "onednn: attention of %s on %s", q, k)
+	}
+	if scale == 0 {
+		scale = 1 / math.Sqrt(float64(q.Dimensions[3]))
+	}
+	y, err := f.record1(compute.OpTypeFusedScaledDotProductAttention, scale, attentionReplay(q, k, scale), query, key, value)
+	return y, nil, err
+}
+
+// attentionReplay is the operation taken apart.
+func attentionReplay(q, k shapes.Shape, scale float64) func(compute.Function, []value) (value, error) {
+	return func(g compute.Function, in []value) (value, error) {
+		t := &terms{g: g}
+		dot := func(x value, xContracting, xBatch []int, y value, yContracting, yBatch []int) value {
+			return t.do(func() (value, error) {
+				return g.DotGeneral(x, xContracting, xBatch, y, yContracting, yBatch, compute.DotGeneralConfig{})
+			})
+		}
+		convert := func(x value, dtype dtypes.DType) value {
+			return t.do(func() (value, error) { return g.ConvertDType(x, dtype) })
+		}
+		scores := convert(dot(in[0], []int{3}, []int{0, 2}, in[1], []int{3}, []int{0, 2}), dtypes.Float32)
+		factor := t.do(func() (value, error) {
+			c, err := g.Constant(flatOf(dtypes.Float32, scale))
+			if err != nil {
+				return nil, err
+			}
+			return g.BroadcastInDim(c, shapes.Make(dtypes.Float32, q.Dimensions[0], q.Dimensions[2], q.Dimensions[1], k.Dimensions[1]), nil)
+		})
+		scores = t.mul(scores, factor)
+		shares := convert(t.do(func() (value, error) { return g.FusedSoftmax(scores, 3) }), q.DType)
+		y := dot(shares, []int{3}, []int{0, 1}, in[2], []int{1}, []int{0, 2})
+		return t.do(func() (value, error) { return g.Transpose(y, 0, 2, 1, 3) }), t.err
+	}
+}
+
+func (l *lowering) emitAttention(n *node) bool {
+	s := n.in[0].shape()
+	batch, queries, heads, dim, keys := s.Dimensions[0], s.Dimensions[1], s.Dimensions[2], s.Dimensions[3], n.in[1].shape().Dimensions[1]
+	in, y, scratch := l.slotsOf(n.in), l.slotOf(n.out[0]), l.scratch()
+	var bytes C.size_t
+	op := C.un_attention(C.int(in[0]), C.int(in[1]), C.int(in[2]), C.int(y), C.int64_t(batch), C.int64_t(queries), C.int64_t(keys), C.int64_t(heads), C.int64_t(dim),
+		C.float(n.attr.(float64)), C.int(scratch), &bytes)
+	if op == nil {
+		return false
+	}
+	l.places[scratch].size = int(bytes)
+	l.add(op, label{kind: "attention", text: fmt.Sprintf("%s on %d keys", s, keys), flops: 4 * float64(batch*heads*queries) * float64(keys*dim)}, in, []int{y, scratch})
+	return true
+}

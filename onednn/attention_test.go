@@ -1,0 +1,154 @@
+package onednn_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/dtypes/bfloat16"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/unnoise/unnoise/onednn"
+)
+
+// fusedAttention is attention as networks ask for it: the backend's, or else taken apart. fused tells which it was.
+func fusedAttention(q, k, v *Node, scale float64) (y *Node, fused bool) {
+	return InternalFusedOpCaller(func() *Node {
+		y, _ := BackendFusedScaledDotProductAttention(q, k, v, compute.AxesLayoutBSHD, &compute.ScaledDotProductAttentionConfig{Scale: scale})
+		return y
+	}, func() *Node {
+		scores := MulScalar(ConvertDType(Einsum("nqhd,nkhd->nhqk", q, k), dtypes.Float32), scale)
+		return Einsum("nhqk,nkhd->nqhd", ConvertDType(Softmax(scores), v.DType()), v)
+	}, true)
+}
+
+// Attention comes as near to sums in float64 as roundings to bfloat16 allow, in the native operation, taken apart, and on the
+// Go backend.
+func TestAttention(t *testing.T) {
+	plain, err := compute.NewWithConfig("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Finalize()
+	backends := map[string]compute.Backend{"go": plain}
+	for _, options := range []string{"", "portable", "without=attention"} {
+		b, err := onednn.New(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Finalize()
+		backends["onednn "+options] = b
+	}
+	bf16 := onednn.RoundsBF16()
+	for _, c := range []struct {
+		batch, queries, keys, heads, dim int
+		size                             float64 // of queries
+	}{
+		{1, 1, 1, 1, 2, 1}, {2, 7, 5, 3, 8, 1}, {1, 64, 141, 2, 64, 1}, {2, 13, 64, 1, 66, 4}, {1, 6, 333, 2, 130, 40}, {1, 5, 17, 1, 16, 3000}, {1, 100, 65, 1, 64, 0},
+	} {
+		scale := 1 / math.Sqrt(float64(c.dim))
+		q := narrowed(times(values(c.batch*c.queries*c.heads*c.dim, 1), c.size))
+		k, v := narrowed(values(c.batch*c.keys*c.heads*c.dim, 2)), narrowed(values(c.batch*c.keys*c.heads*c.dim, 3))
+		want := make([]float64, len(q))
+		largest := 0.0 // score, which is rounded where attention is taken apart
+		for n := range c.batch {
+			for h := range c.heads {
+				for i := range c.queries {
+					at := func(rows, row int) int { return ((n*rows+row)*c.heads + h) * c.dim }
+					scores, most, sum := make([]float64, c.keys), math.Inf(-1), 0.0
+					for j := range scores {
+						for d := range c.dim {
+							scores[j] += scale * float64(q[at(c.queries, i)+d].Float32()) * float64(k[at(c.keys, j)+d].Float32())
+						}
+						most, largest = max(most, scores[j]), max(largest, math.Abs(scores[j]))
+					}
+					for j := range scores {
+						scores[j] = math.Exp(scores[j] - most)
+						sum += scores[j]
+					}
+					for j, s := range scores {
+						for d := range c.dim {
+							want[at(c.queries, i)+d] += s / sum * float64(v[at(c.keys, j)+d].Float32())
+						}
+					}
+				}
+			}
+		}
+		for name, b := range backends {
+			fused := false
+			e, err := NewExec(b, func(in []*Node) *Node {
+				var y *Node
+				y, fused = fusedAttention(in[0], in[1], in[2], scale)
+				return ConvertDType(y, dtypes.Float32)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var tensor []any
+			for i, x := range [][]bfloat16.BFloat16{q, k, v} {
+				tensor = append(tensor, tensors.FromFlatDataAndDimensions(x, c.batch, []int{c.queries, c.keys, c.keys}[i], c.heads, c.dim))
+			}
+			got := tensors.MustCopyFlatData[float32](e.MustExec(tensor...)[0])
+			if wanted := bf16 && (name == "onednn " || name == "onednn portable"); fused != wanted {
+				t.Errorf("%s: attention is one operation: %v, want %v", name, fused, wanted)
+			}
+			allowed := 1.0 / 256 // shares and results are rounded to 8 bits; values are at most 1
+			if !fused {
+				allowed += largest / 128
+			}
+			for i, y := range got {
+				if d := math.Abs(float64(y) - want[i]); !(d <= allowed) {
+					t.Errorf("%s %+v: element %d is %g, want %g", name, c, i, y, want[i])
+					break
+				}
+			}
+		}
+	}
+}
+
+func times(v []float32, by float64) []float32 {
+	for i := range v {
+		v[i] *= float32(by)
+	}
+	return v
+}
+
+func narrowed(v []float32) []bfloat16.BFloat16 { return bfloat16.FromFloat32s(v...) }
+
+// Attention of 32×32 pixels as the smallest DeepFloyd IF has it.
+func BenchmarkAttention(b *testing.B) {
+	for _, options := range []string{"", "without=attention"} {
+		b.Run(fmt.Sprintf("options %s", options), func(b *testing.B) {
+			backend, err := onednn.New(options)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer backend.Finalize()
+			g := NewGraph(backend, "attention")
+			var in []*Node
+			var buffers []compute.Buffer
+			for i, rows := range []int{1024, 1101, 1101} {
+				shape := shapes.Make(dtypes.BFloat16, 2, rows, 6, 64)
+				in = append(in, Parameter(g, string(rune('q'+i)), shape))
+				buffer, err := backend.BufferFromFlatData(0, narrowed(values(shape.Size(), float64(i))), shape)
+				if err != nil {
+					b.Fatal(err)
+				}
+				buffers = append(buffers, buffer)
+			}
+			y, _ := fusedAttention(in[0], in[1], in[2], 0.125)
+			if err := g.Compile(y); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				for _, out := range g.RunWithBuffers(buffers, make([]bool, 3), 0) {
+					out.FinalizeAll()
+				}
+			}
+		})
+	}
+}
