@@ -179,6 +179,39 @@ int un_packs(const un_op *op) {
   return weights && weights->reorder && !weights->output;
 }
 
+// Fills b if this is what un_pack_blocks does: the same elements from a plain array to one of blocks.
+static int is_blocking(const struct dnnl_memory_desc *from, const struct dnnl_memory_desc *to, un_blocking *b) {
+  const struct dnnl_memory_desc *side[2] = {from, to};
+  const int64_t *dims[2], *strides[2], *offsets[2], *blocks[2], *index[2];
+  int64_t start[2];
+  int n_dims[2], n_blocks[2], dtype[2], kind[2];
+  for (int i = 0; i < 2; i++)
+    if (dnnl_memory_desc_query(side[i], dnnl_query_format_kind, &kind[i]) != dnnl_success || kind[i] != dnnl_blocked ||
+        dnnl_memory_desc_query(side[i], dnnl_query_ndims_s32, &n_dims[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_dims, &dims[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_data_type, &dtype[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_submemory_offset_s64, &start[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_padded_offsets, &offsets[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_strides, &strides[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_inner_nblks_s32, &n_blocks[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_inner_blks, &blocks[i]) != dnnl_success ||
+        dnnl_memory_desc_query(side[i], dnnl_query_inner_idxs, &index[i]) != dnnl_success)
+      return 0;
+  if (n_blocks[0] || dtype[0] != dtype[1] || start[0] || start[1] || dtype[0] != dnnl_bf16 && dtype[0] != dnnl_f16 && dtype[0] != dnnl_f32) return 0;
+  *b = (un_blocking){n_dims[1], n_blocks[1], dtype[0] == dnnl_f32 ? 4 : 2};
+  for (int d = 0; d < b->n_dims; d++) {
+    if (offsets[1][d]) return 0;
+    b->dims[d] = dims[1][d];
+    b->from[d] = strides[0][d];
+    b->to[d] = strides[1][d];
+  }
+  for (int i = 0; i < b->n_blocks; i++) {
+    b->block[i] = blocks[1][i];
+    b->index[i] = index[1][i];
+  }
+  return 1;
+}
+
 un_packed *un_pack(un_op *op, void *values, const char **error) {
   const argument *a = weights_of(op);
   const struct dnnl_memory_desc *from, *to;
@@ -196,6 +229,11 @@ un_packed *un_pack(un_op *op, void *values, const char **error) {
   madvise(packed->data, packed->bytes, MADV_HUGEPAGE);
   dnnl_memory_desc_clone(&packed->from, from);
   dnnl_memory_desc_clone(&packed->to, to);
+  un_blocking blocking;
+  if (is_blocking(from, to, &blocking)) {
+    un_pack_blocks(&blocking, values, packed->data);
+    return packed;
+  }
   dnnl_memory_set_data_handle(a->outside, values);
   dnnl_memory_set_data_handle(a->inside, packed->data);
   *error = reordered(a);

@@ -119,6 +119,15 @@ typedef struct {
 } un_matmul_spec;
 un_op *un_matmul(const un_matmul_spec *, const char **error);
 
+// An array of elements of `size` bytes (2 or 4) and its blocked layout: strides of the array, strides between blocks, and the blocks inside
+// each other, outermost first: block[i] elements of dimension index[i].
+enum { UN_MAX_BLOCKED = 12 };
+typedef struct {
+  int n_dims, n_blocks, size;
+  int64_t dims[UN_MAX_BLOCKED], from[UN_MAX_BLOCKED], to[UN_MAX_BLOCKED], block[UN_MAX_BLOCKED], index[UN_MAX_BLOCKED];
+} un_blocking;
+void un_pack_blocks(const un_blocking *, const void *src, void *dst);  // with zeros beyond dims
+
 // Weights in the layout that an operation wants, for all that want the same: the original is then not read.
 typedef struct un_packed un_packed;
 int un_packs(const un_op *);     // whether the operation lays its weights out; the others must only be called where it does
