@@ -93,11 +93,8 @@ type Estimate struct {
 	Seconds      float64               `json:"estimated_s"`
 }
 
-// What an evaluation of two images or texts needs: the weights as they were read and as oneDNN lays them out, and besides.
-const (
-	copies  = 2
-	besides = 1_000_000_000
-)
+// besides is what an evaluation of two images or texts needs besides the weights, in bytes.
+const besides = 1_000_000_000
 
 // describePipeline prints what a pipeline's folder has and needs.
 func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error {
@@ -121,7 +118,7 @@ func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error 
 		part := partReport{Name: p.Name, Class: string(p.Class), Missing: p.Missing, Files: append([]string{}, p.Files...), Bytes: p.Bytes}
 		if p.Values != nil {
 			held := p.Memory(dtype)
-			part.Estimate = &Estimate{p.Parameters, p.Values, held, copies*held + besides, p.Evaluation, p.Work.Convolutions + p.Work.Products,
+			part.Estimate = &Estimate{p.Parameters, p.Values, held, held + besides, p.Evaluation, p.Work.Convolutions + p.Work.Products,
 				float64(p.Work.Convolutions)/rates.Convolution + float64(p.Work.Products)/rates.Product}
 		}
 		r.Parts = append(r.Parts, part)
@@ -153,7 +150,7 @@ func (r pipelineReport) print(w io.Writer) error {
 			kinds = append(kinds, string(d))
 		}
 		row("  files", "%.2f GB of %s: %s", float64(p.Bytes)/1e9, strings.Join(kinds, ", "), strings.Join(p.Files, ", "))
-		row("  memory, estimated", "%.1f GB: %d × %.2f GB of weights in %s, and %.0f GB", float64(p.MemoryBytes)/1e9, copies, float64(p.WeightBytes)/1e9, r.DType, besides/1e9)
+		row("  memory, estimated", "%.1f GB: %.2f GB of weights in %s, and %.0f GB", float64(p.MemoryBytes)/1e9, float64(p.WeightBytes)/1e9, r.DType, besides/1e9)
 		if p.MultiplyAdds > 0 {
 			row("  time, estimated", "%.1f s for %s, %.3g multiply-adds", p.Seconds, p.Evaluation, float64(p.MultiplyAdds))
 		}
