@@ -15,8 +15,8 @@ import (
 	"github.com/pkg/errors"
 )
 
-// FusedScaledDotProductAttention is one native operation where the CPU multiplies bfloat16, for queries, keys and values of
-// that type in AxesLayoutBSHD, with as many heads each, and without masks and biases. GoMLX takes others apart.
+// FusedScaledDotProductAttention is one native operation with oneDNN, for queries, keys and values of Float32, or of BFloat16 where the CPU
+// multiplies that, in AxesLayoutBSHD, with as many heads each, and without masks and biases. GoMLX takes others apart.
 func (f *function) FusedScaledDotProductAttention(query, key, value value, layout compute.AxesLayout, options *compute.ScaledDotProductAttentionConfig) (value, []value, error) {
 	o := compute.ScaledDotProductAttentionConfig{}
 	if options != nil {
@@ -34,13 +34,13 @@ func (f *function) FusedScaledDotProductAttention(query, key, value value, layou
 		shape[i] = s
 	}
 	q, k := shape[0], shape[1]
-	if f.builder.backend.without["attention"] || !roundsBF16 || ownLevel() < 2 || layout != compute.AxesLayoutBSHD || o != (compute.ScaledDotProductAttentionConfig{}) ||
-		q.DType != dtypes.BFloat16 || k.DType != q.DType || !shape[2].Equal(k) || q.Rank() != 4 || k.Rank() != 4 || q.Size() == 0 || k.Size() == 0 ||
-		q.Dimensions[0] != k.Dimensions[0] || q.Dimensions[2] != k.Dimensions[2] || q.Dimensions[3] != k.Dimensions[3] || q.Dimensions[3]%2 != 0 {
-		return nil, nil, errors.Wrapf(compute.ErrNotImplemented, "onednn: attention of %s on %s", q, k)
-	}
-	if scale == 0 {
+	if scale == 0 && q.Rank() == 4 {
 		scale = 1 / math.Sqrt(float64(q.Dimensions[3]))
+	}
+	if f.builder.backend.without["attention"] || f.builder.backend.portable || loaded.Path == "" || !(scale > 0) || layout != compute.AxesLayoutBSHD || o != (compute.ScaledDotProductAttentionConfig{}) ||
+		q.DType != dtypes.Float32 && (q.DType != dtypes.BFloat16 || !loaded.BF16) || k.DType != q.DType || !shape[2].Equal(k) || q.Rank() != 4 || k.Rank() != 4 || q.Size() == 0 || k.Size() == 0 ||
+		q.Dimensions[0] != k.Dimensions[0] || q.Dimensions[2] != k.Dimensions[2] || q.Dimensions[3] != k.Dimensions[3] {
+		return nil, nil, errors.Wrapf(compute.ErrNotImplemented, "onednn: attention of %s on %s", q, k)
 	}
 	y, err := f.record1(compute.OpTypeFusedScaledDotProductAttention, scale, attentionReplay(q, k, scale), query, key, value)
 	return y, nil, err
@@ -78,7 +78,7 @@ func (l *lowering) emitAttention(n *node) bool {
 	batch, queries, heads, dim, keys := s.Dimensions[0], s.Dimensions[1], s.Dimensions[2], s.Dimensions[3], n.in[1].shape().Dimensions[1]
 	in, y, scratch := l.slotsOf(n.in), l.slotOf(n.out[0]), l.scratch()
 	var bytes C.size_t
-	op := C.un_attention(C.int(in[0]), C.int(in[1]), C.int(in[2]), C.int(y), C.int64_t(batch), C.int64_t(queries), C.int64_t(keys), C.int64_t(heads), C.int64_t(dim),
+	op := C.un_attention(C.int(in[0]), C.int(in[1]), C.int(in[2]), C.int(y), C.int(loadType(s.DType)), C.int64_t(batch), C.int64_t(queries), C.int64_t(keys), C.int64_t(heads), C.int64_t(dim),
 		C.float(n.attr.(float64)), C.int(scratch), &bytes)
 	if op == nil {
 		return false

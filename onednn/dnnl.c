@@ -1,7 +1,8 @@
 #include "dnnl.h"
-#include "native.h"
+#include "kernels.h"
 
 #include <dlfcn.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -201,7 +202,7 @@ static int is_blocking(const struct dnnl_memory_desc *from, const struct dnnl_me
   *b = (un_blocking){n_dims[1], n_blocks[1], dtype[0] == dnnl_f32 ? 4 : 2};
   for (int d = 0; d < b->n_dims; d++) {
     if (offsets[1][d]) return 0;
-    b->dims[d] = dims[1][d];
+    b->dims[d] = b->have[d] = dims[1][d];
     b->from[d] = strides[0][d];
     b->to[d] = strides[1][d];
   }
@@ -231,7 +232,9 @@ un_packed *un_pack(un_op *op, void *values, const char **error) {
   dnnl_memory_desc_clone(&packed->to, to);
   un_blocking blocking;
   if (is_blocking(from, to, &blocking)) {
-    un_pack_blocks(&blocking, values, packed->data);
+    un_packing *packing = un_new_packing(&blocking);
+    un_pack_blocks(packing, values, packed->data);
+    un_free_packing(packing);
     return packed;
   }
   dnnl_memory_set_data_handle(a->outside, values);
@@ -405,3 +408,5 @@ un_op *un_matmul(const un_matmul_spec *s, const char **error) {
   }
   return &p->op;
 }
+
+#include "attention.h"

@@ -19,15 +19,16 @@ typedef struct { int major, minor, patch; const char *hash; unsigned cpu_runtime
 enum { dnnl_success = 0, dnnl_unimplemented = 3 };
 enum { dnnl_f16 = 1, dnnl_bf16 = 2, dnnl_f32 = 3, dnnl_f64 = 7 };
 enum { dnnl_cpu = 1, dnnl_in_order = 1 };
-enum { dnnl_format_tag_any = 1 };
+enum { dnnl_format_tag_any = 1, dnnl_BA16a64b2a = 384, dnnl_BA16a64b = 506 };
 enum { dnnl_forward_training = 64, dnnl_forward_inference = 96 };
 enum { dnnl_convolution_direct = 1, dnnl_eltwise_gelu_erf = 0x31 };
 enum { dnnl_query_impl_info_str = 8, dnnl_query_src_md = 129, dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_weights_md,
        dnnl_query_dst_md, dnnl_query_diff_dst_md };
 enum { dnnl_query_strides = 14, dnnl_query_ndims_s32 = 256, dnnl_query_dims, dnnl_query_data_type, dnnl_query_submemory_offset_s64, dnnl_query_padded_dims,
        dnnl_query_padded_offsets, dnnl_query_format_kind, dnnl_query_inner_nblks_s32, dnnl_query_inner_blks, dnnl_query_inner_idxs };
-enum { dnnl_blocked = 2 };
-enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS = 41, DNNL_ARG_DIFF_SRC = 129,
+enum { dnnl_query_scratchpad_md = 136 };
+enum { dnnl_blocked = 2, dnnl_scratchpad_mode_user = 1 };
+enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS = 41, DNNL_ARG_SCRATCHPAD = 80, DNNL_ARG_DIFF_SRC = 129,
        DNNL_ARG_DIFF_DST = 145, DNNL_ARG_DIFF_WEIGHTS = 161, DNNL_ARG_DIFF_BIAS = 169 };
 
 #define DNNL_FUNCTIONS(F) \
@@ -37,6 +38,7 @@ enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS
   F(int, dnnl_engine_create, (dnnl_engine_t *, int kind, size_t index)) \
   F(int, dnnl_stream_create, (dnnl_stream_t *, dnnl_engine_t, unsigned flags)) \
   F(int, dnnl_stream_wait, (dnnl_stream_t)) \
+  F(int, dnnl_stream_destroy, (dnnl_stream_t)) \
   F(int, dnnl_memory_desc_create_with_strides, (dnnl_memory_desc_t *, int, const dnnl_dims_t, int dtype, const dnnl_dims_t)) \
   F(int, dnnl_memory_desc_create_with_tag, (dnnl_memory_desc_t *, int, const dnnl_dims_t, int dtype, int tag)) \
   F(int, dnnl_memory_desc_equal, (const struct dnnl_memory_desc *, const struct dnnl_memory_desc *)) \
@@ -57,6 +59,7 @@ enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS
   F(int, dnnl_primitive_destroy, (dnnl_primitive_t)) \
   F(int, dnnl_primitive_attr_create, (dnnl_primitive_attr_t *)) \
   F(int, dnnl_primitive_attr_destroy, (dnnl_primitive_attr_t)) \
+  F(int, dnnl_primitive_attr_set_scratchpad_mode, (dnnl_primitive_attr_t, int)) \
   F(int, dnnl_primitive_attr_set_post_ops, (dnnl_primitive_attr_t, const struct dnnl_post_ops *)) \
   F(int, dnnl_post_ops_create, (dnnl_post_ops_t *)) \
   F(int, dnnl_post_ops_destroy, (dnnl_post_ops_t)) \

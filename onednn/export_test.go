@@ -2,6 +2,3 @@ package onednn
 
 // LimitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
 var LimitISA = limitISA
-
-// RoundsBF16 tells whether the CPU has instructions for bfloat16.
-func RoundsBF16() bool { return roundsBF16 }

@@ -484,8 +484,38 @@ static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
   }
 }
 
+static void shares(float *x, int64_t rows, int64_t n, int64_t stride, float scale, void *y, int dtype, float *factors) {
+  for (int64_t r = 0; r < rows; r++) {
+    float *restrict v = x + r * stride;
+    float largest[16], sums[16] = {0};
+    for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = v[i + j] > largest[j] ? v[i + j] : largest[j];
+    for (; i < n; i++) largest[0] = v[i] > largest[0] ? v[i] : largest[0];
+    for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    const float most = scale * largest[0];
+    for (int64_t k = 0; k < n; k++) v[k] = fast_exp(scale * v[k] - most);
+    for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += v[i + j];
+    for (; i < n; i++) sums[0] += v[i];
+    for (int j = 1; j < 16; j++) sums[0] += sums[j];
+    factors[r] = 1 / sums[0];
+    for (int64_t k = n; k < stride; k++) v[k] = 0;
+    store_run(y, r * stride, v, (int)stride, dtype);
+  }
+}
+
+static void scaled_rows(const float *x, int64_t rows, int64_t n, const float *factors, void *y, int64_t y_stride, int dtype) {
+  float line[UN_LANES];
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < n; i += UN_LANES) {
+      const int count = n - i < UN_LANES ? (int)(n - i) : UN_LANES;
+      for (int j = 0; j < count; j++) line[j] = x[r * n + i + j] * factors[r];
+      store_run(y, r * y_stride + i, line, count, dtype);
+    }
+}
+
 #include "gemm.h"
 #include "winograd.h"
 #include "single.h"
 
-const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, product, product_scratch, winograd, winograd_fits, winograd_scratch, single, single_scratch};
+const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, shares, scaled_rows, product, product_scratch, winograd, winograd_fits, winograd_scratch, single, single_scratch};

@@ -71,9 +71,9 @@ un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, in
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.
 un_op *un_softmax(int x, int64_t rows, int64_t n, int y);  // float32
-// y[batch][queries][heads][dim] = softmax(scale·q·kᵀ)·v of k, v[batch][keys][heads][dim], all bfloat16, dim even. It works in memory
-// of the slot scratch. Only for CPUs that multiply bfloat16.
-un_op *un_attention(int q, int k, int v, int y, int64_t batch, int64_t queries, int64_t keys, int64_t heads, int64_t dim, float scale, int scratch,
+// y[batch][queries][heads][dim] = softmax(scale·q·kᵀ)·v of k, v[batch][keys][heads][dim], all of dtype, UN_F32 or UN_BF16;
+// scale is positive. It works in memory of the slot scratch. NULL where oneDNN is missing or has no such products.
+un_op *un_attention(int q, int k, int v, int y, int dtype, int64_t batch, int64_t queries, int64_t keys, int64_t heads, int64_t dim, float scale, int scratch,
                     size_t *scratch_bytes);
 un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
 
@@ -120,13 +120,16 @@ typedef struct {
 un_op *un_matmul(const un_matmul_spec *, const char **error);
 
 // An array of elements of `size` bytes (2 or 4) and its blocked layout: strides of the array, strides between blocks, and the blocks inside
-// each other, outermost first: block[i] elements of dimension index[i].
+// each other, outermost first: block[i] elements of dimension index[i]. The array has `have` of the layout's dims; beyond are zeros.
 enum { UN_MAX_BLOCKED = 12 };
 typedef struct {
   int n_dims, n_blocks, size;
-  int64_t dims[UN_MAX_BLOCKED], from[UN_MAX_BLOCKED], to[UN_MAX_BLOCKED], block[UN_MAX_BLOCKED], index[UN_MAX_BLOCKED];
+  int64_t dims[UN_MAX_BLOCKED], have[UN_MAX_BLOCKED], from[UN_MAX_BLOCKED], to[UN_MAX_BLOCKED], block[UN_MAX_BLOCKED], index[UN_MAX_BLOCKED];
 } un_blocking;
-void un_pack_blocks(const un_blocking *, const void *src, void *dst);  // with zeros beyond dims
+typedef struct un_packing un_packing;
+un_packing *un_new_packing(const un_blocking *);
+void un_pack_blocks(const un_packing *, const void *src, void *dst);
+void un_free_packing(un_packing *);
 
 // Weights in the layout that an operation wants, for all that want the same: the original is then not read.
 typedef struct un_packed un_packed;
