@@ -34,7 +34,7 @@ typedef struct {
 // such a convolution of every other pixel of x (`sum`: they add up to one y) or to every other one of y. Strides are in elements, those of
 // channels 1 in x and y; x, y and w are a phase's offsets. x and y are float32 or bfloat16; the arithmetic is float32.
 typedef struct {
-  int gradient, gelu, sum, taps, n_phases;
+  int gradient, gelu, sum, wide, taps, n_phases;
   int64_t batch, in, out, height, width;
   int x, y, w, bias;  // slots; bias < 0: none
   int x_dtype, y_dtype, w_dtype, bias_dtype;
