@@ -163,7 +163,7 @@ static void release_winograd(un_op *op) {
 }
 
 // Beyond so many pairs of channels the transformed weights leave the second-level cache. It takes so many tiles to make up for that, forward and for gradients of weights.
-enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 8, WINOGRAD_GRADIENT_TILES = 128 };
+enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 16, WINOGRAD_GRADIENT_TILES = 128 };
 
 static int narrow_or_not(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
 
