@@ -13,7 +13,7 @@ enum { MOST_SIDE = 6, MOST_POINTS = MOST_SIDE * MOST_SIDE };
 INLINE int side_of(int taps) { return taps + 3; }
 INLINE int points_of(int taps) { return side_of(taps) * side_of(taps); }
 
-typedef double wide __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));  // sums for the gradient, of as many channels
+typedef double doubles __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));  // sums for the gradient, of as many channels
 
 INLINE void input_line(int taps, const lanes *d, int step, lanes *v, int to) {
   const lanes d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
@@ -77,8 +77,8 @@ INLINE void weights_line(int taps, const lanes *g, int step, lanes *u, int to) {
   u[5 * to] = g2;
 }
 
-INLINE void weights_gradient_line(int taps, const wide *u, int step, wide *g, int to) {
-  const wide u1 = u[step], u2 = u[2 * step], u3 = u[3 * step], u4 = u[4 * step];
+INLINE void weights_gradient_line(int taps, const doubles *u, int step, doubles *g, int to) {
+  const doubles u1 = u[step], u2 = u[2 * step], u3 = u[3 * step], u4 = u[4 * step];
   if (taps == 2) {
     g[0] = 2 * u[0] + u1 - (u2 + 8 * u3) / 3;
     g[to] = u1 + (u2 - 4 * u3) / 3 + u4;
@@ -419,11 +419,11 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
   for (int64_t k = 0; k < w->n_phases * w->in; k++) {
     const int64_t phase = k / w->in, i = k % w->in;
     for (int64_t o = 0; o < w->out; o += LANES) {
-      wide d[MOST_POINTS], half[18], out[9];
+      doubles d[MOST_POINTS], half[18], out[9];
       const float *sums = scratch + parts.v + parts.m + phase * s.points * point + o / TILE_COLUMNS * TILE_COLUMNS * rows + i * TILE_COLUMNS + o % TILE_COLUMNS;
       for (int p = 0; p < s.points; p++) {
-        d[p] = (wide){0};
-        for (int t = 0; t < s.threads; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), wide);
+        d[p] = (doubles){0};
+        for (int t = 0; t < s.threads; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
       }
       for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
       for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);
