@@ -130,10 +130,10 @@ INLINE void input_pixels(int taps, int dtype, const un_winograd *w, const tiling
   tile_pixels(x, dtype, w->phase[phase].x + n * w->x_batch, row - pad[0], column - pad[1], side_of(taps), size[0], size[1], w->x_stride[0], w->x_stride[1], at);
 }
 
-// v[point][tile][in] of one phase, for count tiles from tile t on of the block that begins with tile first.
-INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, int64_t t, int64_t count, float *v) {
+// v[point][tile][in] of one phase, for count tiles.
+INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, int64_t count, float *v) {
   const int side = side_of(taps), points = side * side;
-  for (const int64_t end = t + count; t < end; t++) {
+  for (int64_t t = 0; t < count; t++) {
     float *to = v + t * w->in;
     if (first + t >= s->tiles) {
       for (int p = 0; p < points; p++) memset(to + p * s->v_step, 0, (size_t)w->in * sizeof(float));
@@ -341,11 +341,11 @@ INLINE void winograd_wide(int taps, int x_dtype, int y_dtype, const un_winograd 
     const int64_t blocks = least(s.stretch, s.t.blocks - first);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t i = 0; i < blocks * depths * groups; i++) {
-      const int64_t block = i / groups / depths, c = i / groups % depths * WIDE_DEPTH;
+      const int64_t block = i / groups / depths, c = i / groups % depths * WIDE_DEPTH, row = i % groups * TILE_ROWS;
       const un_winograd part = part_of(w, c, 0);
       tiling t = s.t;
       float *v = inputs_of(&part, &t, c, scratch + block * s.v);
-      transform_input(taps, x_dtype, &part, &t, 0, slots[w->x], (first + block) * t.block, i % groups * TILE_ROWS, TILE_ROWS, v);
+      transform_input(taps, x_dtype, &part, &t, 0, slots[w->x], (first + block) * t.block + row, TILE_ROWS, v + row * part.in);
     }
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t i = 0; i < panels * blocks; i++) {
@@ -382,7 +382,7 @@ INLINE void winograd_outputs(int taps, int x_dtype, int y_dtype, const un_winogr
     for (int64_t block = s.blocks * me / team; block < s.blocks * (me + 1) / team; block++)
       for (int phase = 0; phase < w->n_phases; phase++) {
         const float *u = w->u + phase * s.points * s.u_step;
-        transform_input(taps, x_dtype, w, &s, phase, slots[w->x], block * s.block, 0, s.block, v);
+        transform_input(taps, x_dtype, w, &s, phase, slots[w->x], block * s.block, s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t t = 0; t < s.block; t += TILE_ROWS)
@@ -406,7 +406,7 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
       transform_gradient(taps, dtype, w, &s, slots[w->y], block * s.block, z);
       for (int phase = 0; phase < w->n_phases; phase++) {
         float *sums = z + parts.m + phase * s.points * point;
-        transform_input(taps, dtype, w, &s, phase, slots[w->x], block * s.block, 0, s.block, v);
+        transform_input(taps, dtype, w, &s, phase, slots[w->x], block * s.block, s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t k = 0; k < rows; k += TILE_ROWS)
