@@ -162,8 +162,8 @@ static void release_winograd(un_op *op) {
   free(o);
 }
 
-// Beyond so many pairs of channels the transformed weights leave the second-level cache, and it takes so many tiles to make up for that.
-enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 128 };
+// Beyond so many pairs of channels the transformed weights leave the second-level cache. It takes so many tiles to make up for that, forward and for gradients of weights.
+enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 16, WINOGRAD_GRADIENT_TILES = 128 };
 
 static int narrow_or_not(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
 
@@ -224,8 +224,10 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
       }
     }
   const int64_t tiles = w->batch * ((w->height + 3) / 4) * ((w->width + 3) / 4);
-  if (!o->kernels->winograd_fits(w) || taps == 3 && w->in * w->out > WINOGRAD_PAIRS && tiles < WINOGRAD_TILES ||
-      !w->gradient && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
+  const int many = taps == 3 && w->in * w->out > WINOGRAD_PAIRS;
+  w->wide = many && !w->gradient;
+  if (!o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
+      !w->gradient && !w->wide && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;
   }

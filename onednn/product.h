@@ -32,16 +32,17 @@ typedef struct {
 // Convolutions with steps of 1 and windows of taps×taps, 3 or 2, by winograd.h: of x [batch, x_size, in] to y [batch, height, width, out],
 // or, where `gradient` is set, the weights' gradient from x and y's. A convolution with steps of 2 has four phases, each
 // such a convolution of every other pixel of x (`sum`: they add up to one y) or to every other one of y. Strides are in elements, those of
-// channels 1 in x and y; x, y and w are a phase's offsets. x and y are float32 or bfloat16; the arithmetic is float32.
+// channels 1 in x and y; x, y and w are a phase's offsets. x and y are float32 or bfloat16; the arithmetic is float32. Where `wide` is set (3 taps, no gradient), there are so
+// many channels that their transformed weights are not kept.
 typedef struct {
-  int gradient, gelu, sum, taps, n_phases;
+  int gradient, gelu, sum, wide, taps, n_phases;
   int64_t batch, in, out, height, width;
   int x, y, w, bias;  // slots; bias < 0: none
   int x_dtype, y_dtype, w_dtype, bias_dtype;
   int64_t x_batch, x_stride[2], y_batch, y_stride[2];
   int64_t w_window[2], w_in, w_out;
   struct { int64_t x, x_size[2], pad[2], y, w; } phase[4];
-  float *u;  // the transformed weights
+  float *u;  // the transformed weights; NULL where wide
 } un_winograd;
 
 // Convolutions with steps of 1 to a single channel, by single.h: y[n, q] = Σ_tap,i x[n, q + tap − pad, i]·w[tap, i] + bias, or, where `gradient` is

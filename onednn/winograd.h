@@ -13,7 +13,7 @@ enum { MOST_SIDE = 6, MOST_POINTS = MOST_SIDE * MOST_SIDE };
 INLINE int side_of(int taps) { return taps + 3; }
 INLINE int points_of(int taps) { return side_of(taps) * side_of(taps); }
 
-typedef double wide __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));  // weights, of as many channels
+typedef double doubles __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));  // sums for the gradient, of as many channels
 
 INLINE void input_line(int taps, const lanes *d, int step, lanes *v, int to) {
   const lanes d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
@@ -58,27 +58,27 @@ INLINE void gradient_line(int taps, const lanes *y, int step, lanes *z, int to) 
   z[(taps + 2) * to] = y3;
 }
 
-INLINE void weights_line(int taps, const wide *g, int step, wide *u, int to) {
-  const wide g0 = g[0], g1 = g[step];
+INLINE void weights_line(int taps, const lanes *g, int step, lanes *u, int to) {
+  const lanes g0 = g[0], g1 = g[step];
   if (taps == 2) {
-    u[0] = 2 * g0;
+    u[0] = 2.f * g0;
     u[to] = g0 + g1;
-    u[2 * to] = (g1 - g0) / 3;
-    u[3 * to] = -(8 * g0 + 4 * g1) / 3;
+    u[2 * to] = 1 / 3.f * (g1 - g0);
+    u[3 * to] = -8 / 3.f * g0 - 4 / 3.f * g1;
     u[4 * to] = g1;
     return;
   }
-  const wide g2 = g[2 * step];
+  const lanes g2 = g[2 * step], even = g0 + g2;
   u[0] = g0;
-  u[to] = (g0 + g1 + g2) / 3;
-  u[2 * to] = (g1 - g0 - g2) / 3;
-  u[3 * to] = -(16 * g0 + 8 * g1 + 4 * g2) / 15;
-  u[4 * to] = (g0 - 2 * g1 + 4 * g2) / 15;
+  u[to] = 1 / 3.f * (g1 + even);
+  u[2 * to] = 1 / 3.f * (g1 - even);
+  u[3 * to] = -4 / 15.f * (4.f * g0 + 2.f * g1 + g2);
+  u[4 * to] = 1 / 15.f * (g0 - 2.f * g1 + 4.f * g2);
   u[5 * to] = g2;
 }
 
-INLINE void weights_gradient_line(int taps, const wide *u, int step, wide *g, int to) {
-  const wide u1 = u[step], u2 = u[2 * step], u3 = u[3 * step], u4 = u[4 * step];
+INLINE void weights_gradient_line(int taps, const doubles *u, int step, doubles *g, int to) {
+  const doubles u1 = u[step], u2 = u[2 * step], u3 = u[3 * step], u4 = u[4 * step];
   if (taps == 2) {
     g[0] = 2 * u[0] + u1 - (u2 + 8 * u3) / 3;
     g[to] = u1 + (u2 - 4 * u3) / 3 + u4;
@@ -92,7 +92,7 @@ INLINE void weights_gradient_line(int taps, const wide *u, int step, wide *g, in
 // How a convolution is cut: blocks of so many tiles that what belongs to one stays in the second-level cache.
 // Arrays of points are v_step and m_step apart: a line more than they are long, since a transform touches all of them at once, and
 // at powers of two they would share one set of the first-level cache.
-typedef struct { int64_t rows, columns, tiles, block, blocks, v_step, m_step; int points, threads; } tiling;
+typedef struct { int64_t rows, columns, tiles, block, blocks, v_step, u_step, m_step; int points, threads; } tiling;
 
 enum { LINE = 16 };  // floats
 
@@ -104,6 +104,7 @@ static tiling tiles_of(const un_winograd *w, int threads) {
   s.block = up_to(least(block, parts_of(s.tiles, threads)), TILE_ROWS);
   s.blocks = parts_of(s.tiles, s.block);
   s.v_step = s.block * w->in + LINE;
+  s.u_step = w->in * w->out;
   s.m_step = s.block * w->out + LINE;
   if (s.threads > s.blocks) s.threads = (int)s.blocks;
   return s;
@@ -129,10 +130,10 @@ INLINE void input_pixels(int taps, int dtype, const un_winograd *w, const tiling
   tile_pixels(x, dtype, w->phase[phase].x + n * w->x_batch, row - pad[0], column - pad[1], side_of(taps), size[0], size[1], w->x_stride[0], w->x_stride[1], at);
 }
 
-// v[point][tile][in] of one block and phase.
-INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, float *v) {
+// v[point][tile][in] of one phase, for count tiles.
+INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, int64_t count, float *v) {
   const int side = side_of(taps), points = side * side;
-  for (int64_t t = 0; t < s->block; t++) {
+  for (int64_t t = 0; t < count; t++) {
     float *to = v + t * w->in;
     if (first + t >= s->tiles) {
       for (int p = 0; p < points; p++) memset(to + p * s->v_step, 0, (size_t)w->in * sizeof(float));
@@ -160,23 +161,71 @@ INLINE void transform_input(int taps, int dtype, const un_winograd *w, const til
 // Where, in elements from the phase's first weight, tap i of the window stands.
 INLINE int64_t tap_of(int taps, const un_winograd *w, int i) { return i / taps * w->w_window[0] + i % taps * w->w_window[1]; }
 
-// u[phase][point][panel][in][TILE_COLUMNS] of all weights.
-INLINE void transform_weights(int taps, const un_winograd *w, const void *g, float *u, int threads) {
+// Of a matrix with these rows, exchanges the upper right and the lower left of each block of 2·half by 2·half.
+INLINE void exchange(lanes *r, int half) {
+  bit_lanes low, high;
+#pragma GCC unroll 16
+  for (int j = 0; j < LANES; j++) {
+    low[j] = j & half ? LANES + j - half : j;
+    high[j] = j & half ? LANES + j : j + half;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++) {
+    if (i & half) continue;
+    const lanes a = r[i], b = r[i + half];
+    r[i] = __builtin_shuffle(a, b, low);
+    r[i + half] = __builtin_shuffle(a, b, high);
+  }
+}
+
+// r[i][j] becomes d[j·step][i].
+INLINE void transpose(lanes *r, lanes *d, int step) {
+  if (LANES > 8) exchange(r, 8);
+  if (LANES > 4) exchange(r, 4);
+  exchange(r, 2);
+  exchange(r, 1);
+  for (int j = 0; j < LANES; j++) d[j * step] = r[j];
+}
+
+// d[input][tap] of a phase's weights from inputs [i, i + LANES) to outputs [o, o + LANES).
+INLINE void load_weights(int taps, const un_winograd *w, const void *g, int phase, int64_t i, int64_t o, lanes *d) {
+  const int window = taps * taps;
+  const int64_t from = w->phase[phase].w + i * w->w_in + o * w->w_out;
+  lanes r[LANES];
+  if (w->w_out == 1)
+    for (int j = 0; j < LANES; j++)
+      for (int t = 0; t < window; t++) d[j * window + t] = load_lanes(g, from + tap_of(taps, w, t) + j * w->w_in, w->w_dtype);
+  else if (w->w_in == 1)
+    for (int t = 0; t < window; t++) {
+      for (int j = 0; j < LANES; j++) r[j] = load_lanes(g, from + tap_of(taps, w, t) + j * w->w_out, w->w_dtype);
+      transpose(r, d + t, window);
+    }
+  else if (w->w_in == window && w->w_window[0] == taps && w->w_window[1] == 1)
+    for (int t = 0; t < window; t++) {
+      for (int j = 0; j < LANES; j++) r[j] = load_lanes(g, from + t * LANES + j * w->w_out, w->w_dtype);
+      transpose(r, d + t * LANES, 1);
+    }
+  else
+    for (int k = 0; k < LANES * window; k++)
+      for (int j = 0; j < LANES; j++) d[k][j] = load_one(g, from + k / window * w->w_in + tap_of(taps, w, k % window) + j * w->w_out, w->w_dtype);
+}
+
+// u[phase][point][panel][in][TILE_COLUMNS] of all weights, points being u_step apart.
+INLINE void transform_weights(int taps, const un_winograd *w, int64_t u_step, const void *g, float *u, int threads) {
   const int side = side_of(taps), points = side * side;
-  const int64_t panel = w->in * TILE_COLUMNS, point = w->in * w->out;
+  const int64_t panel = w->in * TILE_COLUMNS, rows = w->in / LANES;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (int64_t k = 0; k < w->n_phases * w->in; k++) {
-    const int64_t phase = k / w->in, i = k % w->in;
+  for (int64_t k = 0; k < w->n_phases * rows; k++) {
+    const int64_t phase = k / rows, i = k % rows * LANES;
     for (int64_t o = 0; o < w->out; o += LANES) {
-      wide d[9], half[18], out[MOST_POINTS];
-      for (int t = 0; t < taps * taps; t++) {
-        const int64_t from = w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
-        for (int j = 0; j < LANES; j++) d[t][j] = load_one(g, from + j * w->w_out, w->w_dtype);
+      lanes d[9 * LANES], half[18], out[MOST_POINTS];
+      load_weights(taps, w, g, (int)phase, i, o, d);
+      float *to = u + phase * points * u_step + o / TILE_COLUMNS * panel + i * TILE_COLUMNS + o % TILE_COLUMNS;
+      for (int r = 0; r < LANES; r++, to += TILE_COLUMNS) {
+        for (int j = 0; j < taps; j++) weights_line(taps, d + r * taps * taps + j, taps, half + j, taps);
+        for (int j = 0; j < side; j++) weights_line(taps, half + taps * j, 1, out + side * j, 1);
+        for (int p = 0; p < points; p++) *(lanes *)(to + p * u_step) = out[p];
       }
-      for (int j = 0; j < taps; j++) weights_line(taps, d + j, taps, half + j, taps);
-      for (int j = 0; j < side; j++) weights_line(taps, half + taps * j, 1, out + side * j, 1);
-      float *to = u + phase * points * point + o / TILE_COLUMNS * panel + i * TILE_COLUMNS + o % TILE_COLUMNS;
-      for (int p = 0; p < points; p++) *(lanes *)(to + p * point) = __builtin_convertvector(out[p], lanes);
     }
   }
 }
@@ -243,22 +292,101 @@ static winograd_parts parts_for(const un_winograd *w, const tiling *s) {
   return p;
 }
 
+// ---- many channels
+//
+// Their transformed weights fit no cache and are not kept. All tiles of a stretch are transformed first. Then each thread takes a panel of outputs
+// at a time, transforms its weights from WIDE_DEPTH inputs into the second-level cache, multiplies them with all of the tiles, and goes on to the next inputs.
+
+enum { WIDE_DEPTH = 128, WIDE_BYTES = 8 << 20, WIDE_TILES = 64 };  // a stretch has as many tiles as WIDE_BYTES hold, and at least WIDE_TILES
+
+// A stretch is so many blocks, which share the work on a panel. v, u and m: floats of a block, of a thread, of a thread.
+typedef struct { tiling t; int64_t stretch, v, u, m; } wide_tiling;
+
+static wide_tiling wide_tiles_of(const un_winograd *w, int threads) {
+  wide_tiling s = {.t = tiles_of(w, threads), .stretch = 1};
+  const int64_t panels = w->out / TILE_COLUMNS, bytes = (int64_t)sizeof(float) * s.t.points * w->in;
+  const int64_t most = bytes * WIDE_TILES > WIDE_BYTES ? WIDE_TILES : WIDE_BYTES / bytes;
+  if (panels < 8 * threads) while (panels * s.stretch % threads != 0) s.stretch++;
+  s.t.block = up_to(parts_of(s.t.tiles, parts_of(s.t.tiles, most) * s.stretch), TILE_ROWS);
+  s.t.blocks = parts_of(s.t.tiles, s.t.block);
+  s.t.u_step = WIDE_DEPTH * TILE_COLUMNS + LINE;
+  s.t.m_step = s.t.block * TILE_COLUMNS + LINE;
+  s.v = s.t.points * (s.t.block * w->in + parts_of(w->in, WIDE_DEPTH) * LINE);
+  s.u = s.t.points * s.t.u_step;
+  s.m = s.t.points * s.t.m_step;
+  return s;
+}
+
+// The part of a convolution from inputs [c, c + WIDE_DEPTH) to outputs [o, o + TILE_COLUMNS).
+static un_winograd part_of(const un_winograd *w, int64_t c, int64_t o) {
+  un_winograd part = *w;
+  part.in = least(WIDE_DEPTH, w->in - c);
+  part.out = TILE_COLUMNS;
+  part.phase[0].x += c;
+  part.phase[0].w += c * w->w_in + o * w->w_out;
+  part.phase[0].y += o;
+  return part;
+}
+
+// The block's tiling and transformed inputs, as a part has them.
+INLINE float *inputs_of(const un_winograd *part, tiling *t, int64_t c, float *v) {
+  t->v_step = t->block * part->in + LINE;
+  return v + t->points * (t->block * c + c / WIDE_DEPTH * LINE);
+}
+
+INLINE void winograd_wide(int taps, int x_dtype, int y_dtype, const un_winograd *w, void *const *slots, float *scratch, int threads) {
+  const wide_tiling s = wide_tiles_of(w, threads);
+  const int64_t panels = w->out / TILE_COLUMNS, depths = parts_of(w->in, WIDE_DEPTH), groups = s.t.block / TILE_ROWS;
+  for (int64_t first = 0; first < s.t.blocks; first += s.stretch) {
+    const int64_t blocks = least(s.stretch, s.t.blocks - first);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t i = 0; i < blocks * depths * groups; i++) {
+      const int64_t block = i / groups / depths, c = i / groups % depths * WIDE_DEPTH, row = i % groups * TILE_ROWS;
+      const un_winograd part = part_of(w, c, 0);
+      tiling t = s.t;
+      float *v = inputs_of(&part, &t, c, scratch + block * s.v);
+      transform_input(taps, x_dtype, &part, &t, 0, slots[w->x], (first + block) * t.block + row, TILE_ROWS, v + row * part.in);
+    }
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t i = 0; i < panels * blocks; i++) {
+      const int64_t o = i / blocks * TILE_COLUMNS, block = i % blocks;
+      float *u = scratch + s.stretch * s.v + omp_get_thread_num() * (s.u + s.m), *m = u + s.u;
+      for (int64_t c = 0; c < w->in; c += WIDE_DEPTH) {
+        const un_winograd part = part_of(w, c, o);
+        tiling t = s.t;
+        const float *v = inputs_of(&part, &t, c, scratch + block * s.v);
+        transform_weights(taps, &part, t.u_step, slots[w->w], u, 1);
+        for (int p = 0; p < t.points; p++)
+          for (int64_t row = 0; row < t.block; row += TILE_ROWS)
+            tile(v + p * t.v_step + row * part.in, part.in, 1, u + p * t.u_step, part.in, m + p * t.m_step + row * TILE_COLUMNS, TILE_COLUMNS, c > 0);
+      }
+      const un_winograd part = part_of(w, 0, o);
+      const void *bias = w->bias < 0 ? NULL : element(slots[w->bias], o, w->bias_dtype);
+      transform_output(taps, y_dtype, &part, &s.t, 0, m, (first + block) * s.t.block, bias, slots[w->y]);
+    }
+  }
+}
+
 INLINE void winograd_outputs(int taps, int x_dtype, int y_dtype, const un_winograd *w, void *const *slots, float *scratch, int weights_changed, int threads) {
+  if (taps == 3 && w->wide) {
+    winograd_wide(taps, x_dtype, y_dtype, w, slots, scratch, threads);
+    return;
+  }
   const tiling s = tiles_of(w, threads);
   const winograd_parts parts = parts_for(w, &s);
-  if (weights_changed) transform_weights(taps, w, slots[w->w], w->u, threads);
+  if (weights_changed) transform_weights(taps, w, s.u_step, slots[w->w], w->u, threads);
 #pragma omp parallel num_threads(s.threads) if (s.threads > 1)
   {
     const int64_t me = omp_get_thread_num(), team = omp_get_num_threads();
     float *v = scratch + me * parts.thread, *m = v + parts.v;
     for (int64_t block = s.blocks * me / team; block < s.blocks * (me + 1) / team; block++)
       for (int phase = 0; phase < w->n_phases; phase++) {
-        const float *u = w->u + phase * s.points * w->in * w->out;
-        transform_input(taps, x_dtype, w, &s, phase, slots[w->x], block * s.block, v);
+        const float *u = w->u + phase * s.points * s.u_step;
+        transform_input(taps, x_dtype, w, &s, phase, slots[w->x], block * s.block, s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t t = 0; t < s.block; t += TILE_ROWS)
-              tile(v + p * s.v_step + t * w->in, w->in, 1, u + p * w->in * w->out + o * w->in, w->in, m + p * s.m_step + t * w->out + o, w->out, w->sum && phase > 0);
+              tile(v + p * s.v_step + t * w->in, w->in, 1, u + p * s.u_step + o * w->in, w->in, m + p * s.m_step + t * w->out + o, w->out, w->sum && phase > 0);
         if (!w->sum || phase + 1 == w->n_phases)
           transform_output(taps, y_dtype, w, &s, w->sum ? 0 : phase, m, block * s.block, w->bias < 0 ? NULL : slots[w->bias], slots[w->y]);
       }
@@ -278,7 +406,7 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
       transform_gradient(taps, dtype, w, &s, slots[w->y], block * s.block, z);
       for (int phase = 0; phase < w->n_phases; phase++) {
         float *sums = z + parts.m + phase * s.points * point;
-        transform_input(taps, dtype, w, &s, phase, slots[w->x], block * s.block, v);
+        transform_input(taps, dtype, w, &s, phase, slots[w->x], block * s.block, s.block, v);
         for (int p = 0; p < s.points; p++)
           for (int64_t o = 0; o < w->out; o += TILE_COLUMNS)
             for (int64_t k = 0; k < rows; k += TILE_ROWS)
@@ -291,11 +419,11 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
   for (int64_t k = 0; k < w->n_phases * w->in; k++) {
     const int64_t phase = k / w->in, i = k % w->in;
     for (int64_t o = 0; o < w->out; o += LANES) {
-      wide d[MOST_POINTS], half[18], out[9];
+      doubles d[MOST_POINTS], half[18], out[9];
       const float *sums = scratch + parts.v + parts.m + phase * s.points * point + o / TILE_COLUMNS * TILE_COLUMNS * rows + i * TILE_COLUMNS + o % TILE_COLUMNS;
       for (int p = 0; p < s.points; p++) {
-        d[p] = (wide){0};
-        for (int t = 0; t < s.threads; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), wide);
+        d[p] = (doubles){0};
+        for (int t = 0; t < s.threads; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
       }
       for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
       for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);
@@ -323,10 +451,14 @@ static void winograd(const un_winograd *w, void *const *slots, void *scratch, in
 
 // Whether the kernel takes these channels.
 static int winograd_fits(const un_winograd *w) {
-  return w->in % LANES == 0 && w->in <= DEPTH && w->out % TILE_COLUMNS == 0 && w->out <= DEPTH;
+  return w->in % LANES == 0 && w->out % TILE_COLUMNS == 0 && (w->wide || w->in <= DEPTH && w->out <= DEPTH);
 }
 
 static size_t winograd_scratch(const un_winograd *w, int threads) {
+  if (w->wide) {
+    const wide_tiling s = wide_tiles_of(w, threads);
+    return (size_t)(s.stretch * s.v + threads * (s.u + s.m)) * sizeof(float);
+  }
   const tiling s = tiles_of(w, threads);
   return (size_t)(parts_for(w, &s).thread * threads) * sizeof(float);
 }
