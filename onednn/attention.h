@@ -18,7 +18,6 @@ typedef struct {
 
 enum { LEAST_ROWS = 16, MOST_ROWS = 128, SCORES = 128 << 10 };  // of a block; scores are elements
 
-static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 // Keys are filled up with zeros to whole blocks, which the library's fast layouts want.
 static int64_t row_of(const attention_op *o) { return (o->keys + 63) / 64 * 64; }
 static int64_t element_size(const attention_op *o) { return o->dtype == UN_F32 ? 4 : 2; }
@@ -121,8 +120,7 @@ static int new_product(block_product *p, int dtype, int64_t m, int64_t k, int64_
   return ok;
 }
 
-// How [k,n] with these strides is packed for p; its size in bytes, or 0 if un_pack_blocks does not do that.
-// Only `have` of it is there.
+// How [k,n] with these strides, of which only `have` is there, is packed for p; its size in bytes, or 0 if un_pack_blocks does not do that.
 static size_t packing_for(const block_product *p, int dtype, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, const int64_t *have, un_packing **packing) {
   un_blocking b;
   dnnl_memory_desc_t plain = NULL;

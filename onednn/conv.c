@@ -154,8 +154,6 @@ static const char *run_winograd(un_op *op, void *const *slots) {
   return NULL;
 }
 
-int un_winograd_taps(const un_op *op) { return op->run == run_winograd ? ((const winograd_op *)op)->w.taps : 0; }
-
 static void release_winograd(un_op *op) {
   winograd_op *o = (winograd_op *)op;
   free(o->w.u);
@@ -165,16 +163,10 @@ static void release_winograd(un_op *op) {
 // Beyond so many pairs of channels the transformed weights leave the second-level cache. It takes so many tiles to make up for that, forward and for gradients of weights.
 enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 16, WINOGRAD_GRADIENT_TILES = 128 };
 
-static int narrow_or_not(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
-
 // Whether winograd.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
 static int winograd_taps(const un_conv_spec *s) {
   if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->bias >= 0 && s->direction != UN_CONV_FORWARD || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
     return 0;
-  const int x = s->direction == UN_CONV_BACKWARD_DATA ? s->dst_dtype : s->src_dtype, y = s->direction == UN_CONV_BACKWARD_DATA ? s->src_dtype : s->dst_dtype;
-  // AMX multiplies bfloat16 so much faster that a quarter of the products in float32 are no gain.
-  if (x == UN_F32 ? y != UN_F32 : x != UN_BF16 || un_dnnl_amx() || y != UN_BF16 && (y != UN_F32 || s->direction == UN_CONV_BACKWARD_WEIGHTS)) return 0;
-  if (!narrow_or_not(s->weights_dtype) || s->bias >= 0 && !narrow_or_not(s->bias_dtype)) return 0;
   const int64_t window = s->weights_dims[2], step = s->stride[0];
   for (int i = 0; i < 2; i++)
     if (s->weights_dims[2 + i] != window || s->stride[i] != step || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 ||
@@ -183,11 +175,20 @@ static int winograd_taps(const un_conv_spec *s) {
   return window == 3 && step == 1 ? 3 : window == 4 && step == 2 ? 2 : 0;
 }
 
+static int f32_or_bf16(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
+
+static int winograd_dtypes(const un_winograd *w) {
+  if (!f32_or_bf16(w->w_dtype) || w->bias >= 0 && !f32_or_bf16(w->bias_dtype)) return 0;
+  if (w->x_dtype == UN_F32) return w->y_dtype == UN_F32;
+  // AMX multiplies bfloat16 so much faster that a quarter of the products in float32 are no gain.
+  return w->x_dtype == UN_BF16 && !un_dnnl_amx() && (w->y_dtype == UN_BF16 || w->y_dtype == UN_F32 && !w->gradient);
+}
+
 un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
   const int taps = winograd_taps(s), back = s->direction == UN_CONV_BACKWARD_DATA;
   if (!taps) return NULL;
   winograd_op *o = calloc(1, sizeof *o);
-  *o = (winograd_op){{run_winograd, release_winograd}, un_current_kernels(), scratch, omp_get_max_threads(), s->weights_prepared};
+  *o = (winograd_op){{run_winograd, release_winograd, taps == 3 ? "Winograd F(4×4, 3×3)" : "Winograd F(4×4, 2×2)"}, un_current_kernels(), scratch, omp_get_max_threads(), s->weights_prepared};
   un_winograd *w = &o->w;
   // Backwards it is the same, of the gradient and the turned window.
   const int64_t *x_dims = back ? s->dst_dims : s->src_dims, *x_strides = back ? s->dst_strides : s->src_strides;
@@ -226,7 +227,7 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
   const int64_t tiles = w->batch * ((w->height + 3) / 4) * ((w->width + 3) / 4);
   const int many = taps == 3 && w->in * w->out > WINOGRAD_PAIRS;
   w->wide = many && !w->gradient;
-  if (!o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
+  if (!winograd_dtypes(w) || !o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
       !w->gradient && !w->wide && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;
@@ -248,18 +249,16 @@ static const char *run_single(un_op *op, void *const *slots) {
   return NULL;
 }
 
-int un_is_single(const un_op *op) { return op->run == run_single; }
-
 static void release_single(un_op *op) { free(op); }
 
 un_op *un_single_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
   if (s->direction == UN_CONV_BACKWARD_DATA || s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->gelu || s->dst_dims[1] != 1 ||
-      s->src_strides[1] != 1 || s->src_dtype != UN_F32 && s->src_dtype != UN_BF16)
+      s->src_strides[1] != 1 || !f32_or_bf16(s->src_dtype))
     return NULL;
   for (int i = 0; i < 2; i++)
     if (s->stride[i] != 1 || s->dilation[i] != 1 || s->src_spread[i] != 1 || s->pad_lo[i] < 0 || s->pad_hi[i] < 0 || s->pad_lo[i] >= s->weights_dims[2 + i]) return NULL;
   single_op *o = malloc(sizeof *o);
-  *o = (single_op){{run_single, release_single}, un_current_kernels(), scratch, omp_get_max_threads(),
+  *o = (single_op){{run_single, release_single, "to one channel"}, un_current_kernels(), scratch, omp_get_max_threads(),
       {.gradient = s->direction == UN_CONV_BACKWARD_WEIGHTS, .x = s->src, .x_dtype = s->src_dtype, .y = s->dst, .y_dtype = s->dst_dtype,
        .w = s->weights, .w_dtype = s->weights_dtype, .bias = s->bias, .bias_dtype = s->bias_dtype,
        .batch = s->src_dims[0], .in = s->src_dims[1], .height = s->dst_dims[2], .width = s->dst_dims[3],

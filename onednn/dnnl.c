@@ -67,7 +67,8 @@ typedef struct {
   argument args[MAX_ARGS];
 } primitive_op;
 
-static size_t size_of(const struct dnnl_memory_desc *desc) { return (dnnl_memory_desc_get_size(desc) + 63) / 64 * 64; }
+static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t size_of(const struct dnnl_memory_desc *desc) { return lines(dnnl_memory_desc_get_size(desc)); }
 
 static const char *reordered(const argument *a) {
   dnnl_exec_arg_t x[2] = {{DNNL_ARG_SRC, a->output ? a->inside : a->outside}, {DNNL_ARG_DST, a->output ? a->outside : a->inside}};
@@ -128,9 +129,7 @@ static const char *implementation(dnnl_primitive_desc_t desc) {
 }
 
 const char *un_implementation(const un_op *op) {
-  if (un_winograd_taps(op)) return un_winograd_taps(op) == 3 ? "Winograd F(4×4, 3×3)" : "Winograd F(4×4, 2×2)";
-  if (un_is_single(op)) return "to one channel";
-  return op->run == run_primitive ? implementation(((const primitive_op *)op)->desc) : NULL;
+  return op->run == run_primitive ? implementation(((const primitive_op *)op)->desc) : op->name;
 }
 
 static int data_type(int dtype) {
@@ -399,7 +398,7 @@ un_op *un_matmul(const un_matmul_spec *s, const char **error) {
   if (!*error) *error = add_argument(p, DNNL_ARG_SRC, s->a, 0, a, a);
   if (!*error) *error = add_argument(p, DNNL_ARG_WEIGHTS, s->b, 0, b, dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0));
   if (!*error) *error = add_argument(p, DNNL_ARG_DST, s->c, 1, c, c);
-  if (s->b_prepared && !*error) p->args[1].prepared = 1;
+  if (!*error) weights_of(&p->op)->prepared = s->b_prepared;
   dnnl_memory_desc_t all[] = {a, b, any, c};
   for (int i = 0; i < 4; i++) if (all[i]) dnnl_memory_desc_destroy(all[i]);
   if (*error) {

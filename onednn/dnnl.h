@@ -23,10 +23,9 @@ enum { dnnl_format_tag_any = 1, dnnl_BA16a64b2a = 384, dnnl_BA16a64b = 506 };
 enum { dnnl_forward_training = 64, dnnl_forward_inference = 96 };
 enum { dnnl_convolution_direct = 1, dnnl_eltwise_gelu_erf = 0x31 };
 enum { dnnl_query_impl_info_str = 8, dnnl_query_src_md = 129, dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_weights_md,
-       dnnl_query_dst_md, dnnl_query_diff_dst_md };
+       dnnl_query_dst_md, dnnl_query_diff_dst_md, dnnl_query_scratchpad_md = 136 };
 enum { dnnl_query_strides = 14, dnnl_query_ndims_s32 = 256, dnnl_query_dims, dnnl_query_data_type, dnnl_query_submemory_offset_s64, dnnl_query_padded_dims,
        dnnl_query_padded_offsets, dnnl_query_format_kind, dnnl_query_inner_nblks_s32, dnnl_query_inner_blks, dnnl_query_inner_idxs };
-enum { dnnl_query_scratchpad_md = 136 };
 enum { dnnl_blocked = 2, dnnl_scratchpad_mode_user = 1 };
 enum { DNNL_ARG_SRC = 1, DNNL_ARG_DST = 17, DNNL_ARG_WEIGHTS = 33, DNNL_ARG_BIAS = 41, DNNL_ARG_SCRATCHPAD = 80, DNNL_ARG_DIFF_SRC = 129,
        DNNL_ARG_DIFF_DST = 145, DNNL_ARG_DIFF_WEIGHTS = 161, DNNL_ARG_DIFF_BIAS = 169 };

@@ -461,44 +461,38 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
 
 // ---- softmax
 
+// e = e^(scale·(x − the largest)) of a row of n, which may be x; returns their sum. scale is positive.
+INLINE double exponentials(const float *x, int64_t n, float scale, float *e) {
+  float largest[16], sums[16] = {0};
+  for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = x[i + j] > largest[j] ? x[i + j] : largest[j];
+  for (; i < n; i++) largest[0] = x[i] > largest[0] ? x[i] : largest[0];
+  for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+  const float most = scale * largest[0];
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; k++) e[k] = fast_exp(scale * x[k] - most);
+  for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += e[i + j];
+  for (; i < n; i++) sums[0] += e[i];
+  double sum = 0;
+  for (int j = 0; j < 16; j++) sum += sums[j];
+  return sum;
+}
+
 // Of each row of n: e^(x − the largest), divided by their sum. A NaN, or no finite largest, makes the row NaN.
 static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
 #pragma omp parallel for schedule(static) if (rows > 1 && rows * n >= 4096)
   for (int64_t r = 0; r < rows; r++) {
-    const float *restrict v = x + r * n;
     float *restrict e = y + r * n;
-    float largest[16], sums[16] = {0};
-    for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = v[i + j] > largest[j] ? v[i + j] : largest[j];
-    for (; i < n; i++) largest[0] = v[i] > largest[0] ? v[i] : largest[0];
-    for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
-    const float most = largest[0];
-    for (int64_t k = 0; k < n; k++) e[k] = fast_exp(v[k] - most);
-    for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += e[i + j];
-    for (; i < n; i++) sums[0] += e[i];
-    double sum = 0;
-    for (int j = 0; j < 16; j++) sum += sums[j];
-    const float factor = (float)(1 / sum);
+    const float factor = (float)(1 / exponentials(x + r * n, n, 1, e));
     for (int64_t k = 0; k < n; k++) e[k] *= factor;
   }
 }
 
 static void shares(float *x, int64_t rows, int64_t n, int64_t stride, float scale, void *y, int dtype, float *factors) {
   for (int64_t r = 0; r < rows; r++) {
-    float *restrict v = x + r * stride;
-    float largest[16], sums[16] = {0};
-    for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = v[i + j] > largest[j] ? v[i + j] : largest[j];
-    for (; i < n; i++) largest[0] = v[i] > largest[0] ? v[i] : largest[0];
-    for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
-    const float most = scale * largest[0];
-    for (int64_t k = 0; k < n; k++) v[k] = fast_exp(scale * v[k] - most);
-    for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += v[i + j];
-    for (; i < n; i++) sums[0] += v[i];
-    for (int j = 1; j < 16; j++) sums[0] += sums[j];
-    factors[r] = 1 / sums[0];
+    float *v = x + r * stride;
+    factors[r] = (float)(1 / exponentials(v, n, scale, v));
     for (int64_t k = n; k < stride; k++) v[k] = 0;
     store_run(y, r * stride, v, (int)stride, dtype);
   }

@@ -18,6 +18,7 @@ struct un_op {
   // run returns NULL, or a static message that says what failed.
   const char *(*run)(un_op *, void *const *slots);
   void (*release)(un_op *);
+  const char *name;  // of the algorithm, for profiles, where there are several; may be NULL
 };
 
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds);
@@ -142,10 +143,8 @@ void un_free_packed(un_packed *);
 // memory of the slot scratch, of which they need scratch_bytes.
 // The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd.h.
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
-int un_winograd_taps(const un_op *);  // 0: the operation is another one
 // The convolution to one channel, or NULL where it is another; see single.h.
 un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
-int un_is_single(const un_op *);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 

@@ -10,7 +10,7 @@ INLINE float sum_of(lanes v) {
   return sum;
 }
 
-// Row i of x's picture that row q of y's looks at with the first index of a tap; NULL beyond the picture.
+// A row of x's picture n; NULL beyond the picture.
 INLINE const void *single_row(const un_single *p, const void *x, int64_t n, int64_t row, int dtype) {
   return row < 0 || row >= p->x_size[0] ? NULL : element(x, n * p->x_batch + row * p->x_stride[0], dtype);
 }

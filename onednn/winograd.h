@@ -133,14 +133,15 @@ INLINE void input_pixels(int taps, int dtype, const un_winograd *w, const tiling
 // v[point][tile][in] of one phase, for count tiles.
 INLINE void transform_input(int taps, int dtype, const un_winograd *w, const tiling *s, int phase, const void *x, int64_t first, int64_t count, float *v) {
   const int side = side_of(taps), points = side * side;
+  const void *pixels[2][MOST_POINTS];
+  input_pixels(taps, dtype, w, s, phase, x, least(first, s->tiles - 1), pixels[0]);
   for (int64_t t = 0; t < count; t++) {
     float *to = v + t * w->in;
     if (first + t >= s->tiles) {
       for (int p = 0; p < points; p++) memset(to + p * s->v_step, 0, (size_t)w->in * sizeof(float));
       continue;
     }
-    const void *at[MOST_POINTS], *next[MOST_POINTS];
-    input_pixels(taps, dtype, w, s, phase, x, first + t, at);
+    const void **at = pixels[t % 2], **next = pixels[(t + 1) % 2];  // fetched ahead
     input_pixels(taps, dtype, w, s, phase, x, least(first + t + 1, s->tiles - 1), next);
     for (int64_t c = 0; c < w->in; c += LANES) {
       lanes half[MOST_POINTS], out[MOST_POINTS];
