@@ -72,6 +72,9 @@ func (t Tensor) Drop() {
 	}
 }
 
+// ByteSize returns the size of the elements in bytes.
+func (t Tensor) ByteSize() int { return t.Size() * t.DType.Size() }
+
 // Size returns the number of elements.
 func (t Tensor) Size() int {
 	n := 1
@@ -340,7 +343,7 @@ func (f *File) Tensor(name string) (Tensor, error) {
 // alignment, then by name, as the reference implementation does.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
 	for name, t := range tensors {
-		if t.Size()*t.DType.Size() != len(t.Data) {
+		if t.ByteSize() != len(t.Data) {
 			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType, t.Shape, len(t.Data))
 		}
 	}
@@ -375,7 +378,7 @@ func WriteEach(path string, tensors map[string]Tensor, metadata map[string]strin
 			if err := write(&c, name); err != nil {
 				return err
 			}
-			if want := tensors[name].Size() * tensors[name].DType.Size(); c.n != want {
+			if want := tensors[name].ByteSize(); c.n != want {
 				return fmt.Errorf("tensor %q: %d bytes were written, expected %d", name, c.n, want)
 			}
 		}
@@ -411,7 +414,7 @@ func header(names []string, tensors map[string]Tensor, metadata map[string]strin
 		if err != nil {
 			return nil, err
 		}
-		end := at + uint64(t.Size()*t.DType.Size())
+		end := at + uint64(t.ByteSize())
 		e, err := json.Marshal(entry{t.DType, shape, [2]uint64{at, end}})
 		if err != nil {
 			return nil, err

@@ -61,7 +61,7 @@ func (n Network) Write(ctx context.Context, dir string, seed uint64, report func
 	}
 	w := writer{ctx: ctx, dir: filepath.Join(temporary, part), stem: stem, tensors: tensors, seed: seed, report: report}
 	for _, t := range tensors {
-		w.progress.Total += byteSize(t)
+		w.progress.Total += int64(t.ByteSize())
 	}
 	if free, ok := disk.Free(temporary); ok && w.progress.Total > free {
 		return fmt.Errorf("it needs %.1f GB, and the disk has %.1f GB left", float64(w.progress.Total)/1e9, float64(free)/1e9)
@@ -119,8 +119,6 @@ func (n Network) tensors(dir string) (part, stem string, tensors map[string]weig
 	return part, stem, tensors, nil
 }
 
-func byteSize(t weights.Tensor) int64 { return int64(t.Size()) * int64(t.DType.Size()) }
-
 // writer writes the files of one part's tensors.
 type writer struct {
 	ctx       context.Context
@@ -136,11 +134,11 @@ func (w *writer) write(limit int64) error {
 	size := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(w.tensors)) {
 		t := w.tensors[name]
-		if size > 0 && size+byteSize(t) > limit {
+		if size > 0 && size+int64(t.ByteSize()) > limit {
 			shards, size = append(shards, map[string]weights.Tensor{}), 0
 		}
 		shards[len(shards)-1][name] = t
-		size += byteSize(t)
+		size += int64(t.ByteSize())
 	}
 	if len(shards) == 1 {
 		return w.file(w.stem+".safetensors", w.tensors)
@@ -163,7 +161,7 @@ func (w *writer) file(name string, tensors map[string]weights.Tensor) error {
 		if err := random(w.ctx, to, name, tensors[name].Shape, w.seed); err != nil {
 			return err
 		}
-		w.progress.Done += byteSize(tensors[name])
+		w.progress.Done += int64(tensors[name].ByteSize())
 		w.report(w.progress)
 		return nil
 	})

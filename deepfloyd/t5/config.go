@@ -153,9 +153,5 @@ func (c Config) Parameters() int {
 // Bytes returns the size of the values in memory when the encoder computes in dtype. The table of embeddings is not among
 // them: it stays in its file.
 func (c Config) Bytes(dtype dtypes.DType) int {
-	n := 0
-	for _, p := range c.params() {
-		n += nn.Size(p.Shape) * paramDType(p, dtype).Size()
-	}
-	return n
+	return nn.Bytes(c.params(), func(p nn.Param) dtypes.DType { return paramDType(p, dtype) })
 }

@@ -48,8 +48,8 @@ type reading struct {
 	told []compute.Buffer
 }
 
-// New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and products compute in, and what their weights
-// are kept in: Float32 or BFloat16.
+// New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and
+// products compute in, and what their weights are kept in: Float32 or BFloat16.
 func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("the UNet's configuration: %w", err)

@@ -82,20 +82,11 @@ func along(v, x *Node) *Node {
 	return BroadcastToShape(Reshape(v, shape...), x.Shape())
 }
 
-// kernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
-func kernelOIHW() ConvolveAxesConfig {
-	return ConvolveAxesConfig{
-		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
-		KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
-		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
-	}
-}
-
 // conv is a convolution that keeps the size, and its bias.
 func (n *network) conv(name string, x *Node) *Node {
 	w := n.params[name+".weight"]
 	pad := w.Shape().Dimensions[2] / 2
-	y := ConvGeneral(x, w, kernelOIHW(), nil, [][2]int{{pad, pad}, {pad, pad}}, nil, nil, 1, 1)
+	y := ConvGeneral(x, w, nn.KernelOIHW(), nil, [][2]int{{pad, pad}, {pad, pad}}, nil, nil, 1, 1)
 	return Add(y, along(n.narrow(n.params[name+".bias"]), y))
 }
 

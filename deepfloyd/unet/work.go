@@ -69,9 +69,5 @@ func (c Config) Work(images, height, width, tokens int) Work {
 
 // Bytes returns the size of the network's values when it computes in dtype.
 func (c Config) Bytes(dtype dtypes.DType) int {
-	n := 0
-	for _, p := range c.params() {
-		n += nn.Size(p.Shape) * paramDType(p, dtype).Size()
-	}
-	return n
+	return nn.Bytes(c.params(), func(p nn.Param) dtypes.DType { return paramDType(p, dtype) })
 }

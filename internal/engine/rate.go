@@ -18,11 +18,7 @@ type Rates struct{ Convolution, Product float64 }
 func MeasureRates(b compute.Backend, dtype dtypes.DType) (Rates, error) {
 	const images, size, channels = 2, 32, 256
 	conv, err := rate(b, dtype, []int{images, size, size, channels}, []int{channels, channels, 3, 3}, images*size*size*channels*channels*9, func(x, w *Node) *Node {
-		return ConvGeneral(x, w, ConvolveAxesConfig{
-			InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
-			KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
-			OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
-		}, nil, [][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
+		return ConvGeneral(x, w, nn.KernelOIHW(), nil, [][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
 	})
 	if err != nil {
 		return Rates{}, err

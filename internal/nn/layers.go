@@ -52,6 +52,15 @@ func GELU(x *Node) *Node {
 	return y
 }
 
+// KernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
+func KernelOIHW() ConvolveAxesConfig {
+	return ConvolveAxesConfig{
+		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
+		KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
+		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+	}
+}
+
 // Conv is a 3×3 convolution with padding 1 and its bias; x and the result are of DType.
 func (l *Layers) Conv(name string, x *Node, stride int) *Node {
 	y := Convolve(x, l.Narrow(l.Params[name+".weight"])).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()

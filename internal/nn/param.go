@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/weights"
@@ -66,6 +67,15 @@ func Shapes(params []Param) map[string][]int {
 		shapes[p.Name] = p.Shape
 	}
 	return shapes
+}
+
+// Bytes returns how much memory the parameters take, each in its dtype.
+func Bytes(params []Param, dtype func(Param) dtypes.DType) int {
+	n := 0
+	for _, p := range params {
+		n += Size(p.Shape) * dtype(p).Size()
+	}
+	return n
 }
 
 // GraphShape is the shape in the graph's order.
