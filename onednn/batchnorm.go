@@ -1,6 +1,8 @@
 package onednn
 
 import (
+	"slices"
+
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -39,14 +41,14 @@ func (t *terms) along(x value, shape shapes.Shape, axis int) value {
 	return t.do(func() (value, error) { return t.g.BroadcastInDim(x, shape, []int{axis}) })
 }
 
-// constant is a vector of n copies of v.
-func (t *terms) constant(v float64, dtype dtypes.DType, n int) value {
+// constant is an array of copies of v.
+func (t *terms) constant(v float64, dtype dtypes.DType, dims ...int) value {
 	return t.do(func() (value, error) {
 		c, err := t.g.Constant(flatOf(dtype, v))
 		if err != nil {
 			return nil, err
 		}
-		return t.g.BroadcastInDim(c, shapes.Make(dtype, n), nil)
+		return t.g.BroadcastInDim(c, shapes.Make(dtype, dims...), nil)
 	})
 }
 
@@ -87,19 +89,29 @@ func (f *function) featureAxis(op compute.OpType, operand value, vectors []value
 // moments records mean and biased variance over all axes but one.
 func (f *function) moments(x value, shape shapes.Shape, axis int) (mean, variance value, err error) {
 	axes := otherAxes(shape.Rank(), axis)
-	count, channels := shape.Size()/max(shape.Dimensions[axis], 1), shape.Dimensions[axis]
-	out, err := f.record(compute.OpTypeBatchNormForTraining, axis, func(g compute.Function, in []value) ([]value, error) {
-		t := &terms{g: g}
-		n := t.constant(1/float64(count), shape.DType, channels)
-		mean := t.mul(t.sum(in[0], axes), n)
-		centred := t.sub(in[0], t.along(mean, shape, axis))
-		variance := t.mul(t.sum(t.mul(centred, centred), axes), n)
-		return []value{mean, variance}, t.err
-	}, x)
+	out, err := f.record(opMoments, axes, momentsReplay(shape, axes), x)
 	if err != nil {
 		return nil, nil, err
 	}
 	return out[0], out[1], nil
+}
+
+func momentsReplay(shape shapes.Shape, axes []int) replay {
+	var kept, dims []int
+	for a, d := range shape.Dimensions {
+		if !slices.Contains(axes, a) {
+			kept, dims = append(kept, a), append(dims, d)
+		}
+	}
+	return func(g compute.Function, in []value) ([]value, error) {
+		t := &terms{g: g}
+		size := shapes.Make(shape.DType, dims...).Size()
+		n := t.constant(float64(size)/float64(max(shape.Size(), 1)), shape.DType, dims...)
+		mean := t.mul(t.sum(in[0], axes), n)
+		centred := t.sub(in[0], t.do(func() (value, error) { return t.g.BroadcastInDim(mean, shape, kept) }))
+		variance := t.mul(t.sum(t.mul(centred, centred), axes), n)
+		return []value{mean, variance}, t.err
+	}
 }
 
 // normalize is (x − mean)/√(variance + ε)·scale + offset, as one multiplication and one addition for each element.

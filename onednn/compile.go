@@ -30,6 +30,7 @@ var passes = []pass{
 	{"bias", attachBias},
 	{"dead", removeDead},
 	{"activation", attachActivation},
+	{"moments", shareMoments},
 	{"conversions", foldConversions},
 	{"dead", removeDead},
 	{"recompute", recompute},

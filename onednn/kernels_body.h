@@ -318,44 +318,6 @@ static void elementwise(const un_ew *e, void *const *slots) {
   free(totals);
 }
 
-// ---- moments
-
-// Float32 over a few rows, float64 beyond.
-static void moments(const void *x, int dtype, int64_t rows, int64_t channels, double *all) {
-  int threads = omp_get_max_threads();
-  if (rows * channels < 16384) threads = 1;
-  if (threads > rows) threads = (int)rows;
-  double *totals = calloc((size_t)(2 * channels * threads), sizeof(double));
-  float *shift = malloc((size_t)channels * sizeof(float));
-  load_run(shift, x, 0, 1, (int)channels, dtype);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    const int me = omp_get_thread_num(), team = omp_get_num_threads();
-    const int64_t first = rows * me / team, last = rows * (me + 1) / team;
-    double *total = totals + 2 * channels * me;
-    float *sum = aligned_alloc(64, (size_t)((3 * channels + 15) / 16 * 64)), *square = sum + channels, *row = square + channels;
-    memset(sum, 0, (size_t)(2 * channels) * sizeof(float));
-    for (int64_t r = first; r < last; r++) {
-      const float *restrict v = row;
-      if (dtype == UN_F32) v = (const float *)x + r * channels;
-      else load_run(row, x, r * channels, 1, (int)channels, dtype);
-      float *restrict s = sum, *restrict q = square;
-      const float *restrict h = shift;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < channels; i++) { float d = v[i] - h[i]; s[i] += d; q[i] += d * d; }
-      if ((r - first) % 256 == 255 || r + 1 == last)
-        for (int64_t i = 0; i < 2 * channels; i++) { total[i] += sum[i]; sum[i] = 0; }
-    }
-    free(sum);
-  }
-  for (int64_t i = 0; i < 2 * channels; i++) {
-    all[i] = 0;
-    for (int t = 0; t < threads; t++) all[i] += totals[2 * channels * t + i];
-  }
-  free(shift);
-  free(totals);
-}
-
 // ---- reductions
 
 INLINE float combine(int kind, float a, float b) {
@@ -511,5 +473,6 @@ static void scaled_rows(const float *x, int64_t rows, int64_t n, const float *fa
 #include "gemm.h"
 #include "winograd.h"
 #include "single.h"
+#include "moments.h"
 
 const un_kernels UN_TABLE = {elementwise, moments, reduce, softmax, shares, scaled_rows, product, product_scratch, winograd, winograd_fits, winograd_scratch, single, single_scratch};

@@ -400,7 +400,7 @@ func (l *lowering) emitNative(n *node) bool {
 		return l.emitConv(n)
 	case compute.OpTypeDotGeneral:
 		return l.emitDot(n)
-	case compute.OpTypeBatchNormForTraining:
+	case opMoments:
 		return l.emitMoments(n)
 	case compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin, compute.OpTypeReduceProduct:
 		return l.emitReduce(n)

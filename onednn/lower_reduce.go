@@ -14,29 +14,26 @@ import (
 	"github.com/gomlx/compute/shapes"
 )
 
-func (l *lowering) emitMoments(n *node) bool {
-	x := n.in[0]
-	s := x.shape()
-	dtype, ok := nativeType(s.DType)
-	if !ok || n.attr.(int) != s.Rank()-1 || n.out[0].shape().DType != dtypes.Float32 {
-		return false
+// momentsShape sees what n reduces as [outer, rows, channels] with moments over rows; ok if the native operation computes that.
+func momentsShape(n *node) (outer, rows, channels int, ok bool) {
+	x := n.in[0].shape()
+	if !floatType(x.DType) || n.out[0].shape().DType != dtypes.Float32 || x.Size() == 0 {
+		return 0, 0, 0, false
 	}
-	channels := s.Dimensions[s.Rank()-1]
-	in, mean, variance := l.slotOf(x), l.slotOf(n.out[0]), l.slotOf(n.out[1])
-	rows := s.Size() / channels
-	op := C.un_moments(C.int(in), C.int(dtype), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance), momentSums(x, rows, channels, !l.backend.without["code"]))
-	l.add(op, label{kind: "moments", text: s.String()}, []int{in}, []int{mean, variance})
-	return true
+	return reduceShape(x.Dimensions, n.attr.([]int))
 }
 
-// momentSums is the cluster that un_moments asks for.
-func momentSums(x *result, rows, channels int, generated bool) *C.un_op {
-	sum, square := &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}, &result{node: &node{shapes: []shapes.Shape{shapes.Make(dtypes.Float64, channels)}}}
-	p := &program{dims: []int{rows, channels}, nRegs: 4,
-		in:   []ewInput{{r: x, stride: []int{channels, 1}}, {r: x, stride: []int{0, 1}}},
-		code: []C.un_instr{{op: C.UN_SUB, dst: 2, a: 0, b: 1, c: 0}, {op: C.UN_MUL, dst: 3, a: 2, b: 2, c: 2}},
-		sums: []ewSum{{sum, 2, 1}, {square, 3, 1}}}
-	return p.native(func(r *result) int { return map[*result]int{x: 0, sum: 1, square: 2}[r] }, generated)
+func (l *lowering) emitMoments(n *node) bool {
+	x := n.in[0]
+	outer, rows, channels, ok := momentsShape(n)
+	if !ok {
+		return false
+	}
+	s := x.shape()
+	in, mean, variance := l.slotOf(x), l.slotOf(n.out[0]), l.slotOf(n.out[1])
+	op := C.un_moments(C.int(in), C.int(loadType(s.DType)), C.int64_t(outer), C.int64_t(rows), C.int64_t(channels), C.int(mean), C.int(variance))
+	l.add(op, label{kind: "moments", text: s.String()}, []int{in}, []int{mean, variance})
+	return true
 }
 
 var reduceKinds = map[compute.OpType]C.int{

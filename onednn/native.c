@@ -128,40 +128,33 @@ int un_rounds_bf16(void) {
 
 // ---- moments and reductions
 
-typedef struct { un_op op; int x, dtype, mean, variance; int64_t rows, channels; un_op *cluster; double *sums; } moments_op;
+typedef struct { un_op op; int x, dtype, mean, variance; int64_t outer, rows, channels; double *sums; } moments_op;
 
 // Moments of x−x₀ rather than of x: the squares' sum and the mean's square do not cancel.
 static const char *run_moments(un_op *op, void *const *slots) {
   const moments_op *m = (const moments_op *)op;
-  const void *x = slots[m->x];
-  double *sum = m->sums, *square = sum + m->channels;
-  if (m->cluster) {
-    void *const own[3] = {slots[m->x], sum, square};
-    un_run_code(m->cluster, own);
-  } else un_current_kernels()->moments(x, m->dtype, m->rows, m->channels, sum);
-  float *mean = slots[m->mean], *variance = slots[m->variance];
-  for (int64_t i = 0; i < m->channels; i++) {
-    double d = sum[i] / (double)m->rows, v = square[i] / (double)m->rows - d * d;
-    mean[i] = (float)(d + load_one(x, i, m->dtype));
-    variance[i] = (float)(v > 0 ? v : v != v ? v : 0);
+  const double *sum = m->sums, *square = sum + m->channels;
+  for (int64_t o = 0; o < m->outer; o++) {
+    const void *x = (const char *)slots[m->x] + o * m->rows * m->channels * size_of(m->dtype);
+    un_current_kernels()->moments(x, m->dtype, m->rows, m->channels, m->sums);
+    float *mean = (float *)slots[m->mean] + o * m->channels, *variance = (float *)slots[m->variance] + o * m->channels;
+    for (int64_t i = 0; i < m->channels; i++) {
+      double d = sum[i] / (double)m->rows, v = square[i] / (double)m->rows - d * d;
+      mean[i] = (float)(d + load_one(x, i, m->dtype));
+      variance[i] = (float)(v > 0 ? v : v != v ? v : 0);
+    }
   }
   return NULL;
 }
 
 static void release_moments(un_op *op) {
-  moments_op *m = (moments_op *)op;
-  un_release(m->cluster);
-  free(m->sums);
-  free(m);
+  free(((moments_op *)op)->sums);
+  free(op);
 }
 
-un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance, un_op *sums) {
+un_op *un_moments(int x, int dtype, int64_t outer, int64_t rows, int64_t channels, int mean, int variance) {
   moments_op *m = malloc(sizeof *m);
-  *m = (moments_op){{run_moments, release_moments}, x, dtype, mean, variance, rows, channels, sums, calloc((size_t)(2 * channels), sizeof(double))};
-  if (sums && !un_generated(sums)) {
-    un_release(sums);
-    m->cluster = NULL;
-  }
+  *m = (moments_op){{run_moments, release_moments}, x, dtype, mean, variance, outer, rows, channels, calloc((size_t)(2 * channels), sizeof(double))};
   return &m->op;
 }
 

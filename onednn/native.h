@@ -65,9 +65,8 @@ int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat
 
 // ---- statistics, reductions, movement
 
-// Mean and biased variance of x[rows][channels] for each channel. sums, if there, is a cluster that computes the sums of
-// x−x₀ and (x−x₀)², x₀ being the first row, from slot 0 to the float64 slots 1 and 2; the operation takes it over.
-un_op *un_moments(int x, int dtype, int64_t rows, int64_t channels, int mean, int variance, un_op *sums);
+// Mean and biased variance of x[outer][rows][channels] over rows.
+un_op *un_moments(int x, int dtype, int64_t outer, int64_t rows, int64_t channels, int mean, int variance);
 
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
 // y[outer][inner] = reduction of x[outer][mid][inner] over mid.

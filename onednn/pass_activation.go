@@ -100,13 +100,8 @@ func attachActivation(g *graph) {
 }
 
 // scaled puts w·scale and b·scale + shift in the place of c's weights and bias, and returns the nodes that compute them.
-func scaled(c *node, axis int, scale, shift *result) (made []*node) {
-	add := func(op compute.OpType, shape shapes.Shape, attr any, in ...*result) *result {
-		n := &node{op: op, in: in, shapes: []shapes.Shape{shape}, attr: attr, owner: c.owner}
-		n.out = []*result{{node: n}}
-		made = append(made, n)
-		return n.out[0]
-	}
+func scaled(c *node, axis int, scale, shift *result) []*node {
+	m := &maker{owner: c.owner}
 	float := func(r *result) *result {
 		switch {
 		case r.shape().DType == dtypes.Float32:
@@ -114,20 +109,20 @@ func scaled(c *node, axis int, scale, shift *result) (made []*node) {
 		case r.node.op == compute.OpTypeConvertDType && r.node.in[0].shape().DType == dtypes.Float32:
 			return r.node.in[0]
 		}
-		return add(compute.OpTypeConvertDType, shapes.Make(dtypes.Float32, r.shape().Dimensions...), nil, r)
+		return m.add(compute.OpTypeConvertDType, shapes.Make(dtypes.Float32, r.shape().Dimensions...), nil, r)
 	}
 	vector := func(r *result) *result {
 		if r.shape().Rank() == 1 {
 			return r
 		}
-		return add(compute.OpTypeReshape, shapes.Make(r.shape().DType, r.shape().Size()), nil, r)
+		return m.add(compute.OpTypeReshape, shapes.Make(r.shape().DType, r.shape().Size()), nil, r)
 	}
 	if scale != nil {
 		w := c.in[1]
 		wide := shapes.Make(dtypes.Float32, w.shape().Dimensions...)
-		s := add(compute.OpTypeMul, wide, nil, float(w), add(compute.OpTypeBroadcastInDim, wide, []int{axis}, vector(scale)))
+		s := m.add(compute.OpTypeMul, wide, nil, float(w), m.add(compute.OpTypeBroadcastInDim, wide, []int{axis}, vector(scale)))
 		if w.shape().DType != dtypes.Float32 {
-			s = add(compute.OpTypeConvertDType, w.shape(), nil, s)
+			s = m.add(compute.OpTypeConvertDType, w.shape(), nil, s)
 		}
 		c.in[1] = s
 	}
@@ -135,7 +130,7 @@ func scaled(c *node, axis int, scale, shift *result) (made []*node) {
 	if len(c.in) > 2 {
 		bias = vector(float(c.in[2]))
 		if scale != nil {
-			bias = add(compute.OpTypeMul, bias.shape(), nil, bias, vector(scale))
+			bias = m.add(compute.OpTypeMul, bias.shape(), nil, bias, vector(scale))
 		}
 	}
 	switch {
@@ -143,10 +138,10 @@ func scaled(c *node, axis int, scale, shift *result) (made []*node) {
 	case bias == nil:
 		bias = vector(shift)
 	default:
-		bias = add(compute.OpTypeAdd, bias.shape(), nil, bias, vector(shift))
+		bias = m.add(compute.OpTypeAdd, bias.shape(), nil, bias, vector(shift))
 	}
 	if bias != nil && (scale != nil || shift != nil) {
 		c.in = append(c.in[:2:2], bias)
 	}
-	return made
+	return m.nodes
 }

@@ -11,7 +11,8 @@ import (
 const (
 	opConvBackwardData compute.OpType = compute.OpTypeLast + 1 + iota
 	opConvBackwardWeights
-	opConv // a forward convolution, perhaps with a bias
+	opConv    // a forward convolution, perhaps with a bias
+	opMoments // mean and biased variance over the axes of attr
 )
 
 // conv describes a convolution as oneDNN sees it, whatever it computes: which axes of the three arrays are what, and

@@ -8,18 +8,17 @@ import (
 
 // foldConversions lets operations that accumulate in float32 anyway read narrow floats or write float32 themselves.
 //
-//	%1 = ConvertDType(f32) %bf16; %2 = BatchNormForTraining %1      →   %2 = BatchNormForTraining %bf16
+//	%1 = ConvertDType(f32) %bf16; %2 = moments %1                   →   %2 = moments %bf16
 //	%1 = backward weights (bf16) %x %dy; %2 = ConvertDType(f32) %1  →   %2 = backward weights (f32) %x %dy
 func foldConversions(g *graph) {
 	uses := g.uses()
 	table := map[*result]*result{}
 	for _, n := range g.nodes {
 		switch n.op {
-		case compute.OpTypeBatchNormForTraining:
-			if in := n.in[0]; n.attr.(int) != in.shape().Rank()-1 || in.shape().DType != dtypes.Float32 {
-				continue
+		case opMoments:
+			if _, _, _, ok := momentsShape(n); ok {
+				n.in[0] = widened(n.in[0])
 			}
-			n.in[0] = widened(n.in[0])
 		case compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin:
 			if n.in[0].shape().DType == dtypes.Float32 && n.in[0].shape().Size() > 0 {
 				n.in[0] = widened(n.in[0])

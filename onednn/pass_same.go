@@ -12,7 +12,7 @@ var describedByAttr = map[compute.OpType]bool{
 	compute.OpTypeConstant: true, compute.OpTypeBroadcastInDim: true, compute.OpTypeReshape: true, compute.OpTypeConvertDType: true,
 	compute.OpTypeTranspose: true, compute.OpTypeReverse: true, compute.OpTypeSlice: true, compute.OpTypeConcatenate: true,
 	compute.OpTypePad: true, compute.OpTypeReduceSum: true, compute.OpTypeReduceMax: true, compute.OpTypeReduceMin: true, compute.OpTypeWhere: true,
-	compute.OpTypeConvGeneral: true, compute.OpTypeDotGeneral: true, compute.OpTypeFusedGelu: true, compute.OpTypeBatchNormForTraining: true,
+	compute.OpTypeConvGeneral: true, compute.OpTypeDotGeneral: true, compute.OpTypeFusedGelu: true, opMoments: true,
 }
 
 // mergeSame keeps one of several nodes that compute the same, and drops operations that change nothing.

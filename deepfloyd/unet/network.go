@@ -101,14 +101,18 @@ func (n *network) linear(name string, x *Node) *Node {
 func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
 	d := x.Shape().Dimensions
 	batch, channels := d[0], d[len(d)-1]
-	x = wide(Reshape(x, batch, -1, channels))
+	var pixels []int
+	for a := 1; a < len(d)-1; a++ {
+		pixels = append(pixels, a)
+	}
+	x = wide(x)
 	mean := func(x *Node) *Node { // of the groups, [N,C]
-		m := ReduceAndKeep(Reshape(ReduceMean(x, 1), batch, groups, -1), ReduceMean, -1)
+		m := ReduceAndKeep(Reshape(ReduceMean(x, pixels...), batch, groups, -1), ReduceMean, -1)
 		return Reshape(BroadcastToDims(m, batch, groups, channels/groups), batch, channels)
 	}
 	x = Sub(x, along(mean(x), x))
 	scale := Mul(Rsqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
-	return Reshape(Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x)), d...)
+	return Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x))
 }
 
 // layerNorm is layer normalisation (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.

@@ -1,0 +1,118 @@
+package onednn
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+)
+
+// shareMoments takes a sum and the sum of squared differences from a mean over the same axes from one pass over memory. In group
+// normalisation the mean m is that of several channels; with a channel's own mean and variance, Σ(x−m)² = n·(variance + (mean−m)²).
+//
+//	%1 = ReduceSum %x; %3 = Sub %x (%2 along other axes); %4 = Mul %3 %3; %5 = ReduceSum %4
+//	→   %a, %b = moments %x; %1 = Mul %a n; %3 = Sub %a %2; %4 = Mul %3 %3; %5 = Mul (Add %b %4) n
+func shareMoments(g *graph) {
+	type sumOf struct {
+		x    *result
+		axes string
+	}
+	sums := map[sumOf]*node{}
+	table := map[*result]*result{}
+	nodes := make([]*node, 0, len(g.nodes))
+	for _, n := range g.nodes {
+		nodes = append(nodes, n)
+		if n.op != compute.OpTypeReduceSum || n.in[0].shape().DType != dtypes.Float32 || n.out[0].shape().DType != dtypes.Float32 {
+			continue
+		}
+		axes := slices.Sorted(slices.Values(n.attr.([]int)))
+		_, rows, channels, ok := reduceShape(n.in[0].shape().Dimensions, axes)
+		if !ok || rows == 0 || channels < 16 {
+			continue
+		}
+		x, mean := squaredDifference(n.in[0], axes)
+		sum := sums[sumOf{x, fmt.Sprint(axes)}]
+		if sum == nil {
+			sums[sumOf{n.in[0], fmt.Sprint(axes)}] = n
+			continue
+		}
+		delete(sums, sumOf{x, fmt.Sprint(axes)})
+		shape := n.out[0].shape()
+		m := &node{op: opMoments, in: []*result{x}, shapes: []shapes.Shape{shape, shape}, attr: axes, replay: momentsReplay(x.shape(), axes), owner: n.owner}
+		m.out = []*result{{node: m}, {node: m, index: 1}}
+		early, late := &maker{owner: n.owner}, &maker{owner: n.owner}
+		count := early.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32), binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(rows))))
+		table[sum.out[0]] = early.add(compute.OpTypeMul, shape, nil, m.out[0], count)
+		d := late.add(compute.OpTypeSub, shape, nil, m.out[0], late.without(mean, x.shape(), axes))
+		square := late.add(compute.OpTypeMul, shape, nil, d, d)
+		table[n.out[0]] = late.add(compute.OpTypeMul, shape, nil, late.add(compute.OpTypeAdd, shape, nil, m.out[1], square), count)
+		nodes = append(nodes, late.nodes...)
+		nodes = slices.Insert(nodes, slices.Index(nodes, sum), append([]*node{m}, early.nodes...)...)
+	}
+	g.nodes = nodes
+	g.replace(table)
+	removeDead(g)
+}
+
+// squaredDifference returns x and m if r is (x − m)² and m is the same along the axes, or nil.
+func squaredDifference(r *result, axes []int) (x, m *result) {
+	if r.node.op != compute.OpTypeMul || r.node.in[0] != r.node.in[1] || r.node.in[0].node.op != compute.OpTypeSub {
+		return nil, nil
+	}
+	x, m = r.node.in[0].node.in[0], r.node.in[0].node.in[1]
+	if !x.shape().Equal(r.shape()) {
+		return nil, nil
+	}
+	from, to := spread(m)
+	for i, a := range to {
+		if slices.Contains(axes, a) && from.shape().Dimensions[i] != 1 {
+			return nil, nil
+		}
+	}
+	return x, m
+}
+
+// spread returns what r spreads over more axes, and which of them its own are.
+func spread(r *result) (from *result, to []int) {
+	if r.node.op == compute.OpTypeBroadcastInDim {
+		return r.node.in[0], r.node.attr.([]int)
+	}
+	for a := range r.shape().Rank() {
+		to = append(to, a)
+	}
+	return r, to
+}
+
+// maker makes nodes for a pass.
+type maker struct {
+	owner *function
+	nodes []*node
+}
+
+func (m *maker) add(op compute.OpType, shape shapes.Shape, attr any, in ...*result) *result {
+	n := &node{op: op, in: in, shapes: []shapes.Shape{shape}, attr: attr, owner: m.owner}
+	n.out = []*result{{node: n}}
+	m.nodes = append(m.nodes, n)
+	return n.out[0]
+}
+
+// without is r, which spreads over shape, without axes along which it is the same.
+func (m *maker) without(r *result, shape shapes.Shape, axes []int) *result {
+	from, to := spread(r)
+	var own, kept, place []int // sizes of from's axes that stay, of all that stay, and where in these those are
+	for a, d := range shape.Dimensions {
+		if slices.Contains(axes, a) {
+			continue
+		}
+		if i := slices.Index(to, a); i >= 0 {
+			own, place = append(own, from.shape().Dimensions[i]), append(place, len(kept))
+		}
+		kept = append(kept, d)
+	}
+	v := m.add(compute.OpTypeReshape, shapes.Make(from.shape().DType, own...), nil, from)
+	return m.add(compute.OpTypeBroadcastInDim, shapes.Make(from.shape().DType, kept...), place, v)
+}
