@@ -3,6 +3,7 @@ package evaluation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -93,16 +94,23 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := j.Floor(train.Len())
+	all, err := j.Floor(train.Len(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	few, err := j.Floor(100)
+	few, err := j.Floor(100, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !(0 < all.Frechet && all.Frechet < few.Frechet && few.Frechet < far.Frechet) || all.Groups != 1 || few.Groups != 10 {
 		t.Errorf("floors %+v and %+v, noise %g; want rising", all, few, far.Frechet)
+	}
+	even, err := j.Floor(train.Len(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !even.Even || even.Images%c.Classes != 0 || even.Images >= train.Len() || even.Groups != 1 {
+		t.Errorf("the floor of digits that go round the classes is %+v", even)
 	}
 	if far.Accuracy != nil || far.Classes[0].Accuracy != nil {
 		t.Error("images that nothing was asked of have an accuracy")
@@ -362,5 +370,14 @@ func TestMeasureDenoising(t *testing.T) {
 	cancel()
 	if _, err := MeasureDenoising(ctx, m, test, 0.5, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled measurement returned %v", err)
+	}
+}
+
+func TestRound(t *testing.T) {
+	if got := round([]byte{7, 7, 3, 7, 3, 1, 1, 7}); fmt.Sprint(got) != "[5 2 0 6 4 1]" {
+		t.Errorf("went round the classes in the order %v", got)
+	}
+	if got := round(nil); len(got) != 0 {
+		t.Errorf("of no labels: %v", got)
 	}
 }

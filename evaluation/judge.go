@@ -3,6 +3,7 @@ package evaluation
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -13,6 +14,7 @@ type Judge struct {
 	*Classifier
 	test     Gaussian
 	training []float32 // features of the training images
+	even     []float32 // of as many as go round the classes, in that order
 }
 
 // NewJudge reads both sets.
@@ -32,21 +34,47 @@ func NewJudge(ctx context.Context, c *Classifier, train, test *dataset.Labeled) 
 		return nil, err
 	}
 	j.training = r.Features
+	for _, i := range round(train.Labels) {
+		j.even = append(j.even, r.Features[i*Features:(i+1)*Features]...)
+	}
 	return j, nil
+}
+
+// round goes round the classes, as far as each that there is has images, and returns their places.
+func round(labels []byte) (order []int) {
+	var places [256][]int
+	for i, label := range labels {
+		places[label] = append(places[label], i)
+	}
+	classes := slices.DeleteFunc(places[:], func(of []int) bool { return len(of) == 0 })
+	for turn := 0; len(classes) > 0; turn++ {
+		for _, of := range classes {
+			if turn >= len(of) {
+				return order[:turn*len(classes)]
+			}
+			order = append(order, of[turn])
+		}
+	}
+	return nil
 }
 
 // maxGroups bounds the groups of training images over which a floor is averaged.
 const maxGroups = 10
 
 // Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the mean over
-// up to ten groups of n images, and larger for small n, where a covariance is estimated badly. There are floors for 2 to all
+// up to ten groups of n images, and larger for small n, where a covariance is estimated badly. With even, the images go round the
+// classes, as samples of classes do; the test set has some more of one than of another. There are floors for 2 to all such
 // training images; n counts as one of these.
-func (j *Judge) Floor(n int) (FloorDistance, error) {
-	all := len(j.training) / Features
+func (j *Judge) Floor(n int, even bool) (FloorDistance, error) {
+	features := j.training
+	if even {
+		features = j.even
+	}
+	all := len(features) / Features
 	n = max(2, min(n, all))
-	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n)}
+	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n), Even: even}
 	for i := range f.Groups {
-		d, err := j.distance(j.training[i*n*Features : (i+1)*n*Features])
+		d, err := j.distance(features[i*n*Features : (i+1)*n*Features])
 		if err != nil {
 			return FloorDistance{}, fmt.Errorf("the training images: %w", err)
 		}

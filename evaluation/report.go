@@ -41,8 +41,9 @@ type ClassifierInfo struct {
 
 // FloorDistance is the Fréchet distance of training images to the test set.
 type FloorDistance struct {
-	Images  int     `json:"images"` // of each group
-	Groups  int     `json:"groups"` // of which it is the mean
+	Images  int     `json:"images"`         // of each group
+	Groups  int     `json:"groups"`         // of which it is the mean
+	Even    bool    `json:"even,omitempty"` // going round the classes, as samples of classes do
 	Frechet float64 `json:"frechet_distance"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -45,6 +46,23 @@ func Summarize(dir string, epoch int) (Summary, error) {
 		return Summary{}, fmt.Errorf("%s tells of %d epochs, expected at least %d", MetricsPath(dir), len(s.Epochs), epoch)
 	}
 	return s, nil
+}
+
+// DataOf returns the name of the images that a model was trained on. path is a run's folder, one of its epochs', or an exported
+// model's; of others the error wraps fs.ErrNotExist.
+func DataOf(path string) (string, error) {
+	if b, err := os.ReadFile(filepath.Join(path, SummaryFile)); err == nil {
+		s, err := ParseSummary(filepath.Join(path, SummaryFile), b)
+		return s.Config.Data.Name, err
+	}
+	run := path
+	if epochName.MatchString(filepath.Base(path)) {
+		run = filepath.Join(path, "..", "..")
+	} else if !exists(filepath.Join(path, checkpointsDir)) {
+		return "", fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
+	}
+	c, err := ReadConfig(run)
+	return c.Data.Name, err
 }
 
 // ParseSummary reads a SummaryFile's contents; errors name path.

@@ -197,7 +197,7 @@ func (r *run) loop(ctx context.Context) (Result, error) {
 		n := batch.N
 		free <- batch.scratch
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
-			return Result{}, r.diverged("the loss")
+			return Result{}, r.diverged(r.step+1, "the loss")
 		}
 		took := time.Since(start)
 		r.step++
@@ -263,7 +263,7 @@ func (r *run) save() error {
 	r.logged = r.metrics.size
 	err := saveCheckpoint(r.dir, r.trainer, r.counters)
 	if errors.Is(err, errNotFinite) {
-		return r.diverged(err.Error())
+		return r.diverged(r.step, err.Error())
 	}
 	r.saved = time.Now()
 	return err
@@ -283,8 +283,8 @@ func (r *run) stopped(ctx context.Context) error {
 	return &StoppedError{Dir: r.dir, Step: r.step, Total: r.total, Cause: context.Cause(ctx)}
 }
 
-func (r *run) diverged(what string) error {
-	return &DivergedError{Dir: filepath.Join(r.dir, checkpointsDir), Epoch: r.step/r.batches.perEpoch + 1, Step: r.step + 1, What: what}
+func (r *run) diverged(step int, what string) error {
+	return &DivergedError{Dir: filepath.Join(r.dir, checkpointsDir), Epoch: (step-1)/r.batches.perEpoch + 1, Step: step, What: what}
 }
 
 // speed averages over the last steps.

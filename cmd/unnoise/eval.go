@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +23,7 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -141,8 +145,12 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		if err := misplaced(cmd, "--samples", "sampler", "guidance", "count", "seed", "dtype"); err != nil {
 			return err
 		}
-	} else if c, err := training.ReadConfig(f.model); err == nil && f.data == "" {
-		f.data = c.Data.Name
+	} else if f.data == "" {
+		data, err := dataOf(f.model)
+		if err != nil {
+			return err
+		}
+		f.data = data
 	}
 	f.data = cmp.Or(f.data, embeddedData)
 	train, test, err := openData(f.data)
@@ -190,6 +198,22 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	return e.finish(e.measureModel(b, m, train, test))
 }
 
+// dataOf returns the name of the images that a --model was trained on.
+func dataOf(model string) (string, error) {
+	if isPretrained(model) {
+		s, err := pretrained.Summary(model)
+		return s.Config.Data.Name, err
+	}
+	data, err := training.DataOf(model)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, missing := os.Stat(model); missing != nil {
+			return "", nil // which openModel explains
+		}
+		return "", usagef("--data: %s does not tell which images its model was trained on; expected a folder with an IDX set, or %s for the embedded one", model, embeddedData)
+	}
+	return data, err
+}
+
 // evaluating is an evaluation on its way.
 type evaluating struct {
 	*evalFlags
@@ -234,8 +258,9 @@ func (e *evaluating) finish(err error) error {
 	return cmp.Or(err, show(e.cmd.OutOrStdout()))
 }
 
-// judge gets the classifier, reads both sets, and measures the floors for all training digits and for n.
-func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n int) (*evaluation.Judge, error) {
+// judge gets the classifier, reads both sets, and measures the floors for all training digits and for n; classes tells whether the
+// samples go round them.
+func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n int, classes bool) (*evaluation.Judge, error) {
 	path, err := evaluation.CachePath(train, test, classifierSeed)
 	if err != nil {
 		return nil, err
@@ -255,7 +280,7 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 		return nil, err
 	}
 	for _, n := range []int{train.Len(), n} {
-		floor, err := j.Floor(n)
+		floor, err := j.Floor(n, classes)
 		if err != nil {
 			j.Close()
 			return nil, err
@@ -270,7 +295,7 @@ func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labe
 	if err != nil {
 		return err
 	}
-	j, err := e.judge(b, train, test, images.N)
+	j, err := e.judge(b, train, test, images.N, labels != nil)
 	if err != nil {
 		return err
 	}
@@ -285,7 +310,7 @@ func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labe
 
 func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, test *dataset.Labeled) error {
 	ctx, c := e.cmd.Context(), m.Config
-	j, err := e.judge(b, train, test, e.count)
+	j, err := e.judge(b, train, test, e.count, c.Condition == mnistunet.Class)
 	if err != nil {
 		return err
 	}
@@ -361,7 +386,8 @@ func (e *evaluating) tables(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "The classifier reads %.2f %% of the test digits.\n", 100*e.Classifier.Accuracy)
 	all, few := e.Floors[0], e.Floors[1]
-	fmt.Fprintf(w, "Fréchet distance of its features to the test digits: %.3f for the %d training digits, %.3f for %d of them (mean of %d groups).\n\n", all.Frechet, all.Images, few.Frechet, few.Images, few.Groups)
+	evenly := map[bool]string{true: " that go round the classes"}[all.Even]
+	fmt.Fprintf(w, "Fréchet distance of its features to the test digits: %.3f for %d training digits%s, %.3f for %d of them (mean of %d groups).\n\n", all.Frechet, all.Images, evenly, few.Frechet, few.Images, few.Groups)
 	widest := 0
 	for _, r := range e.Rows {
 		widest = max(widest, utf8.RuneCountInString(name(r)))
