@@ -69,7 +69,10 @@ type Backend struct {
 	alive     sync.RWMutex  // held for reading by whoever waits for the native thread
 	ended     chan struct{} // closed when that has ended
 	finalized atomic.Bool
-	profile   *Profile // touched on the native thread only
+
+	// Touched on the native thread only.
+	profile *Profile
+	live    map[*executable]bool // not yet released
 }
 
 // New makes a backend from a configuration: comma-separated threads=N, library=PATH, portable and without=NAME+NAME,
@@ -112,7 +115,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{})}
+	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{}), live: map[*executable]bool{}}
 	if b.threads == 0 {
 		b.threads = runtime.NumCPU()
 	}
@@ -129,6 +132,9 @@ func (b *Backend) serve(started chan<- struct{}) {
 	close(started)
 	for j := range b.work {
 		j.serve()
+	}
+	for e := range b.live {
+		e.release()
 	}
 	b.scratch.release()
 	close(b.ended)

@@ -43,20 +43,23 @@ func (e *executable) Finalize() {
 	if e.finalized.Swap(true) {
 		return
 	}
-	release := func() error {
-		for _, s := range e.steps {
-			for _, op := range s.ops {
-				C.un_release(op)
-			}
-			if s.fallback != nil {
-				s.fallback.exec.Finalize()
-			}
-		}
+	_ = e.backend.do(func() error { // or the backend has gone, and released them
+		e.release()
 		return nil
+	})
+}
+
+// release runs on the native thread, where the operations were made: oneDNN keeps scratch memory for each thread.
+func (e *executable) release() {
+	for _, s := range e.steps {
+		for _, op := range s.ops {
+			C.un_release(op)
+		}
+		if s.fallback != nil {
+			s.fallback.exec.Finalize()
+		}
 	}
-	if e.backend.do(release) != nil { // the backend has gone: nothing else can be running
-		_ = release()
-	}
+	delete(e.backend.live, e)
 }
 
 // Inputs returns the parameters' names and shapes.

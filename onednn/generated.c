@@ -41,7 +41,7 @@ const char *un_run_code(un_op *op, void *const *slots) {
       if (column_limit > SUM_RUN) column_limit = SUM_RUN;
       run_limit = SUM_RUN / column_limit < 256 ? SUM_RUN / column_limit : 256;
     }
-    int64_t a[2 + 256];
+    int64_t a[2 + e->n_in + e->n_out + e->n_sum];
     for (int64_t column = left; column < right; column += column_limit)
       for (int64_t row = first; row < last;) {
         int64_t in_group = row % group, run = group - in_group;

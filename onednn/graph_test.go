@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -159,6 +160,14 @@ func TestMovement(t *testing.T) {
 			Concatenate([]*Node{Slice(x, AxisRange(0, 2)), Reverse(x, 0, 2)}, 0),
 		}
 	}, random(r, 4, 3, 5))
+}
+
+// A value may go to more places than a cluster has registers.
+func TestConcatenateManyTimes(t *testing.T) {
+	agree(t, "400 times", 1e-6, func(in []*Node) []*Node {
+		e := Exp(in[0])
+		return []*Node{Concatenate(slices.Repeat([]*Node{e}, 400), 0), Concatenate(slices.Repeat([]*Node{e}, 3), 1)}
+	}, random(rand.New(rand.NewPCG(3, 9)), 2, 48))
 }
 
 // TestBatchNorm compares with the same mathematics written as primitives, in float64 on the host.

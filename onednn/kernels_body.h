@@ -183,7 +183,7 @@ static void elementwise(const un_ew *e, void *const *slots) {
   const int64_t segments = inner >= UN_LANES ? (inner + UN_LANES - 1) / UN_LANES : 1;
   const int64_t blocks = (rows + rows_per_block - 1) / rows_per_block * segments;
 
-  int mode[256], strided[256];
+  int mode[256], strided[e->n_out + 1];
   for (int k = 0; k < e->n_out; k++) {
     strided[k] = e->out[k].offset != 0;
     int64_t expect = 1;

@@ -235,19 +235,25 @@ func residents(t *testing.T) (bytes, threads int) {
 
 // TestNothingLeaks compiles, runs and finalizes again and again: executables on one backend, and backends.
 func TestNothingLeaks(t *testing.T) {
-	executables := func(b compute.Backend, count int) {
-		for range count {
-			g, err := network(b, 24)
-			if err != nil {
+	executable := func(b compute.Backend) *Graph {
+		g, err := network(b, 24)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seed := range 2 {
+			if _, err := runNetwork(b, g, 24, seed, seed == 0); err != nil {
 				t.Fatal(err)
 			}
-			for seed := range 2 {
-				if _, err := runNetwork(b, g, 24, seed, seed == 0); err != nil {
-					t.Fatal(err)
-				}
-			}
-			g.Finalize()
 		}
+		return g
+	}
+	withBackend := func(f func(b compute.Backend)) {
+		b, err := onednn.New("threads=2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(b)
+		b.Finalize()
 	}
 	shared := newBackend(t, "")
 	for _, c := range []struct {
@@ -255,15 +261,9 @@ func TestNothingLeaks(t *testing.T) {
 		cycle      func()
 		warm, full int
 	}{
-		{"executables", func() { executables(shared, 1) }, 100, 600},
-		{"backends", func() {
-			b, err := onednn.New("threads=2")
-			if err != nil {
-				t.Fatal(err)
-			}
-			executables(b, 1)
-			b.Finalize()
-		}, 20, 100},
+		{"executables", func() { executable(shared).Finalize() }, 100, 600},
+		{"backends", func() { withBackend(func(b compute.Backend) { executable(b).Finalize() }) }, 20, 100},
+		{"executables left to their backend", func() { withBackend(func(b compute.Backend) { executable(b) }) }, 20, 100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			measure := func() (bytes, threads, goroutines int) {

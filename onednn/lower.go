@@ -133,6 +133,7 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 			}
 		}
 	}
+	b.live[e] = true
 	return e, nil
 }
 

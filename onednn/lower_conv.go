@@ -67,6 +67,9 @@ func (l *lowering) emitConv(n *node) bool {
 	if c.gelu {
 		s.gelu = 1
 	}
+	if l.backend.portable {
+		s.portable = 1
+	}
 	if n.op != opConvBackwardWeights && l.isPrepared(weights) {
 		s.weights_prepared = 1
 	}

@@ -49,7 +49,7 @@ const char *un_run(un_op *const *ops, int count, void *const *slots, double *sec
   return NULL;
 }
 
-static int weights_changed = 1;
+static _Thread_local int weights_changed = 1;  // each backend has a thread
 
 void un_weights_changed(int changed) { weights_changed = changed; }
 

@@ -106,6 +106,7 @@ typedef struct {
   int64_t src_spread[3];                                  // dilation of the source, forward only; 1 is dense
   int32_t gelu;               // forward: the result is GELU of what it would be
   int32_t weights_prepared;   // the weights' values, at the same address, change only when un_weights_changed says so
+  int32_t portable;           // oneDNN is not in use
 } un_conv_spec;
 // Whether weights differ from the run before; un_conv_spec.weights_prepared heeds it.
 void un_weights_changed(int);

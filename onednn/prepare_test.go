@@ -2,6 +2,7 @@ package onednn_test
 
 import (
 	"math"
+	"sync"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -131,4 +132,66 @@ func testPreparedWeights(t *testing.T, options string) {
 	v[3][4] = 9
 	in[3] = buffer(3, v[3])
 	check("one of them not frozen", in, v)
+}
+
+// Weights frozen on one backend are laid out once, and those on another in each run, also where both run at once.
+func TestPreparedBesideAnother(t *testing.T) {
+	const runs = 300
+	for _, options := range []string{"threads=1", "threads=1,without=winograd"} {
+		var wait sync.WaitGroup
+		for _, frozen := range []bool{true, false} {
+			b, err := onednn.New(options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Finalize()
+			g := NewGraph(b, "convolution")
+			x := Parameter(g, "x", shapes.Make(dtypes.Float32, 1, 8, 8, 16))
+			if err := g.Compile(Convolve(x, Parameter(g, "w", shapes.Make(dtypes.Float32, 3, 3, 16, 32))).PadSame().Done()); err != nil {
+				t.Fatal(err)
+			}
+			defer g.Finalize()
+			run := func(seed float64, w compute.Buffer) float32 {
+				in, err := b.BufferFromFlatData(0, values(8*8*16, 1), shapes.Make(dtypes.Float32, 1, 8, 8, 16))
+				if err == nil && w == nil {
+					w, err = b.BufferFromFlatData(0, values(3*3*16*32, seed), shapes.Make(dtypes.Float32, 3, 3, 16, 32))
+				}
+				if err != nil {
+					t.Error(err)
+					return 0
+				}
+				out := g.RunWithBuffers([]compute.Buffer{in, w}, []bool{true, false}, 0)[0]
+				defer out.FinalizeAll()
+				return tensors.MustCopyFlatData[float32](out)[100]
+			}
+			var kept compute.Buffer
+			want := map[float64]float32{}
+			for seed := range 2 {
+				want[float64(seed)] = run(float64(seed), nil)
+			}
+			if frozen {
+				kept, err = b.BufferFromFlatData(0, values(3*3*16*32, 1), shapes.Make(dtypes.Float32, 3, 3, 16, 32))
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept.(*onednn.Buffer).Freeze()
+			}
+			wait.Go(func() {
+				wrong := 0
+				for i := range runs {
+					seed := float64(i % 2)
+					if frozen {
+						seed = 1
+					}
+					if run(seed, kept) != want[seed] {
+						wrong++
+					}
+				}
+				if wrong > 0 {
+					t.Errorf("%s, frozen %t: %d of %d results are wrong", options, frozen, wrong, runs)
+				}
+			})
+		}
+		wait.Wait()
+	}
 }
