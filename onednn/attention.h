@@ -9,17 +9,21 @@ typedef struct {
   const un_kernels *kernels;
   int q, k, v, y, dtype, scratch, threads;
   int64_t batch, queries, keys, heads, dim, rows;  // rows: of a block; the last may have fewer
+  int64_t piece;                                   // keys that queries are multiplied with at once; the last may have fewer
   float scale;
-  block_product scores[2], values[2];              // of whole blocks, and of the last
-  un_packing *pack_keys, *pack_values;
-  size_t keys_bytes, values_bytes, pad_bytes;      // of a thread: packed keys and values, and what the primitives work in
+  block_product scores[2][2], values[2];           // of whole blocks and the last, with whole pieces and the last
+  un_packing *pack_keys[2], *pack_values;
+  size_t keys_bytes[2], values_bytes, pad_bytes;   // of a thread: a piece of packed keys, packed values, and what the primitives work in
   dnnl_stream_t *streams;                          // of each thread
 } attention_op;
 
 enum { LEAST_ROWS = 16, MOST_ROWS = 128, SCORES = 128 << 10 };  // of a block; scores are elements
+// oneDNN 3.2 leaves AMX aside where a product has more than so many times as many columns as it adds up.
+enum { MOST_COLUMNS = 8 };
 
 // Keys are filled up with zeros to whole blocks, which the library's fast layouts want.
 static int64_t row_of(const attention_op *o) { return (o->keys + 63) / 64 * 64; }
+static int64_t pieces_of(const attention_op *o) { return (row_of(o) + o->piece - 1) / o->piece; }
 static int64_t element_size(const attention_op *o) { return o->dtype == UN_F32 ? 4 : 2; }
 
 // Where a thread keeps things, as offsets in its scratch.
@@ -27,7 +31,7 @@ typedef struct { size_t keys, values, queries, scores, shares, sums, totals, pad
 
 static attention_parts attention_layout(const attention_op *o) {
   attention_parts p = {0};
-  p.values = p.keys + lines(o->keys_bytes);
+  p.values = p.keys + (size_t)(pieces_of(o) - 1) * lines(o->keys_bytes[0]) + lines(o->keys_bytes[1]);
   p.queries = p.values + lines(o->values_bytes);
   p.scores = p.queries + lines((size_t)(o->rows * o->dim * element_size(o)));
   p.shares = p.scores + lines((size_t)(o->rows * row_of(o)) * 4);
@@ -56,7 +60,7 @@ static int run_product(const block_product *p, dnnl_stream_t with, void *a, void
 static const char *run_attention(un_op *op, void *const *slots) {
   const attention_op *o = (const attention_op *)op;
   const attention_parts parts = attention_layout(o);
-  const int64_t size = element_size(o), heads = o->batch * o->heads, stride = o->heads * o->dim, wide = row_of(o);
+  const int64_t size = element_size(o), heads = o->batch * o->heads, stride = o->heads * o->dim, wide = row_of(o), pieces = pieces_of(o);
   int failed = 0;
 #pragma omp parallel for schedule(static) num_threads(o->threads)
   for (int64_t h = 0; h < heads; h++) {
@@ -64,7 +68,8 @@ static const char *run_attention(un_op *op, void *const *slots) {
     const dnnl_stream_t with = o->streams[omp_get_thread_num()];
     const int64_t n = h / o->heads, head = h % o->heads;
     const int64_t keys = (n * o->keys * o->heads + head) * o->dim * size, queries = (n * o->queries * o->heads + head) * o->dim * size;
-    un_pack_blocks(o->pack_keys, (char *)slots[o->k] + keys, own + parts.keys);
+    for (int64_t p = 0; p < pieces; p++)
+      un_pack_blocks(o->pack_keys[p + 1 == pieces], (char *)slots[o->k] + keys + p * o->piece * stride * size, own + parts.keys + (size_t)p * lines(o->keys_bytes[0]));
     un_pack_blocks(o->pack_values, (char *)slots[o->v] + keys, own + parts.values);
     float *scores = (float *)(own + parts.scores), *sums = (float *)(own + parts.sums), *totals = (float *)(own + parts.totals);
     for (int64_t first = 0; first < o->queries && !failed; first += o->rows) {
@@ -73,8 +78,9 @@ static const char *run_attention(un_op *op, void *const *slots) {
       const char *q = (char *)slots[o->q] + queries + first * stride * size;
       char *y = (char *)slots[o->y] + queries + first * stride * size, *dense = own + parts.queries;
       for (int64_t i = 0; i < rows; i++) memcpy(dense + i * o->dim * size, q + i * stride * size, (size_t)(o->dim * size));
-      if (!run_product(&o->scores[last], with, dense, own + parts.keys, scores, own + parts.pad)) failed = 1;
-      o->kernels->shares(scores, rows, o->keys, wide, o->scale, own + parts.shares, o->dtype, totals);
+      for (int64_t p = 0; p < pieces; p++)
+        if (!run_product(&o->scores[last][p + 1 == pieces], with, dense, own + parts.keys + (size_t)p * lines(o->keys_bytes[0]), scores + rows * p * o->piece, own + parts.pad)) failed = 1;
+      o->kernels->shares(scores, rows, o->keys, o->piece, wide, o->scale, own + parts.shares, o->dtype, totals);
       if (!run_product(&o->values[last], with, own + parts.shares, own + parts.values, sums, own + parts.pad)) failed = 1;
       o->kernels->scaled_rows(sums, rows, o->dim, totals, y, stride, o->dtype);
     }
@@ -84,14 +90,14 @@ static const char *run_attention(un_op *op, void *const *slots) {
 
 static void release_attention(un_op *op) {
   attention_op *o = (attention_op *)op;
-  block_product *all[4] = {&o->scores[0], &o->scores[1], &o->values[0], &o->values[1]};
-  for (int i = 0; i < 4; i++) {
+  block_product *all[6] = {&o->scores[0][0], &o->scores[0][1], &o->scores[1][0], &o->scores[1][1], &o->values[0], &o->values[1]};
+  for (int i = 0; i < 6; i++) {
     if (all[i]->primitive) dnnl_primitive_destroy(all[i]->primitive);
     if (all[i]->desc) dnnl_primitive_desc_destroy(all[i]->desc);
   }
   for (int t = 0; o->streams && t < o->threads; t++) if (o->streams[t]) dnnl_stream_destroy(o->streams[t]);
   free(o->streams);
-  un_free_packing(o->pack_keys);
+  for (int i = 0; i < 2; i++) un_free_packing(o->pack_keys[i]);
   un_free_packing(o->pack_values);
   free(o);
 }
@@ -135,24 +141,26 @@ static size_t packing_for(const block_product *p, int dtype, int64_t k, int64_t 
   return dnnl_memory_desc_get_size(packed);
 }
 
+static int new_block(attention_op *o, block_product *p, int64_t m, int64_t k, int64_t n, const block_product *like) {
+  const struct dnnl_memory_desc *packed = like ? dnnl_primitive_desc_query_md(like->desc, dnnl_query_weights_md, 0) : NULL;
+  if (!new_product(p, o->dtype, m, k, n, packed)) return 0;
+  const size_t bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0));
+  if (bytes > o->pad_bytes) o->pad_bytes = bytes;
+  return 1;
+}
+
 static int make_attention(attention_op *o) {
   const int64_t stride = o->heads * o->dim, wide = row_of(o), rows[2] = {o->rows, o->queries % o->rows};
-  for (int i = 0; i < 2; i++) {
-    if (rows[i] == 0) continue;
-    const struct dnnl_memory_desc *keys = i ? dnnl_primitive_desc_query_md(o->scores[0].desc, dnnl_query_weights_md, 0) : NULL;
-    const struct dnnl_memory_desc *values = i ? dnnl_primitive_desc_query_md(o->values[0].desc, dnnl_query_weights_md, 0) : NULL;
-    if (!new_product(&o->scores[i], o->dtype, rows[i], o->dim, wide, keys) ||
-        !new_product(&o->values[i], o->dtype, rows[i], wide, o->dim, values))
-      return 0;
-    const block_product *both[2] = {&o->scores[i], &o->values[i]};
-    for (int j = 0; j < 2; j++) {
-      const size_t bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(both[j]->desc, dnnl_query_scratchpad_md, 0));
-      if (bytes > o->pad_bytes) o->pad_bytes = bytes;
-    }
+  const int64_t behind = (pieces_of(o) - 1) * o->piece, width[2] = {behind ? o->piece : 0, wide - behind}, have[2] = {o->piece, o->keys - behind};
+  for (int p = 0; p < 2; p++) {
+    for (int i = 0; i < 2 && width[p]; i++)
+      if (rows[i] && !new_block(o, &o->scores[i][p], rows[i], o->dim, width[p], i ? &o->scores[0][p] : NULL)) return 0;
+    if (width[p] && !(o->keys_bytes[p] = packing_for(&o->scores[0][p], o->dtype, o->dim, width[p], 1, stride, (const int64_t[]){o->dim, have[p]}, &o->pack_keys[p]))) return 0;
   }
-  o->keys_bytes = packing_for(&o->scores[0], o->dtype, o->dim, wide, 1, stride, (const int64_t[]){o->dim, o->keys}, &o->pack_keys);
+  for (int i = 0; i < 2; i++)
+    if (rows[i] && !new_block(o, &o->values[i], rows[i], wide, o->dim, i ? &o->values[0] : NULL)) return 0;
   o->values_bytes = packing_for(&o->values[0], o->dtype, wide, o->dim, stride, 1, (const int64_t[]){o->keys, o->dim}, &o->pack_values);
-  if (o->keys_bytes == 0 || o->values_bytes == 0) return 0;
+  if (o->values_bytes == 0) return 0;
   o->streams = calloc((size_t)o->threads, sizeof *o->streams);
   for (int t = 0; t < o->threads; t++) if (dnnl_stream_create(&o->streams[t], engine, dnnl_in_order) != dnnl_success) return 0;
   return 1;
@@ -167,6 +175,8 @@ un_op *un_attention(int q, int k, int v, int y, int dtype, int64_t batch, int64_
   while (2 * rows <= MOST_ROWS && 2 * rows * keys <= SCORES) rows *= 2;
   *o = (attention_op){.op = {run_attention, release_attention}, .kernels = un_current_kernels(), .q = q, .k = k, .v = v, .y = y, .dtype = dtype, .scratch = scratch,
                       .threads = threads, .batch = batch, .queries = queries, .keys = keys, .heads = heads, .dim = dim, .rows = rows < queries ? rows : queries, .scale = scale};
+  const int64_t blocks = row_of(o) / 64, most = MOST_COLUMNS * dim < 64 ? 1 : MOST_COLUMNS * dim / 64, pieces = (blocks + most - 1) / most;
+  o->piece = (blocks + pieces - 1) / pieces * 64;
   omp_set_num_threads(1);  // what a primitive is made for
   const int ok = make_attention(o);
   omp_set_num_threads(threads);

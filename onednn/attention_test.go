@@ -50,6 +50,7 @@ func TestAttention(t *testing.T) {
 		size                             float64 // of queries
 	}{
 		{1, 1, 1, 1, 2, 1}, {2, 7, 5, 3, 8, 1}, {1, 64, 141, 2, 64, 1}, {2, 13, 64, 1, 66, 4}, {1, 6, 333, 2, 130, 40}, {1, 5, 17, 1, 16, 3000}, {1, 100, 65, 1, 64, 0},
+		{1, 20, 1101, 2, 64, 1}, {2, 9, 700, 1, 8, 2}, {1, 3, 129, 1, 16, 1}, // several pieces of keys
 	} {
 		scale := 1 / math.Sqrt(float64(c.dim))
 		q := narrowed(times(values(c.batch*c.queries*c.heads*c.dim, 1), c.size))

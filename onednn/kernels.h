@@ -25,8 +25,9 @@ typedef struct {
   void (*moments)(const void *x, int dtype, int64_t rows, int64_t channels, double *sums);
   void (*reduce)(int kind, const void *x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, void *y, int y_dtype);
   void (*softmax)(const float *x, int64_t rows, int64_t n, float *y);
-  // x and y = exp(scale·x − the row's largest) of rows of n, `stride` apart, with zeros up to the next row, y of float32 or bfloat16; 1 / their sums
-  void (*shares)(float *x, int64_t rows, int64_t n, int64_t stride, float scale, void *y, int dtype, float *factors);
+  // y[rows][stride] = exp(scale·x − the row's largest) of n columns, zeros behind them, of float32 or bfloat16; 1 / their sums. x, which is
+  // changed, has `piece` columns of all rows, then as many of the next, the last of which may be fewer.
+  void (*shares)(float *x, int64_t rows, int64_t n, int64_t piece, int64_t stride, float scale, void *y, int dtype, float *factors);
   void (*scaled_rows)(const float *x, int64_t rows, int64_t n, const float *factors, void *y, int64_t y_stride, int dtype);  // y = x·factor
   void (*product)(const un_product *, void *const *slots, void *scratch, int threads);
   size_t (*product_scratch)(const un_product *, int threads);  // bytes

@@ -421,17 +421,24 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
   free(parts);
 }
 
+#include "gemm.h"
+
 // ---- softmax
 
-// e = e^(scale·(x − the largest)) of a row of n, which may be x; returns their sum. scale is positive.
-INLINE double exponentials(const float *x, int64_t n, float scale, float *e) {
-  float largest[16], sums[16] = {0};
+INLINE float largest_of(const float *x, int64_t n) {
+  float largest[16];
   for (int j = 0; j < 16; j++) largest[j] = -INFINITY;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) largest[j] = x[i + j] > largest[j] ? x[i + j] : largest[j];
   for (; i < n; i++) largest[0] = x[i] > largest[0] ? x[i] : largest[0];
   for (int j = 1; j < 16; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
-  const float most = scale * largest[0];
+  return largest[0];
+}
+
+// e = e^(scale·x − most) of n numbers, which may be x; returns their sum.
+INLINE double exponentials(const float *x, int64_t n, float scale, float most, float *e) {
+  float sums[16] = {0};
+  int64_t i;
 #pragma GCC ivdep
   for (int64_t k = 0; k < n; k++) e[k] = fast_exp(scale * x[k] - most);
   for (i = 0; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) sums[j] += e[i + j];
@@ -446,17 +453,30 @@ static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
 #pragma omp parallel for schedule(static) if (rows > 1 && rows * n >= 4096)
   for (int64_t r = 0; r < rows; r++) {
     float *restrict e = y + r * n;
-    const float factor = (float)(1 / exponentials(x + r * n, n, 1, e));
+    const float factor = (float)(1 / exponentials(x + r * n, n, 1, largest_of(x + r * n, n), e));
     for (int64_t k = 0; k < n; k++) e[k] *= factor;
   }
 }
 
-static void shares(float *x, int64_t rows, int64_t n, int64_t stride, float scale, void *y, int dtype, float *factors) {
+static void shares(float *x, int64_t rows, int64_t n, int64_t piece, int64_t stride, float scale, void *y, int dtype, float *factors) {
   for (int64_t r = 0; r < rows; r++) {
-    float *v = x + r * stride;
-    factors[r] = (float)(1 / exponentials(v, n, scale, v));
-    for (int64_t k = n; k < stride; k++) v[k] = 0;
-    store_run(y, r * stride, v, (int)stride, dtype);
+    float most = -INFINITY;
+    double sum = 0;
+#define EACH_PIECE \
+  for (int64_t k = 0; k < stride; k += piece) { \
+    const int64_t width = least(piece, stride - k), there = least(width, n - k); \
+    float *v = x + rows * k + r * width;
+    EACH_PIECE
+      const float largest = largest_of(v, there);
+      most = largest > most ? largest : most;
+    }
+    EACH_PIECE
+      sum += exponentials(v, there, scale, scale * most, v);
+      for (int64_t i = there; i < width; i++) v[i] = 0;
+      store_run(y, r * stride + k, v, (int)width, dtype);
+    }
+#undef EACH_PIECE
+    factors[r] = (float)(1 / sum);
   }
 }
 
@@ -470,7 +490,6 @@ static void scaled_rows(const float *x, int64_t rows, int64_t n, const float *fa
     }
 }
 
-#include "gemm.h"
 #include "winograd.h"
 #include "single.h"
 #include "moments.h"
