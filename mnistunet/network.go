@@ -15,11 +15,11 @@ type network struct {
 	ups    []transposed
 }
 
-// up is the transposed convolution 4×4 with stride 2 and padding 1, and its bias.
+// up is the transposed convolution 4×4 with stride 2 and padding 1, and its bias, which is added in float32.
 func (n *network) up(name string, x *Node) *Node {
 	c := transpose4x4(x, n.Narrow(n.Params[name+".weight"]))
 	n.ups = append(n.ups, c)
-	return Add(c.y, nn.Spread(n.Narrow(n.Params[name+".bias"]), c.y))
+	return Add(ConvertDType(c.y, dtypes.Float32), nn.Spread(n.Params[name+".bias"], c.y))
 }
 
 // fc is Linear, GELU, Linear in float32.

@@ -167,6 +167,9 @@ func (g *generator) tanh(x varg) varg {
 }
 
 func (g *generator) roundBF16(x varg) varg {
+	if g.bf16 {
+		return g.shift(g.unary(vpmovzxwd, g.unary(vcvtneps2bf16, x)), -16)
+	}
 	lsb := g.binary(vpandd, g.shift(x, 16), pattern(1))
 	r := g.binary(vpaddd, g.binary(vpaddd, x, pattern(0x7fff)), lsb)
 	r = g.binary(vandps, r, pattern(0xffff0000))

@@ -31,6 +31,7 @@ var passes = []pass{
 	{"dead", removeDead},
 	{"activation", attachActivation},
 	{"moments", shareMoments},
+	{"moments", shiftMoments},
 	{"conversions", foldConversions},
 	{"dead", removeDead},
 	{"recompute", recompute},

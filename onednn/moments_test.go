@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
@@ -60,4 +62,46 @@ func TestSharedMoments(t *testing.T) {
 		m := ReduceAndKeep(x, ReduceMean, 0, 1)
 		return []*Node{ReduceSum(x, 1), ReduceSum(Square(Sub(x, BroadcastToShape(m, x.Shape()))), 1)}
 	}, random(r, 4, 30, 32))
+}
+
+// TestShiftedMoments has the bias before a batch normalisation moved to its mean.
+func TestShiftedMoments(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 80))
+	f := func(in []*Node) []*Node {
+		x := Add(Sin(ConvertDType(in[0], dtypes.BFloat16)), ConvertDType(in[0], dtypes.BFloat16)) // an array of bfloat16
+		x = Add(ConvertDType(Concatenate([]*Node{x, x}, 0), dtypes.Float32), BroadcastToShape(Reshape(in[1], 1, 1, 32), shapes.Make(dtypes.Float32, 8, 30, 32)))
+		y, mean, variance := InternalBatchNormForTraining(x, in[1], in[1], 1e-5, 2)
+		return []*Node{y, mean, variance}
+	}
+	x, v := floats(t, random(r, 4, 30, 32)), floats(t, random(r, 32))
+	in := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(x, 4, 30, 32), tensors.FromFlatDataAndDimensions(v, 32)}
+	local := func() []any {
+		return []any{tensors.FromFlatDataAndDimensions(x, 4, 30, 32), tensors.FromFlatDataAndDimensions(v, 32)}
+	}
+	if table := profiled(t, f, in...); !strings.Contains(table, "moments (BFloat16)") {
+		t.Errorf("the moments are not of the array:\n%s", table)
+	}
+	// GoMLX's Go backend has no batch normalisation: it computes the same from primitives.
+	norm := func(in []*Node) []*Node {
+		x := Add(in[0], BroadcastToShape(Reshape(in[1], 1, 1, 32), in[0].Shape()))
+		y, mean, variance := InternalBatchNormForTraining(x, in[1], in[1], 1e-5, 2)
+		return []*Node{y, mean, variance}
+	}
+	apart := func(in []*Node) []*Node {
+		x := Add(in[0], BroadcastToShape(Reshape(in[1], 1, 1, 32), in[0].Shape()))
+		along := func(v *Node) *Node { return BroadcastToShape(Reshape(v, 1, 1, 32), x.Shape()) }
+		m := ReduceMean(x, 0, 1)
+		v := ReduceMean(Square(Sub(x, along(m))), 0, 1)
+		return []*Node{Add(Mul(Mul(Sub(x, along(m)), along(Rsqrt(AddScalar(v, 1e-5)))), along(in[1])), along(in[1])), m, v}
+	}
+	ours, reference := backends(t)
+	got, want := MustNewExec(ours, norm).MustExec(local()...), MustNewExec(reference, apart).MustExec(local()...)
+	for i := range got {
+		g, w := floats(t, got[i]), floats(t, want[i])
+		for k := range g {
+			if d := g[k] - w[k]; d > 1e-5 || d < -1e-5 {
+				t.Fatalf("result %d, element %d: got %g, want %g", i, k, g[k], w[k])
+			}
+		}
+	}
 }

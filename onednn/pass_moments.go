@@ -58,6 +58,41 @@ func shareMoments(g *graph) {
 	removeDead(g)
 }
 
+// shiftMoments takes what is the same along the axes out of moments: it moves the mean, and what is left may be an array as it stands in
+// memory.
+//
+//	%1 = Add %x (%b along other axes); %2, %3 = moments %1   →   %a, %3 = moments %x; %2 = Add %a %b
+func shiftMoments(g *graph) {
+	table := map[*result]*result{}
+	nodes := make([]*node, 0, len(g.nodes))
+	for _, n := range g.nodes {
+		nodes = append(nodes, n)
+		if n.op != opMoments || n.in[0].node.op != compute.OpTypeAdd {
+			continue
+		}
+		if _, _, _, native := momentsShape(n); !native {
+			continue
+		}
+		axes, sum := n.attr.([]int), n.in[0]
+		for i, x := range sum.node.in {
+			b := sum.node.in[1-i]
+			if !x.shape().Equal(sum.shape()) || !constantAlong(b, axes) {
+				continue
+			}
+			mean := &node{op: opMoments, in: []*result{x}, shapes: n.shapes, attr: axes, replay: n.replay, owner: n.owner}
+			mean.out = []*result{{node: mean}, {node: mean, index: 1}}
+			m := &maker{owner: n.owner}
+			table[n.out[0]] = m.add(compute.OpTypeAdd, n.shapes[0], nil, mean.out[0], m.without(b, x.shape(), axes))
+			table[n.out[1]] = mean.out[1]
+			nodes[len(nodes)-1] = mean
+			nodes = append(nodes, m.nodes...)
+			break
+		}
+	}
+	g.nodes = nodes
+	g.replace(table)
+}
+
 // squaredDifference returns x and m if r is (x − m)² and m is the same along the axes, or nil.
 func squaredDifference(r *result, axes []int) (x, m *result) {
 	if r.node.op != compute.OpTypeMul || r.node.in[0] != r.node.in[1] || r.node.in[0].node.op != compute.OpTypeSub {
@@ -67,13 +102,20 @@ func squaredDifference(r *result, axes []int) (x, m *result) {
 	if !x.shape().Equal(r.shape()) {
 		return nil, nil
 	}
-	from, to := spread(m)
-	for i, a := range to {
-		if slices.Contains(axes, a) && from.shape().Dimensions[i] != 1 {
-			return nil, nil
-		}
+	if !constantAlong(m, axes) {
+		return nil, nil
 	}
 	return x, m
+}
+
+func constantAlong(r *result, axes []int) bool {
+	from, to := spread(r)
+	for i, a := range to {
+		if slices.Contains(axes, a) && from.shape().Dimensions[i] != 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // spread returns what r spreads over more axes, and which of them its own are.

@@ -67,7 +67,8 @@ func (l *Layers) Conv(name string, x *Node, stride int) *Node {
 	return Add(y, Spread(l.Narrow(l.Params[name+".bias"]), y))
 }
 
-// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance.
+// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance. The result's
+// gradient, which is needed whole before x's can be computed, is rounded to DType as activations are.
 func (l *Layers) Norm(name string, x *Node) *Node {
 	x = ConvertDType(x, dtypes.Float32)
 	scale, offset := l.Params[name+".weight"], l.Params[name+".bias"]
@@ -83,7 +84,7 @@ func (l *Layers) Norm(name string, x *Node) *Node {
 	}
 	l.Stats[name+".running_mean"] = Add(MulScalar(mean, 1-normMomentum), MulScalar(batchMean, normMomentum))
 	l.Stats[name+".running_var"] = Add(MulScalar(variance, 1-normMomentum), MulScalar(batchVariance, normMomentum))
-	return y
+	return IdentityWithCustomGradient(y, func(_, v *Node) *Node { return ConvertDType(l.Narrow(v), dtypes.Float32) })
 }
 
 // Block is convolution, batch normalisation and GELU.
