@@ -29,7 +29,10 @@ type PartInfo struct {
 	Values     map[weights.DType]int // in the files
 	Evaluation string                // what Work is of
 	Work       unet.Work             // the arithmetic of one evaluation
-	config     interface{ Bytes(dtypes.DType) int }
+	config     interface {
+		Bytes(dtypes.DType) int
+		Check(*weights.File) error
+	}
 }
 
 // Memory returns how many bytes the part's values take when it computes in dtype.
@@ -80,6 +83,9 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 		if err != nil {
 			return err
 		}
+		if err := checkSize(c); err != nil {
+			return fmt.Errorf("%s: %w", config, err)
+		}
 		p.Parameters, p.config = c.Parameters(), c
 		p.Evaluation, p.Work = fmt.Sprintf("%d images of %d×%d", both, c.SampleSize.W, c.SampleSize.H), c.Work(both, c.SampleSize.H, c.SampleSize.W, TextTokens)
 	default:
@@ -110,6 +116,9 @@ func (p *PartInfo) readWeights(dir, variant string) error {
 		return err
 	}
 	defer f.Close()
+	if err := p.config.Check(f); err != nil {
+		return err
+	}
 	p.Values = map[weights.DType]int{}
 	for _, name := range f.Names() {
 		t, err := f.Tensor(name)

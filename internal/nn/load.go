@@ -11,18 +11,35 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
-// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
-// are in use: the onednn backend reads them when it lays weights out.
-func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File) ([]compute.Buffer, error) {
+// Check tells whether a file holds these parameters, in dtypes that Load converts, and no others. Values are not read.
+func Check(params []Param, f *weights.File) error {
 	known := map[string]bool{}
 	for _, p := range params {
 		known[p.Name] = true
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
-			return nil, fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
+			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
 		}
+	}
+	for _, p := range params {
+		t, err := p.find(f, "")
+		if err != nil {
+			return err
+		}
+		if _, err := (weights.Tensor{DType: t.DType, Shape: []int{0}}).Float32(); err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", f.Path(), p.Name, err)
+		}
+	}
+	return nil
+}
+
+// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
+// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
+// are in use: the onednn backend reads them when it lays weights out.
+func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File) ([]compute.Buffer, error) {
+	if err := Check(params, f); err != nil {
+		return nil, err
 	}
 	var all []compute.Buffer
 	for _, p := range params {
@@ -40,9 +57,6 @@ func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File) (com
 	t, err := p.find(f, "")
 	if err != nil {
 		return nil, err
-	}
-	if _, err := convert(weights.Tensor{DType: t.DType, Shape: []int{0}}, dtype); err != nil {
-		return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), p.Name, err)
 	}
 	shape, same := shapes.Make(dtype, p.Shape...), t.DType == fileDTypes[dtype]
 	if b, ok := b.(sourcing); ok {
