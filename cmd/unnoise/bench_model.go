@@ -152,7 +152,7 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 		class = slices.Repeat([]int{250}, f.batch)
 	}
 	return func() error {
-		y, err := s.UNet.Evaluate(x, slices.Repeat([]int{500}, f.batch), text, class)
+		y, err := s.UNet.Evaluate(cmd.Context(), x, slices.Repeat([]int{500}, f.batch), text, class)
 		if err != nil {
 			return err
 		}

@@ -124,6 +124,7 @@ func TestConfigsRefused(t *testing.T) {
 		{"layers_per_block", 60000, "layers_per_block is 60000, expected at most"},
 		{"mid_block_type", "UNetMidBlock2D", "mid_block_type is UNetMidBlock2D"},
 		{"mid_block_type", nil, "mid_block_type is null"},
+		{"norm_eps", nil, "norm_eps is null, expected a float64"},
 		{"norm_eps", 0, "norm_eps is 0"},
 		{"norm_num_groups", nil, "norm_num_groups is null"},
 		{"num_attention_heads", 8, "num_attention_heads is 8, expected null"},
@@ -176,7 +177,7 @@ func TestEverySettingCounts(t *testing.T) {
 		if c.ClassEmbedType != nil {
 			class = []int{123, 7}
 		}
-		y, err := m.Evaluate(images(t, f, "unet.x"), []int{321, 50}, embeddings(t, f, "text"), class)
+		y, err := m.Evaluate(t.Context(), images(t, f, "unet.x"), []int{321, 50}, embeddings(t, f, "text"), class)
 		if err != nil {
 			t.Fatal(err)
 		}
