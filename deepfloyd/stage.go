@@ -16,6 +16,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -27,6 +28,7 @@ type Stage struct {
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
 	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
+	Progress  nn.Progress   // told how much of the weights was read, by Load or the first step; may be nil
 	weights   *weights.File // which UNet reads
 }
 
@@ -83,7 +85,7 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 	if s.UNet != nil || s.weights == nil {
 		return errors.New("the stage's weights were read before, or the stage was closed")
 	}
-	s.UNet, err = unet.New(b, s.Config, dtype, s.weights)
+	s.UNet, err = unet.New(b, s.Config, dtype, s.weights, s.Progress)
 	return err
 }
 

@@ -100,6 +100,34 @@ func TestBrokenStages(t *testing.T) {
 	}
 }
 
+// What is read of the weights is told, to the end, by the first step at the latest.
+func TestStageProgress(t *testing.T) {
+	b := backend(t)
+	s, err := OpenStage(filepath.Join(golden.Dir(t), "if_tiny"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := 4 * s.Config.Parameters()
+	done := 0
+	s.Progress = func(now, total int) {
+		if now <= done || total != want {
+			t.Errorf("%d of %d bytes after %d, expected more, of %d", now, total, done, want)
+		}
+		done = now
+	}
+	if err := s.Load(b, dtypes.BFloat16); err != nil {
+		t.Fatal(err)
+	}
+	text := unet.Embeddings{N: 1, Tokens: 2, Dim: s.Config.TextDim(), Data: make([]float32, 2*s.Config.TextDim())}
+	for range 2 {
+		draw(t, s, Walk{Timesteps: []int{0}, Text: text, Guidance: 1}, 1, diffusion.NewGenerator(1))
+	}
+	if done != want {
+		t.Errorf("%d of %d bytes were told", done, want)
+	}
+}
+
 func TestSuperResolutionMisuse(t *testing.T) {
 	b := backend(t)
 	small, noise := diffusion.NewImages(1, 3, 16, 16), diffusion.NewImages(1, 3, 32, 32)

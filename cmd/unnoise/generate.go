@@ -343,6 +343,7 @@ func (f *generateFlags) leftOut() (parts []string) {
 func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtypes.DType, s stageFlags, w deepfloyd.Walk, g *diffusion.Generator, p *progress, parameters figure.Parameters) (diffusion.Images, error) {
 	defer p.clear()
 	p.show("loading " + s.stage.Dir)
+	s.stage.Progress = p.loading(s.stage.Dir)
 	if err := s.stage.Load(b, dtype); err != nil {
 		return diffusion.Images{}, err
 	}

@@ -41,7 +41,8 @@ type shape struct{ texts, tokens int }
 
 // Load reads a folder: config.json and the weights in one file or several; see [weights.OpenFolder] for the variant. dtype is
 // what products compute in, and what their weights are kept in: Float32 or BFloat16. Weights of decoders are left out.
-func Load(b compute.Backend, dir, variant string, dtype dtypes.DType) (*Encoder, error) {
+// progress, if not nil, is told what is read, which may be as late as in the first evaluation.
+func Load(b compute.Backend, dir, variant string, dtype dtypes.DType, progress nn.Progress) (*Encoder, error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the text encoder computes in Float32 or BFloat16, not %s", dtype)
 	}
@@ -54,14 +55,14 @@ func Load(b compute.Backend, dir, variant string, dtype dtypes.DType) (*Encoder,
 		return nil, err
 	}
 	e := &Encoder{Config: c, backend: b, dtype: dtype, file: f, params: c.params(), evals: map[shape]compute.Executable{}}
-	if err := e.load(); err != nil {
+	if err := e.load(progress); err != nil {
 		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Encoder) load() (err error) {
+func (e *Encoder) load(progress nn.Progress) (err error) {
 	c := e.Config
 	if err := c.Check(e.file); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (e *Encoder) load() (err error) {
 	inGraph := e.file.Without(func(name string) bool {
 		return name == tableName || name == tiedTableName || name == biasName || ofDecoder(name)
 	})
-	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph)
+	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph, progress)
 	return err
 }
 

@@ -33,7 +33,7 @@ func backend(t testing.TB) compute.Backend {
 
 func load(t testing.TB, dir, variant string, dtype dtypes.DType) *Encoder {
 	t.Helper()
-	e, err := Load(backend(t), dir, variant, dtype)
+	e, err := Load(backend(t), dir, variant, dtype, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestOtherEngine(t *testing.T) {
 	}
 	t.Cleanup(b.Finalize)
 	for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
-		e, err := Load(b, goldenFolder(t), "", dtype)
+		e, err := Load(b, goldenFolder(t), "", dtype, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestLoadRefusals(t *testing.T) {
 		}, "I32"},
 	} {
 		dir := writeFolder(t, c.config, c.change)
-		e, err := Load(b, dir, "", dtypes.Float32)
+		e, err := Load(b, dir, "", dtypes.Float32, nil)
 		if err == nil {
 			e.Close()
 		}
@@ -303,7 +303,7 @@ func TestLoadRefusals(t *testing.T) {
 			t.Errorf("%v: %v; want an error with the file and %q", c.config, err, c.want)
 		}
 	}
-	if _, err := Load(b, goldenFolder(t), "", dtypes.Float64); err == nil {
+	if _, err := Load(b, goldenFolder(t), "", dtypes.Float64, nil); err == nil {
 		t.Error("Float64 was accepted")
 	}
 }

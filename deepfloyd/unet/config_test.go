@@ -163,7 +163,7 @@ func TestEverySettingCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		m, err := New(backend(t), c, dtypes.Float32, w)
+		m, err := New(backend(t), c, dtypes.Float32, w, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +230,7 @@ func TestOtherTensorsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(b, config, dtypes.Float32, f); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Path()) {
+		if _, err := New(b, config, dtypes.Float32, f, nil); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Path()) {
 			t.Errorf("%v: %v; want the file's name and %q", c.changes, err, c.want)
 		}
 	}
@@ -238,7 +238,7 @@ func TestOtherTensorsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(b, config, dtypes.Float16, f); err == nil || !strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
+	if _, err := New(b, config, dtypes.Float16, f, nil); err == nil || !strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
 		t.Errorf("Float16: %v", err)
 	}
 }

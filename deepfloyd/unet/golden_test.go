@@ -41,7 +41,7 @@ func loadOn(t testing.TB, b compute.Backend, dir string, dtype dtypes.DType) *Mo
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m, err := New(b, c, dtype, f)
+	m, err := New(b, c, dtype, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

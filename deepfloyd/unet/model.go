@@ -49,8 +49,9 @@ type reading struct {
 }
 
 // New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and
-// products compute in, and what their weights are kept in: Float32 or BFloat16.
-func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Model, error) {
+// products compute in, and what their weights are kept in: Float32 or BFloat16. progress, if not nil, is told what is read, which
+// may be as late as in the first evaluation.
+func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, progress nn.Progress) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("the UNet's configuration: %w", err)
 	}
@@ -59,7 +60,7 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Mod
 	}
 	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
 	var err error
-	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f)
+	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f, progress)
 	if err != nil {
 		return nil, err
 	}
