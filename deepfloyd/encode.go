@@ -139,7 +139,8 @@ func (e TextEncoder) openCache() (cache, error) {
 	defer f.Close()
 	sum := sha256.New()
 	fmt.Fprintf(sum, "recipe %d, %s\n", embeddingsRecipe, e.DType)
-	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(e.Dir, "tokenizer", tokenizer.ModelFile)} {
+	tokens := filepath.Join(e.Dir, "tokenizer")
+	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)

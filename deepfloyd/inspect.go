@@ -70,7 +70,10 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 	config := filepath.Join(path, "config.json")
 	switch p.Name {
 	case "tokenizer":
-		p.Files = []string{tokenizer.ModelFile}
+		if _, err := tokenizer.Open(path); err != nil {
+			return err
+		}
+		p.Files = []string{tokenizer.ModelFile(path)}
 	case "text_encoder":
 		c, err := t5.ReadConfig(config)
 		if err != nil {
