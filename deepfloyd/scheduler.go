@@ -89,8 +89,6 @@ func (c schedulerConfig) variance() diffusion.Variance {
 }
 
 // ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
-// In one thing it differs: DDIM steps to the next timestep visited, diffusers' to t - ⌊T/n⌋, which is another one where
-// spacing trailing or linspace does not go up.
 func ReadScheduler(path string) (*Scheduler, error) {
 	file, err := hub.ReadConfig(path)
 	if err != nil {
@@ -282,7 +280,15 @@ func (s *Scheduler) lambda(t int) float64 {
 	return math.Log(alphaBar/(1-alphaBar)) / 2
 }
 
-// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps].
+// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. The latter, which diffusers'
+// DDIMScheduler does not take, DDIM visits one by one.
 func (s *Scheduler) Sampler(timesteps []int, noise diffusion.NoiseSource) diffusion.Sampler {
-	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: s.Method, Clip: s.Clip, Noise: noise}
+	method := s.Method
+	if ddim, ok := method.(diffusion.DDIM); ok {
+		if own, err := s.Timesteps(len(timesteps)); err == nil && slices.Equal(own, timesteps) {
+			ddim.Stride = s.Schedule.Len() / len(timesteps)
+			method = ddim
+		}
+	}
+	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: method, Clip: s.Clip, Noise: noise}
 }
