@@ -26,8 +26,9 @@ type Prompts struct {
 // the same of.
 func (p Prompts) Find(text string) (found []int) {
 	for _, form := range []func(string) string{func(t string) string { return t }, tokenizer.Preprocess} {
+		want := form(text)
 		for i, t := range p.Texts {
-			if form(t) == form(text) {
+			if form(t) == want {
 				found = append(found, i)
 			}
 		}

@@ -159,6 +159,22 @@ func TestLibraryRefused(t *testing.T) {
 	}
 }
 
+func FuzzLibrary(f *testing.F) {
+	f.Add([]byte(`{"added_tokens":[{"id":0,"content":"<pad>","special":true},{"id":1,"content":"</s>","special":true}],"normalizer":null,
+		"pre_tokenizer":{"type":"Metaspace","replacement":"▁"},"post_processor":{"type":"TemplateProcessing",
+		"single":[{"Sequence":{}},{"SpecialToken":{"id":"</s>"}}],"special_tokens":{"</s>":{"ids":[1]}}},
+		"model":{"type":"Unigram","unk_id":2,"vocab":[["<pad>",0],["</s>",0],["<unk>",0],["▁",-2],["▁a",-1.5],["b",-3]]}}`), "a  b c")
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		path := filepath.Join(t.TempDir(), libraryFile)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if tok, err := readLibrary(path); err == nil {
+			check(t, tok, text)
+		}
+	})
+}
+
 func TestSettingsRefused(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny", "tokenizer"))); err != nil {
