@@ -43,8 +43,8 @@ func (s *Stage) begin(w Walk, n int, g *diffusion.Generator) (diffusion.Denoiser
 	switch {
 	case s.UNet == nil:
 		return nil, x, errors.New("the stage's weights are not loaded")
-	case n < 1 || len(x.Data) == 0:
-		return nil, x, fmt.Errorf("can't draw images of shape %s: expected one or more, and a sample_size in the UNet's config.json", x.Shape())
+	case n < 1:
+		return nil, x, fmt.Errorf("can't draw %d images: expected one or more", n)
 	case s.Noising == nil && w.Small.N != 0:
 		return nil, x, errors.New("the stage draws from a text alone, and got small images")
 	case s.Noising != nil && (w.Small.N != n || w.Small.C != x.C):

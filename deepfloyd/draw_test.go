@@ -86,8 +86,6 @@ func TestWalkMisuse(t *testing.T) {
 	prompts := encode(t, b, "if_tiny", "a man")
 	open := func(model string) *Stage { return openStage(t, b, filepath.Join(golden.Dir(t), model)) }
 	first, second := open("if_tiny"), open("if_sr_tiny")
-	sizeless := open("if_tiny")
-	sizeless.Config.SampleSize.H = 0
 	closed, err := OpenStage(filepath.Join(golden.Dir(t), "if_tiny"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +100,6 @@ func TestWalkMisuse(t *testing.T) {
 	}{
 		"no weights":         {closed, diffusion.Images{}, 1, "are not loaded"},
 		"no images":          {first, diffusion.Images{}, 0, "expected one or more"},
-		"no size":            {sizeless, diffusion.Images{}, 1, "a sample_size"},
 		"a small image":      {first, small, 1, "from a text alone"},
 		"no small image":     {second, diffusion.Images{}, 1, "expected 1 small ones of 3 channels"},
 		"too few":            {second, small, 2, "expected 2 small ones"},

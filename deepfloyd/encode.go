@@ -16,6 +16,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -29,6 +30,8 @@ type TextEncoder struct {
 	DType   dtypes.DType // Float32 or BFloat16
 	Cache   string       // folder where embeddings are kept, a file each; empty: nowhere. See [CacheDir]
 	Warn    func(string) // told what does not stop the work; may be nil
+
+	Progress nn.Progress // told how much of the text encoder's weights was read; may be nil
 }
 
 // CacheDir is where embeddings are kept by default, in the user's cache folder.
@@ -78,7 +81,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		values, ok := kept.read(clean)
 		if !ok {
 			if encoder == nil {
-				if encoder, err = t5.Load(b, e.folder(), e.Variant, e.DType); err != nil {
+				if encoder, err = t5.Load(b, e.folder(), e.Variant, e.DType, e.Progress); err != nil {
 					return Prompts{}, err
 				}
 			}
@@ -136,7 +139,8 @@ func (e TextEncoder) openCache() (cache, error) {
 	defer f.Close()
 	sum := sha256.New()
 	fmt.Fprintf(sum, "recipe %d, %s\n", embeddingsRecipe, e.DType)
-	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(e.Dir, "tokenizer", tokenizer.ModelFile)} {
+	tokens := filepath.Join(e.Dir, "tokenizer")
+	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)

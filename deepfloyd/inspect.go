@@ -29,7 +29,10 @@ type PartInfo struct {
 	Values     map[weights.DType]int // in the files
 	Evaluation string                // what Work is of
 	Work       unet.Work             // the arithmetic of one evaluation
-	config     interface{ Bytes(dtypes.DType) int }
+	config     interface {
+		Bytes(dtypes.DType) int
+		Check(*weights.File) error
+	}
 }
 
 // Memory returns how many bytes the part's values take when it computes in dtype.
@@ -67,7 +70,10 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 	config := filepath.Join(path, "config.json")
 	switch p.Name {
 	case "tokenizer":
-		p.Files = []string{tokenizer.ModelFile}
+		if _, err := tokenizer.Open(path); err != nil {
+			return err
+		}
+		p.Files = []string{tokenizer.ModelFile(path)}
 	case "text_encoder":
 		c, err := t5.ReadConfig(config)
 		if err != nil {
@@ -79,6 +85,9 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 		c, err := unet.ReadConfig(config)
 		if err != nil {
 			return err
+		}
+		if err := checkSize(c); err != nil {
+			return fmt.Errorf("%s: %w", config, err)
 		}
 		p.Parameters, p.config = c.Parameters(), c
 		p.Evaluation, p.Work = fmt.Sprintf("%d images of %d×%d", both, c.SampleSize.W, c.SampleSize.H), c.Work(both, c.SampleSize.H, c.SampleSize.W, TextTokens)
@@ -110,6 +119,9 @@ func (p *PartInfo) readWeights(dir, variant string) error {
 		return err
 	}
 	defer f.Close()
+	if err := p.config.Check(f); err != nil {
+		return err
+	}
 	p.Values = map[weights.DType]int{}
 	for _, name := range f.Names() {
 		t, err := f.Tensor(name)

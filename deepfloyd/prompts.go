@@ -22,17 +22,39 @@ type Prompts struct {
 	Mask   []int32         // [N,Tokens], 1 for a text's own tokens and 0 for the filling; nil where it isn't known. Stages are not told it
 }
 
-// Select returns the embeddings of texts, one of each. Texts are the same if [tokenizer.Preprocess] makes the same of them.
+// Find returns which of the texts are a text: those that equal it or, where none does, those that [tokenizer.Preprocess] makes
+// the same of.
+func (p Prompts) Find(text string) (found []int) {
+	for _, form := range []func(string) string{func(t string) string { return t }, tokenizer.Preprocess} {
+		want := form(text)
+		for i, t := range p.Texts {
+			if form(t) == want {
+				found = append(found, i)
+			}
+		}
+		if found != nil {
+			break
+		}
+	}
+	return found
+}
+
+// Select returns the embeddings of texts, one of each, as [Prompts.Find] finds them.
 func (p Prompts) Select(texts ...string) (unet.Embeddings, error) {
 	e := p.Embeds
 	e.N, e.Data = 0, nil
 	for _, text := range texts {
-		want := tokenizer.Preprocess(text)
-		i := slices.IndexFunc(p.Texts, func(t string) bool { return tokenizer.Preprocess(t) == want })
-		if i < 0 {
+		found := p.Find(text)
+		if len(found) == 0 {
 			return unet.Embeddings{}, fmt.Errorf("there are no embeddings of the prompt %q, only of %s", text, list(p.Texts))
 		}
-		e.Data = append(e.Data, p.Embeds.Slice(i, i+1).Data...)
+		one := p.Embeds.Slice(found[0], found[0]+1).Data
+		for _, i := range found[1:] {
+			if !slices.Equal(p.Embeds.Slice(i, i+1).Data, one) {
+				return unet.Embeddings{}, fmt.Errorf("the prompt %q may be %q or %q, which have different embeddings: write it as one of them is written", text, p.Texts[found[0]], p.Texts[i])
+			}
+		}
+		e.Data = append(e.Data, one...)
 		e.N++
 	}
 	return e, nil
@@ -92,10 +114,25 @@ func ReadPrompts(path string) (Prompts, error) {
 	}
 	defer f.Close()
 	p, err := readPrompts(f)
+	if err == nil {
+		err = p.check()
+	}
 	if err != nil {
 		return Prompts{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
+}
+
+// check refuses embeddings that would make a network's results NaN.
+func (p Prompts) check() error {
+	for i, text := range p.Texts {
+		for _, v := range p.Embeds.Slice(i, i+1).Data {
+			if v-v != 0 {
+				return fmt.Errorf("the embeddings of the prompt %q hold %g, expected finite numbers: encode it again, in float32 or bfloat16", text, v)
+			}
+		}
+	}
+	return nil
 }
 
 func readPrompts(f *weights.File) (Prompts, error) {
@@ -159,6 +196,9 @@ func readTorch(path string) (Prompts, error) {
 		mask = append(mask, p.Mask...)
 	}
 	p, err := dictionary(texts, func(text string) (weights.Tensor, error) { return embeddings[text], nil })
+	if err == nil {
+		err = p.check()
+	}
 	if err != nil {
 		return Prompts{}, fmt.Errorf("%s: %w", path, err)
 	}

@@ -1,6 +1,7 @@
 package deepfloyd
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,11 +87,28 @@ func TestPromptsLayouts(t *testing.T) {
 			t.Errorf("%v; want the file's name and %q", err, words)
 		}
 	}
+	inf := weights.FromFloat32([]int{2, 1, 2}, []float32{1, 2, 3, float32(math.Inf(-1))})
+	if _, err := read(map[string]weights.Tensor{embedsName: inf}, map[string]string{promptsName: `["a", "b"]`}); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `prompt "b" hold -Inf`) {
+		t.Errorf("an infinite number: %v", err)
+	}
 	if _, err := ReadPrompts("p.json"); err == nil || !strings.Contains(err.Error(), ".safetensors") {
 		t.Errorf("a JSON file: %v", err)
 	}
 	if _, err := (Prompts{Texts: []string{"a cat"}}).Select("a dog"); err == nil || !strings.Contains(err.Error(), `"a dog", only of "a cat"`) {
 		t.Errorf("a text that is not there: %v", err)
+	}
+}
+
+// A text is found as it is written; only else do case and outer spaces not count, unless that leaves a choice.
+func TestSelect(t *testing.T) {
+	p := Prompts{Texts: []string{"a cat", "A cat", "Dog", "dog ", "Owl", "owl "}, Embeds: unet.Embeddings{N: 6, Tokens: 1, Dim: 1, Data: []float32{1, 2, 3, 4, 5, 5}}}
+	for text, want := range map[string]float32{"a cat": 1, "A cat": 2, "dog ": 4, "OWL": 5} {
+		if e := selected(t, p, text); e.Data[0] != want {
+			t.Errorf("%q: text %v, want %g", text, e.Data, want)
+		}
+	}
+	if _, err := p.Select("dog"); err == nil || !strings.Contains(err.Error(), `"dog" may be "Dog" or "dog "`) {
+		t.Errorf("a text that may be two: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package deepfloyd
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -47,10 +48,10 @@ type schedulerConfig struct {
 	StepsOffset              int               `json:"steps_offset"`
 
 	// DDPM's and DDIM's
-	ClipSample      bool    `json:"clip_sample"`
+	ClipSample      truth   `json:"clip_sample"`
 	ClipSampleRange float32 `json:"clip_sample_range"`
 	// DDPM's
-	VarianceType diffusion.Variance `json:"variance_type"`
+	VarianceType *diffusion.Variance `json:"variance_type"` // nil: not noted, as DPM-Solver saves it; DDPM then takes its default
 	// DDIM's
 	SetAlphaToOne bool `json:"set_alpha_to_one"`
 	// DPM-Solver's
@@ -71,9 +72,23 @@ type schedulerConfig struct {
 	EulerAtFinal         any      `json:"euler_at_final"`    // the same
 }
 
+// truth is a setting that Python asks whether it is true: None is not.
+type truth bool
+
+func (t *truth) UnmarshalJSON(data []byte) error {
+	*t = false
+	return json.Unmarshal(data, (*bool)(t))
+}
+
+// variance is what DDPM makes of variance_type.
+func (c schedulerConfig) variance() diffusion.Variance {
+	if c.VarianceType == nil {
+		return diffusion.FixedSmall
+	}
+	return *c.VarianceType
+}
+
 // ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
-// In one thing it differs: DDIM steps to the next timestep visited, diffusers' to t - ⌊T/n⌋, which is another one where
-// spacing trailing or linspace does not go up.
 func ReadScheduler(path string) (*Scheduler, error) {
 	file, err := hub.ReadConfig(path)
 	if err != nil {
@@ -93,7 +108,7 @@ func readScheduler(file *hub.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
 		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
 		PredictionType: "epsilon", DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
-		ClipSample: true, ClipSampleRange: 1, VarianceType: diffusion.FixedSmall, SetAlphaToOne: true,
+		ClipSample: true, ClipSampleRange: 1, SetAlphaToOne: true,
 		SolverOrder: 2, SolverType: "midpoint", AlgorithmType: "dpmsolver++", FinalSigmasType: "zero",
 	}
 	if c.class == DPMSolverMultistepScheduler {
@@ -131,7 +146,7 @@ func (c schedulerConfig) scheduler() (*Scheduler, error) {
 	}
 	switch c.class {
 	case DDPMScheduler:
-		s.Method = diffusion.DDPM{Variance: c.VarianceType}
+		s.Method = diffusion.DDPM{Variance: c.variance()}
 	case DDIMScheduler:
 		s.Method = diffusion.DDIM{}
 	case DPMSolverMultistepScheduler:
@@ -140,7 +155,7 @@ func (c schedulerConfig) scheduler() (*Scheduler, error) {
 	switch {
 	case c.Thresholding:
 		s.Clip = diffusion.Clip{Limit: c.SampleMaxValue, Quantile: c.DynamicThresholdingRatio}
-	case c.ClipSample && c.class != DPMSolverMultistepScheduler:
+	case bool(c.ClipSample) && c.class != DPMSolverMultistepScheduler:
 		s.Clip = diffusion.Clip{Limit: c.ClipSampleRange}
 	}
 	return s, nil
@@ -159,7 +174,7 @@ func (c schedulerConfig) check() error {
 		{"rescale_betas_zero_snr", c.RescaleBetasZeroSNR, []any{false}, ""},
 		{"prediction_type", c.PredictionType, []any{"epsilon"}, ""},
 		{"timestep_spacing", c.TimestepSpacing, []any{diffusion.Leading, diffusion.Trailing, diffusion.Linspace}, ""},
-		{"variance_type", c.VarianceType, []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, DDPMScheduler},
+		{"variance_type", c.variance(), []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, DDPMScheduler},
 		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, DDIMScheduler},
 		{"solver_order", c.SolverOrder, []any{2}, DPMSolverMultistepScheduler},
 		{"solver_type", c.SolverType, []any{"midpoint"}, DPMSolverMultistepScheduler},
@@ -195,7 +210,7 @@ func (c schedulerConfig) check() error {
 		return fmt.Errorf("dynamic_thresholding_ratio is %g, expected a number above 0 and at most 1", c.DynamicThresholdingRatio)
 	case c.Thresholding && !(c.SampleMaxValue > 0):
 		return fmt.Errorf("sample_max_value is %g, expected a positive number", c.SampleMaxValue)
-	case !c.Thresholding && c.ClipSample && c.class != DPMSolverMultistepScheduler && !(c.ClipSampleRange > 0):
+	case !c.Thresholding && bool(c.ClipSample) && c.class != DPMSolverMultistepScheduler && !(c.ClipSampleRange > 0):
 		return fmt.Errorf("clip_sample_range is %g, expected a positive number", c.ClipSampleRange)
 	}
 	return nil
@@ -265,7 +280,15 @@ func (s *Scheduler) lambda(t int) float64 {
 	return math.Log(alphaBar/(1-alphaBar)) / 2
 }
 
-// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps].
+// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. The latter, which diffusers'
+// DDIMScheduler does not take, DDIM visits one by one.
 func (s *Scheduler) Sampler(timesteps []int, noise diffusion.NoiseSource) diffusion.Sampler {
-	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: s.Method, Clip: s.Clip, Noise: noise}
+	method := s.Method
+	if ddim, ok := method.(diffusion.DDIM); ok {
+		if own, err := s.Timesteps(len(timesteps)); err == nil && slices.Equal(own, timesteps) {
+			ddim.Stride = s.Schedule.Len() / len(timesteps)
+			method = ddim
+		}
+	}
+	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: method, Clip: s.Clip, Noise: noise}
 }

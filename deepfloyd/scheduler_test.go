@@ -119,6 +119,9 @@ func TestSchedulersRefused(t *testing.T) {
 		{DDPMScheduler, `"beta_end": 2`, "ᾱ at timestep 285 is 0"},
 		{DDPMScheduler, `"snr": 5`, `unknown field "snr"`},
 		{DDPMScheduler, `"beta_end": "small"`, "beta_end"},
+		{DDPMScheduler, `"thresholding": null`, "thresholding is null, expected a bool"},
+		{DDPMScheduler, `"beta_end": null`, "beta_end is null, expected a float64"},
+		{DDPMScheduler, `"beta_schedule": null`, "beta_schedule is null, expected a string"},
 		{DDIMScheduler, `"set_alpha_to_one": false`, "set_alpha_to_one is false"},
 		{DPMSolverMultistepScheduler, `"solver_order": 3`, "solver_order is 3, expected 2"},
 		{DPMSolverMultistepScheduler, `"algorithm_type": "sde-dpmsolver++"`, "algorithm_type is sde-dpmsolver++"},
@@ -139,6 +142,15 @@ func TestSchedulersRefused(t *testing.T) {
 	}
 	if _, err := ReadScheduler(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("no file was accepted")
+	}
+
+	// None that Python asks for its truth, and that DPM-Solver saves.
+	none, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DPMSolverMultistepScheduler", "clip_sample": null, "variance_type": null, "trained_betas": null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if none, err = none.As(DDPMScheduler); err != nil || none.Clip != (diffusion.Clip{}) || none.Method != (diffusion.DDPM{Variance: diffusion.FixedSmall}) {
+		t.Errorf("of nulls: %+v, %v", none, err)
 	}
 
 	// Settings that another class heeds are let be.

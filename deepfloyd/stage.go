@@ -16,6 +16,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -27,11 +28,12 @@ type Stage struct {
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
 	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
+	Progress  nn.Progress   // told how much of the weights was read, by Load or the first step; may be nil
 	weights   *weights.File // which UNet reads
 }
 
 // OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution, image_noising_scheduler. The
-// weights are those that [weights.OpenFolder] takes for the variant; they are found, and read by Load.
+// weights are those that [weights.OpenFolder] takes for the variant: here their headers are checked, and Load makes the network.
 func OpenStage(dir, variant string) (*Stage, error) {
 	s := &Stage{Dir: dir}
 	var err error
@@ -59,6 +61,10 @@ func OpenStage(dir, variant string) (*Stage, error) {
 	if s.weights, err = weights.OpenFolder(filepath.Join(dir, "unet"), variant); err != nil {
 		return nil, err
 	}
+	if err := s.Config.Check(s.weights); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -79,7 +85,7 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 	if s.UNet != nil || s.weights == nil {
 		return errors.New("the stage's weights were read before, or the stage was closed")
 	}
-	s.UNet, err = unet.New(b, s.Config, dtype, s.weights)
+	s.UNet, err = unet.New(b, s.Config, dtype, s.weights, s.Progress)
 	return err
 }
 
@@ -102,6 +108,15 @@ func (s *Stage) check(c unet.Config) error {
 	}
 	if m, ok := s.Scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange && c.OutChannels != 2*channels {
 		return fmt.Errorf("out_channels is %d, expected %d: the scheduler's variance_type is learned_range", c.OutChannels, 2*channels)
+	}
+	return checkSize(c)
+}
+
+// checkSize refuses a network that does not say which images it draws.
+func checkSize(c unet.Config) error {
+	factor := 1 << (len(c.BlockOutChannels) - 1)
+	if s := c.SampleSize; s.H == 0 || s.W == 0 || s.H%factor != 0 || s.W%factor != 0 {
+		return fmt.Errorf("sample_size is %d×%d, expected multiples of %d, which %d blocks can halve: the images' height and width", s.H, s.W, factor, len(c.BlockOutChannels))
 	}
 	return nil
 }
@@ -127,8 +142,7 @@ func (s *Stage) Close() {
 	}
 }
 
-// Images returns n images of zeros in the size that the stage was trained for, to be filled with noise; where its configuration
-// says none, height and width are 0.
+// Images returns n images of zeros in the size that the stage was trained for, to be filled with noise.
 func (s *Stage) Images(n int) diffusion.Images {
 	return diffusion.NewImages(n, s.channels(s.Config), s.Config.SampleSize.H, s.Config.SampleSize.W)
 }

@@ -56,7 +56,22 @@ func TestBrokenStages(t *testing.T) {
 		}
 		return dir
 	}
+	with := func(dir, weights string) string {
+		const name = "unet/diffusion_pytorch_model.safetensors"
+		data, err := os.ReadFile(filepath.Join(golden.Dir(t), weights, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
 	for what, c := range map[string]struct{ dir, words string }{
+		"another's weights":    {with(copyStage(t, "if_tiny"), "if_sr_tiny"), "has no place in this network"},
+		"wider weights":        {with(copyStage(t, "if_tiny", `"out_channels": 6`, `"out_channels": 3`, `"learned_range"`, `"fixed_small"`), "if_tiny"), `tensor "conv_out.weight" has shape [6`},
+		"no size":              {copyStage(t, "if_tiny", `"sample_size": 16`, `"sample_size": null`), "sample_size is 0×0, expected multiples of 2"},
+		"an odd size":          {copyStage(t, "if_tiny", `"sample_size": 16`, `"sample_size": 15`), "sample_size is 15×15, expected multiples of 2"},
 		"no index":             {without(copyStage(t, "if_tiny"), indexFile), "expected a folder as the hub has it"},
 		"an unknown part":      {copyStage(t, "if_tiny", `"text_encoder"`, `"prior"`), `unknown field "prior"`},
 		"an unknown class":     {copyStage(t, "if_tiny", `"T5EncoderModel"`, `"CLIPTextModel"`), "text_encoder is CLIPTextModel, expected T5EncoderModel"},
@@ -82,6 +97,34 @@ func TestBrokenStages(t *testing.T) {
 				s.Close()
 			}
 		}
+	}
+}
+
+// What is read of the weights is told, to the end, by the first step at the latest.
+func TestStageProgress(t *testing.T) {
+	b := backend(t)
+	s, err := OpenStage(filepath.Join(golden.Dir(t), "if_tiny"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := 4 * s.Config.Parameters()
+	done := 0
+	s.Progress = func(now, total int) {
+		if now <= done || total != want {
+			t.Errorf("%d of %d bytes after %d, expected more, of %d", now, total, done, want)
+		}
+		done = now
+	}
+	if err := s.Load(b, dtypes.BFloat16); err != nil {
+		t.Fatal(err)
+	}
+	text := unet.Embeddings{N: 1, Tokens: 2, Dim: s.Config.TextDim(), Data: make([]float32, 2*s.Config.TextDim())}
+	for range 2 {
+		draw(t, s, Walk{Timesteps: []int{0}, Text: text, Guidance: 1}, 1, diffusion.NewGenerator(1))
+	}
+	if done != want {
+		t.Errorf("%d of %d bytes were told", done, want)
 	}
 }
 

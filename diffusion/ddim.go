@@ -7,6 +7,9 @@ import "fmt"
 type DDIM struct {
 	// Eta, from 0 to 1, scales σ (DDIM, eq. 16). With 0 the walk is deterministic, with 1 it adds as much noise as DDPM with FixedSmall.
 	Eta float32
+	// Stride, if positive, is how far each step goes back, also where the next timestep visited is another: diffusers' DDIMScheduler
+	// goes ⌊T/n⌋ back.
+	Stride int
 }
 
 func (m DDIM) check() error {
@@ -18,7 +21,11 @@ func (m DDIM) check() error {
 
 func (m DDIM) begin(s *Schedule) advance {
 	return func(tr transition) (Images, error) {
-		alphaBar, alphaBarNext := s.alphaBar(tr.from), s.alphaBar(tr.to)
+		to := tr.to
+		if m.Stride > 0 {
+			to = max(tr.from-m.Stride, -1)
+		}
+		alphaBar, alphaBarNext := s.alphaBar(tr.from), s.alphaBar(to)
 		sigma := m.Eta * sqrt((1-alphaBarNext)/(1-alphaBar)*(1-alphaBar/alphaBarNext))
 		direction := sqrt(max(1-alphaBarNext-sigma*sigma, 0))
 		x := blend(sqrt(alphaBarNext), tr.x0, direction, tr.estimate.Noise)

@@ -6,6 +6,7 @@ package weights
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,8 @@ const (
 	F32  DType = "F32"
 	F64  DType = "F64"
 )
+
+var dtypes = []DType{BOOL, U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64}
 
 // Size returns the bytes of one element, 0 for an unknown type.
 func (d DType) Size() int {
@@ -150,6 +153,40 @@ type entry struct {
 	Offsets [2]uint64 `json:"data_offsets"`
 }
 
+// maxEntry bounds the bytes of an entry, and so what reading it takes; maxRank bounds its dimensions, which together need less.
+const (
+	maxEntry = 1024
+	maxRank  = 16
+)
+
+func (e *entry) UnmarshalJSON(data []byte) error {
+	if len(data) > maxEntry {
+		return fmt.Errorf("it has %d bytes, expected at most %d, which %d dimensions need", len(data), maxEntry, maxRank)
+	}
+	var raw struct {
+		DType   DType    `json:"dtype"`
+		Shape   []int    `json:"shape"`
+		Offsets []uint64 `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	if len(raw.Shape) > maxRank {
+		return fmt.Errorf("its shape has %d dimensions, expected at most %d", len(raw.Shape), maxRank)
+	}
+	if len(raw.Offsets) != len(e.Offsets) {
+		return fmt.Errorf("its data_offsets are %d numbers, expected begin and end", len(raw.Offsets))
+	}
+	*e = entry{raw.DType, raw.Shape, [2]uint64(raw.Offsets)}
+	return nil
+}
+
+// place is where a tensor's bytes are.
+type place struct {
+	name       string
+	begin, end uint64
+}
+
 // maxHeader is the longest header the format allows.
 const maxHeader = 100_000_000
 
@@ -204,20 +241,22 @@ func (f *File) parse(data []byte) error {
 	if length > uint64(len(rest)) {
 		return fmt.Errorf("its header claims %d bytes, the file has %d after the length (is it truncated?)", length, len(rest))
 	}
-	entries, err := f.parseHeader(rest[:length])
+	places, err := f.parseHeader(rest[:length])
 	if err != nil {
 		return err
 	}
-	return f.layOut(entries, rest[length:])
+	return f.layOut(places, rest[length:])
 }
 
-// parseHeader reads the object token by token, so that a name that stands twice is noticed.
-func (f *File) parseHeader(header []byte) (map[string]entry, error) {
+// parseHeader reads the object token by token, so that a name that stands twice is noticed, and no more is kept of many tensors
+// than is needed.
+func (f *File) parseHeader(header []byte) ([]place, error) {
 	d := json.NewDecoder(bytes.NewReader(header))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errors.New("its header is not a JSON object")
 	}
-	entries := map[string]entry{}
+	f.tensors = map[string]Tensor{}
+	var places []place
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
@@ -233,14 +272,19 @@ func (f *File) parseHeader(header []byte) (map[string]entry, error) {
 			}
 			continue
 		}
-		if _, twice := entries[name]; twice {
+		if _, twice := f.tensors[name]; twice {
 			return nil, fmt.Errorf("its header names tensor %q twice", name)
 		}
 		var e entry
 		if err := d.Decode(&e); err != nil {
 			return nil, fmt.Errorf("tensor %q: its header entry can't be read: %v", name, err)
 		}
-		entries[name] = e
+		dtype := slices.Index(dtypes, e.DType)
+		if dtype < 0 {
+			return nil, fmt.Errorf("tensor %q has the unknown dtype %q", name, e.DType)
+		}
+		f.tensors[name] = Tensor{DType: dtypes[dtype], Shape: e.Shape}
+		places = append(places, place{name, e.Offsets[0], e.Offsets[1]})
 	}
 	if _, err := d.Token(); err != nil {
 		return nil, fmt.Errorf("its header is not JSON: %v", err)
@@ -248,58 +292,43 @@ func (f *File) parseHeader(header []byte) (map[string]entry, error) {
 	if trailing := bytes.TrimRight(header[d.InputOffset():], " \t\r\n\x00"); len(trailing) > 0 {
 		return nil, errors.New("its header goes on after the JSON object")
 	}
-	return entries, nil
+	return places, nil
 }
 
-func (f *File) layOut(entries map[string]entry, data []byte) error {
-	names := slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
-		x, y := entries[a], entries[b]
-		for i := range x.Offsets {
-			if x.Offsets[i] != y.Offsets[i] {
-				if x.Offsets[i] < y.Offsets[i] {
-					return -1
-				}
-				return 1
-			}
-		}
-		return bytes.Compare([]byte(a), []byte(b))
+func (f *File) layOut(places []place, data []byte) error {
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end), cmp.Compare(a.name, b.name))
 	})
-	f.tensors = make(map[string]Tensor, len(entries))
 	at := uint64(0)
-	for _, name := range names {
-		e := entries[name]
-		size := e.DType.Size()
-		if size == 0 {
-			return fmt.Errorf("tensor %q has the unknown dtype %q", name, e.DType)
-		}
-		want := uint64(size)
-		for _, d := range e.Shape {
+	for _, p := range places {
+		name, begin, end, t := p.name, p.begin, p.end, f.tensors[p.name]
+		want := uint64(t.DType.Size())
+		for _, d := range t.Shape {
 			if d < 0 {
-				return fmt.Errorf("tensor %q has shape %v: a dimension is negative", name, e.Shape)
+				return fmt.Errorf("tensor %q has shape %v: a dimension is negative", name, t.Shape)
 			}
 			high, low := bits.Mul64(want, uint64(d))
 			if high != 0 || low > math.MaxInt64 {
-				return fmt.Errorf("tensor %q has shape %v: too large", name, e.Shape)
+				return fmt.Errorf("tensor %q has shape %v: too large", name, t.Shape)
 			}
 			want = low
 		}
-		begin, end := e.Offsets[0], e.Offsets[1]
 		switch {
 		case begin != at:
 			return fmt.Errorf("tensor %q starts at byte %d of the data; the one before it ends at %d", name, begin, at)
 		case end < begin || end-begin != want:
-			return fmt.Errorf("tensor %q of %s %v needs %d bytes, its range is [%d, %d)", name, e.DType, e.Shape, want, begin, end)
+			return fmt.Errorf("tensor %q of %s %v needs %d bytes, its range is [%d, %d)", name, t.DType, t.Shape, want, begin, end)
 		case end > uint64(len(data)):
 			return fmt.Errorf("tensor %q ends at byte %d of the data, the file has %d (is it truncated?)", name, end, len(data))
 		}
-		f.tensors[name] = Tensor{DType: e.DType, Shape: e.Shape, Data: data[begin:end:end]}
+		t.Data = data[begin:end:end]
+		f.tensors[name] = t
 		at = end
 	}
 	if at != uint64(len(data)) {
 		return fmt.Errorf("%d bytes follow the last tensor", uint64(len(data))-at)
 	}
-	slices.Sort(names)
-	f.names = names
+	f.names = slices.Sorted(maps.Keys(f.tensors))
 	return nil
 }
 

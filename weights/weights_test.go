@@ -2,10 +2,12 @@ package weights
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +101,11 @@ func TestRefusals(t *testing.T) {
 		{`{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, "1234", "negative"},
 		{`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, "1234", "too large"},
 		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}`, "1234", ""},
+		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}`, "1234", "data_offsets are 1 numbers"},
+		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,9]}}`, "1234", "data_offsets are 3 numbers"},
+		{`{"a":{"dtype":"F32","shape":[1]}}`, "1234", "data_offsets are 0 numbers"},
+		{`{"a":{"dtype":"F32","shape":[1` + strings.Repeat(",1", 16) + `],"data_offsets":[0,4]}}`, "1234", "17 dimensions"},
+		{`{"a":{"dtype":"F32","shape":[` + strings.Repeat("1,", 1000) + `1],"data_offsets":[0,4]}}`, "1234", "expected at most 1024"},
 		{`{"__metadata__":{"a":1}}`, "", "metadata"}, {`{} {}`, "", "goes on"},
 	} {
 		path := file(t, c.header, c.data)
@@ -123,6 +130,42 @@ func TestRefusals(t *testing.T) {
 	if _, err := Open(t.TempDir()); err == nil {
 		t.Error("a folder was accepted")
 	}
+}
+
+// What a header takes is a small multiple of its bytes, whatever it says.
+func TestHeaderMemory(t *testing.T) {
+	var many strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&many, `,"%x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, i)
+	}
+	heap := func() (m runtime.MemStats) {
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m
+	}
+	const most = 8
+	data := func(header string) []byte {
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	}
+	long := data(`{"a":{"dtype":"U8","shape":[1` + strings.Repeat(",1", 1<<20) + `],"data_offsets":[0,1]}}`)
+	before := heap()
+	if _, err := Parse("long", long); err == nil {
+		t.Error("a shape of a million dimensions was accepted")
+	}
+	if took := heap().TotalAlloc - before.TotalAlloc; took > most*uint64(len(long)) {
+		t.Errorf("a header of %d bytes took %d to refuse", len(long), took)
+	}
+	short := data("{" + many.String()[1:] + "}")
+	before = heap()
+	f, err := Parse("many", short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if takes := heap().HeapAlloc - before.HeapAlloc; takes > most*uint64(len(short)) {
+		t.Errorf("a header of %d bytes takes %d", len(short), takes)
+	}
+	runtime.KeepAlive(f)
+	runtime.KeepAlive(short)
 }
 
 func FuzzOpen(f *testing.F) {

@@ -152,7 +152,7 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 		class = slices.Repeat([]int{250}, f.batch)
 	}
 	return func() error {
-		y, err := s.UNet.Evaluate(x, slices.Repeat([]int{500}, f.batch), text, class)
+		y, err := s.UNet.Evaluate(cmd.Context(), x, slices.Repeat([]int{500}, f.batch), text, class)
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 
 // loadTextEncoder loads a text encoder and returns an evaluation of it.
 func (f *benchModelFlags) loadTextEncoder(cmd *cobra.Command, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, closeModel func(), err error) {
-	e, err := t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype)
+	e, err := t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype, nil)
 	if err != nil {
 		return nil, nil, err
 	}

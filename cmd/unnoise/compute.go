@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
@@ -108,6 +109,9 @@ func checkOutput(flag, path string, endings ...string) error {
 			}
 			if !info.IsDir() {
 				return fmt.Errorf("--%s: %s is not a folder", flag, filepath.Dir(path))
+			}
+			if err := atomicfile.Check(path); err != nil {
+				return fmt.Errorf("--%s: %w", flag, err)
 			}
 			return nil
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"unicode/utf8"
 
@@ -58,6 +59,7 @@ func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.D
 			return deepfloyd.Prompts{}, err
 		}
 	}
+	e.Progress = shown.loading(filepath.Join(dir, "text_encoder"))
 	shown.show("reading the prompts")
 	return e.Encode(cmd.Context(), b, texts...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -211,7 +212,12 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 			return err
 		}
 		if len(f.prompts) == 0 {
-			f.prompts = slices.DeleteFunc(slices.Clone(all.Texts), func(t string) bool { return t == f.negative })
+			away := all.Find(f.negative)
+			for i, text := range all.Texts {
+				if !slices.Contains(away, i) {
+					f.prompts = append(f.prompts, text)
+				}
+			}
 		}
 		if len(f.prompts) == 0 {
 			return fmt.Errorf("--embeds: %s has no prompt but the negative one", f.embeds)
@@ -298,15 +304,8 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 		tensors = map[string]weights.Tensor{"images": tensorOf(images), "small": tensorOf(walk.Small)}
 	}
 
-	for _, path := range f.out {
-		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
-			err = writeRaw(path, tensors, parameters)
-		} else {
-			err = writeGrid(path, f.grid(images), parameters)
-		}
-		if err != nil {
-			return err
-		}
+	if err := f.write(images, tensors, parameters); err != nil {
+		return err
 	}
 	seconds := time.Since(start)
 	if f.json {
@@ -314,6 +313,19 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d images of %d×%d in %s: %s\n", images.N, images.W, images.H, pretty(seconds), strings.Join(f.out, ", "))
 	return nil
+}
+
+// write writes every file that it can.
+func (f *generateFlags) write(images diffusion.Images, tensors map[string]weights.Tensor, parameters figure.Parameters) error {
+	var failed []error
+	for _, path := range f.out {
+		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
+			failed = append(failed, writeRaw(path, tensors, parameters))
+		} else {
+			failed = append(failed, writeGrid(path, f.grid(images), parameters))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // leftOut are the folders' parts that are not run.
@@ -331,6 +343,7 @@ func (f *generateFlags) leftOut() (parts []string) {
 func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtypes.DType, s stageFlags, w deepfloyd.Walk, g *diffusion.Generator, p *progress, parameters figure.Parameters) (diffusion.Images, error) {
 	defer p.clear()
 	p.show("loading " + s.stage.Dir)
+	s.stage.Progress = p.loading(s.stage.Dir)
 	if err := s.stage.Load(b, dtype); err != nil {
 		return diffusion.Images{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/weights"
@@ -117,7 +118,8 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("%q, %v", all.Texts, err)
 	}
 	again := path("b.safetensors")
-	succeed(t, append(slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--prompt" || s == "a photo of a man" || s == "Zürich ☂" }), "--embeds", prompts, "--batch", "3", "--out", again)...)
+	// Without --prompt the negative one is left out, however it is written.
+	succeed(t, append(slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--prompt" || s == "a photo of a man" || s == "Zürich ☂" }), "--embeds", prompts, "--negative", " ", "--batch", "3", "--out", again)...)
 	got, _ := floats(t, again, "images")
 	golden.Close(t, got, images, 1e-2, "images by embeddings from a file") // bounds what other batches' rounding comes to
 	got, _ = floats(t, again, "small")
@@ -163,7 +165,28 @@ func TestGenerate(t *testing.T) {
 		t.Error("a failure wrote a picture")
 	}
 
-	// Ctrl-C stops between steps and leaves nothing half-written.
+	// Files that can't be written are found before the work; where that fails later, the others are there.
+	folder := path("folder.png")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{folder, path(strings.Repeat("x", 250) + ".png"), path("none/x.png")} {
+		if r := unnoise(t, "generate", "--model", "never opened", "--prompt", "a cat", "--out", wrong); r.code != exitFailure || !strings.Contains(r.stderr, "--out: ") {
+			t.Errorf("--out %s: exit code %d, %q", wrong, r.code, r.stderr)
+		}
+	}
+	f := generateFlags{out: []string{path("none/y.png"), path("y.safetensors"), path("none/z.png"), path("y.png")}, count: 1, scale: 1}
+	err = f.write(diffusion.NewImages(1, 3, 4, 4), map[string]weights.Tensor{"images": weights.FromFloat32([]int{1}, []float32{0})}, nil)
+	if err == nil || !strings.Contains(err.Error(), "none/y.png") || !strings.Contains(err.Error(), "none/z.png") {
+		t.Errorf("two files that can't be written: %v", err)
+	}
+	for _, name := range []string{"y.safetensors", "y.png"} {
+		if _, err := os.Stat(path(name)); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// Ctrl-C stops between evaluations and leaves nothing half-written.
 	cmd := command(t, "generate", "--model", first, "--prompt", "a cat", "--steps", "1000", "--count", "4", "--out", path("x.png"))
 	time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(os.Interrupt) })
 	if r := finish(t, cmd); r.code != 130 || !strings.Contains(r.stderr, "stopped by interrupt") {

@@ -29,13 +29,22 @@ func newProgress(w io.Writer) *progress {
 
 // update shows the line that the function returns if it is time for one.
 func (p *progress) update(line func() string) {
-	if now := time.Now(); now.Sub(p.last) >= p.every {
-		p.last = now
+	if time.Since(p.last) >= p.every {
 		p.show(line())
 	}
 }
 
+// loading shows how much of a folder's weights was read.
+func (p *progress) loading(dir string) func(done, total int) {
+	return func(done, total int) {
+		p.update(func() string {
+			return fmt.Sprintf("loading %s: %.1f of %.1f GB", dir, float64(done)/1e9, float64(total)/1e9)
+		})
+	}
+}
+
 func (p *progress) show(line string) {
+	p.last = time.Now()
 	if !p.terminal {
 		fmt.Fprintln(p.w, line)
 		return

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -42,7 +41,8 @@ type shape struct{ texts, tokens int }
 
 // Load reads a folder: config.json and the weights in one file or several; see [weights.OpenFolder] for the variant. dtype is
 // what products compute in, and what their weights are kept in: Float32 or BFloat16. Weights of decoders are left out.
-func Load(b compute.Backend, dir, variant string, dtype dtypes.DType) (*Encoder, error) {
+// progress, if not nil, is told what is read, which may be as late as in the first evaluation.
+func Load(b compute.Backend, dir, variant string, dtype dtypes.DType, progress nn.Progress) (*Encoder, error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the text encoder computes in Float32 or BFloat16, not %s", dtype)
 	}
@@ -55,33 +55,50 @@ func Load(b compute.Backend, dir, variant string, dtype dtypes.DType) (*Encoder,
 		return nil, err
 	}
 	e := &Encoder{Config: c, backend: b, dtype: dtype, file: f, params: c.params(), evals: map[shape]compute.Executable{}}
-	if err := e.load(); err != nil {
+	if err := e.load(progress); err != nil {
 		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Encoder) load() (err error) {
+func (e *Encoder) load(progress nn.Progress) (err error) {
 	c := e.Config
+	if err := c.Check(e.file); err != nil {
+		return err
+	}
 	if e.table, err = embeddingTable(e.file); err != nil {
 		return err
 	}
-	if want := []int{c.VocabSize, c.DModel}; !slices.Equal(e.table.Shape, want) {
-		return fmt.Errorf("%s: the table of embeddings has shape %v; by config.json it has %v", e.file.Path(), e.table.Shape, want)
-	}
-	if _, err = e.row(0); err != nil {
-		return fmt.Errorf("%s: the table of embeddings: %w", e.file.Path(), err)
-	}
-	bias := nn.Param{Name: biasName, Shape: []int{c.RelativeAttentionNumBuckets, c.NumHeads}}
-	if e.bias, err = bias.Read(e.file, ""); err != nil {
+	if e.bias, err = c.bias().Read(e.file, ""); err != nil {
 		return err
 	}
 	inGraph := e.file.Without(func(name string) bool {
-		return name == tableName || name == tiedTableName || name == biasName || name == "lm_head.weight" || strings.HasPrefix(name, "decoder.")
+		return name == tableName || name == tiedTableName || name == biasName || ofDecoder(name)
 	})
-	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph)
+	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph, progress)
 	return err
+}
+
+// Check tells whether a file has the encoder's tensors and, but for a decoder's, no others. Values are not read.
+func (c Config) Check(f *weights.File) error {
+	all := append(c.params(), c.bias())
+	tables := 0
+	for _, name := range f.Names() {
+		if name == tableName || name == tiedTableName {
+			all = append(all, nn.Param{Name: name, Shape: []int{c.VocabSize, c.DModel}})
+			tables++
+		}
+	}
+	if tables == 0 {
+		return fmt.Errorf("%s has neither tensor %q nor %q, the table of embeddings", f.Path(), tableName, tiedTableName)
+	}
+	return nn.Check(all, f.Without(ofDecoder))
+}
+
+// ofDecoder tells whether a tensor is of the part of T5 that prompts don't need.
+func ofDecoder(name string) bool {
+	return name == "lm_head.weight" || strings.HasPrefix(name, "decoder.")
 }
 
 // embeddingTable finds the table under one of its names, or under both, if it is the same.

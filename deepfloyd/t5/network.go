@@ -68,11 +68,16 @@ func (c Config) params() []nn.Param {
 	return all
 }
 
+// bias is the table of how attention depends on distance.
+func (c Config) bias() nn.Param {
+	return nn.Param{Name: biasName, Shape: []int{c.RelativeAttentionNumBuckets, c.NumHeads}}
+}
+
 // Shapes returns the shape of each tensor of the encoder's file, by name, in PyTorch's layout.
 func (c Config) Shapes() map[string][]int {
 	shapes := nn.Shapes(c.params())
 	shapes[tableName] = []int{c.VocabSize, c.DModel}
-	shapes[biasName] = []int{c.RelativeAttentionNumBuckets, c.NumHeads}
+	shapes[biasName] = c.bias().Shape
 	return shapes
 }
 

@@ -47,6 +47,8 @@ print(json.dumps({"schedulers": [
     case(DDPMScheduler(300, timestep_spacing="trailing", clip_sample=False), 6, 17),
     case(DDIMScheduler(**cosine, steps_offset=3), 8, 50),
     case(DDIMScheduler.from_config(stage.config), 10, 27),
+    case(DDIMScheduler(timestep_spacing="trailing"), 7, 27),
+    case(DDIMScheduler(**cosine, timestep_spacing="linspace", clip_sample=False), 9, 27),
     case(DPMSolverMultistepScheduler(**cosine, lambda_min_clipped=-5.1, thresholding=True, sample_max_value=1.5, variance_type="learned_range"), 10, 25),
     case(DPMSolverMultistepScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1), 12, 20),
     case(DPMSolverMultistepScheduler(timestep_spacing="trailing"), 11, 20),

@@ -82,17 +82,22 @@ func parsePiece(f field) (piece, error) {
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return p, err
-	case p.text == "":
-		return p, errors.New("it has no text")
-	case strings.IndexByte(p.text, 0) >= 0:
-		return p, fmt.Errorf("its text %q holds a zero byte", p.text)
-	case math.IsNaN(float64(p.score)) || math.IsInf(float64(p.score), 0):
-		return p, fmt.Errorf("its score is %g; want a number", p.score)
 	}
-	return p, nil
+	return p, p.check()
+}
+
+func (p piece) check() error {
+	switch {
+	case p.text == "":
+		return errors.New("it has no text")
+	case strings.IndexByte(p.text, 0) >= 0:
+		return fmt.Errorf("its text %q holds a zero byte", p.text)
+	case math.IsNaN(float64(p.score)) || math.IsInf(float64(p.score), 0):
+		return fmt.Errorf("its score is %g; want a number", p.score)
+	}
+	return nil
 }
 
 func (m *model) trainerField(f field) error {

@@ -8,6 +8,7 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -28,15 +29,29 @@ type Tokenizer struct {
 	maxScore     float32 // of normal pieces
 }
 
-// ModelFile is the name of the model in a tokenizer's folder.
-const ModelFile = "spiece.model"
+// The files of a tokenizer's folder: the model, or what the tokenizers library made of it, and transformers' settings.
+const (
+	modelFile    = "spiece.model"
+	libraryFile  = "tokenizer.json"
+	settingsFile = "tokenizer_config.json"
+)
+
+// ModelFile returns the name of the model in a tokenizer's folder: spiece.model, or tokenizer.json where there is no other.
+func ModelFile(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, modelFile)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, libraryFile)); err == nil {
+			return libraryFile
+		}
+	}
+	return modelFile
+}
 
 // maxModel bounds a model file's bytes; T5's has 800 kB.
 const maxModel = 1 << 28
 
-// Open reads the spiece.model of a tokenizer's folder.
+// Open reads the model of a tokenizer's folder. A tokenizer_config.json beside it must not ask for other ids.
 func Open(dir string) (*Tokenizer, error) {
-	path := filepath.Join(dir, ModelFile)
+	path := filepath.Join(dir, ModelFile(dir))
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening a tokenizer: %w", err)
@@ -44,6 +59,25 @@ func Open(dir string) (*Tokenizer, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxModel {
 		return nil, fmt.Errorf("%s is not a tokenizer's model: want a file of at most %d MB", path, maxModel>>20)
 	}
+	read := readModel
+	if filepath.Base(path) == libraryFile {
+		read = readLibrary
+	}
+	t, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	path = filepath.Join(dir, settingsFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return t, nil
+	}
+	if err := t.checkSettings(path); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func readModel(path string) (*Tokenizer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening a tokenizer: %w", err)
@@ -61,6 +95,10 @@ func Parse(data []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not a valid SentencePiece model: %w", err)
 	}
+	return m.tokenizer()
+}
+
+func (m *model) tokenizer() (_ *Tokenizer, err error) {
 	if m.algorithm != unigram {
 		name := algorithms[m.algorithm]
 		if name == "" {

@@ -238,7 +238,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v; want an error with %q", err, want)
 		}
 	}
-	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), ModelFile) {
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), modelFile) {
 		t.Errorf("a folder without a model: %v", err)
 	}
 }

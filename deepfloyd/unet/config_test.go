@@ -124,6 +124,7 @@ func TestConfigsRefused(t *testing.T) {
 		{"layers_per_block", 60000, "layers_per_block is 60000, expected at most"},
 		{"mid_block_type", "UNetMidBlock2D", "mid_block_type is UNetMidBlock2D"},
 		{"mid_block_type", nil, "mid_block_type is null"},
+		{"norm_eps", nil, "norm_eps is null, expected a float64"},
 		{"norm_eps", 0, "norm_eps is 0"},
 		{"norm_num_groups", nil, "norm_num_groups is null"},
 		{"num_attention_heads", 8, "num_attention_heads is 8, expected null"},
@@ -162,7 +163,7 @@ func TestEverySettingCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		m, err := New(backend(t), c, dtypes.Float32, w)
+		m, err := New(backend(t), c, dtypes.Float32, w, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +177,7 @@ func TestEverySettingCounts(t *testing.T) {
 		if c.ClassEmbedType != nil {
 			class = []int{123, 7}
 		}
-		y, err := m.Evaluate(images(t, f, "unet.x"), []int{321, 50}, embeddings(t, f, "text"), class)
+		y, err := m.Evaluate(t.Context(), images(t, f, "unet.x"), []int{321, 50}, embeddings(t, f, "text"), class)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +230,7 @@ func TestOtherTensorsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(b, config, dtypes.Float32, f); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Path()) {
+		if _, err := New(b, config, dtypes.Float32, f, nil); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Path()) {
 			t.Errorf("%v: %v; want the file's name and %q", c.changes, err, c.want)
 		}
 	}
@@ -237,7 +238,7 @@ func TestOtherTensorsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(b, config, dtypes.Float16, f); err == nil || !strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
+	if _, err := New(b, config, dtypes.Float16, f, nil); err == nil || !strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
 		t.Errorf("Float16: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func loadOn(t testing.TB, b compute.Backend, dir string, dtype dtypes.DType) *Mo
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m, err := New(b, c, dtype, f)
+	m, err := New(b, c, dtype, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func compare(t *testing.T, m *Model, f *weights.File, text Embeddings) {
 		for i := range times {
 			times[i] = step
 		}
-		got, err := m.Evaluate(x, times, text.Slice(0, x.N), class)
+		got, err := m.Evaluate(t.Context(), x, times, text.Slice(0, x.N), class)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,8 +49,9 @@ type reading struct {
 }
 
 // New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and
-// products compute in, and what their weights are kept in: Float32 or BFloat16.
-func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Model, error) {
+// products compute in, and what their weights are kept in: Float32 or BFloat16. progress, if not nil, is told what is read, which
+// may be as late as in the first evaluation.
+func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, progress nn.Progress) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("the UNet's configuration: %w", err)
 	}
@@ -59,7 +60,7 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File) (*Mod
 	}
 	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
 	var err error
-	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f)
+	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +107,12 @@ func (e Embeddings) repeat(n int) (Embeddings, error) {
 	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n/e.N)}, nil
 }
 
-// keep replaces the readings that are kept.
+func (r reading) is(other reading) bool { return &r.told[0] == &other.told[0] }
+
+// keep replaces the readings that are kept, each of which is there once.
 func (m *Model) keep(read []reading) {
 	for _, old := range m.read {
-		if !slices.ContainsFunc(read, func(r reading) bool { return &r.told[0] == &old.told[0] }) {
+		if !slices.ContainsFunc(read, old.is) {
 			nn.Finalize(old.told)
 		}
 	}
@@ -120,10 +123,10 @@ func (e Embeddings) equal(other Embeddings) bool {
 	return e.N == other.N && e.Tokens == other.Tokens && e.Dim == other.Dim && slices.Equal(e.Data, other.Data)
 }
 
-// tell returns the network's reading of texts, a kept one if there is.
-func (m *Model) tell(text Embeddings) (reading, error) {
-	if i := slices.IndexFunc(m.read, func(r reading) bool { return r.text.equal(text) }); i >= 0 {
-		return m.read[i], nil
+// tell returns the network's reading of texts, one of those that there are if it is among them.
+func (m *Model) tell(text Embeddings, read []reading) (reading, error) {
+	if i := slices.IndexFunc(read, func(r reading) bool { return r.text.equal(text) }); i >= 0 {
+		return read[i], nil
 	}
 	e, err := compiled(m.readers, shape{images: text.N, tokens: text.Tokens}, func(s shape) (compute.Executable, error) {
 		return nn.Compile(m.backend, fmt.Sprintf("unet's text %v", s), func(g *Graph) []*Node {
@@ -179,8 +182,8 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 
 // Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each image or
 // one for all. class are the timestep class labels, one for each image, where the configuration has them, and nil otherwise.
-// The result is [N,out_channels,H,W].
-func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []int) (diffusion.Images, error) {
+// The result is [N,out_channels,H,W]. A cancelled context is noticed before each part that [Model.Batch] makes.
+func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []int, text Embeddings, class []int) (diffusion.Images, error) {
 	c := m.Config
 	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
@@ -211,11 +214,16 @@ func (m *Model) Evaluate(x diffusion.Images, t []int, text Embeddings, class []i
 	var read []reading
 	defer func() { m.keep(read) }()
 	for from, to := range m.parts(x.N) {
-		r, err := m.tell(text.Slice(from, to))
+		if err := ctx.Err(); err != nil {
+			return diffusion.Images{}, err
+		}
+		r, err := m.tell(text.Slice(from, to), slices.Concat(read, m.read))
 		if err != nil {
 			return diffusion.Images{}, err
 		}
-		read = append(read, r)
+		if !slices.ContainsFunc(read, r.is) {
+			read = append(read, r)
+		}
 		var part []int
 		if class != nil {
 			part = class[from:to]
@@ -371,9 +379,6 @@ func part(e diffusion.Estimate, from, to int) diffusion.Estimate {
 }
 
 func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condition) (diffusion.Estimate, error) {
-	if err := ctx.Err(); err != nil {
-		return diffusion.Estimate{}, err
-	}
 	if m.Config.ClassEmbedType == nil && c.Class != 0 {
 		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network takes none", c.Class)
 	}
@@ -389,7 +394,7 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condi
 	if m.Config.ClassEmbedType != nil {
 		class = slices.Repeat([]int{c.Class}, x.N)
 	}
-	y, err := m.Evaluate(seen, slices.Repeat([]int{t}, x.N), c.Text, class)
+	y, err := m.Evaluate(ctx, seen, slices.Repeat([]int{t}, x.N), c.Text, class)
 	if err != nil {
 		return diffusion.Estimate{}, err
 	}

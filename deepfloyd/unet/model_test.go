@@ -2,6 +2,7 @@ package unet
 
 import (
 	"context"
+	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,7 @@ func TestBFloat16(t *testing.T) {
 		if m.Config.ClassEmbedType != nil {
 			class, want = []int{123, 123}, want+".noise123"
 		}
-		y, err := m.Evaluate(x, []int{321, 321}, embeddings(t, f, "text"), class)
+		y, err := m.Evaluate(t.Context(), x, []int{321, 321}, embeddings(t, f, "text"), class)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,8 +121,8 @@ func TestMisuse(t *testing.T) {
 		return err
 	}
 	short := Embeddings{2, 3, text.Dim, make([]float32, 6*text.Dim)}
-	evaluate := func(t []int, class []int) error {
-		_, err := m.Evaluate(normal(1, 2, 6, 8, 8), t, text, class)
+	evaluate := func(times []int, class []int) error {
+		_, err := m.Evaluate(t.Context(), normal(1, 2, 6, 8, 8), times, text, class)
 		return err
 	}
 	for what, c := range map[string]struct {
@@ -158,14 +159,14 @@ func TestBatch(t *testing.T) {
 	x := normal(3, 5, m.Config.InChannels, 8, 8)
 	text := embeddings(t, f, "text").Slice(0, 1)
 	ts, class := []int{1, 2, 300, 400, 500}, []int{7, 70, 700, 1, 2}
-	want, err := m.Evaluate(x, ts, text, class)
+	want, err := m.Evaluate(t.Context(), x, ts, text, class)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for batch, shapes := range map[int]int{1: 1, 2: 2, 4: 2, 5: 1, 9: 1} {
 		m, _ := open(t, "classes", dtypes.Float32)
 		m.Batch = batch
-		y, err := m.Evaluate(x, ts, text, class)
+		y, err := m.Evaluate(t.Context(), x, ts, text, class)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +188,7 @@ func TestTextsAreReadOnce(t *testing.T) {
 	x, both := normal(3, 1, m.Config.InChannels, 8, 8), embeddings(t, f, "text")
 	evaluate := func(text Embeddings) []float32 {
 		t.Helper()
-		y, err := m.Evaluate(x, []int{300}, text, []int{7})
+		y, err := m.Evaluate(t.Context(), x, []int{300}, text, []int{7})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,5 +207,48 @@ func TestTextsAreReadOnce(t *testing.T) {
 	}
 	if back := evaluate(both.Slice(0, 1)); !slices.Equal(back, first) {
 		t.Error("the first text came to something else after another one")
+	}
+}
+
+// Parts of one evaluation share what was made of the same text.
+func TestPartsShareTexts(t *testing.T) {
+	m, f := open(t, "classes", dtypes.Float32)
+	m.Batch = 1
+	both := embeddings(t, f, "text")
+	for _, c := range []struct {
+		text Embeddings
+		want int
+	}{{both.Slice(0, 1), 1}, {both, 2}, {both.Slice(1, 2), 1}} {
+		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []int{300, 300}, c.text, []int{7, 7}); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.read) != c.want {
+			t.Errorf("%d readings of %d texts are kept", len(m.read), c.want)
+		}
+	}
+}
+
+// ending is a context that is cancelled after it was asked a number of times.
+type ending struct {
+	context.Context
+	asked int
+}
+
+func (e *ending) Err() error {
+	if e.asked--; e.asked < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestCancelledBetweenParts(t *testing.T) {
+	m, f := open(t, "classes", dtypes.Float32)
+	m.Batch = 1
+	ctx := &ending{t.Context(), 1}
+	if _, err := m.Evaluate(ctx, normal(3, 3, m.Config.InChannels, 8, 8), []int{1, 2, 3}, embeddings(t, f, "text").Slice(0, 1), []int{7, 7, 7}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	if ctx.asked != -1 {
+		t.Errorf("the context was asked again after it had ended: %d", ctx.asked)
 	}
 }

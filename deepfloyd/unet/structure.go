@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/weights"
 )
 
 // block is a part of the network at one size of the image, by what a configuration says of it. Parameters and graph both
@@ -188,6 +189,9 @@ func (c Config) params() []nn.Param {
 
 // Shapes returns the shape of each tensor of the network's file, by name, in PyTorch's layout.
 func (c Config) Shapes() map[string][]int { return nn.Shapes(c.params()) }
+
+// Check tells whether a file has the network's tensors and no others. Values are not read.
+func (c Config) Check(f *weights.File) error { return nn.Check(c.params(), f) }
 
 // Parameters returns the number of the network's values.
 func (c Config) Parameters() int {

@@ -12,10 +12,9 @@ import (
 // Write calls write with a buffered writer to a temporary file beside path, and renames it to path once its bytes are
 // on the disk. On any error the temporary file is removed, and what was at path stays as it was.
 func Write(path string, write func(w io.Writer) error) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp")
+	f, err := temporary(path)
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -43,9 +42,30 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	if d, err := os.Open(dir); err == nil { // the rename itself must reach the disk too
+	if d, err := os.Open(filepath.Dir(path)); err == nil { // the rename itself must reach the disk too
 		_ = d.Sync()
 		d.Close()
 	}
 	return nil
+}
+
+// Check tells whether Write can make a file at path. It leaves nothing behind.
+func Check(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("writing %s: it is a folder, expected the name of a file", path)
+	}
+	f, err := temporary(path)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+func temporary(path string) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	return f, nil
 }

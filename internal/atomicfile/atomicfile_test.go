@@ -28,7 +28,22 @@ func TestWrite(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
-	if err := Write(filepath.Join(path, "below"), text("")); err == nil {
-		t.Error("writing below a file succeeded")
+	for what, path := range map[string]string{"below a file": filepath.Join(path, "below"), "over a folder": filepath.Dir(path),
+		"under too long a name": filepath.Join(filepath.Dir(path), strings.Repeat("x", 250))} {
+		if err := Check(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: Check says %v", what, err)
+		}
+		if err := Write(path, text("")); err == nil {
+			t.Errorf("writing %s succeeded", what)
+		}
+	}
+	if err := Check(path); err != nil {
+		t.Error(err)
+	}
+	if err := Check(path + ".new"); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("left behind by Check: %v", left)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 )
@@ -37,8 +38,9 @@ func ReadConfig(path string) (*Config, error) {
 	return c, nil
 }
 
-// Decode fills in a struct's fields, which keep their values where the file does not set them or says null. Settings
-// that the struct has no field for are refused, except those with a leading underscore, which say where a file comes from.
+// Decode fills in a struct's fields, which keep their values where the file does not set them. null is refused unless the field
+// can tell it: pointers and the like become nil, and types of their own read it as they will. Settings that the struct has no
+// field for are refused, except those with a leading underscore, which say where a file comes from.
 func (c *Config) Decode(into any) error {
 	var settings map[string]json.RawMessage
 	if err := json.Unmarshal(c.data, &settings); err != nil {
@@ -47,6 +49,13 @@ func (c *Config) Decode(into any) error {
 	for name := range settings {
 		if strings.HasPrefix(name, "_") {
 			delete(settings, name)
+		}
+	}
+	fields := reflect.TypeOf(into).Elem()
+	for i := range fields.NumField() {
+		f := fields.Field(i)
+		if name := f.Tag.Get("json"); string(settings[name]) == "null" && !nullable(f.Type) {
+			return fmt.Errorf("%s: %s is null, expected a %s; without the setting its default is taken", c.Path, name, f.Type.Kind())
 		}
 	}
 	data, err := json.Marshal(settings)
@@ -59,4 +68,12 @@ func (c *Config) Decode(into any) error {
 		return fmt.Errorf("%s: %s", c.Path, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
+}
+
+func nullable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map:
+		return true
+	}
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
 }

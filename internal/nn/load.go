@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -11,22 +12,48 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
-// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
-// are in use: the onednn backend reads them when it lays weights out.
-func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File) ([]compute.Buffer, error) {
+// Check tells whether a file holds these parameters, in dtypes that Load converts, and no others. Values are not read.
+func Check(params []Param, f *weights.File) error {
 	known := map[string]bool{}
 	for _, p := range params {
 		known[p.Name] = true
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
-			return nil, fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
+			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
 		}
+	}
+	for _, p := range params {
+		t, err := p.find(f, "")
+		if err != nil {
+			return err
+		}
+		if _, err := (weights.Tensor{DType: t.DType, Shape: []int{0}}).Float32(); err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", f.Path(), p.Name, err)
+		}
+	}
+	return nil
+}
+
+// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
+// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
+// are in use: the onednn backend reads them when it lays weights out. progress, if not nil, is told each time that a tensor was
+// first read, one call after the other.
+func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File, progress Progress) ([]compute.Buffer, error) {
+	if err := Check(params, f); err != nil {
+		return nil, err
+	}
+	read := counter{progress: progress}
+	for _, p := range params {
+		t, err := p.find(f, "")
+		if err != nil {
+			return nil, err
+		}
+		read.total += len(t.Data)
 	}
 	var all []compute.Buffer
 	for _, p := range params {
-		buffer, err := p.load(b, dtype(p), f)
+		buffer, err := p.load(b, dtype(p), f, &read)
 		if err != nil {
 			Finalize(all)
 			return nil, err
@@ -36,17 +63,35 @@ func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *
 	return all, nil
 }
 
-func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File) (compute.Buffer, error) {
+// Progress is told how many of a file's bytes were read.
+type Progress func(done, total int)
+
+// counter counts the bytes that were read, which backends may do on several threads.
+type counter struct {
+	progress    Progress
+	mu          sync.Mutex
+	done, total int
+}
+
+func (c *counter) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done += n
+	if c.progress != nil {
+		c.progress(c.done, c.total)
+	}
+}
+
+func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File, read *counter) (compute.Buffer, error) {
 	t, err := p.find(f, "")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := convert(weights.Tensor{DType: t.DType, Shape: []int{0}}, dtype); err != nil {
-		return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), p.Name, err)
-	}
 	shape, same := shapes.Make(dtype, p.Shape...), t.DType == fileDTypes[dtype]
 	if b, ok := b.(sourcing); ok {
+		var first sync.Once // it is read again where another layout is needed
 		return b.BufferFrom(shape, func(use func(values []byte) error) error {
+			defer first.Do(func() { read.add(len(t.Data)) })
 			defer t.Drop()
 			if same {
 				return use(t.Data)
@@ -63,6 +108,7 @@ func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File) (com
 	if err != nil {
 		return nil, err
 	}
+	read.add(len(t.Data))
 	return b.BufferFromFlatData(0, values, shape)
 }
 

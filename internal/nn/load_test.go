@@ -44,7 +44,8 @@ func TestLoad(t *testing.T) {
 			}
 			defer b.Finalize()
 			for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
-				buffers, err := Load(b, params, func(Param) dtypes.DType { return dtype }, f)
+				var read [][2]int
+				buffers, err := Load(b, params, func(Param) dtypes.DType { return dtype }, f, func(done, total int) { read = append(read, [2]int{done, total}) })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -62,6 +63,9 @@ func TestLoad(t *testing.T) {
 					if err != nil || !slices.Equal(got, v) {
 						t.Errorf("%s: %s in the file, %s on the backend: other values (%v)", name, stored, dtype, err)
 					}
+				}
+				if all := n * stored.Size(); !slices.Equal(read, [][2]int{{all, all}}) {
+					t.Errorf("%s: progress %d, expected %d bytes, told once", name, read, all)
 				}
 				Finalize(buffers)
 			}
@@ -85,7 +89,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	defer f.Close()
 	for want, p := range map[string]Param{"elements are I32": {Name: "w", Shape: []int{2}}, "has shape [2]": {Name: "w", Shape: []int{3}}, "no place in this network": {Name: "v", Shape: []int{2}}} {
-		_, err := Load(b, []Param{p}, func(Param) dtypes.DType { return dtypes.Float32 }, f)
+		_, err := Load(b, []Param{p}, func(Param) dtypes.DType { return dtypes.Float32 }, f, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%v: %v; want the file's name and %q", p, err, want)
 		}

@@ -244,6 +244,32 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// A tokenizer is its SentencePiece model, or what the tokenizers library made of it.
+func TestTokenizerFiles(t *testing.T) {
+	files := pipeline()
+	delete(files, "tokenizer/spiece.model")
+	for _, want := range []string{"", "tokenizer/tokenizer.json"} {
+		if want != "" {
+			files[want] = "{}"
+		}
+		newServer(t, files)
+		out := filepath.Join(t.TempDir(), "if")
+		_, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "has no tokenizer/spiece.model") {
+				t.Errorf("without a model: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(out, want)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // once lets a fault happen at the first n requests for the big file.
 func once(n int, fault func(w http.ResponseWriter, r *http.Request, content string)) func(http.ResponseWriter, *http.Request, string, string) bool {
 	return func(w http.ResponseWriter, r *http.Request, name, content string) bool {

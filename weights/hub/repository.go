@@ -129,16 +129,16 @@ func (r repository) in(dir string) (names []string) {
 // IndexFile says what parts a pipeline's folder has.
 const IndexFile = "model_index.json"
 
-// parts are those of a pipeline that are read, with the file that each must have.
+// parts are those of a pipeline that are read, with the file that each must have, or the other in its place.
 var parts = []struct {
-	name, needs string
-	weights     bool
+	name, needs, or string
+	weights         bool
 }{
-	{"tokenizer", "spiece.model", false},
-	{"text_encoder", "config.json", true},
-	{"unet", "config.json", true},
-	{"scheduler", "scheduler_config.json", false},
-	{"image_noising_scheduler", "scheduler_config.json", false},
+	{"tokenizer", "spiece.model", "tokenizer.json", false},
+	{"text_encoder", "config.json", "", true},
+	{"unet", "config.json", "", true},
+	{"scheduler", "scheduler_config.json", "", false},
+	{"image_noising_scheduler", "scheduler_config.json", "", false},
 }
 
 // PartNames are the names of the parts that are read.
@@ -214,7 +214,7 @@ func (r repository) choose(x Index, variant string, without []string) (files, in
 		}
 		var names []string
 		inside := r.in(p.name)
-		if !slices.Contains(inside, p.needs) {
+		if !slices.Contains(inside, p.needs) && !slices.Contains(inside, p.or) {
 			return nil, nil, fmt.Errorf("%s has no %s/%s, though its %s names a %s", r.name, p.name, p.needs, IndexFile, p.name)
 		}
 		for _, name := range inside {
