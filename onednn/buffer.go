@@ -18,6 +18,8 @@ type Buffer struct {
 	shape   shapes.Shape
 	bytes   []byte // nil once finalized, and while the values are only at the source
 	source  func(use func(values []byte) error) error
+	mapped  bool       // what source gives is a mapped file's
+	there   []byte     // what it gave, if so; touched on the native thread, and by Finalize
 	loading sync.Mutex // bytes of a source
 	frozen  atomic.Bool
 	packed  *packedCopies // touched on the native thread, and by Finalize
@@ -136,8 +138,27 @@ func (b *Buffer) Finalize() error {
 	if b.packed != nil {
 		b.packed.free()
 	}
-	b.bytes, b.source = nil, nil
+	b.bytes, b.there, b.source = nil, nil, nil
 	return nil
+}
+
+// resident returns values for an execution to read; own tells whether they are in Go's memory.
+func (b *Buffer) resident() (values []byte, own bool, err error) {
+	if b.bytes == nil && b.there == nil && b.mapped {
+		err = b.use(func(values []byte) error {
+			if uintptr(unsafe.Pointer(unsafe.SliceData(values)))%uintptr(max(b.shape.DType.Size(), 1)) == 0 {
+				b.there = values
+			}
+			return nil
+		})
+	}
+	if b.bytes == nil && b.there != nil {
+		return b.there, false, nil
+	}
+	if err == nil {
+		err = b.load()
+	}
+	return b.bytes, true, err
 }
 
 // use calls f with the values, wherever they are.
@@ -228,12 +249,13 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 // they are. Weights that executions use in oneDNN's layouts only are thus in memory once, in these.
 //
 // source calls use with the values, in the machine's byte order, at any address, valid until use returns, and returns use's
-// error or its own. It may be called until the buffer is finalized.
-func (b *Backend) BufferFrom(shape shapes.Shape, source func(use func(values []byte) error) error) (compute.Buffer, error) {
+// error or its own. It may be called until the buffer is finalized. Where mapped is set, the values are those of a mapped file, in no
+// memory of Go's, and stay where they are until then: executions that take them as they are read them there.
+func (b *Backend) BufferFrom(shape shapes.Shape, mapped bool, source func(use func(values []byte) error) error) (compute.Buffer, error) {
 	if b.IsFinalized() {
 		return nil, errFinalized
 	}
-	buffer := &Buffer{backend: b, shape: shape.Clone(), source: source}
+	buffer := &Buffer{backend: b, shape: shape.Clone(), mapped: mapped, source: source}
 	buffer.Freeze()
 	return buffer, nil
 }

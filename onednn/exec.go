@@ -28,6 +28,8 @@ type executable struct {
 	arena       int
 	outputSlots []int
 	slots       []unsafe.Pointer
+	values      [][]byte // of the parameters, during a run
+	own         []bool   // those of them that are in Go's memory
 	finalized   atomic.Bool
 
 	prepared       []byte // see prepare.go
@@ -164,9 +166,10 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 			return nil, err
 		}
 	}
+	defer clear(e.values)
 	for i, read := range e.read {
 		if read {
-			if err := in[i].load(); err != nil {
+			if e.values[i], e.own[i], err = in[i].resident(); err != nil {
 				return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.names[i], e.name)
 			}
 		}
@@ -178,10 +181,10 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	bytes := func(p place) []byte {
 		switch p.kind {
 		case placeParam:
-			if !e.read[p.index] {
+			if e.values[p.index] == nil {
 				return nil
 			}
-			return in[p.index].bytes[p.offset:]
+			return e.values[p.index][p.offset:]
 		case placeOutput:
 			return out[p.index].bytes[p.offset:]
 		case placeConstant:
@@ -195,7 +198,7 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 		e.slots[i] = nil
 		if b := bytes(p); len(b) > 0 {
 			e.slots[i] = unsafe.Pointer(unsafe.SliceData(b))
-			if p.kind != placeArena {
+			if p.kind != placeArena && (p.kind != placeParam || e.own[p.index]) {
 				pins.Pin(e.slots[i])
 			}
 		}

@@ -125,7 +125,7 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 	for _, r := range g.outputs {
 		e.outputSlots = append(e.outputSlots, l.slotOf(r))
 	}
-	e.read = make([]bool, len(g.params))
+	e.read, e.own, e.values = make([]bool, len(g.params)), make([]bool, len(g.params)), make([][]byte, len(g.params))
 	for _, slots := range append(l.reads, e.outputSlots) {
 		for _, s := range slots {
 			if p := l.places[s]; p.kind == placeParam {

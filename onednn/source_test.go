@@ -2,6 +2,7 @@ package onednn_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/support/exceptions"
+	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/onednn"
 )
@@ -29,11 +31,15 @@ func convolvedAndMultiplied(x, kernel, matrix, vector *Node) *Node {
 // share what they made of it.
 func TestBufferFrom(t *testing.T) {
 	for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
-		t.Run(dtype.String(), func(t *testing.T) { testBufferFrom(t, dtype) })
+		t.Run(dtype.String(), func(t *testing.T) { testBufferFrom(t, dtype, -1) })
+		for shift := range 2 {
+			t.Run(fmt.Sprintf("%s mapped at %d", dtype, shift), func(t *testing.T) { testBufferFrom(t, dtype, shift) })
+		}
 	}
 }
 
-func testBufferFrom(t *testing.T, dtype dtypes.DType) {
+// testBufferFrom reads values that are lent or, with a shift from 0, mapped at so many bytes.
+func testBufferFrom(t *testing.T, dtype dtypes.DType, shift int) {
 	backend, err := onednn.New("")
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +70,23 @@ func testBufferFrom(t *testing.T, dtype dtypes.DType) {
 		if uintptr(unsafe.Pointer(&stored[0]))%2 == 0 {
 			t.Fatal("the values stand at an even address, they should not")
 		}
-		p, err = b.BufferFrom(s, func(use func([]byte) error) error {
+		var mapped []byte
+		if shift >= 0 {
+			if mapped, err = unix.Mmap(-1, 0, shift+len(stored), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Munmap(mapped)
+			mapped = mapped[shift:]
+			copy(mapped, stored)
+		}
+		p, err = b.BufferFrom(s, shift >= 0, func(use func([]byte) error) error {
 			if i == 0 && fail != nil {
 				return fail
 			}
 			reads[i]++
+			if shift >= 0 {
+				return use(mapped)
+			}
 			lent := append([]byte{0}, stored...)[1:]
 			defer clear(lent)
 			return use(lent)
@@ -136,7 +154,7 @@ func testBufferFrom(t *testing.T, dtype dtypes.DType) {
 			t.Error("a finalized buffer over a source still answers")
 		}
 	}
-	short, err := b.BufferFrom(shape[1], func(use func([]byte) error) error { return use(make([]byte, 3)) })
+	short, err := b.BufferFrom(shape[1], false, func(use func([]byte) error) error { return use(make([]byte, 3)) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,9 @@ func (t Tensor) Drop() {
 	}
 }
 
+// Mapped tells whether Data is of a mapped file, which stays until the file is closed.
+func (t Tensor) Mapped() bool { return t.mapped }
+
 // ByteSize returns the size of the elements in bytes.
 func (t Tensor) ByteSize() int { return t.Size() * t.DType.Size() }
 

@@ -90,7 +90,7 @@ func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File, read
 	shape, same := shapes.Make(dtype, p.Shape...), t.DType == fileDTypes[dtype]
 	if b, ok := b.(sourcing); ok {
 		var first sync.Once // it is read again where another layout is needed
-		return b.BufferFrom(shape, func(use func(values []byte) error) error {
+		return b.BufferFrom(shape, same && t.Mapped(), func(use func(values []byte) error) error {
 			defer first.Do(func() { read.add(len(t.Data)) })
 			defer t.Drop()
 			if same {
@@ -114,7 +114,7 @@ func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File, read
 
 // sourcing is the onednn backend, which need not keep what it is given.
 type sourcing interface {
-	BufferFrom(shape shapes.Shape, source func(use func(values []byte) error) error) (compute.Buffer, error)
+	BufferFrom(shape shapes.Shape, mapped bool, source func(use func(values []byte) error) error) (compute.Buffer, error)
 }
 
 var fileDTypes = map[dtypes.DType]weights.DType{dtypes.Float32: weights.F32, dtypes.BFloat16: weights.BF16}

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""A training of ours beside PyTorch's by the same recipe: losses by epoch, time, and what one classifier says of samples of both.
+
+usage: compare_training.py [--epochs 20] [--count 1000] [--data DIR] PYTHON PEER RUN OUT
+
+PYTHON is an interpreter that has torch. PEER is a script that takes a folder with MNIST's IDX files and a folder to write to, trains as
+`unnoise train mnist` does, and leaves there metrics.jsonl, a line an epoch with epoch, mean_loss and seconds so far, and
+samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has samples already.
+RUN is the folder of our run. Prints tables in Markdown.
+"""
+import argparse, json, os, subprocess
+
+root = os.path.join(os.path.dirname(__file__), "..")
+
+
+def evaluated(*args):
+    out = subprocess.run([os.path.join(root, "bin", "unnoise"), "eval", "--json", *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out)
+
+
+def epochs(path):
+    with open(path) as lines:
+        return [e for e in map(json.loads, lines) if e.get("event", "epoch") == "epoch"]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ["python", "peer", "run", "out"]:
+        p.add_argument(name)
+    p.add_argument("--epochs", type=int, default=20)
+    p.add_argument("--count", type=int, default=1000)
+    p.add_argument("--data", default=os.path.join(root, "dataset", "mnist"))
+    a = p.parse_args()
+    samples = os.path.join(a.out, "samples.safetensors")
+    if not os.path.exists(samples):
+        subprocess.run([a.python, a.peer, a.data, a.out, "--epochs", str(a.epochs), "--samples", str(a.count)], check=True)
+
+    ours, theirs = epochs(os.path.join(a.run, "metrics.jsonl")), epochs(os.path.join(a.out, "metrics.jsonl"))
+    print("| epoch | mean loss, Unnoise | mean loss, PyTorch |\n|---:|---:|---:|")
+    for x, y in zip(ours, theirs):
+        print(f"| {x['epoch']} | {x['mean_loss']:.4f} | {y['mean_loss']:.4f} |")
+    seconds = sum(e["seconds"] for e in ours)
+    print(f"\nSteps of {len(ours)} epochs took {seconds:.0f} s; PyTorch's {len(theirs)} epochs {theirs[-1]['seconds']:.0f} s.\n")
+
+    print("| samples of | accuracy, % | Fréchet distance | floor |\n|---|---:|---:|---:|")
+    for who, report in [("Unnoise", evaluated("--model", a.run, "--guidance", "5", "--count", str(a.count))), ("PyTorch", evaluated("--samples", samples))]:
+        row = report["rows"][0]
+        print(f"| {who} | {100 * row['accuracy']:.1f} | {row['frechet_distance']:.3f} | {report['floors'][1]['frechet_distance']:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
