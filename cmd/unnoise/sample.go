@@ -124,17 +124,7 @@ func (s sampling) walk(ctx context.Context, m *mnistunet.Model, labels []int, x 
 	if err != nil {
 		return nil, 0, err
 	}
-	spacing, method := diffusion.Leading, diffusion.Method(diffusion.DDPM{Variance: diffusion.FixedLarge})
-	switch s.sampler {
-	case "ddim":
-		spacing, method = diffusion.Trailing, diffusion.DDIM{Eta: float32(s.eta)}
-	case "dpm++":
-		spacing, method = diffusion.Trailing, diffusion.DPMSolver{}
-	}
-	if s.sampler == "ddpm" && s.steps < schedule.Len() {
-		method = diffusion.DDPM{Variance: diffusion.FixedSmall} // the larger one is too noisy between distant timesteps
-	}
-	timesteps, err := schedule.Timesteps(s.steps, spacing)
+	timesteps, method, err := s.plan(schedule)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -144,6 +134,25 @@ func (s sampling) walk(ctx context.Context, m *mnistunet.Model, labels []int, x 
 	}
 	sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: method, Noise: g.Noise}
 	return sampler.Steps(ctx, d, x), len(timesteps), nil
+}
+
+// plan returns the timesteps of a walk, from the schedule's last one down, and how to go from each to the next.
+func (s sampling) plan(schedule *diffusion.Schedule) ([]int, diffusion.Method, error) {
+	spacing, method := diffusion.Trailing, diffusion.Method(diffusion.DPMSolver{})
+	switch s.sampler {
+	case "ddim":
+		method = diffusion.DDIM{Eta: float32(s.eta)}
+	case "ddpm":
+		method = diffusion.DDPM{Variance: diffusion.FixedLarge}
+		if s.steps < schedule.Len() {
+			method = diffusion.DDPM{Variance: diffusion.FixedSmall} // the larger one is too noisy between distant timesteps
+		}
+		if s.steps > 1 {
+			spacing = diffusion.Linspace
+		}
+	}
+	timesteps, err := schedule.Timesteps(s.steps, spacing)
+	return timesteps, method, err
 }
 
 type sampleFlags struct {
@@ -177,7 +186,7 @@ and seed make the same picture. A .safetensors file gets the raw numbers: images
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
 	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm (default), ddim or dpm++, with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
-	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "steps from noise to image, each a network evaluation, two for midpoint; 0: all timesteps for ddpm, 50 else")
+	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "steps from noise to image; 0: all timesteps for ddpm, whose variance is β̃ with fewer, 50 else")
 	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, false, "classifier-free guidance scale γ; 1 is none")
 	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, false, "ddim's share of fresh noise")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
