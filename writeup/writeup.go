@@ -79,9 +79,11 @@ type Table struct {
 
 const (
 	gridColumns = 10         // images side by side where no classes say otherwise
-	mostFrames  = 40         // of a trajectory
 	mostBytes   = 15_000_000 // of the page
 )
+
+// MostFrames are shown of a trajectory.
+const MostFrames = 40
 
 // Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. It makes dir
 // where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
@@ -100,7 +102,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 		return "", err
 	}
 	var html bytes.Buffer
-	for frames := mostFrames; ; {
+	for frames := MostFrames; ; {
 		if err := view.setPlayers(frames); err != nil {
 			return "", err
 		}
@@ -202,6 +204,7 @@ type modelView struct {
 	LastTimestep        int
 	Slowing             bool    // nearly all of the loss's fall is in the first epoch
 	Introduces          bool    // the first with timesteps: explains them
+	Guides              bool    // the first with classes: explains guidance
 	Signal              float64 // what is left of the image at the last timestep: √ᾱ
 	Hidden              string  // per cent of the classes
 }
@@ -245,7 +248,7 @@ func (d Data) view(dir string) (*writeupView, error) {
 		}
 		v.Denoiser = n
 	}
-	introduced := false
+	introduced, guided := false, false
 	for _, m := range d.Models {
 		n, err := m.view(picture, curve)
 		if err != nil {
@@ -253,11 +256,13 @@ func (d Data) view(dir string) (*writeupView, error) {
 		}
 		n.Introduces = m.Kind != "flow" && !introduced
 		introduced = introduced || n.Introduces
+		n.Guides = len(m.Columns) > 0 && !guided
+		guided = guided || n.Guides
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			file := fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch)
 			v.Files = append(v.Files, file)
-			noisy, _ := batches(thin(t.Frames, mostFrames))
+			noisy, _ := batches(thin(t.Frames, MostFrames))
 			if err := writeTrajectory(filepath.Join(dir, file), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
 				return nil, err
 			}

@@ -84,6 +84,9 @@ func TestWrite(t *testing.T) {
 	if len(page) > mostBytes {
 		t.Errorf("the page has %d bytes", len(page))
 	}
+	if bytes.Contains(page, []byte("&#43;")) {
+		t.Error("the pictures' base64 is escaped")
+	}
 	for _, part := range []string{
 		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
 		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same",
@@ -92,6 +95,9 @@ func TestWrite(t *testing.T) {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
 		}
+	}
+	if got := strings.Count(string(page), "classifier-free guidance"); got != 1 {
+		t.Errorf("guidance is explained %d times", got)
 	}
 	if got := strings.Count(string(page), "√ᾱ"); got != 2 {
 		t.Errorf("timesteps are explained %d times", got/2)
@@ -143,11 +149,12 @@ func TestWrite(t *testing.T) {
 func TestWriteParts(t *testing.T) {
 	all := course(t)
 	for name, c := range map[string]struct {
-		keep    func(d *Data)
-		without []string
+		keep          func(d *Data)
+		without, with []string
 	}{
-		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "4 small networks"}},
-		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}},
+		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "4 small networks"}, nil},
+		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}, []string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
+		"flow only":     {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] }, []string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
 	} {
 		d := all
 		c.keep(&d)
@@ -161,8 +168,10 @@ func TestWriteParts(t *testing.T) {
 				t.Errorf("%s: the page has %q", name, part)
 			}
 		}
-		if len(d.Models) > 0 && !bytes.Contains(page, []byte("√ᾱ")) {
-			t.Errorf("%s: nothing explains timesteps", name)
+		for _, part := range c.with {
+			if !bytes.Contains(page, []byte(part)) {
+				t.Errorf("%s: the page lacks %q", name, part)
+			}
 		}
 	}
 }

@@ -313,9 +313,6 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 			}
 			row.Evaluations, row.Seconds = evaluations, time.Since(start).Seconds()
 			row.ImagesPerSecond = float64(e.count) / row.Seconds
-			if labels != nil && scale != 1 {
-				row.Evaluations *= 2 // with the class and without
-			}
 			if row.Score, err = j.Score(ctx, images, labels); err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func TestTrainAndSample(t *testing.T) {
 		Files               []string
 	}
 	decode(t, succeed(t, args...).stdout, &report)
-	if report.Images != 5 || report.Evaluations != 7 || !slices.Equal(report.Files, []string{png, raw, gif}) {
+	if report.Images != 5 || report.Evaluations != 14 || !slices.Equal(report.Files, []string{png, raw, gif}) {
 		t.Errorf("report %+v", report)
 	}
 	p, err := figure.ReadParametersFile(png)
@@ -149,8 +149,8 @@ func TestFlow(t *testing.T) {
 		sampler            string
 		steps, evaluations int
 	}{
-		{nil, "euler", 50, 50},
-		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 602},
+		{nil, "euler", 50, 100},
+		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 1204},
 	} {
 		out := filepath.Join(run, "a.png")
 		var report struct{ Steps, Evaluations int }

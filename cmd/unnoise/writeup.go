@@ -165,7 +165,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 
 	w.Parameters.Add("Software", "unnoise "+buildCommit())
 	w.Parameters.Add("drawn in", engine.Name(dtype))
-	w.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
+	w.Parameters.Add("engine", info.Library.ISA+", "+threads(info.Threads))
 	var data string
 	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {
@@ -237,6 +237,13 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "The page, made in %s: %s\n", pretty(time.Since(start)), page)
 	return err
+}
+
+func threads(n int) string {
+	if n == 1 {
+		return "1 thread"
+	}
+	return fmt.Sprintf("%d threads", n)
 }
 
 // command is the line that makes the page again.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -17,7 +19,7 @@ import (
 
 const (
 	sampleRows    = 4
-	trajectory    = 40  // frames
+	trajectory    = writeup.MostFrames
 	guidance      = 5.0 // of the samples by epoch
 	noiseAnswers  = 256 // answers to pure noise that are averaged
 	testedDigits  = 64  // for the errors at each noise level
@@ -311,20 +313,27 @@ func reportTable(r evaluation.Report) writeup.Table {
 		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
 	default:
 		t.Caption = r.Model
-		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "images/s"}
+		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s"}
+	}
+	if r.Seed != nil {
+		t.Caption += fmt.Sprintf(", seed %d", *r.Seed)
 	}
 	for _, row := range r.Rows {
 		cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
 		if r.Samples == "" {
-			cells = append(cells, strconv.Itoa(row.Evaluations), fmt.Sprintf("%.1f", row.ImagesPerSecond))
+			cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
 		}
 		t.Rows = append(t.Rows, cells)
 	}
 	if r.Classifier != nil {
 		t.Note = fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of test images it reads %.2f %%. The Fréchet distance is that of its features to the test images.", 100*r.Classifier.Accuracy)
 	}
+	var floors []string
 	for _, f := range r.Floors {
-		t.Note += fmt.Sprintf(" For %d training images it is %.3f.", f.Images, f.Frechet)
+		floors = append(floors, fmt.Sprintf("%.3f for %d", f.Frechet, f.Images))
+	}
+	if floors != nil {
+		t.Note += " Its floors, what training images get in place of samples: " + strings.Join(floors, ", ") + "."
 	}
 	if !r.Complete {
 		t.Note += " The measurement was stopped before its end."
