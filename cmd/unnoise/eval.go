@@ -67,7 +67,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	completeFolder(cmd, "data")
 	f.samplings = []sampling{{}}
 	wanted := expected("names with commas, " + alternatives(allSamplers()) + ", each with its steps or without, as in ddpm,ddim:20")
-	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 50 else")
+	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 20 for dpm++, 50 else")
 	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
 	complete(cmd, "sampler", allSamplers()...)
 	f.guidance = []float64{5}
