@@ -29,6 +29,9 @@ measured guidance class --guidance 0,1,5,10
 measured samplers class --sampler ddim:10,ddim:20,ddim:50,dpm++:10,dpm++:20,dpm++:50
 measured time time
 measured flow flow --guidance 1,5 --sampler euler:10,euler:20,euler:50,midpoint:5,midpoint:10,midpoint:25
+measured flow-guidance flow --guidance 0,10
+measured flat class-flat --guidance 0,1,5,10
 
 $unnoise writeup --none "$runs/none" --time "$runs/time" --class "$runs/class" --class-flat "$runs/class-flat" --flow "$runs/flow" \
-  --eval "$runs/eval-none.json" --eval "$runs/eval-time.json" --eval "$runs/eval-guidance.json" --eval "$runs/eval-samplers.json" --eval "$runs/eval-flow.json" --out "$page"
+  --eval "$runs/eval-none.json" --eval "$runs/eval-time.json" --eval "$runs/eval-guidance.json" --eval "$runs/eval-samplers.json" --eval "$runs/eval-flow.json" \
+  --eval "$runs/eval-flow-guidance.json" --eval "$runs/eval-flat.json" --out "$page"

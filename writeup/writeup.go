@@ -66,7 +66,7 @@ type Trajectory struct {
 // Flat is the same training without the fall of the learning rate.
 type Flat struct {
 	Run
-	Samples Picture
+	ByGuidance []Picture // in the order of the model's
 }
 
 // Table is a table of words and numbers.
@@ -137,6 +137,9 @@ func (d Data) check() error {
 	for _, m := range d.Models {
 		if len(m.Trajectories) == 0 {
 			return fmt.Errorf("the %s model has no trajectory", m.Name)
+		}
+		if m.Flat != nil && len(m.Flat.ByGuidance) != len(m.ByGuidance) {
+			return fmt.Errorf("the %s model has pictures of %d guidance scales, the one beside it of %d", m.Name, len(m.ByGuidance), len(m.Flat.ByGuidance))
 		}
 		for _, t := range m.Trajectories {
 			err := checkFrames(t.Frames)
@@ -212,7 +215,7 @@ type modelView struct {
 type flatView struct {
 	Flat
 	Curve   curveView
-	Samples []pictureView // with and without the fall
+	Samples []pictureView // with and without the fall, by turns
 	Falling Run
 	Alike   bool
 }
@@ -325,7 +328,6 @@ func (m Model) parameters(epoch int) (p figure.Parameters) {
 }
 
 func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
-	last := m.Trajectories[len(m.Trajectories)-1]
 	done := m.Done()
 	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
 	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%g", 100*m.Dropout)}
@@ -357,11 +359,13 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 	}
 	if f := m.Flat; f != nil {
 		v.Flat = &flatView{Flat: *f, Falling: m.Run, Alike: m.Run.Alike(f.Run)}
-		const falling = "With the falling learning rate"
-		samples := Picture{Name: m.Kind + "-falling", Title: falling, Note: falling, Width: m.columns(), Columns: m.Columns,
-			Rows: []Row{{Images: last.Frames[len(last.Frames)-1].X}}, Parameters: m.parameters(last.Epoch)}
-		if v.Flat.Samples, err = several([]Picture{samples, f.Samples}); err != nil {
+		constant, err := several(f.ByGuidance)
+		if err != nil {
 			return nil, err
+		}
+		for i, falling := range v.ByGuidance {
+			falling.Note, constant[i].Note = "Falling rate, "+falling.Title, "Constant rate, "+constant[i].Title
+			v.Flat.Samples = append(v.Flat.Samples, falling, constant[i])
 		}
 		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
 			return nil, err

@@ -64,7 +64,7 @@ func course(t *testing.T) Data {
 		Models: []Model{
 			{Run: run("time-conditional", mnistunet.Time), Kind: "time", Trajectories: trajectories("t = %d", 1, 4)},
 			{Run: class, Kind: "class", Columns: classes, Trajectories: trajectories("t = %d", 1, 2, 4), Sampling: figure.Parameters{{Key: "sampler", Value: "ddpm"}},
-				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")}, Flat: &Flat{Run: flat, Samples: samples("class-flat")}},
+				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")}, Flat: &Flat{Run: flat, ByGuidance: []Picture{samples("class-flat-guidance-0"), samples("class-flat-guidance-5")}}},
 			{Run: class, Kind: "flow", Columns: classes, Trajectories: trajectories("t = 0.%02d", 4), BySteps: []Picture{samples("flow-steps-10")}},
 		},
 		Tables: []Table{{Caption: "Quality", Header: []string{"sampler", "accuracy"}, Rows: [][]string{{"ddpm", "99 %"}}, Note: "of 1,000 samples"}},
@@ -89,7 +89,7 @@ func TestWrite(t *testing.T) {
 	}
 	for _, part := range []string{
 		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
-		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same",
+		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0", "Constant rate, class-flat-guidance-5",
 		"from 0.001 to 0.0005", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
 	} {
 		if !strings.Contains(string(page), part) {
@@ -213,6 +213,7 @@ func TestWriteRefuses(t *testing.T) {
 		"no trajectory":  func(d *Data) { d.Models[0].Trajectories = nil },
 		"frames missing": func(d *Data) { d.Models[1].Trajectories[2].Frames = d.Models[1].Trajectories[2].Frames[:9] },
 		"ragged table":   func(d *Data) { d.Tables[0].Rows[0] = []string{"ddpm"} },
+		"other scales":   func(d *Data) { d.Models[1].Flat.ByGuidance = d.Models[1].Flat.ByGuidance[1:] },
 		"two answers":    func(d *Data) { d.Denoiser.Answer = diffusion.NewImages(2, 1, 28, 28) },
 	} {
 		d := course(t)
