@@ -197,10 +197,10 @@ type course struct {
 	smooth []float64
 }
 
-// label is the middle of a mark's label, which stays inside the drawing, and half of its width.
+// label is the middle of a mark's label, which stays clear of the vertical axis's and inside the drawing, and half of its width.
 func (p plot) label(m Mark, px func(float64) float64) (at, half float64) {
 	half = textAdvance * float64(utf8.RuneCountInString(m.Label)) / 2
-	return min(px(m.X), float64(p.width)-half), half
+	return min(max(px(m.X), float64(p.left)+half), float64(p.width)-half), half
 }
 
 // shownMarks are each k-th of the marks on the axis, by the first k of 1, 2, 5, 10 and so on that leaves room for their labels.

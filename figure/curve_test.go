@@ -189,6 +189,9 @@ func TestCurveMarks(t *testing.T) {
 			t.Errorf("%+v: %d marks, labels %q", c, lines, labels)
 		}
 		p := curve.plot()
+		if at, half := p.label(Mark{X: 0, Label: "epoch 0"}, func(float64) float64 { return float64(p.left) }); at-half < float64(p.left) {
+			t.Errorf("%+v: a label at the left edge covers the ticks of the vertical axis", c)
+		}
 		for _, e := range curve.legend(p) {
 			if bottom := 18 + e.line*textLine; bottom > p.top-6-textLine+4 {
 				t.Errorf("%+v: %q stands at %d, the plot begins at %d", c, e.name, bottom, p.top)
