@@ -274,7 +274,7 @@ func (f *writeupFlags) fewSteps(flow, class *shownRun) (all []drawnBy, err error
 func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy) (pictures []writeup.Picture, err error) {
 	for _, w := range ways {
 		p, err := f.samples(ctx, d, w.run, w.sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.sampler, "+"), w.steps),
-			fmt.Sprintf("%s, %d steps: %d evaluations", samplerNames[w.sampler], w.steps, w.evaluations()))
+			fmt.Sprintf("%s: %d evaluations", inSteps(w.sampler, w.steps), w.evaluations()))
 		if err != nil {
 			return nil, err
 		}
@@ -286,6 +286,10 @@ func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy)
 var samplerNames = map[string]string{
 	"euler": "Flow, Euler", "midpoint": "Flow, midpoint",
 	"ddim": "Noise estimates, DDIM", "dpm++": "Noise estimates, DPM-Solver++", "ddpm": "Noise estimates, DDPM",
+}
+
+func inSteps(sampler string, n int) string {
+	return fmt.Sprintf("%s, %d steps", samplerNames[sampler], n)
 }
 
 // samples is a picture of what a run's last model draws.
@@ -387,12 +391,12 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
 			continue
 		}
 		t := writeup.Table{
-			Caption: fmt.Sprintf("Quality by number of network evaluations, γ = %g, %d samples each", s.guidance, s.images),
-			Header:  []string{"evaluations/image", "sampler", "steps", "accuracy, %", "Fréchet distance", "model"},
+			Caption: fmt.Sprintf("Quality by number of network evaluations for an image, γ = %g, %d samples each", s.guidance, s.images),
+			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
 		}
 		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
 		for _, m := range rows[s] {
-			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), samplerNames[m.Sampler], strconv.Itoa(m.Steps), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), m.model})
+			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), inSteps(m.Sampler, m.Steps), m.model})
 		}
 		tables = append(tables, t)
 	}

@@ -141,8 +141,8 @@ func TestComparisons(t *testing.T) {
 		t.Fatalf("tables %+v", tables)
 	}
 	want := [][]string{
-		{"20", "Noise estimates, DPM-Solver++", "10", "-", "10.000", "a"}, {"40", "Flow, midpoint", "10", "-", "10.000", "b"},
-		{"100", "Flow, Euler", "50", "-", "50.000", "b"}, {"600", "Noise estimates, DDPM", "300", "-", "300.000", "a"},
+		{"20", "-", "10.000", "Noise estimates, DPM-Solver++, 10 steps", "a"}, {"40", "-", "10.000", "Flow, midpoint, 10 steps", "b"},
+		{"100", "-", "50.000", "Flow, Euler, 50 steps", "b"}, {"600", "-", "300.000", "Noise estimates, DDPM, 300 steps", "a"},
 	}
 	if got := tables[0].Rows; !slices.EqualFunc(got, want, slices.Equal[[]string]) {
 		t.Errorf("rows %q, want %q", got, want)
