@@ -27,14 +27,15 @@ func (a axis) fraction(v float64) float64 {
 	return (v - a.low) / (a.high - a.low)
 }
 
-// linearAxis spans the values, and has at most that many ticks (3 or more), or one more, at round numbers.
+// linearAxis spans the values, and has ticks at round numbers: at most that many where these leave 3.
 func linearAxis(low, high float64, ticks int) axis {
 	if !(high > low) {
 		low, high = low-math.Max(math.Abs(low), 1)/2, low+math.Max(math.Abs(low), 1)/2
 	}
-	step := math.Pow(10, math.Floor(math.Log10((high-low)/float64(ticks))))
-	for _, factor := range []float64{2, 2.5, 2} { // 2, 5, 10 times
-		if (high-low)/step <= float64(ticks) {
+	count := func(step float64) int { return int(math.Floor(high/step+1e-9)-math.Ceil(low/step-1e-9)) + 1 }
+	step := math.Pow(10, math.Floor(math.Log10(high-low))-1)
+	for factor := range slices.Values([]float64{2, 2.5, 2, 2, 2.5, 2}) { // 2, 5, 10, 20, 50, 100 times
+		if count(step) <= ticks || count(step*factor) < 3 {
 			break
 		}
 		step *= factor

@@ -25,10 +25,11 @@ type Curve struct {
 
 	Width, Height int // of the drawing, in units of which the text is 13 high; 0: 760 x 340
 
-	// Marks are vertical lines, such as the ends of epochs.
+	// Marks are vertical lines, such as the ends of epochs. Where there is no room for all their labels, only each 2nd, 5th, 10th and so
+	// on is drawn.
 	Marks []Mark
 
-	// Others are compared with the curve: their smoothed course, dashed. Name is then the curve's own.
+	// Others are compared with the curve: their smoothed course is dashed. Name is then the curve's own.
 	Others []Line
 	Name   string
 }
@@ -82,6 +83,12 @@ func (c Curve) WriteSVG(path string) error {
 // plot is the drawing's geometry: where its data lie.
 type plot struct{ width, height, left, right, top, bottom int }
 
+const (
+	textLine    = 18 // height of a line
+	textAdvance = 7  // width of a character, about
+)
+
+// plot leaves room above for the legend and the marks' labels.
 func (c Curve) plot() plot {
 	p := plot{width: c.Width, height: c.Height}
 	if p.width <= 0 {
@@ -91,7 +98,12 @@ func (c Curve) plot() plot {
 		p.height = 340
 	}
 	p.width, p.height = max(p.width, 240), max(p.height, 160)
-	p.left, p.right, p.top, p.bottom = 68, p.width-16, 16, p.height-52
+	p.left, p.right, p.top, p.bottom = 68, p.width-16, 12, p.height-52
+	entries := c.legend(p)
+	p.top += textLine * (entries[len(entries)-1].line + 1)
+	if len(c.Marks) > 0 {
+		p.top += textLine
+	}
 	return p
 }
 
@@ -105,9 +117,10 @@ func (c Curve) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("the curve %q has no value to draw", c.Title)
 	}
 	smooth := c.smooth(y)
-	allX, strong := x, smooth
-	others := slices.Clone(c.Others)
-	for i, o := range others {
+	allX, allY := x, slices.Concat(y, smooth)
+	strongest := slices.Max(smooth)
+	var others []course
+	for _, o := range c.Others {
 		if len(o.X) != len(o.Y) {
 			return nil, fmt.Errorf("the curve's line %q needs as many x as y, found %d and %d", o.Name, len(o.X), len(o.Y))
 		}
@@ -115,17 +128,18 @@ func (c Curve) SVG() ([]byte, error) {
 		if len(o.X) == 0 {
 			return nil, fmt.Errorf("the curve's line %q has no value to draw", o.Name)
 		}
-		o.Y = c.smooth(o.Y)
-		others[i] = o
-		allX, strong = slices.Concat(allX, o.X), slices.Concat(strong, o.Y)
+		smooth := c.smooth(o.Y)
+		others = append(others, course{o, smooth})
+		allX, allY = slices.Concat(allX, o.X), slices.Concat(allY, o.Y, smooth)
+		strongest = max(strongest, slices.Max(smooth))
 	}
 
 	p := c.plot()
 	low, high := bounds(allX)
 	horizontal := linearAxis(low, high, p.width/80)
-	low, high = bounds(slices.Concat(y, strong))
-	if typical := percentile(y, 0.995); !c.LogY && typical < high && len(y) > 50 {
-		high = math.Max(typical*1.1, slices.Max(strong)) // a first step's spike would flatten the rest
+	low, high = bounds(allY)
+	if typical := percentile(allY, 0.995); !c.LogY && typical < high && len(y) > 50 {
+		high = math.Max(typical*1.1, strongest) // a first step's spike would flatten the rest
 	}
 	vertical := linearAxis(math.Min(low, 0), high, 7)
 	if c.LogY {
@@ -153,50 +167,90 @@ func (c Curve) SVG() ([]byte, error) {
 	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", p.left, p.right, p.bottom, p.bottom)
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (p.left+p.right)/2, p.height-10, html.EscapeString(c.XLabel))
 	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (p.top+p.bottom)/2, html.EscapeString(c.YLabel))
-	free := float64(p.left) // from where a mark's label finds room
-	for _, m := range c.Marks {
-		if m.X < horizontal.low || m.X > horizontal.high {
-			continue
-		}
-		at, label := px(m.X), m.Label
-		if width := 7.5 * float64(utf8.RuneCountInString(label)); at-5-width < free {
-			label = ""
-		} else {
-			free = at
-		}
-		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="end">%s</text></g>`+"\n",
-			number(at), number(at), p.top, p.bottom, number(at-5), p.top+12, html.EscapeString(label))
+	for _, m := range c.shownMarks(p, horizontal, px) {
+		at := number(px(m.X))
+		middle, _ := p.label(m, px)
+		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text></g>`+"\n",
+			at, at, p.top, p.bottom, number(middle), p.top-6, html.EscapeString(m.Label))
+	}
+	for _, o := range others {
+		fmt.Fprintf(&b, `<path class="raw beside" d="%s"/>`+"\n", envelope(o.X, o.Y, px, inside))
 	}
 	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, inside))
 	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, inside))
 	for _, o := range others {
-		fmt.Fprintf(&b, `<path class="other" d="%s"/>`+"\n", envelope(o.X, o.Y, px, inside))
+		fmt.Fprintf(&b, `<path class="other" d="%s"/>`+"\n", envelope(o.X, o.smooth, px, inside))
 	}
 	last := len(smooth) - 1
 	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(inside(smooth[last])))
-	c.legend(&b, p)
+	for _, e := range c.legend(p) {
+		fmt.Fprintf(&b, `<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
+			e.x, 18+e.line*textLine, e.class, keyWidth, html.EscapeString(e.name))
+	}
 	b.WriteString("</svg>\n")
 	return b.Bytes(), nil
 }
 
-// legend names the lines at the top right: side by side, or one below the other where there are names to compare.
-func (c Curve) legend(b *bytes.Buffer, p plot) {
-	const key, glyph, line = 30, 7, 20
-	entries := [][2]string{{"smooth", "smoothed"}, {"raw", "every step"}}
-	x, dx, dy := p.right-216, 112, 0
-	if len(c.Others) > 0 {
-		entries[0][1] = c.Name
-		longest := len(c.Name)
-		for _, o := range c.Others {
-			entries = append(entries, [2]string{"other", o.Name})
-			longest = max(longest, utf8.RuneCountInString(o.Name))
+// course is a line with its smoothed values.
+type course struct {
+	Line
+	smooth []float64
+}
+
+// label is the middle of a mark's label, which stays clear of the vertical axis's and inside the drawing, and half of its width.
+func (p plot) label(m Mark, px func(float64) float64) (at, half float64) {
+	half = textAdvance * float64(utf8.RuneCountInString(m.Label)) / 2
+	return min(max(px(m.X), float64(p.left)+half), float64(p.width)-half), half
+}
+
+// shownMarks are each k-th of the marks on the axis, by the first k of 1, 2, 5, 10 and so on that leaves room for their labels.
+func (c Curve) shownMarks(p plot, horizontal axis, px func(float64) float64) (shown []Mark) {
+	marks := slices.DeleteFunc(slices.Clone(c.Marks), func(m Mark) bool { return m.X < horizontal.low || m.X > horizontal.high })
+	for power := 1; ; power *= 10 {
+		for _, k := range []int{power, 2 * power, 5 * power} {
+			shown = shown[:0]
+			free, fit := 0.0, true
+			for i := k - 1; i < len(marks); i += k {
+				m := marks[i]
+				at, half := p.label(m, px)
+				fit = fit && at-half >= free
+				free = at + half + textAdvance
+				shown = append(shown, m)
+			}
+			if fit {
+				return shown
+			}
 		}
-		x, dx, dy = p.right-key-glyph*max(longest, len(entries[1][1])), 0, line
 	}
-	for i, e := range entries {
-		fmt.Fprintf(b, `<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
-			x+i*dx, p.top+36+i*dy, e[0], key, html.EscapeString(e[1]))
+}
+
+// legendEntry is the name of a line, and where it stands.
+type legendEntry struct {
+	class, name string
+	x, line     int
+}
+
+const keyWidth = 30
+
+// legend names the lines, side by side above the plot, on as many lines as that takes.
+func (c Curve) legend(p plot) []legendEntry {
+	entries := []legendEntry{{class: "smooth", name: "smoothed"}, {class: "raw", name: "every step"}}
+	if len(c.Others) > 0 {
+		entries[0].name = c.Name
 	}
+	for _, o := range c.Others {
+		entries = append(entries, legendEntry{class: "other", name: o.Name})
+	}
+	x, line := p.left, 0
+	for i := range entries {
+		width := keyWidth + textAdvance*utf8.RuneCountInString(entries[i].name)
+		if x > p.left && x+width > p.right {
+			x, line = p.left, line+1
+		}
+		entries[i].x, entries[i].line = x, line
+		x += width + 20
+	}
+	return entries
 }
 
 // smooth returns the course of the values: the mean of what is seen, which is of logarithms where the axis is logarithmic.
@@ -220,7 +274,7 @@ const curveStyle = `svg:root{color:#1f2328;background:#fff}` +
 	`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff;--other:#ffa657}}` +
 	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
 	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:var(--curve,#0b6bcb);stroke-linejoin:round;stroke-linecap:round}` +
-	`.raw,.axis .raw{stroke-width:1;opacity:.32}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}` +
+	`.raw,.axis .raw{stroke-width:1;opacity:.32}.raw.beside{stroke:var(--other,#b35900);opacity:.2}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}` +
 	`.other,.axis .other{fill:none;stroke:var(--other,#b35900);stroke-width:2.5;stroke-dasharray:7 4;stroke-linejoin:round}`
 
 // drawable returns the points that the axes can show.

@@ -3,10 +3,13 @@ package figure
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,10 +107,10 @@ func TestCurveRefuses(t *testing.T) {
 }
 
 func TestAxes(t *testing.T) {
-	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}} {
+	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}} {
 		most := 4
 		a := linearAxis(c.low, c.high, most)
-		if n := len(a.ticks); n < 2 || n > most+1 {
+		if n := len(a.ticks); n < 3 || n > most+1 {
 			t.Errorf("%v: %d ticks", c, n)
 		}
 		for i, tick := range a.ticks {
@@ -140,7 +143,7 @@ func TestCurveComparison(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`class="other" d="M`, ">decay<", ">no &lt;decay&gt;<", ">every step<"} {
+	for _, part := range []string{`class="other" d="M`, `class="raw beside" d="M`, ">decay<", ">no &lt;decay&gt;<", ">every step<"} {
 		if !bytes.Contains(svg, []byte(part)) {
 			t.Errorf("the comparison lacks %q", part)
 		}
@@ -154,5 +157,45 @@ func TestCurveComparison(t *testing.T) {
 	c.Others[0].Y = nil
 	if _, err := c.SVG(); err == nil {
 		t.Error("a line without values was accepted")
+	}
+}
+
+// Twenty epochs on a phone: marks that have a label each, none of them above another or at the legend's height.
+func TestCurveMarks(t *testing.T) {
+	for _, c := range []struct {
+		epochs, width, others, every int
+	}{{2, 760, 0, 1}, {5, 760, 0, 1}, {20, 760, 0, 2}, {20, 380, 1, 5}, {1000, 380, 0, 500}} {
+		curve := falling(c.epochs*10 + 1)
+		curve.Width, curve.Marks = c.width, nil
+		for i := range c.epochs - 1 { // the last one's end is the plot's
+			curve.Marks = append(curve.Marks, Mark{float64(10 * (i + 1)), fmt.Sprintf("epoch %d", i+1)})
+		}
+		for range c.others {
+			curve.Name, curve.Others = "falling rate", append(curve.Others, Line{"constant rate", curve.X, curve.Y})
+		}
+		svg, err := curve.SVG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var labels []string
+		for _, m := range regexp.MustCompile(`class="mark".*>(epoch \d+)<`).FindAllSubmatch(svg, -1) {
+			labels = append(labels, string(m[1]))
+		}
+		var want []string
+		for i := c.every; i < c.epochs; i += c.every {
+			want = append(want, fmt.Sprintf("epoch %d", i))
+		}
+		if lines := bytes.Count(svg, []byte(`class="mark"`)); !slices.Equal(labels, want) || lines != len(want) {
+			t.Errorf("%+v: %d marks, labels %q", c, lines, labels)
+		}
+		p := curve.plot()
+		if at, half := p.label(Mark{X: 0, Label: "epoch 0"}, func(float64) float64 { return float64(p.left) }); at-half < float64(p.left) {
+			t.Errorf("%+v: a label at the left edge covers the ticks of the vertical axis", c)
+		}
+		for _, e := range curve.legend(p) {
+			if bottom := 18 + e.line*textLine; bottom > p.top-6-textLine+4 {
+				t.Errorf("%+v: %q stands at %d, the plot begins at %d", c, e.name, bottom, p.top)
+			}
+		}
 	}
 }

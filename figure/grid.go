@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"slices"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"golang.org/x/image/font"
@@ -24,6 +25,7 @@ type Grid struct {
 	// Labels in Latin-1, drawn 8 pixels wide and 16 high. Either may be nil; a row or column past the end has none.
 	RowLabels    []string
 	ColumnLabels []string
+	Corner       string // stands above the row labels, and says what the column labels mean
 }
 
 // Draw returns the picture, an *image.Gray where images and background are gray, otherwise an opaque *image.RGBA.
@@ -87,8 +89,10 @@ func (g Grid) layout() layout {
 	if len(g.ColumnLabels) > 0 {
 		l.top = lineHeight
 	}
-	for _, label := range g.RowLabels {
-		l.left = max(l.left, textWidth(label)+glyphWidth)
+	for _, label := range slices.Concat(g.RowLabels, []string{g.Corner}) {
+		if label != "" {
+			l.left = max(l.left, textWidth(label)+glyphWidth)
+		}
 	}
 	l.width = l.left + l.columns*(l.cellWidth+l.padding) + l.padding
 	l.height = l.top + l.rows*(l.cellHeight+l.padding) + l.padding
@@ -150,6 +154,7 @@ func (g Grid) drawLabels(picture draw.Image, l layout, background color.Color) {
 		label = shorten(label, room/glyphWidth)
 		write(picture, label, cell.Min.X+(l.cellWidth-textWidth(label))/2, ascent+l.padding/2, ink)
 	}
+	write(picture, g.Corner, l.left-textWidth(g.Corner)-glyphWidth/2, ascent+l.padding/2, ink)
 	for i, label := range g.RowLabels[:min(len(g.RowLabels), l.rows)] {
 		cell := l.cell(i * l.columns)
 		write(picture, label, l.left-textWidth(label)-glyphWidth/2, cell.Min.Y+(l.cellHeight-lineHeight)/2+ascent, ink)

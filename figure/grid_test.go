@@ -95,6 +95,14 @@ func TestGridLabels(t *testing.T) {
 	if dark(image.Rect(0, l.top, l.left, l.height)) == 0 || dark(image.Rect(l.left, 0, l.width, l.top)) == 0 {
 		t.Error("a label left no ink")
 	}
+	corner := image.Rect(0, 0, l.left, l.top)
+	if dark(corner) != 0 {
+		t.Error("there is ink in the corner")
+	}
+	g.Corner = "sigma"
+	if picture = drawn(t, g).(*image.Gray); dark(corner) == 0 {
+		t.Error("the corner's label left no ink")
+	}
 	for i := range 4 {
 		if n := dark(l.cell(i)); n != 0 {
 			t.Errorf("labels cover %d pixels of image %d", n, i)

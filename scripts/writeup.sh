@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole of part B: trains each model by its recipe, measures it, and makes the page. Whatever is there already is used, a run that
-# was stopped goes on. Hours on a processor without bfloat16 units; DIM=32 makes networks of 32 channels, which take a fifth of the time.
+# was stopped goes on, a measurement that was stopped begins again. Hours on a processor without bfloat16 units; DIM=32 makes networks
+# of 32 channels, which take a fifth of the time.
 #
 # usage: writeup.sh [RUNS [PAGE]]     default: runs out/writeup
 . "$(dirname "$0")/lib.sh"
@@ -21,13 +22,16 @@ trained class-flat --condition class --decay 1
 trained flow --condition class --objective flow
 
 measured() { # measured NAME RUN FLAGS…
-  [ -e "$runs/eval-$1.json" ] || $unnoise eval --model "$runs/$2" --out "$runs/eval-$1.json" "${@:3}"
+  grep -qs '"complete": true' "$runs/eval-$1.json" || $unnoise eval --model "$runs/$2" --out "$runs/eval-$1.json" "${@:3}"
 }
 measured none none --count 10000
 measured guidance class --guidance 0,1,5,10
 measured samplers class --sampler ddim:10,ddim:20,ddim:50,dpm++:10,dpm++:20,dpm++:50
 measured time time
 measured flow flow --guidance 1,5 --sampler euler:10,euler:20,euler:50,midpoint:5,midpoint:10,midpoint:25
+measured flow-guidance flow --guidance 0,10
+measured flat class-flat --guidance 0,1,5,10
 
 $unnoise writeup --none "$runs/none" --time "$runs/time" --class "$runs/class" --class-flat "$runs/class-flat" --flow "$runs/flow" \
-  --eval "$runs/eval-none.json" --eval "$runs/eval-time.json" --eval "$runs/eval-guidance.json" --eval "$runs/eval-samplers.json" --eval "$runs/eval-flow.json" --out "$page"
+  --eval "$runs/eval-none.json" --eval "$runs/eval-time.json" --eval "$runs/eval-guidance.json" --eval "$runs/eval-samplers.json" --eval "$runs/eval-flow.json" \
+  --eval "$runs/eval-flow-guidance.json" --eval "$runs/eval-flat.json" --out "$page"

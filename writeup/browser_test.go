@@ -202,9 +202,12 @@ func TestDemoInBrowser(t *testing.T) {
 	b.do("focusing", chromedp.KeyEvent(kb.Tab)) // the stage is the first thing the Tab key reaches
 	plays("focused")
 	b.do("space", chromedp.KeyEvent(" "))
-	still("paused by the space bar", look().At)
+	paused := look().At
+	still("paused by the space bar", paused)
 	b.do("going on", chromedp.KeyEvent(kb.Tab))
-	still("after the focus left", 100)
+	still("after the focus left", paused)
+	b.point(".screen")
+	still("hovered while it is held", paused)
 
 	b.do("scrubbing by keyboard", chromedp.Focus(chromedp.CSS("input[type=range]")), chromedp.KeyEvent(kb.Home))
 	still("at the slider's start", 0)
@@ -212,14 +215,24 @@ func TestDemoInBrowser(t *testing.T) {
 		t.Errorf("the start is labeled %q", f.Time)
 	}
 	b.do("stepping", chromedp.KeyEvent(kb.ArrowRight))
-	if f := look(); f.At <= 0 || f.At > 2 {
-		t.Errorf("one key moved the screens to %v", f.At)
+	scrubbed := look().At
+	if scrubbed <= 0 || scrubbed > 5 {
+		t.Errorf("one key moved the screens to %v", scrubbed)
 	}
+	b.point(".screen")
+	still("scrubbed, then hovered", scrubbed)
+	b.point("h1")
+	still("scrubbed, then left", scrubbed)
 
 	b.do("the button", chromedp.Click(chromedp.CSS(".controls button")))
 	plays("started by the button")
 	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
 	still("stopped by the button", look().At)
+	b.do("the button once more", chromedp.Click(chromedp.CSS(".controls button")))
+	b.do("a click on the pictures", chromedp.Click(chromedp.CSS(".screen")))
+	plays("clicked")
+	b.point("h1")
+	still("clicked, then left", 100)
 
 	b.selfContained()
 	b.phoneInTheDark()
@@ -249,7 +262,14 @@ func TestWriteInBrowser(t *testing.T) {
 	}
 	class.still("while another player is scrubbed", 100)
 	b.do("focusing", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
-	timed.plays("focused")
+	timed.still("focused while it is held", 0)
+	b.do("space", chromedp.KeyEvent(" "))
+	timed.plays("let go by the space bar")
+
+	if hidden := evaluate[float64](b, `(() => { const [stage, controls] = [".stage", ".controls"].map(c => document.querySelector("`+timed.selector+` " + c));
+		scrollBy(0, stage.getBoundingClientRect().top - innerHeight + 100); return controls.getBoundingClientRect().bottom - innerHeight; })()`); hidden > 0 {
+		t.Errorf("where only the first pictures are in the window, the controls are %v pixels below it", hidden)
+	}
 
 	b.prefer("prefers-reduced-motion", "reduce")
 	b.do("focusing elsewhere", chromedp.Focus(chromedp.CSS("nav a")))

@@ -31,7 +31,7 @@ type DemoData struct {
 	Guidance float32
 	Steps    int // of the sampler
 
-	Trajectory       []Frame // in the sampler's order, the first near pure noise, the last the result; at most 60 are shown
+	Trajectory       []Frame // in the sampler's order, from pure noise to the result; at most DemoFrames are shown
 	TrajectoryLabels []int   // one per image of a frame
 }
 
@@ -99,7 +99,7 @@ func (d DemoData) grid() Picture {
 
 // player makes the page's player, and trajectory.png.
 func (d DemoData) player(dir string) (v playerView, err error) {
-	frames := thin(d.Trajectory, maxFrames)
+	frames := thin(d.Trajectory, DemoFrames)
 	if err := v.setCaptions(frames); err != nil {
 		return v, err
 	}
@@ -121,7 +121,8 @@ func (d DemoData) player(dir string) (v playerView, err error) {
 	return v, writeTrajectory(filepath.Join(dir, "trajectory.png"), noisy, columns, 3, d.Parameters)
 }
 
-const maxFrames = 60
+// DemoFrames are shown of the demo's trajectory, at most.
+const DemoFrames = 60
 
 // byClass arranges the samples so that each column of a grid shows one class. Where the classes have different numbers of samples,
 // it leaves them in their order and returns no column labels.

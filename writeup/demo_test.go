@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"image/color"
 	"image/png"
 	"math"
 	"os"
@@ -94,22 +95,34 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
 
-	strips := regexp.MustCompile(`url\((?:&#34;|['"])?data:image/png;base64,([^)"'&]+)`).FindAllSubmatch(page, -1)
+	strips := regexp.MustCompile(`url\(data:image/png;base64,([^)]+)\)`).FindAllSubmatch(page, -1)
 	if len(strips) != 2 {
 		t.Fatalf("%d strips of frames, expected 2", len(strips))
 	}
 	for _, strip := range strips {
-		encoded := strings.NewReplacer("%2b", "+", "%2B", "+", "&#43;", "+", `\/`, "/").Replace(string(strip[1]))
-		file, err := base64.StdEncoding.DecodeString(encoded)
+		file, err := base64.StdEncoding.DecodeString(string(strip[1]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		config, err := png.DecodeConfig(bytes.NewReader(file))
+		picture, err := png.Decode(bytes.NewReader(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := maxFrames * (2*29 + 1); config.Height != want {
-			t.Errorf("a strip is %d pixels high, expected %d", config.Height, want)
+		const frames, height = 51, 2*29 + 1
+		if got := picture.Bounds().Dy(); got != frames*height {
+			t.Fatalf("a strip is %d pixels high, expected %d", got, frames*height)
+		}
+		levels := func(from, to int) int {
+			seen := map[color.Color]bool{}
+			for y := from * height; y < to*height; y++ {
+				for x := range picture.Bounds().Dx() {
+					seen[picture.At(x, y)] = true
+				}
+			}
+			return len(seen)
+		}
+		if before, result := levels(0, frames-1), levels(frames-1, frames); before != 32 || result < 100 {
+			t.Errorf("frames have %d levels of gray, the result %d", before, result)
 		}
 	}
 

@@ -43,7 +43,7 @@ type pictureView struct {
 
 type rowView struct {
 	Label, Alt    string
-	PNG           template.URL
+	Source        template.HTMLAttr
 	Width, Height int
 }
 
@@ -67,7 +67,7 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 		if err != nil {
 			return v, fmt.Errorf("the picture %s, %q: %w", p.Name, row.Label, err)
 		}
-		png, err := pngURL(picture)
+		url, err := pngURL(picture)
 		if err != nil {
 			return v, err
 		}
@@ -76,7 +76,7 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 		if row.Label != "" {
 			alt += ": " + row.Label
 		}
-		v.Rows = append(v.Rows, rowView{Label: row.Label, Alt: alt, PNG: png, Width: size.X, Height: size.Y})
+		v.Rows = append(v.Rows, rowView{Label: row.Label, Alt: alt, Source: template.HTMLAttr(fmt.Sprintf(`src="%s"`, url)), Width: size.X, Height: size.Y})
 		batches = append(batches, row.Images)
 		labels = append(labels, row.Label)
 		labels = append(labels, make([]string, max((row.Images.N+p.Width-1)/p.Width-1, 0))...)
@@ -85,7 +85,7 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
-	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns}
+	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns, Corner: strings.ReplaceAll(p.Corner, "σ", "sigma")} // which Latin-1 lacks
 	if strings.Join(labels, "") != "" {
 		g.RowLabels = labels
 	}
@@ -161,12 +161,13 @@ func lossLine(name string, loss []float64) figure.Line {
 	return l
 }
 
-func pngURL(picture image.Image) (template.URL, error) {
+// pngURL is for attributes that templates are given whole: in a template's own, each + of base64 would become five characters.
+func pngURL(picture image.Image) (string, error) {
 	var file bytes.Buffer
 	if err := figure.EncodePNG(&file, picture, nil); err != nil {
 		return "", err
 	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(file.Bytes())), nil
+	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(file.Bytes()), nil
 }
 
 var screenGray = color.Gray{Y: 32} // --screen in style.css
@@ -197,12 +198,6 @@ func significant(v float64) string {
 }
 
 func spokenTime(d time.Duration) string {
-	plural := func(n int, unit string) string {
-		if n == 1 {
-			return "1 " + unit
-		}
-		return fmt.Sprintf("%d %ss", n, unit)
-	}
 	switch s := int(d.Round(time.Second).Seconds()); {
 	case d <= 0:
 		return ""
@@ -217,6 +212,13 @@ func spokenTime(d time.Duration) string {
 	default:
 		return plural(s/3600, "hour") + " " + plural(s%3600/60, "minute")
 	}
+}
+
+func plural(n int, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return fmt.Sprintf("%d %ss", n, unit)
 }
 
 // spokenCount parts the thousands by commas.

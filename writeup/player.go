@@ -48,20 +48,25 @@ type playerView struct {
 }
 
 type screenView struct {
-	PNG           template.URL
-	Width, Height int // of one frame
-	Frames        int
-	Title, Note   string
+	Style       template.HTMLAttr
+	Title, Note string
 }
 
-// thin keeps at most n frames, evenly spaced, with the first and the last.
-func thin(frames []Frame, n int) []Frame {
-	if len(frames) <= n {
-		return frames
+// Kept tells whether a film of at most n frames shows moment i of those from 0 to last: each k-th, counted from the last, and the first.
+func Kept(i, last, n int) bool {
+	if n < 2 {
+		return i == last
 	}
-	kept := make([]Frame, n)
-	for i := range kept {
-		kept[i] = frames[i*(len(frames)-1)/(n-1)]
+	k := max((last+n-2)/(n-1), 1)
+	return i == 0 || (last-i)%k == 0
+}
+
+// thin keeps at most n frames.
+func thin(frames []Frame, n int) (kept []Frame) {
+	for i, f := range frames {
+		if Kept(i, len(frames)-1, n) {
+			kept = append(kept, f)
+		}
 	}
 	return kept
 }
@@ -101,15 +106,32 @@ func newScreen(title, note string, batches []diffusion.Images, columns int) (scr
 	}
 	size := frames[0].Bounds().Size()
 	all := image.Rect(0, 0, size.X, size.Y*len(frames))
-	var strip draw.Image = image.NewRGBA(all)
+	var strip draw.Image
+	var levels []byte
 	if _, gray := frames[0].(*image.Gray); gray {
-		strip = image.NewGray(all)
+		p := image.NewGray(all)
+		strip, levels = p, p.Pix
+	} else {
+		p := image.NewRGBA(all)
+		strip, levels = p, p.Pix
 	}
 	for i, frame := range frames {
 		draw.Draw(strip, image.Rect(0, i*size.Y, size.X, (i+1)*size.Y), frame, frame.Bounds().Min, draw.Src)
 	}
+	coarsen(levels[:len(levels)/len(frames)*(len(frames)-1)]) // the result keeps all
 	url, err := pngURL(strip)
-	return screenView{PNG: url, Width: size.X, Height: size.Y, Frames: len(frames), Title: title, Note: note}, err
+	return screenView{
+		Title: title, Note: note,
+		Style: template.HTMLAttr(fmt.Sprintf(`style="aspect-ratio: %d / %d; background-image: url(%s); background-size: 100%% %d00%%; background-position: 0 100%%"`,
+			size.X, size.Y, url, len(frames))),
+	}, err
+}
+
+// coarsen leaves 32 of 256 levels: in moving noise nobody sees the others, which are a quarter of a strip's file.
+func coarsen(levels []byte) {
+	for i, v := range levels {
+		levels[i] = byte((int(v)*31 + 127) / 255 * 255 / 31)
+	}
 }
 
 // writeTrajectory writes the frames as an animated PNG.

@@ -105,7 +105,7 @@ func runsTable(runs []Run) Table {
 	add("mean loss of the first epoch", Run.FirstLoss)
 	add("mean loss of the last epoch", Run.LastLoss)
 	add("training time", func(r Run) string { return spokenTime(r.Time) })
-	add("computed in", func(r Run) string { return fmt.Sprintf("%s, %d threads", r.DType, r.Threads) })
+	add("computed in", func(r Run) string { return r.DType + ", " + plural(r.Threads, "thread") })
 	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
 	add("data", func(r Run) string { return r.Data.Checksum })
 	add("commit", func(r Run) string { return r.Program.Commit })

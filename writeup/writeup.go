@@ -66,7 +66,7 @@ type Trajectory struct {
 // Flat is the same training without the fall of the learning rate.
 type Flat struct {
 	Run
-	Samples Picture
+	ByGuidance []Picture // in the order of the model's
 }
 
 // Table is a table of words and numbers.
@@ -79,9 +79,11 @@ type Table struct {
 
 const (
 	gridColumns = 10         // images side by side where no classes say otherwise
-	mostFrames  = 40         // of a trajectory
 	mostBytes   = 15_000_000 // of the page
 )
+
+// MostFrames are shown of a trajectory.
+const MostFrames = 40
 
 // Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. It makes dir
 // where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
@@ -100,7 +102,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 		return "", err
 	}
 	var html bytes.Buffer
-	for frames := mostFrames; ; {
+	for frames := MostFrames; ; {
 		if err := view.setPlayers(frames); err != nil {
 			return "", err
 		}
@@ -135,6 +137,9 @@ func (d Data) check() error {
 	for _, m := range d.Models {
 		if len(m.Trajectories) == 0 {
 			return fmt.Errorf("the %s model has no trajectory", m.Name)
+		}
+		if m.Flat != nil && len(m.Flat.ByGuidance) != len(m.ByGuidance) {
+			return fmt.Errorf("the %s model has pictures of %d guidance scales, the one beside it of %d", m.Name, len(m.ByGuidance), len(m.Flat.ByGuidance))
 		}
 		for _, t := range m.Trajectories {
 			err := checkFrames(t.Frames)
@@ -202,6 +207,7 @@ type modelView struct {
 	LastTimestep        int
 	Slowing             bool    // nearly all of the loss's fall is in the first epoch
 	Introduces          bool    // the first with timesteps: explains them
+	Guides              bool    // the first with classes: explains guidance
 	Signal              float64 // what is left of the image at the last timestep: √ᾱ
 	Hidden              string  // per cent of the classes
 }
@@ -209,7 +215,7 @@ type modelView struct {
 type flatView struct {
 	Flat
 	Curve   curveView
-	Samples []pictureView // with and without the fall
+	Samples []pictureView // with and without the fall, by turns
 	Falling Run
 	Alike   bool
 }
@@ -245,7 +251,7 @@ func (d Data) view(dir string) (*writeupView, error) {
 		}
 		v.Denoiser = n
 	}
-	introduced := false
+	introduced, guided := false, false
 	for _, m := range d.Models {
 		n, err := m.view(picture, curve)
 		if err != nil {
@@ -253,11 +259,13 @@ func (d Data) view(dir string) (*writeupView, error) {
 		}
 		n.Introduces = m.Kind != "flow" && !introduced
 		introduced = introduced || n.Introduces
+		n.Guides = len(m.Columns) > 0 && !guided
+		guided = guided || n.Guides
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			file := fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch)
 			v.Files = append(v.Files, file)
-			noisy, _ := batches(thin(t.Frames, mostFrames))
+			noisy, _ := batches(thin(t.Frames, MostFrames))
 			if err := writeTrajectory(filepath.Join(dir, file), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
 				return nil, err
 			}
@@ -320,7 +328,6 @@ func (m Model) parameters(epoch int) (p figure.Parameters) {
 }
 
 func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
-	last := m.Trajectories[len(m.Trajectories)-1]
 	done := m.Done()
 	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
 	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%g", 100*m.Dropout)}
@@ -352,11 +359,13 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 	}
 	if f := m.Flat; f != nil {
 		v.Flat = &flatView{Flat: *f, Falling: m.Run, Alike: m.Run.Alike(f.Run)}
-		const falling = "With the falling learning rate"
-		samples := Picture{Name: m.Kind + "-falling", Title: falling, Note: falling, Width: m.columns(), Columns: m.Columns,
-			Rows: []Row{{Images: last.Frames[len(last.Frames)-1].X}}, Parameters: m.parameters(last.Epoch)}
-		if v.Flat.Samples, err = several([]Picture{samples, f.Samples}); err != nil {
+		constant, err := several(f.ByGuidance)
+		if err != nil {
 			return nil, err
+		}
+		for i, falling := range v.ByGuidance {
+			falling.Note, constant[i].Note = "Falling rate, "+falling.Title, "Constant rate, "+constant[i].Title
+			v.Flat.Samples = append(v.Flat.Samples, falling, constant[i])
 		}
 		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
 			return nil, err

@@ -64,7 +64,7 @@ func course(t *testing.T) Data {
 		Models: []Model{
 			{Run: run("time-conditional", mnistunet.Time), Kind: "time", Trajectories: trajectories("t = %d", 1, 4)},
 			{Run: class, Kind: "class", Columns: classes, Trajectories: trajectories("t = %d", 1, 2, 4), Sampling: figure.Parameters{{Key: "sampler", Value: "ddpm"}},
-				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")}, Flat: &Flat{Run: flat, Samples: samples("class-flat")}},
+				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")}, Flat: &Flat{Run: flat, ByGuidance: []Picture{samples("class-flat-guidance-0"), samples("class-flat-guidance-5")}}},
 			{Run: class, Kind: "flow", Columns: classes, Trajectories: trajectories("t = 0.%02d", 4), BySteps: []Picture{samples("flow-steps-10")}},
 		},
 		Tables: []Table{{Caption: "Quality", Header: []string{"sampler", "accuracy"}, Rows: [][]string{{"ddpm", "99 %"}}, Note: "of 1,000 samples"}},
@@ -84,14 +84,20 @@ func TestWrite(t *testing.T) {
 	if len(page) > mostBytes {
 		t.Errorf("the page has %d bytes", len(page))
 	}
+	if bytes.Contains(page, []byte("&#43;")) {
+		t.Error("the pictures' base64 is escaped")
+	}
 	for _, part := range []string{
 		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
-		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same",
+		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0", "Constant rate, class-flat-guidance-5",
 		"from 0.001 to 0.0005", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
 	} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
 		}
+	}
+	if got := strings.Count(string(page), "classifier-free guidance"); got != 1 {
+		t.Errorf("guidance is explained %d times", got)
 	}
 	if got := strings.Count(string(page), "√ᾱ"); got != 2 {
 		t.Errorf("timesteps are explained %d times", got/2)
@@ -143,11 +149,12 @@ func TestWrite(t *testing.T) {
 func TestWriteParts(t *testing.T) {
 	all := course(t)
 	for name, c := range map[string]struct {
-		keep    func(d *Data)
-		without []string
+		keep          func(d *Data)
+		without, with []string
 	}{
-		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "4 small networks"}},
-		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}},
+		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "4 small networks"}, nil},
+		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}, []string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
+		"flow only":     {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] }, []string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
 	} {
 		d := all
 		c.keep(&d)
@@ -161,8 +168,10 @@ func TestWriteParts(t *testing.T) {
 				t.Errorf("%s: the page has %q", name, part)
 			}
 		}
-		if len(d.Models) > 0 && !bytes.Contains(page, []byte("√ᾱ")) {
-			t.Errorf("%s: nothing explains timesteps", name)
+		for _, part := range c.with {
+			if !bytes.Contains(page, []byte(part)) {
+				t.Errorf("%s: the page lacks %q", name, part)
+			}
 		}
 	}
 }
@@ -204,6 +213,7 @@ func TestWriteRefuses(t *testing.T) {
 		"no trajectory":  func(d *Data) { d.Models[0].Trajectories = nil },
 		"frames missing": func(d *Data) { d.Models[1].Trajectories[2].Frames = d.Models[1].Trajectories[2].Frames[:9] },
 		"ragged table":   func(d *Data) { d.Tables[0].Rows[0] = []string{"ddpm"} },
+		"other scales":   func(d *Data) { d.Models[1].Flat.ByGuidance = d.Models[1].Flat.ByGuidance[1:] },
 		"two answers":    func(d *Data) { d.Denoiser.Answer = diffusion.NewImages(2, 1, 28, 28) },
 	} {
 		d := course(t)

@@ -68,7 +68,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	}
 	defer b.Finalize()
 	p := newProgress(cmd.OutOrStdout())
-	p.print("%s, %d threads, %s", info.Library, info.Threads, engine.Name(dtype))
+	p.print("%s, %s, %s", info.Library, threads(info.Threads), engine.Name(dtype))
 
 	c := training.Default(mnistunet.Class)
 	c.Epochs, c.Seed, c.DType, c.Threads = f.epochs, f.seed, engine.Name(dtype), info.Threads
@@ -145,7 +145,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
 	d.Parameters.Add("seed", c.Seed)
 	d.Parameters.Add("dtype", c.DType)
-	d.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
+	d.Parameters.Add("engine", info.Library.ISA+", "+threads(info.Threads))
 	page, err := writeup.Demo(f.out, d)
 	if err != nil {
 		return err
@@ -173,14 +173,17 @@ func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.D
 	}
 	d.TrajectoryLabels = d.Labels[:classes]
 	s := sampling{sampler: "ddpm", steps: d.Steps, guidance: float64(d.Guidance), seed: seed}
+	film := s.film(len(d.Labels), writeup.DemoFrames)
 	start := time.Now()
 	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(step diffusion.Step) {
-		if step.Index%max(step.Total/50, 1) == 0 || step.Index == step.Total-1 {
-			d.Trajectory = append(d.Trajectory, writeup.Frame{Caption: moment(step), X: step.X.Slice(0, classes).Clone(), X0: step.X0.Slice(0, classes).Clone()})
-		}
+		film.add(step)
 		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
 	})
 	p.clear()
 	d.Samples, d.SamplingTime = images, time.Since(start)
+	for _, f := range film.frames {
+		f.X, f.X0 = f.X.Slice(0, classes), f.X0.Slice(0, classes)
+		d.Trajectory = append(d.Trajectory, f)
+	}
 	return err
 }

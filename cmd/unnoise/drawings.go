@@ -51,21 +51,18 @@ type drawing struct {
 	Input    string  `json:"input,omitempty"` // SHA-256 of the images, for a denoiser
 }
 
-// sample draws n images with the model in a folder, and returns at most so many moments of it, evenly spaced; the last is the result.
+// sample draws n images with the model in a folder, and returns it in at most so many frames; the last is the result.
 func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, labels []int, n, frames int) ([]writeup.Frame, error) {
 	key := drawing{Sampler: s.sampler, Steps: s.steps, Eta: s.eta, Guidance: s.guidance, Seed: s.seed, Labels: labels, Count: n, Frames: frames}
 	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error) {
-		var kept []writeup.Frame
+		film := s.film(n, frames)
 		start := time.Now()
 		_, _, err := s.run(ctx, m, labels, n, func(step diffusion.Step) {
-			last := step.Total - 1
-			if want := min(frames, step.Total) - 1; step.Index == last || want > 0 && step.Index == len(kept)*last/want {
-				kept = append(kept, writeup.Frame{Caption: moment(step), X: step.X.Clone()})
-			}
+			film.add(step)
 			done := float64(step.Index+1) / float64(step.Total)
 			show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done))))
 		})
-		return kept, err
+		return film.frames, err
 	})
 }
 
@@ -89,7 +86,7 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 	if err != nil {
 		return nil, fmt.Errorf("reading the model: %w", err)
 	}
-	key.Version, key.Model, key.DType = 1, sum, engine.Name(d.dtype)
+	key.Version, key.Model, key.DType = 2, sum, engine.Name(d.dtype)
 	text, err := json.Marshal(key)
 	if err != nil {
 		return nil, err

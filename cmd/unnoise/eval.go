@@ -71,7 +71,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	completeFolder(cmd, "data")
 	f.samplings = []sampling{{}}
 	wanted := expected("names with commas, " + alternatives(allSamplers()) + ", each with its steps or without, as in ddpm,ddim:20")
-	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 50 else")
+	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, parseSampling, sampling.short, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 20 for dpm++, 50 else")
 	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
 	complete(cmd, "sampler", allSamplers()...)
 	f.guidance = []float64{5}
@@ -338,9 +338,6 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 			}
 			row.Evaluations, row.Seconds = evaluations, time.Since(start).Seconds()
 			row.ImagesPerSecond = float64(e.count) / row.Seconds
-			if labels != nil && scale != 1 {
-				row.Evaluations *= 2 // with the class and without
-			}
 			if row.Score, err = j.Score(ctx, images, labels); err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func TestTrainAndSample(t *testing.T) {
 		Files               []string
 	}
 	decode(t, succeed(t, args...).stdout, &report)
-	if report.Images != 5 || report.Evaluations != 7 || !slices.Equal(report.Files, []string{png, raw, gif}) {
+	if report.Images != 5 || report.Evaluations != 14 || !slices.Equal(report.Files, []string{png, raw, gif}) {
 		t.Errorf("report %+v", report)
 	}
 	p, err := figure.ReadParametersFile(png)
@@ -105,10 +105,21 @@ func TestTrainAndSample(t *testing.T) {
 		t.Error("the same seed drew other images")
 	}
 
+	succeed(t, "sample", "--model", run, "--count", "1", "--out", png)
+	p, err = figure.ReadParametersFile(png)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"sampler": "dpm++", "steps": "20"} {
+		if got, _ := p.Get(key); got != want {
+			t.Errorf("without flags, parameter %s is %q, want %q", key, got, want)
+		}
+	}
+
 	for want, flags := range map[string][]string{
 		"--sampler euler can't draw with a model of objective noise": {"--sampler", "euler"},
 		"--steps: expected at most the model's 300 timesteps":        {"--steps", "301"},
-		"--eta has no meaning with --sampler ddpm":                   {"--eta", "0.5"},
+		"--eta has no meaning with --sampler dpm++":                  {"--eta", "0.5"},
 	} {
 		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
@@ -149,8 +160,8 @@ func TestFlow(t *testing.T) {
 		sampler            string
 		steps, evaluations int
 	}{
-		{nil, "euler", 50, 50},
-		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 602},
+		{nil, "euler", 50, 100},
+		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 1204},
 	} {
 		out := filepath.Join(run, "a.png")
 		var report struct{ Steps, Evaluations int }

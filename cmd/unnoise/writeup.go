@@ -144,13 +144,16 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class, class.Network.Classes)
 	}
 	w := writeup.Data{Command: f.command(cmd), Item: "digit"}
+	var reports []evaluation.Report
 	for _, path := range f.reports {
 		r, err := evaluation.ReadReport(path)
 		if err != nil {
 			return fmt.Errorf("--eval: %w", err)
 		}
 		w.Tables = append(w.Tables, reportTable(r))
+		reports = append(reports, r)
 	}
+	w.Tables = append(w.Tables, comparisons(reports)...)
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
@@ -165,7 +168,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 
 	w.Parameters.Add("Software", "unnoise "+buildCommit())
 	w.Parameters.Add("drawn in", engine.Name(dtype))
-	w.Parameters.Add("engine", fmt.Sprintf("%s, %d threads", info.Library.ISA, info.Threads))
+	w.Parameters.Add("engine", info.Library.ISA+", "+threads(info.Threads))
 	var data string
 	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {
@@ -175,16 +178,19 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 			w.Item = "image"
 		}
 		data = r.Data.Name
-		d.planned += len(r.epochs)
-	}
-	if class != nil {
-		d.planned += len(guidanceScales)
-	}
-	if flow != nil {
-		d.planned += len(stepCounts) + 1
-		if class != nil {
-			d.planned += len(stepCounts) + 1
+		if r != flat {
+			d.planned += len(r.epochs)
 		}
+		if r != none && r != timed {
+			d.planned += len(guidanceScales)
+		}
+	}
+	var ways []drawnBy
+	if flow != nil {
+		if ways, err = f.fewSteps(flow, class); err != nil {
+			return err
+		}
+		d.planned += len(ways)
 	}
 	_, test, err := openData(data)
 	if err != nil {
@@ -206,10 +212,11 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	if class != nil {
 		m, err := f.model(cmd.Context(), d, "class", class)
 		if err == nil {
-			m.ByGuidance, err = f.byGuidance(cmd.Context(), d, class)
+			m.ByGuidance, err = f.byGuidance(cmd.Context(), d, "class", class)
 		}
 		if err == nil && flat != nil {
-			m.Flat, err = f.flatSamples(cmd.Context(), d, flat)
+			m.Flat = &writeup.Flat{Run: flat.Run}
+			m.Flat.ByGuidance, err = f.byGuidance(cmd.Context(), d, "class-flat", flat)
 		}
 		if err != nil {
 			return err
@@ -219,7 +226,10 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	if flow != nil {
 		m, err := f.model(cmd.Context(), d, "flow", flow)
 		if err == nil {
-			m.BySteps, err = f.bySteps(cmd.Context(), d, flow, class)
+			m.ByGuidance, err = f.byGuidance(cmd.Context(), d, "flow", flow)
+		}
+		if err == nil {
+			m.BySteps, err = f.bySteps(cmd.Context(), d, ways)
 		}
 		if err != nil {
 			return err
@@ -237,6 +247,13 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "The page, made in %s: %s\n", pretty(time.Since(start)), page)
 	return err
+}
+
+func threads(n int) string {
+	if n == 1 {
+		return "1 thread"
+	}
+	return fmt.Sprintf("%d threads", n)
 }
 
 // command is the line that makes the page again.

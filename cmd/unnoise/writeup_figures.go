@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -17,7 +19,7 @@ import (
 
 const (
 	sampleRows    = 4
-	trajectory    = 40  // frames
+	trajectory    = writeup.MostFrames
 	guidance      = 5.0 // of the samples by epoch
 	noiseAnswers  = 256 // answers to pure noise that are averaged
 	testedDigits  = 64  // for the errors at each noise level
@@ -28,7 +30,7 @@ const (
 var (
 	noiseLevels    = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
 	guidanceScales = []float64{0, 1, guidance, 10}
-	stepCounts     = []int{5, 10, 20}
+	stepCounts     = []int{4, 10, 20, 50}
 )
 
 // addNoise returns images at each noise level, level by level. All levels share their noise.
@@ -227,13 +229,13 @@ func (f *writeupFlags) model(ctx context.Context, d *drawings, kind string, r *s
 	return m, nil
 }
 
-func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, r *shownRun) (pictures []writeup.Picture, err error) {
+func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, kind string, r *shownRun) (pictures []writeup.Picture, err error) {
 	for _, scale := range guidanceScales {
 		s, err := f.sampling(r, scale)
 		if err != nil {
 			return nil, err
 		}
-		p, err := f.samples(ctx, d, r, s, fmt.Sprintf("class-guidance-%g", scale), fmt.Sprintf("γ = %g", scale))
+		p, err := f.samples(ctx, d, r, s, fmt.Sprintf("%s-guidance-%g", kind, scale), fmt.Sprintf("γ = %g", scale))
 		if err != nil {
 			return nil, err
 		}
@@ -242,40 +244,53 @@ func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, r *shownRun)
 	return pictures, nil
 }
 
-func (f *writeupFlags) flatSamples(ctx context.Context, d *drawings, r *shownRun) (*writeup.Flat, error) {
-	s, err := f.sampling(r, guidance)
-	if err != nil {
-		return nil, err
-	}
-	p, err := f.samples(ctx, d, r, s, "class-flat", "With a constant learning rate")
-	return &writeup.Flat{Run: r.Run, Samples: p}, err
+// drawnBy is a way to draw with a run's last model.
+type drawnBy struct {
+	run *shownRun
+	sampling
 }
 
-// bySteps draws with few steps along the flow and, where there is a run of noise estimates too, by DDIM; last as each usually does.
-func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, flow, class *shownRun) (pictures []writeup.Picture, err error) {
-	for _, steps := range append(slices.Clone(stepCounts), 0) {
-		for _, r := range []*shownRun{flow, class} {
-			if r == nil || r == class && steps > r.Network.Timesteps {
-				continue
-			}
-			s := sampling{steps: steps, guidance: guidance, seed: f.seed}
-			if r == class && steps > 0 {
-				s.sampler = "ddim"
-			}
-			if err := s.complete(r.Network); err != nil {
-				return nil, err
-			}
-			p, err := f.samples(ctx, d, r, s, fmt.Sprintf("%s-steps-%d", s.sampler, s.steps), fmt.Sprintf("%s, %d steps", samplerNames[s.sampler], s.steps))
-			if err != nil {
-				return nil, err
-			}
-			pictures = append(pictures, p)
+// fewSteps lists how to draw with rising numbers of network evaluations: along the flow and, where there is a run of noise estimates too,
+// by its samplers; last as that usually does.
+func (f *writeupFlags) fewSteps(flow, class *shownRun) (all []drawnBy, err error) {
+	add := func(r *shownRun, sampler string, steps int) {
+		if r == nil || err != nil || r == class && steps > r.Network.Timesteps {
+			return
 		}
+		s := sampling{sampler: sampler, steps: steps, guidance: guidance, seed: f.seed}
+		err = s.complete(r.Network)
+		all = append(all, drawnBy{r, s})
+	}
+	for _, n := range stepCounts {
+		add(flow, "euler", n)
+		add(flow, "midpoint", n/2)
+		add(class, "ddim", n)
+		add(class, "dpm++", n)
+	}
+	add(class, "ddpm", 0)
+	return all, err
+}
+
+func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy) (pictures []writeup.Picture, err error) {
+	for _, w := range ways {
+		p, err := f.samples(ctx, d, w.run, w.sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.sampler, "+"), w.steps),
+			fmt.Sprintf("%s: %d evaluations", inSteps(w.sampler, w.steps), w.evaluations()))
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, p)
 	}
 	return pictures, nil
 }
 
-var samplerNames = map[string]string{"euler": "Flow, Euler", "ddim": "Noise estimates, DDIM", "ddpm": "Noise estimates, DDPM"}
+var samplerNames = map[string]string{
+	"euler": "Flow, Euler", "midpoint": "Flow, midpoint",
+	"ddim": "Noise estimates, DDIM", "dpm++": "Noise estimates, DPM-Solver++", "ddpm": "Noise estimates, DDPM",
+}
+
+func inSteps(sampler string, n int) string {
+	return fmt.Sprintf("%s, %d steps", samplerNames[sampler], n)
+}
 
 // samples is a picture of what a run's last model draws.
 func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s sampling, file, title string) (writeup.Picture, error) {
@@ -311,23 +326,79 @@ func reportTable(r evaluation.Report) writeup.Table {
 		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
 	default:
 		t.Caption = r.Model
-		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "images/s"}
+		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s"}
+	}
+	if r.Seed != nil {
+		t.Caption += fmt.Sprintf(", seed %d", *r.Seed)
 	}
 	for _, row := range r.Rows {
 		cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
 		if r.Samples == "" {
-			cells = append(cells, strconv.Itoa(row.Evaluations), fmt.Sprintf("%.1f", row.ImagesPerSecond))
+			cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
 		}
 		t.Rows = append(t.Rows, cells)
 	}
 	if r.Classifier != nil {
 		t.Note = fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of test images it reads %.2f %%. The Fréchet distance is that of its features to the test images.", 100*r.Classifier.Accuracy)
 	}
+	var floors []string
 	for _, f := range r.Floors {
-		t.Note += fmt.Sprintf(" For %d training images it is %.3f.", f.Images, f.Frechet)
+		floors = append(floors, fmt.Sprintf("%.3f for %d", f.Frechet, f.Images))
+	}
+	if floors != nil {
+		t.Note += " Its floors, what training images get in place of samples: " + strings.Join(floors, ", ") + "."
 	}
 	if !r.Complete {
 		t.Note += " The measurement was stopped before its end."
 	}
 	return t
+}
+
+// comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
+// noise estimates and flows were both measured, with equally many samples and the same data.
+func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
+	type setting struct {
+		guidance float64
+		images   int
+		data     string
+	}
+	type measured struct {
+		model string
+		evaluation.Row
+	}
+	var settings []setting
+	rows := map[setting][]measured{}
+	for _, r := range reports {
+		for _, row := range r.Rows {
+			if row.Guidance == nil {
+				continue
+			}
+			s := setting{*row.Guidance, row.Images, r.Data}
+			if rows[s] == nil {
+				settings = append(settings, s)
+			}
+			rows[s] = append(rows[s], measured{r.Model, row})
+		}
+	}
+	for _, s := range settings {
+		flows := 0
+		for _, m := range rows[s] {
+			if slices.Contains(flowSamplers, m.Sampler) {
+				flows++
+			}
+		}
+		if flows == 0 || flows == len(rows[s]) {
+			continue
+		}
+		t := writeup.Table{
+			Caption: fmt.Sprintf("Quality by number of network evaluations for an image, γ = %g, %d samples each", s.guidance, s.images),
+			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
+		}
+		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
+		for _, m := range rows[s] {
+			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), inSteps(m.Sampler, m.Steps), m.model})
+		}
+		tables = append(tables, t)
+	}
+	return tables
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,8 @@ func TestWriteup(t *testing.T) {
 	flow := small("--objective", "flow")
 	report := filepath.Join(t.TempDir(), "report.json")
 	accuracy, scale := 0.9876, 5.0
-	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921},
-		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25}}}}).Write(report); err != nil {
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Seed: new(uint64), Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Frechet: 0.1321}},
+		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25}}}}).Write(report); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "page")
@@ -39,9 +40,9 @@ func TestWriteup(t *testing.T) {
 	}
 	text := strings.NewReplacer("<span>", "", "</span>", "").Replace(string(page))
 	for _, part := range []string{
-		"After epoch 1", "After epoch 2", "γ = 10", "t = 4", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 5 steps", "Noise estimates, DDPM, 5 steps",
+		"After epoch 1", "After epoch 2", "γ = 10", "[&#34;t = 4&#34;,", "&#34;t = 0&#34;,&#34;result&#34;]", "[&#34;t = 0.00&#34;,", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations", "Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
 		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3",
-		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td>`, "it reads 99.21 %", "stopped before its end",
+		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`, "runs/digits, seed 0", "it reads 99.21 %", "floors, what training images get in place of samples: 0.015 for 60000, 0.132 for 1000.", "stopped before its end",
 		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
 	} {
 		if !strings.Contains(text, part) {
@@ -60,7 +61,7 @@ func TestWriteup(t *testing.T) {
 
 	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
 	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
-	if err != nil || len(drawings) != 16 { // 2 epochs of 4 runs, 3 other scales, 1 without decay, 3 other numbers of steps of the flow, 1 of DDIM
+	if err != nil || len(drawings) != 27 { // 2 epochs of 4 runs, 3 other scales of two, 4 without decay, 7 other ways of the flow, 2 of noise estimates
 		t.Fatalf("drawings %q, %v", drawings, err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -123,5 +124,27 @@ func TestTrainCommand(t *testing.T) {
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
 	if got := f.config(); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
+	}
+}
+
+// Both kinds of samplers at one guidance scale make a table, by rising evaluations; other scales, counts and kinds do not.
+func TestComparisons(t *testing.T) {
+	row := func(sampler string, steps int, scale float64, evaluations, images int) evaluation.Row {
+		return evaluation.Row{Sampler: sampler, Steps: steps, Guidance: &scale, Evaluations: evaluations, Score: evaluation.Score{Images: images, Frechet: float64(steps)}}
+	}
+	tables := comparisons([]evaluation.Report{
+		{Model: "a", Rows: []evaluation.Row{row("ddpm", 300, 5, 600, 1000), row("dpm++", 10, 5, 20, 1000), row("ddim", 20, 1, 20, 1000)}},
+		{Model: "b", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000), row("midpoint", 10, 5, 40, 1000), row("euler", 50, 1, 50, 300)}},
+		{Model: "c", Rows: []evaluation.Row{{Sampler: "ddpm", Steps: 300, Evaluations: 300}}},
+	})
+	if len(tables) != 1 || !strings.Contains(tables[0].Caption, "γ = 5, 1000 samples") {
+		t.Fatalf("tables %+v", tables)
+	}
+	want := [][]string{
+		{"20", "-", "10.000", "Noise estimates, DPM-Solver++, 10 steps", "a"}, {"40", "-", "10.000", "Flow, midpoint, 10 steps", "b"},
+		{"100", "-", "50.000", "Flow, Euler, 50 steps", "b"}, {"600", "-", "300.000", "Noise estimates, DDPM, 300 steps", "a"},
+	}
+	if got := tables[0].Rows; !slices.EqualFunc(got, want, slices.Equal[[]string]) {
+		t.Errorf("rows %q, want %q", got, want)
 	}
 }

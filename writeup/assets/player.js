@@ -1,6 +1,6 @@
-// A player shows one frame of its strips at a time. It plays while the pointer or the focus is on its stage, and when it is
-// left alone it shows the last frame again; the button and the slider leave it where they put it. Who prefers reduced motion starts it
-// by the button or a key.
+// A player shows one frame of its strips at a time. It plays while the pointer or the keyboard's focus is on its stage, and when it is
+// left alone it shows the last frame again. The slider, the arrow keys and a pause hold it at a frame until the button or the space bar
+// makes it play. Who prefers reduced motion starts it by these too.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 for (const player of document.querySelectorAll(".player")) {
   const stage = player.querySelector(".stage");
@@ -11,8 +11,8 @@ for (const player of document.querySelectorAll(".player")) {
   const output = controls.querySelector("output");
   const captions = JSON.parse(player.dataset.captions);
   const last = captions.length - 1;
-  const delay = 50, hold = 1500; // milliseconds
-  let frame = last, timer = 0;
+  const delay = 50, pauseAtEnd = 1500; // milliseconds
+  let frame = last, timer = 0, held = false;
 
   function show(n) {
     frame = n;
@@ -24,7 +24,7 @@ for (const player of document.querySelectorAll(".player")) {
   }
   function tick() {
     show(frame === last ? 0 : frame + 1);
-    timer = setTimeout(tick, frame === last ? hold : delay);
+    timer = setTimeout(tick, frame === last ? pauseAtEnd : delay);
   }
   function play() {
     if (timer) return;
@@ -40,12 +40,21 @@ for (const player of document.querySelectorAll(".player")) {
     button.setAttribute("aria-label", "Play");
   }
   function attend() {
-    if (!calm.matches) play();
+    if (!held && !calm.matches) play();
   }
   function rest() {
-    if (stage.matches(":hover") || document.activeElement === stage) return;
+    if (held || stage.matches(":hover, :focus-visible")) return; // a click's focus, which is not visible, would keep it playing
     pause();
     show(last);
+  }
+  function toggle() {
+    held = timer > 0;
+    held ? pause() : play();
+  }
+  function hold(n) {
+    held = true;
+    pause();
+    show(Math.min(last, Math.max(0, n)));
   }
 
   stage.addEventListener("mouseenter", attend);
@@ -55,18 +64,14 @@ for (const player of document.querySelectorAll(".player")) {
   stage.addEventListener("keydown", (e) => {
     if (e.key === " " || e.key === "Enter") {
       e.preventDefault();
-      timer ? pause() : play();
+      toggle();
     } else if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
       e.preventDefault();
-      pause();
-      show(Math.min(last, Math.max(0, frame + (e.key === "ArrowLeft" ? -1 : 1))));
+      hold(frame + (e.key === "ArrowLeft" ? -1 : 1));
     }
   });
-  button.addEventListener("click", () => (timer ? pause() : play()));
-  slider.addEventListener("input", () => {
-    pause();
-    show(Number(slider.value));
-  });
+  button.addEventListener("click", toggle);
+  slider.addEventListener("input", () => hold(Number(slider.value)));
   controls.hidden = false;
   show(last);
 }
