@@ -110,7 +110,7 @@ func (g *generator) reciprocal(x varg) varg {
 // limit keeps x within [low, high]; NaN stays.
 func (g *generator) limit(x varg, low, high float32) varg {
 	// vminps and vmaxps return their second operand where one is NaN.
-	return g.binary(vmaxps, g.hold(number(low)), g.binary(vminps, g.hold(number(high)), x))
+	return g.binary(vmaxps, number(low), g.binary(vminps, number(high), x))
 }
 
 // hold puts a constant in a register.

@@ -6,15 +6,19 @@ package onednn
 import "C"
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"slices"
+	"sort"
 )
 
 // emitter writes the machine code of a cluster's operations.
 type emitter struct {
 	*generator
 	in, out, sums []access
-	home          []int // by array: the general register that holds its address; −1: it stays in the function's argument
+	home          []int          // by array: the general register that holds its address; −1: it stays in the function's argument
+	pinned        map[uint32]int // constants that are in a register all the time
 	a             *assembler
 
 	// of the body being written
@@ -38,7 +42,6 @@ func (e *emitter) function() []byte {
 	if e.avx2 {
 		lanes, registers = 8, 16
 	}
-	e.owner, e.busy = make([]int, registers), make([]bool, registers)
 	all := slices.Concat(e.in, e.out, e.sums)
 	used := make([]bool, len(all))
 	for _, v := range e.ops {
@@ -60,8 +63,7 @@ func (e *emitter) function() []byte {
 			next++
 		}
 	}
-	e.a = &assembler{avx2: e.avx2}
-	frame := int32(64 * e.body(0)) // written once to see what it spills
+	frame := int32(64 * e.pin(registers))
 	e.a = &assembler{avx2: e.avx2}
 	a := e.a
 
@@ -92,6 +94,9 @@ func (e *emitter) function() []byte {
 		a.bytes(0x48, 0x83, 0xe2, 0xf0)     // and rdx, −16
 	}
 
+	for _, c := range slices.Sorted(maps.Keys(e.pinned)) {
+		a.broadcast(e.pinned[c], c, 0)
+	}
 	row := len(a.code)
 	a.bytes(0x31, 0xc9)                 // xor ecx, ecx
 	a.general(0x3b, rcx, rdx, false, 0) // cmp rcx, rdx
@@ -129,6 +134,36 @@ func (e *emitter) function() []byte {
 	}
 	a.bytes(0xc5, 0xf8, 0x77, 0xc3) // vzeroupper; ret
 	return a.finish()
+}
+
+// pin leaves as many constants in registers as makes no other value go to the stack, those first that are read most. It returns how
+// many places on the stack are needed.
+func (e *emitter) pin(registers int) (slots int) {
+	reads := map[uint32]int{}
+	for _, v := range e.ops {
+		for i, x := range v.args {
+			if selected := v.kind == vSelect && v.args[3] == zero && i >= 2; x.cons && !selected {
+				reads[x.bits]++
+			}
+		}
+	}
+	constants := slices.SortedFunc(maps.Keys(reads), func(a, b uint32) int {
+		return cmp.Or(reads[b]-reads[a], cmp.Compare(a, b))
+	})
+	try := func(n int) int { // writes the body with n of them pinned
+		e.pinned = map[uint32]int{}
+		for i, c := range constants[:n] {
+			e.pinned[c] = registers - 1 - i
+		}
+		e.owner, e.busy = make([]int, registers-n), make([]bool, registers-n)
+		e.a = &assembler{avx2: e.avx2}
+		return e.body(0)
+	}
+	slots = try(0)
+	const working = 6 // what an operation may need at once
+	n := sort.Search(min(len(constants), registers-working), func(n int) bool { return try(n+1) > slots })
+	try(n)
+	return slots
 }
 
 // argument is where array k's address stands in the function's argument.
@@ -264,6 +299,9 @@ func (e *emitter) release(v vop) {
 
 // last is an operand where an instruction may have memory: a constant is read from there.
 func (e *emitter) last(x varg) operand {
+	if r, ok := e.pinned[x.bits]; x.cons && ok {
+		return zmm(r)
+	}
 	if x.cons {
 		return constant(x.bits)
 	}
@@ -275,9 +313,21 @@ func (e *emitter) register(x varg) int {
 	if !x.cons {
 		return e.where[x.reg]
 	}
+	if r, ok := e.pinned[x.bits]; ok {
+		return r
+	}
 	r := e.take()
 	e.a.broadcast(r, x.bits, 0)
 	return r
+}
+
+// fill puts a value into a register.
+func (e *emitter) fill(dst int, x varg) {
+	if _, ok := e.pinned[x.bits]; x.cons && !ok {
+		e.a.broadcast(dst, x.bits, 0)
+	} else {
+		e.a.vector(vmovaps, dst, 0, e.last(x), 0, false)
+	}
 }
 
 // address is the element of array k that the body is at.
@@ -317,7 +367,7 @@ func (e *emitter) operation(v vop) (dst int) {
 		a.vector(v.op, dst, 0, e.last(v.args[0]), 0, false, imm...)
 	case vHold:
 		dst = e.take()
-		a.broadcast(dst, v.args[0].bits, 0)
+		e.fill(dst, v.args[0])
 	case vShift:
 		first := e.register(v.args[0])
 		e.release(v)
@@ -412,11 +462,7 @@ func (e *emitter) multiplyAdd(v vop) int {
 		return first
 	}
 	dst := e.take()
-	if z.cons {
-		a.broadcast(dst, z.bits, 0)
-	} else {
-		a.vector(vmovaps, dst, 0, e.last(z), 0, false)
-	}
+	e.fill(dst, z)
 	a.vector(f231, dst, first, e.last(y), 0, false)
 	return dst
 }
