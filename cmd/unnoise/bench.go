@@ -142,8 +142,8 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %d threads: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
-		what, r.Condition, r.Dim, r.Batch, r.DType, r.Threads, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
+		what, r.Condition, r.Dim, r.Batch, r.DType, threads(r.Threads), 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
 	return err
 }
 

@@ -97,8 +97,8 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, batch %d, %s, %d threads: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak memory %.2f GB\n",
-		r.Size, r.Batch, r.DType, r.Threads, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, batch %d, %s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak memory %.2f GB\n",
+		r.Size, r.Batch, r.DType, threads(r.Threads), r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
 	return err
 }
 

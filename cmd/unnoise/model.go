@@ -109,7 +109,7 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			}
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
 			row("recipe", "epoch %d of %d, batches of %d, Adam %g falling to %g of it, seed %d", s.Epoch, c.Epochs, c.Batch, c.LearningRate, c.Decay, c.Seed)
-			row("trained", "in %s on %d threads, commit %s, %s", c.DType, c.Threads, c.Program.Commit, c.Program.Go)
+			row("trained", "in %s on %s, commit %s, %s", c.DType, threads(c.Threads), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 			}

@@ -160,8 +160,8 @@ func (r pipelineReport) print(w io.Writer) error {
 	}
 	fmt.Fprintf(&text, `
 Parts are in memory one after the other; %.1f GB are available. Times are estimates, of the arithmetic alone: a
-convolution and a product that were run just now, in %s on %d threads, did %.0f and %.0f billion multiply-adds a second.
-`, float64(r.Available)/1e9, r.DType, r.Threads, r.Rates.Convolution/1e9, r.Rates.Product/1e9)
+convolution and a product that were run just now, in %s on %s, did %.0f and %.0f billion multiply-adds a second.
+`, float64(r.Available)/1e9, r.DType, threads(r.Threads), r.Rates.Convolution/1e9, r.Rates.Product/1e9)
 	_, err := io.WriteString(w, text.String())
 	return err
 }
