@@ -114,25 +114,22 @@ func ReadPrompts(path string) (Prompts, error) {
 	}
 	defer f.Close()
 	p, err := readPrompts(f)
-	if err == nil {
-		err = p.check()
-	}
+	return p.checked(path, err)
+}
+
+// checked returns what was read from a file, and refuses embeddings that would make a network's results NaN.
+func (p Prompts) checked(path string, err error) (Prompts, error) {
 	if err != nil {
 		return Prompts{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return p, nil
-}
-
-// check refuses embeddings that would make a network's results NaN.
-func (p Prompts) check() error {
 	for i, text := range p.Texts {
 		for _, v := range p.Embeds.Slice(i, i+1).Data {
 			if v-v != 0 {
-				return fmt.Errorf("the embeddings of the prompt %q hold %g, expected finite numbers: encode it again, in float32 or bfloat16", text, v)
+				return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold %g, expected finite numbers: encode it again, in float32 or bfloat16", path, text, v)
 			}
 		}
 	}
-	return nil
+	return p, nil
 }
 
 func readPrompts(f *weights.File) (Prompts, error) {
@@ -196,11 +193,8 @@ func readTorch(path string) (Prompts, error) {
 		mask = append(mask, p.Mask...)
 	}
 	p, err := dictionary(texts, func(text string) (weights.Tensor, error) { return embeddings[text], nil })
-	if err == nil {
-		err = p.check()
-	}
-	if err != nil {
-		return Prompts{}, fmt.Errorf("%s: %w", path, err)
+	if p, err = p.checked(path, err); err != nil {
+		return Prompts{}, err
 	}
 	if len(mask) == p.Embeds.N*p.Embeds.Tokens {
 		p.Mask = mask

@@ -144,20 +144,24 @@ func (b *Buffer) Finalize() error {
 
 // resident returns values for an execution to read; own tells whether they are in Go's memory.
 func (b *Buffer) resident() (values []byte, own bool, err error) {
-	if b.bytes == nil && b.there == nil && b.mapped {
-		err = b.use(func(values []byte) error {
+	if err := b.check(); err != nil {
+		return nil, false, err
+	}
+	if b.mapped && b.bytes == nil && b.there == nil {
+		err := b.use(func(values []byte) error {
 			if uintptr(unsafe.Pointer(unsafe.SliceData(values)))%uintptr(max(b.shape.DType.Size(), 1)) == 0 {
 				b.there = values
 			}
 			return nil
 		})
+		if err != nil {
+			return nil, false, err
+		}
 	}
-	if b.bytes == nil && b.there != nil {
+	if b.there != nil && b.bytes == nil {
 		return b.there, false, nil
 	}
-	if err == nil {
-		err = b.load()
-	}
+	err = b.load()
 	return b.bytes, true, err
 }
 

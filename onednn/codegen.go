@@ -290,7 +290,7 @@ func generate(p *program, avx2, cpuRoundsBF16 bool) []byte {
 		if nd > 1 {
 			step = x.stride[nd-2] * size
 		}
-		if a.dtype == C.UN_F64 || a.inner != 0 && a.inner != 1 || step != int(int32(step)) {
+		if a.inner != 0 && a.inner != 1 || step != int(int32(step)) {
 			return nil
 		}
 		a.step = int32(step)
@@ -311,7 +311,7 @@ func generate(p *program, avx2, cpuRoundsBF16 bool) []byte {
 			step = x.stride[nd-2] * size
 		}
 		a.step = int32(step)
-		if a.dtype == C.UN_F64 || a.dtype == C.UN_I32 || x.stride[nd-1] != 1 || step != int(a.step) {
+		if a.dtype == C.UN_I32 || x.stride[nd-1] != 1 || step != int(a.step) {
 			return nil
 		}
 		v := g.regs[x.reg]

@@ -60,7 +60,6 @@ INLINE float load_one(const void *p, int64_t i, int dtype) {
     case UN_BF16: return from_bf16(((const uint16_t *)p)[i]);
     case UN_F16: return from_f16(((const uint16_t *)p)[i]);
     case UN_BOOL: return ((const uint8_t *)p)[i] ? 1.f : 0.f;
-    case UN_F64: return (float)((const double *)p)[i];
     default: return (float)((const int32_t *)p)[i];
   }
 }
@@ -71,11 +70,10 @@ INLINE void store_one(void *p, int64_t i, int dtype, float v) {
     case UN_BF16: ((uint16_t *)p)[i] = to_bf16(v); break;
     case UN_F16: ((uint16_t *)p)[i] = to_f16(v); break;
     case UN_BOOL: ((uint8_t *)p)[i] = v != 0; break;
-    case UN_F64: ((double *)p)[i] = v; break;
     default: ((int32_t *)p)[i] = (int32_t)v;
   }
 }
 
-INLINE int64_t size_of(int dtype) { return dtype == UN_F64 ? 8 : dtype == UN_BOOL ? 1 : dtype == UN_BF16 || dtype == UN_F16 ? 2 : 4; }
+INLINE int64_t size_of(int dtype) { return dtype == UN_BOOL ? 1 : dtype == UN_BF16 || dtype == UN_F16 ? 2 : 4; }
 
 #endif

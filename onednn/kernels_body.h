@@ -462,20 +462,17 @@ static void shares(float *x, int64_t rows, int64_t n, int64_t piece, int64_t str
   for (int64_t r = 0; r < rows; r++) {
     float most = -INFINITY;
     double sum = 0;
-#define EACH_PIECE \
-  for (int64_t k = 0; k < stride; k += piece) { \
-    const int64_t width = least(piece, stride - k), there = least(width, n - k); \
-    float *v = x + rows * k + r * width;
-    EACH_PIECE
-      const float largest = largest_of(v, there);
+    for (int64_t k = 0; k < n; k += piece) {
+      const float largest = largest_of(x + rows * k + r * least(piece, stride - k), least(piece, n - k));
       most = largest > most ? largest : most;
     }
-    EACH_PIECE
+    for (int64_t k = 0; k < stride; k += piece) {
+      const int64_t width = least(piece, stride - k), there = least(piece, n - k);
+      float *v = x + rows * k + r * width;
       sum += exponentials(v, there, scale, scale * most, v);
       for (int64_t i = there; i < width; i++) v[i] = 0;
       store_run(y, r * stride + k, v, (int)width, dtype);
     }
-#undef EACH_PIECE
     factors[r] = (float)(1 / sum);
   }
 }

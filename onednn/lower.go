@@ -361,11 +361,8 @@ func (l *lowering) add(op *C.un_op, x label, reads, writes []int) {
 }
 
 func loadType(d dtypes.DType) C.int32_t {
-	switch d {
-	case dtypes.Int32:
+	if d == dtypes.Int32 {
 		return C.UN_I32
-	case dtypes.Float64:
-		return C.UN_F64
 	}
 	t, _ := nativeType(d)
 	return t

@@ -11,7 +11,7 @@
 enum { UN_MAX_DIMS = 8, UN_LANES = 512 };
 
 // Element types of arrays, and what registers of a cluster (always float32) are loaded from and stored to.
-enum { UN_F32, UN_BF16, UN_F16, UN_BOOL, UN_F64, UN_I32 };
+enum { UN_F32, UN_BF16, UN_F16, UN_BOOL, UN_I32 };
 
 typedef struct un_op un_op;
 struct un_op {

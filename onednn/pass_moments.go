@@ -42,8 +42,7 @@ func shareMoments(g *graph) {
 		}
 		delete(sums, sumOf{x, fmt.Sprint(axes)})
 		shape := n.out[0].shape()
-		m := &node{op: opMoments, in: []*result{x}, shapes: []shapes.Shape{shape, shape}, attr: axes, replay: momentsReplay(x.shape(), axes), owner: n.owner}
-		m.out = []*result{{node: m}, {node: m, index: 1}}
+		m := momentsNode(x, axes, shape, n.owner)
 		early, late := &maker{owner: n.owner}, &maker{owner: n.owner}
 		count := early.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32), binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(rows))))
 		table[sum.out[0]] = early.add(compute.OpTypeMul, shape, nil, m.out[0], count)
@@ -79,18 +78,23 @@ func shiftMoments(g *graph) {
 			if !x.shape().Equal(sum.shape()) || !constantAlong(b, axes) {
 				continue
 			}
-			mean := &node{op: opMoments, in: []*result{x}, shapes: n.shapes, attr: axes, replay: n.replay, owner: n.owner}
-			mean.out = []*result{{node: mean}, {node: mean, index: 1}}
-			m := &maker{owner: n.owner}
-			table[n.out[0]] = m.add(compute.OpTypeAdd, n.shapes[0], nil, mean.out[0], m.without(b, x.shape(), axes))
-			table[n.out[1]] = mean.out[1]
-			nodes[len(nodes)-1] = mean
-			nodes = append(nodes, m.nodes...)
+			m, after := momentsNode(x, axes, n.shapes[0], n.owner), &maker{owner: n.owner}
+			table[n.out[0]] = after.add(compute.OpTypeAdd, n.shapes[0], nil, m.out[0], after.without(b, x.shape(), axes))
+			table[n.out[1]] = m.out[1]
+			nodes[len(nodes)-1] = m
+			nodes = append(nodes, after.nodes...)
 			break
 		}
 	}
 	g.nodes = nodes
 	g.replace(table)
+}
+
+// momentsNode computes mean and variance of x over the axes, each of the shape.
+func momentsNode(x *result, axes []int, shape shapes.Shape, owner *function) *node {
+	n := &node{op: opMoments, in: []*result{x}, shapes: []shapes.Shape{shape, shape}, attr: axes, replay: momentsReplay(x.shape(), axes), owner: owner}
+	n.out = []*result{{node: n}, {node: n, index: 1}}
+	return n
 }
 
 // squaredDifference returns x and m if r is (x − m)² and m is the same along the axes, or nil.
@@ -99,10 +103,7 @@ func squaredDifference(r *result, axes []int) (x, m *result) {
 		return nil, nil
 	}
 	x, m = r.node.in[0].node.in[0], r.node.in[0].node.in[1]
-	if !x.shape().Equal(r.shape()) {
-		return nil, nil
-	}
-	if !constantAlong(m, axes) {
+	if !x.shape().Equal(r.shape()) || !constantAlong(m, axes) {
 		return nil, nil
 	}
 	return x, m

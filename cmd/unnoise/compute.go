@@ -50,6 +50,13 @@ func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtype
 	return b, info, dtype, nil
 }
 
+func threads(n int) string {
+	if n == 1 {
+		return "1 thread"
+	}
+	return fmt.Sprintf("%d threads", n)
+}
+
 const embeddedData = "MNIST"
 
 // openData opens the embedded MNIST ("" or its name) or an IDX folder.

@@ -95,12 +95,13 @@ func (s sampling) describe(p *figure.Parameters) {
 	}
 }
 
+func (s sampling) flow() diffusion.FlowSampler {
+	return diffusion.FlowSampler{N: s.steps, Method: diffusion.FlowMethod(s.sampler)}
+}
+
 // evaluations is how often the network is evaluated for an image.
 func (s sampling) evaluations() int {
-	n := s.steps
-	if s.sampler == string(diffusion.Midpoint) {
-		n *= 2
-	}
+	n := s.flow().Evaluations() // other samplers ask once in a step too
 	if s.guided && s.guidance != 1 {
 		n *= 2 // with the class and without
 	}
@@ -144,7 +145,7 @@ func (s sampling) walk(ctx context.Context, m *mnistunet.Model, labels []int, x 
 		if s.guided {
 			v = m.GuidedVelocity(labels, float32(s.guidance))
 		}
-		return diffusion.FlowSampler{N: s.steps, Method: diffusion.FlowMethod(s.sampler)}.Steps(ctx, v, x), nil
+		return s.flow().Steps(ctx, v, x), nil
 	}
 	schedule, err := m.Schedule()
 	if err != nil {
@@ -336,10 +337,13 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	}
 
 	p := newProgress(cmd.ErrOrStderr())
-	film := f.film(n, trajectory)
+	var film *film
+	if f.animate != "" {
+		film = f.film(n, trajectory)
+	}
 	start := time.Now()
 	images, evaluations, err := f.sampling.run(cmd.Context(), m, labels, n, func(s diffusion.Step) {
-		if f.animate != "" {
+		if film != nil {
 			film.add(s)
 		}
 		if !f.json {
@@ -376,7 +380,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		}
 		written = append(written, path)
 	}
-	if f.animate != "" {
+	if film != nil {
 		if err := writeAnimation(f.animate, grid, film.frames, parameters); err != nil {
 			return err
 		}

@@ -249,13 +249,6 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	return err
 }
 
-func threads(n int) string {
-	if n == 1 {
-		return "1 thread"
-	}
-	return fmt.Sprintf("%d threads", n)
-}
-
 // command is the line that makes the page again.
 func (f *writeupFlags) command(cmd *cobra.Command) string {
 	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "dtype", "threads")
