@@ -5,7 +5,7 @@ ARGS   ?=
 # the commit goes into the program where git knows it
 VCS    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help setup build demo writeup test test-arm64 bench clean
+.PHONY: help setup build demo writeup test test-arm64 test-amx bench clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,9 @@ test: setup ## check and test everything
 
 test-arm64: ## build for linux/arm64 and test that, emulated
 	@GO='$(GO)' bash scripts/arm64.sh $(ARGS)
+
+test-amx: setup build ## test the engine with AMX emulated, where the CPU lacks it
+	@GO='$(GO)' bash scripts/amx.sh $(ARGS)
 
 bench: setup build ## time training and evaluation
 	bin/unnoise bench train $(ARGS)

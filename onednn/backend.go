@@ -47,7 +47,7 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	names := []string{"fusion", "code", "preparation", "winograd", "single", "attention"}
+	names := []string{"fusion", "code", "preparation", "winograd", "tiles", "single", "attention"}
 	for _, p := range passes {
 		// Gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
 		if p.name != "dead" && p.name != "convolution gradients" && !slices.Contains(names, p.name) {

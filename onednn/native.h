@@ -145,6 +145,8 @@ void un_free_packed(un_packed *);
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 // The convolution to one channel, or NULL where it is another; see single.h.
 un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+// The gradient of a convolution's weights on AMX tiles, or NULL where that does not apply; see tiles.c.
+un_op *un_tiled_gradient(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 

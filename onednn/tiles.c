@@ -1,0 +1,240 @@
+// Gradients of convolutions' weights on AMX tiles, from bfloat16 to float32: for each element of the window a product of x, transposed, and dy
+// over all pixels,
+//
+//	dw[tap, i, o] = Σ_n,q x[n, i, q + tap] · dy[n, q, o].
+//
+// An image's pixels lie one after the other in rows of one pitch, x's with its padding, so that a tap is an offset into x, and of dy there are
+// zeros where a row of x is longer. With steps beyond 1 there is such an image of x for each phase of its pixels. Tiles of x hold 16 channels by
+// 32 pixels; those of dy 32 pixels, in pairs, by 16 channels.
+#include "kernels.h"
+
+#if defined(__x86_64__) && (__GNUC__ >= 11 || defined(__clang__))
+#include <immintrin.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
+
+// PIXELS are a tile's. STEPS of so many share x and dy in the first-level cache for all taps; CACHE bytes of both are laid out at once.
+enum { CHANNELS = 16, PIXELS = 32, BLOCK = 2 * CHANNELS, TILE = CHANNELS * CHANNELS, STEPS = 8, CACHE = 1 << 20, ABSENT = -1 };
+
+typedef struct { int64_t x, w; } tap;
+
+typedef struct {
+  un_op op;
+  int x, y, w, scratch, threads;
+  int64_t batch, in, out, x_batch, y_batch, w_in;
+  int64_t x_pixels, y_pixels, phases, images;  // of an image as laid out; images are laid out at once
+  int32_t *x_from, *y_from;                    // where a pixel comes from, or ABSENT: [phases][x_pixels], [y_pixels]
+  int64_t n_taps;
+  tap taps[];
+} gradient_op;
+
+// Sixteen channels of 32 pixels: row i of the result has pixels 2i and 2i+1 of each.
+static inline void pairs(const uint16_t *image, const int32_t *from, __m512i rows[CHANNELS]) {
+  const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+  for (int i = 0; i < CHANNELS; i++) {
+    __m256i pixel[2];
+    for (int j = 0; j < 2; j++) {
+      const int32_t at = from[2 * i + j];
+      pixel[j] = at == ABSENT ? _mm256_setzero_si256() : _mm256_loadu_si256((const __m256i *)(image + at));
+    }
+    rows[i] = _mm512_permutex2var_epi16(_mm512_castsi256_si512(pixel[0]), order, _mm512_castsi256_si512(pixel[1]));
+  }
+}
+
+// Transposes 16×16 elements of four bytes.
+static inline void transpose(__m512i r[CHANNELS]) {
+  __m512i s[CHANNELS];
+  for (int i = 0; i < CHANNELS; i += 2) {
+    s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < CHANNELS; i += 4)
+    for (int j = 0; j < 2; j++) {
+      r[i + 2 * j] = _mm512_unpacklo_epi64(s[i + j], s[i + j + 2]);
+      r[i + 2 * j + 1] = _mm512_unpackhi_epi64(s[i + j], s[i + j + 2]);
+    }
+  // r[4k + j] has column j of each quarter, of rows 4k to 4k+3.
+  for (int j = 0; j < 4; j++) {
+    const __m512i low = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88), high = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd);
+    const __m512i low2 = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88), high2 = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
+    s[j] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    s[8 + j] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    s[4 + j] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    s[12 + j] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+  memcpy(r, s, sizeof s);
+}
+
+// to[in][x_pixels] for one phase.
+static void lay_x(const gradient_op *o, const uint16_t *image, const int32_t *from, uint16_t *to) {
+  for (int64_t i = 0; i < o->in; i += CHANNELS)
+    for (int64_t q = 0; q < o->x_pixels; q += PIXELS) {
+      __m512i rows[CHANNELS];
+      pairs(image + i, from + q, rows);
+      transpose(rows);
+      for (int c = 0; c < CHANNELS; c++) _mm512_store_si512(to + (i + c) * o->x_pixels + q, rows[c]);
+    }
+}
+
+// to[out / CHANNELS][…] with a tile for each step; apart: between those of the same step.
+static void lay_y(const gradient_op *o, const uint16_t *image, uint16_t *to, int64_t apart) {
+  for (int64_t i = 0; i < o->out; i += CHANNELS)
+    for (int64_t q = 0; q < o->y_pixels; q += PIXELS) {
+      __m512i rows[CHANNELS];
+      pairs(image + i, o->y_from + q, rows);
+      for (int c = 0; c < CHANNELS; c++) _mm512_store_si512(to + i / CHANNELS * apart + q * CHANNELS + c * PIXELS, rows[c]);
+    }
+}
+
+// Adds up to four tiles of sums: of a block of 32×32 channels. x and y are a step's, and of the block's first channels.
+static inline void multiply(float *sums, const uint16_t *const *x, int64_t x_row, const uint16_t *y, int64_t y_apart, int64_t steps) {
+  const int row = CHANNELS * sizeof(float);
+  x_row *= sizeof(uint16_t);
+  __asm__ volatile("" ::: "memory");  // gcc does not know what tiles are loaded from
+  _tile_loadd(0, sums, row);
+  _tile_loadd(1, sums + TILE, row);
+  _tile_loadd(2, sums + 2 * TILE, row);
+  _tile_loadd(3, sums + 3 * TILE, row);
+  for (int64_t s = 0; s < steps; s++, y += PIXELS * CHANNELS) {
+    _tile_loadd(4, x[s], x_row);
+    _tile_loadd(6, y, row);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, y + y_apart, row);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, (const char *)x[s] + CHANNELS * x_row, x_row);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, row);
+  _tile_stored(1, sums + TILE, row);
+  _tile_stored(2, sums + 2 * TILE, row);
+  _tile_stored(3, sums + 3 * TILE, row);
+}
+
+// Adds what images give to sums[in / BLOCK][out / BLOCK][taps][4 tiles]. x: [images][phases][in][x_pixels], y: [out / CHANNELS][images][y_pixels]
+// as tiles.
+static void add_images(const gradient_op *o, const uint16_t *x, const uint16_t *y, int64_t images, float *sums) {
+  const int64_t per_image = o->y_pixels / PIXELS, steps = images * per_image, phase = o->in * o->x_pixels, y_apart = steps * PIXELS * CHANNELS;
+  for (int64_t i = 0; i < o->in; i += BLOCK)
+    for (int64_t j = 0; j < o->out; j += BLOCK) {
+      float *block = sums + (i / BLOCK * (o->out / BLOCK) + j / BLOCK) * o->n_taps * 4 * TILE;
+      for (int64_t first = 0; first < steps; first += STEPS) {
+        const int64_t now = steps - first < STEPS ? steps - first : STEPS;
+        for (int64_t t = 0; t < o->n_taps; t++) {
+          const uint16_t *at[STEPS];
+          for (int64_t s = 0; s < now; s++)
+            at[s] = x + (first + s) / per_image * o->phases * phase + i * o->x_pixels + (first + s) % per_image * PIXELS + o->taps[t].x;
+          multiply(block + t * 4 * TILE, at, o->x_pixels, y + j / CHANNELS * y_apart + first * PIXELS * CHANNELS, y_apart, now);
+        }
+      }
+    }
+}
+
+static int64_t sums_size(const gradient_op *o) { return o->n_taps * o->in * o->out; }
+static int64_t layouts_size(const gradient_op *o) { return o->images * (o->phases * o->in * o->x_pixels + o->out * o->y_pixels); }
+
+static void add_up(const gradient_op *o, const float *sums, int members, int64_t row, float *w) {
+  const int64_t size = sums_size(o);
+  const int64_t tile = row / CHANNELS % 4, tap = row / CHANNELS / 4 % o->n_taps, block = row / CHANNELS / 4 / o->n_taps;
+  const int64_t i = block / (o->out / BLOCK) * BLOCK + tile / 2 * CHANNELS + row % CHANNELS, j = block % (o->out / BLOCK) * BLOCK + tile % 2 * CHANNELS;
+  __m512 sum = _mm512_load_ps(sums + row * CHANNELS);
+  for (int m = 1; m < members; m++) sum = _mm512_add_ps(sum, _mm512_load_ps(sums + m * size + row * CHANNELS));
+  _mm512_storeu_ps(w + o->taps[tap].w + i * o->w_in + j, sum);
+}
+
+static const char *run_gradient(un_op *op, void *const *slots) {
+  const gradient_op *o = (const gradient_op *)op;
+  static const struct { uint8_t palette, start, unused[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } shape = {
+      .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+  const int64_t size = sums_size(o);
+  float *sums = slots[o->scratch];
+  int team = 1;
+#pragma omp parallel num_threads(o->threads) if (o->threads > 1)
+  {
+    const int64_t me = omp_get_thread_num(), members = omp_get_num_threads();
+    if (me == 0) team = (int)members;
+    const int64_t end = o->batch * (me + 1) / members;
+    uint16_t *x = (uint16_t *)(sums + o->threads * size) + me * layouts_size(o), *y = x + o->images * o->phases * o->in * o->x_pixels;
+    memset(sums + me * size, 0, (size_t)size * sizeof *sums);
+    _tile_loadconfig(&shape);
+    for (int64_t n = o->batch * me / members; n < end; n += o->images) {
+      const int64_t images = end - n < o->images ? end - n : o->images;
+      for (int64_t k = 0; k < images; k++) {
+        for (int64_t p = 0; p < o->phases; p++)
+          lay_x(o, (const uint16_t *)slots[o->x] + (n + k) * o->x_batch, o->x_from + p * o->x_pixels, x + (k * o->phases + p) * o->in * o->x_pixels);
+        lay_y(o, (const uint16_t *)slots[o->y] + (n + k) * o->y_batch, y + k * o->y_pixels * CHANNELS, images * o->y_pixels * CHANNELS);
+      }
+      add_images(o, x, y, images, sums + me * size);
+    }
+    _tile_release();
+  }
+#pragma omp parallel for schedule(static) num_threads(o->threads) if (o->threads > 1)
+  for (int64_t row = 0; row < size / CHANNELS; row++) add_up(o, sums, team, row, slots[o->w]);
+  return NULL;
+}
+
+static void release_gradient(un_op *op) {
+  gradient_op *o = (gradient_op *)op;
+  free(o->x_from);
+  free(o->y_from);
+  free(o);
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static int64_t whole_tiles(int64_t pixels) { return (pixels + PIXELS - 1) / PIXELS; }
+
+un_op *un_tiled_gradient(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
+  const int threads = omp_get_max_threads();
+  if (s->portable || !un_dnnl_amx() || s->direction != UN_CONV_BACKWARD_WEIGHTS || s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->bias >= 0 ||
+      s->src_dtype != UN_BF16 || s->dst_dtype != UN_BF16 || s->weights_dtype != UN_F32 || s->src_strides[1] != 1 || s->dst_strides[1] != 1 ||
+      s->weights_strides[0] != 1 || s->src_dims[1] % BLOCK || s->dst_dims[1] % BLOCK || s->src_dims[0] < threads || s->src_spread[0] != 1 || s->src_spread[1] != 1)
+    return NULL;
+  const int64_t window[2] = {s->weights_dims[2], s->weights_dims[3]}, height = s->dst_dims[2], width = s->dst_dims[3];
+  const int64_t n_taps = window[0] * window[1], phases = s->stride[0] * s->stride[1];
+  gradient_op *o = malloc(sizeof *o + (size_t)n_taps * sizeof *o->taps);
+  *o = (gradient_op){{run_gradient, release_gradient, "AMX tiles"}, s->src, s->dst, s->weights, scratch, threads, s->src_dims[0], s->src_dims[1], s->dst_dims[1],
+                     s->src_strides[0], s->dst_strides[0], s->weights_strides[1]};
+  // Tap k of pixel q looks at pixel (q + (k·dilation − pad) div stride) of phase (k·dilation − pad) mod stride.
+  int64_t low[2], span[2];
+  for (int i = 0; i < 2; i++) {
+    low[i] = floor_div(-s->pad_lo[i], s->stride[i]);
+    span[i] = floor_div((window[i] - 1) * s->dilation[i] - s->pad_lo[i], s->stride[i]) - low[i];
+  }
+  const int64_t pitch = width + span[1];
+  o->n_taps = n_taps;
+  o->phases = phases;
+  o->y_pixels = whole_tiles((height - 1) * pitch + width) * PIXELS;
+  // An odd number of cache lines keeps the channels of a tile in different sets of the cache.
+  o->x_pixels = (whole_tiles(o->y_pixels + span[0] * pitch + span[1]) | 1) * PIXELS;
+  for (int64_t t = 0; t < n_taps; t++) {
+    int64_t phase = 0, shift = 0, w = 0;
+    for (int i = 0; i < 2; i++) {
+      const int64_t k = i ? t % window[1] : t / window[1], at = k * s->dilation[i] - s->pad_lo[i], whole = floor_div(at, s->stride[i]);
+      phase = phase * s->stride[i] + at - whole * s->stride[i];
+      shift = shift * pitch + whole - low[i];
+      w += k * s->weights_strides[2 + i];
+    }
+    o->taps[t] = (tap){phase * o->in * o->x_pixels + shift, w};
+  }
+  o->x_from = malloc((size_t)(phases * o->x_pixels) * sizeof *o->x_from);
+  o->y_from = malloc((size_t)o->y_pixels * sizeof *o->y_from);
+  for (int64_t p = 0; p < phases * o->x_pixels; p++) {
+    const int64_t phase = p / o->x_pixels, q = p % o->x_pixels;
+    const int64_t row = (q / pitch + low[0]) * s->stride[0] + phase / s->stride[1], column = (q % pitch + low[1]) * s->stride[1] + phase % s->stride[1];
+    const int inside = row >= 0 && row < s->src_dims[2] && column >= 0 && column < s->src_dims[3];
+    o->x_from[p] = inside ? (int32_t)(row * s->src_strides[2] + column * s->src_strides[3]) : ABSENT;
+  }
+  for (int64_t q = 0; q < o->y_pixels; q++)
+    o->y_from[q] = q / pitch < height && q % pitch < width ? (int32_t)(q / pitch * s->dst_strides[2] + q % pitch * s->dst_strides[3]) : ABSENT;
+  o->images = 1;
+  const int64_t share = (o->batch + threads - 1) / threads, bytes = layouts_size(o) * (int64_t)sizeof(uint16_t);
+  o->images = CACHE / bytes < 1 ? 1 : CACHE / bytes < share ? CACHE / bytes : share;
+  *scratch_bytes = (size_t)threads * ((size_t)sums_size(o) * sizeof(float) + (size_t)layouts_size(o) * sizeof(uint16_t));
+  return &o->op;
+}
+#else
+un_op *un_tiled_gradient(const un_conv_spec *s, int scratch, size_t *scratch_bytes) { return NULL; }
+#endif
