@@ -150,6 +150,15 @@ func (g *generator) erf(x varg) varg {
 	return g.binary(vmulps, g.binary(vmulps, c, p), g.reciprocal(q))
 }
 
+// geluGradient as in kernels_body.h.
+func (g *generator) geluGradient(x varg) varg {
+	c := g.limit(x, -6, 6)
+	z := g.binary(vmulps, c, c)
+	p := g.horner(z, -1.53577889e-11, 2.78506153e-09, -1.0087644e-07, 3.30082551e-05, -0.000148160524, 0.0145299985, -0.0415170947, 0.79788479)
+	q := g.horner(z, 5.55664308e-06, 0.000150208287, 0.00295228657, 0.0369718554, 0.281301829, 1)
+	return g.fma(g.binary(vmulps, c, p), g.reciprocal(q), number(0.5))
+}
+
 func (g *generator) logistic(x varg) varg {
 	negative := g.binary(vxorps, x, pattern(1<<31))
 	return g.reciprocal(g.binary(vaddps, g.exp(g.limit(negative, -104, 87)), number(1)))
@@ -232,6 +241,8 @@ func (g *generator) instruction(i C.un_instr) {
 	case C.UN_GELU:
 		half := g.binary(vmulps, a, number(0.5))
 		r = g.fma(half, g.erf(g.binary(vmulps, a, number(0.70710678))), half)
+	case C.UN_GELU_GRADIENT:
+		r = g.geluGradient(a)
 	case C.UN_FLOOR:
 		r = g.round(a, 9)
 	case C.UN_CEIL:

@@ -29,6 +29,7 @@ var passes = []pass{
 	{"convolution gradients", foldConvolutionGradients},
 	{"bias", attachBias},
 	{"dead", removeDead},
+	{"gelu", foldGeluGradients},
 	{"activation", attachActivation},
 	{"moments", shareMoments},
 	{"moments", shiftMoments},
@@ -80,7 +81,7 @@ func (g *graph) String() string {
 			}
 			fmt.Fprintf(&s, "%%%d %s", id[r], r.shape())
 		}
-		fmt.Fprintf(&s, " = %s", n.op)
+		fmt.Fprintf(&s, " = %s", opName(n.op))
 		for _, r := range n.in {
 			fmt.Fprintf(&s, " %%%d", id[r])
 		}

@@ -32,6 +32,7 @@ var nativeOps = map[compute.OpType]nativeOp{
 	compute.OpTypeLogistic: code(C.UN_LOGISTIC), compute.OpTypeSin: code(C.UN_SIN), compute.OpTypeCos: code(C.UN_COS), compute.OpTypeFloor: code(C.UN_FLOOR),
 	compute.OpTypeCeil: code(C.UN_CEIL), compute.OpTypeRound: code(C.UN_ROUND), compute.OpTypeSign: code(C.UN_SIGN), compute.OpTypeIsFinite: code(C.UN_ISFINITE),
 	compute.OpTypeIsNaN: code(C.UN_ISNAN), compute.OpTypeFusedGelu: code(C.UN_GELU), compute.OpTypeConvertDType: code(C.UN_COPY),
+	opGeluGradient: code(C.UN_GELU_GRADIENT),
 }
 
 const maxFusedRank = C.UN_MAX_DIMS

@@ -7,7 +7,11 @@ import "C"
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"unsafe"
+
+	"github.com/gomlx/compute"
 )
 
 func (l *lowering) emitCluster(c *cluster) {
@@ -32,6 +36,9 @@ func (l *lowering) emitCluster(c *cluster) {
 	if C.un_generated(op) != 0 {
 		how = "generated code"
 	}
+	if f := c.functions(); len(f) > 0 {
+		how += ": " + strings.Join(f, ", ")
+	}
 	x := label{kind: "cluster", text: fmt.Sprintf("%v: %d in, %d instructions, %d out, %d sums (%s)", p.dims, len(p.in), len(p.code), len(p.out), len(p.sums), how)}
 	for _, in := range p.in {
 		if in.r != nil {
@@ -42,6 +49,20 @@ func (l *lowering) emitCluster(c *cluster) {
 		x.bytes += float64(out.r.shape().DType.Size() * touched(p.dims, out.stride))
 	}
 	l.add(op, x, reads, writes)
+}
+
+// functions names what takes the most arithmetic in a cluster.
+func (c *cluster) functions() []string {
+	var names []string
+	for _, n := range c.nodes {
+		switch n.op {
+		case compute.OpTypeExp, compute.OpTypeExpm1, compute.OpTypeLog, compute.OpTypeLog1p, compute.OpTypePow, compute.OpTypeTanh, compute.OpTypeErf,
+			compute.OpTypeLogistic, compute.OpTypeSin, compute.OpTypeCos, compute.OpTypeFusedGelu, opGeluGradient:
+			names = append(names, opName(n.op))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // touched is how many elements an array with these strides has along dims.

@@ -13,7 +13,25 @@ const (
 	opConvBackwardWeights
 	opConv    // a forward convolution, perhaps with a bias
 	opMoments // mean and biased variance over the axes of attr
+	opGeluGradient
 )
+
+// opName names an operation in dumps and profiles.
+func opName(op compute.OpType) string {
+	switch op {
+	case opConvBackwardData:
+		return "ConvBackwardData"
+	case opConvBackwardWeights:
+		return "ConvBackwardWeights"
+	case opConv:
+		return "Conv"
+	case opMoments:
+		return "Moments"
+	case opGeluGradient:
+		return "GeluGradient"
+	}
+	return op.String()
+}
 
 // conv describes a convolution as oneDNN sees it, whatever it computes: which axes of the three arrays are what, and
 // the geometry of the forward direction.

@@ -44,7 +44,7 @@ func shareMoments(g *graph) {
 		shape := n.out[0].shape()
 		m := momentsNode(x, axes, shape, n.owner)
 		early, late := &maker{owner: n.owner}, &maker{owner: n.owner}
-		count := early.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32), binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(rows))))
+		count := early.scalar(float32(rows))
 		table[sum.out[0]] = early.add(compute.OpTypeMul, shape, nil, m.out[0], count)
 		d := late.add(compute.OpTypeSub, shape, nil, m.out[0], late.without(mean, x.shape(), axes))
 		square := late.add(compute.OpTypeMul, shape, nil, d, d)
@@ -141,6 +141,10 @@ func (m *maker) add(op compute.OpType, shape shapes.Shape, attr any, in ...*resu
 	n.out = []*result{{node: n}}
 	m.nodes = append(m.nodes, n)
 	return n.out[0]
+}
+
+func (m *maker) scalar(v float32) *result {
+	return m.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32), binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 }
 
 // without is r, which spreads over shape, without axes along which it is the same.
