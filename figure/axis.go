@@ -49,7 +49,8 @@ func linearAxis(low, high float64, ticks int) axis {
 	return a
 }
 
-// logAxis spans positive values from a tick to a tick at 1, 2 or 5 times a power of ten.
+// logAxis spans positive values from a tick to a tick at 1, 2 or 5 times a power of ten. Where these are fewer than 3 there are those of a
+// linear axis between the ends.
 func logAxis(low, high float64) axis {
 	if low == high {
 		low, high = low/2, high*2
@@ -68,6 +69,10 @@ func logAxis(low, high float64) axis {
 		to--
 	}
 	a := axis{low: all[from], high: all[to], log: true}
+	if to-from < 2 {
+		a.ticks = linearAxis(a.low, a.high, 6).ticks
+		return a
+	}
 	every := 1
 	if to-from > 9 {
 		every = 3

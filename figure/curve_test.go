@@ -122,9 +122,9 @@ func TestAxes(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range []struct{ low, high float64 }{{0.02, 1.3}, {1, 1}, {1e-6, 1e3}} {
+	for _, c := range []struct{ low, high float64 }{{0.02, 1.3}, {1, 1}, {1e-6, 1e3}, {0.026, 0.032}, {0.101, 0.19}} {
 		a := logAxis(c.low, c.high)
-		if a.low > c.low || a.high < c.high || len(a.ticks) < 2 {
+		if a.low > c.low || a.high < c.high || len(a.ticks) < 3 {
 			t.Errorf("%v: axis from %v to %v with %d ticks", c, a.low, a.high, len(a.ticks))
 		}
 	}
