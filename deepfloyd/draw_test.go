@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -48,7 +49,7 @@ func TestPipelinesEqualDiffusers(t *testing.T) {
 	defer f.Close()
 	texts := f.Metadata()
 	one, two, negative := texts["prompt.0"], texts["prompt.1"], texts["negative"]
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	var warnings []string
 	e := TextEncoder{Dir: filepath.Join(models, "if_tiny"), DType: dtypes.Float32, Warn: func(s string) { warnings = append(warnings, s) }}
 	prompts, err := e.Encode(t.Context(), b, one, two, negative)
@@ -82,7 +83,7 @@ func TestPipelinesEqualDiffusers(t *testing.T) {
 }
 
 func TestWalkMisuse(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	prompts := encode(t, b, "if_tiny", "a man")
 	open := func(model string) *Stage { return openStage(t, b, filepath.Join(golden.Dir(t), model)) }
 	first, second := open("if_tiny"), open("if_sr_tiny")

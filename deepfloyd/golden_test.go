@@ -14,20 +14,10 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
-	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/weights"
 )
-
-func backend(t testing.TB) compute.Backend {
-	t.Helper()
-	b, err := onednn.New("without=winograd") // as unnoise generate --dtype f32
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	return b
-}
 
 func readJSON(t testing.TB, path string, into any) {
 	t.Helper()
@@ -85,7 +75,7 @@ func selected(t testing.TB, p Prompts, texts ...string) unet.Embeddings {
 func TestGoldenTraces(t *testing.T) {
 	var traces []trace
 	readJSON(t, filepath.Join(golden.Dir(t), "traces.json"), &traces)
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	walked := 0
 	for _, tr := range traces {
 		if tr.Technique != "text2image" && tr.Technique != "superres" {

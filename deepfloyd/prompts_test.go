@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -114,7 +115,7 @@ func TestSelect(t *testing.T) {
 
 // Embeddings are kept for a model, a dtype and a prompt, and made again where a file is damaged or a model is another one.
 func TestEmbeddingsAreKept(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	dir, kept := t.TempDir(), t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
 		t.Fatal(err)
@@ -202,7 +203,7 @@ func TestEmbeddingsAreKept(t *testing.T) {
 }
 
 func TestEncodeRefused(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	if _, err := (TextEncoder{Dir: filepath.Join(golden.Dir(t), "if_sr_tiny"), DType: dtypes.Float32}).Encode(t.Context(), b, "a"); err == nil || !strings.Contains(err.Error(), "has no text_encoder") {
 		t.Errorf("a folder without a text encoder: %v", err)
 	}

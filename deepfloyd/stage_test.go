@@ -11,6 +11,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 )
 
@@ -102,7 +103,7 @@ func TestBrokenStages(t *testing.T) {
 
 // What is read of the weights is told, to the end, by the first step at the latest.
 func TestStageProgress(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	s, err := OpenStage(filepath.Join(golden.Dir(t), "if_tiny"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +130,7 @@ func TestStageProgress(t *testing.T) {
 }
 
 func TestSuperResolutionMisuse(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t, "winograd")
 	small, noise := diffusion.NewImages(1, 3, 16, 16), diffusion.NewImages(1, 3, 32, 32)
 	for model, levels := range map[string]map[int]string{
 		"if_tiny":    {100: "draws from a text alone"},

@@ -7,13 +7,14 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/onednn"
 )
 
 func benchModel(b *testing.B) (*Trainer, Batch) {
 	const batch = 128
 	c := Default(Class)
-	m, err := New(backend(b), c, benchType(), 0)
+	m, err := New(enginetest.Backend(b), c, benchType(), 0)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 )
 
 // TestMixedPrecision compares a training step in bfloat16 with the same in float32: outputs within a few per cent,
@@ -29,7 +30,7 @@ func TestMixedPrecision(t *testing.T) {
 		gradients map[string][]float32
 	}
 	of := func(dtype dtypes.DType) (r result) {
-		m, err := New(backend(t), c, dtype, 7)
+		m, err := New(enginetest.Backend(t), c, dtype, 7)
 		if err != nil {
 			t.Fatal(err)
 		}

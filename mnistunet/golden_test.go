@@ -8,24 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
-	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/weights"
 )
-
-func backend(t testing.TB) compute.Backend {
-	t.Helper()
-	b, err := onednn.New("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	return b
-}
 
 func TestGoldenUnconditional(t *testing.T) {
 	testGolden(t, None, "mnist_unet_unconditional.safetensors")
@@ -61,7 +50,7 @@ func testGolden(t *testing.T, condition Condition, name string) {
 		b.Class, shape = golden.Float32(t, f, "onehot")
 		c.Classes = shape[1]
 	}
-	m, err := FromFile(backend(t), c, dtypes.Float32, f, "param.")
+	m, err := FromFile(enginetest.Backend(t), c, dtypes.Float32, f, "param.")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -25,7 +26,7 @@ func smallFlow(t testing.TB, condition Condition) *Model {
 func smallOf(t testing.TB, c Config) *Model {
 	t.Helper()
 	c.Dim = 4
-	m, err := New(backend(t), c, dtypes.Float32, 1)
+	m, err := New(enginetest.Backend(t), c, dtypes.Float32, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func closeTo(t *testing.T, what string, got, want diffusion.Images) {
 func TestInitialValues(t *testing.T) {
 	c := Default(Class)
 	c.Dim = 8
-	m, err := New(backend(t), c, dtypes.Float32, 3)
+	m, err := New(enginetest.Backend(t), c, dtypes.Float32, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,8 +31,9 @@ type Config struct {
 	DecaySteps   bool             `json:"decay_steps,omitempty"` // it falls a little after each step instead, by as much in all
 	Dropout      float64          `json:"dropout"`               // the chance that an image's class is hidden, for condition class
 	Seed         uint64           `json:"seed"`
-	DType        string           `json:"dtype"`   // f32 or bf16; Train takes auto too
-	Threads      int              `json:"threads"` // the sums' order, and so their last bits, depend on it
+	DType        string           `json:"dtype"`             // f32 or bf16; Train takes auto too
+	Threads      int              `json:"threads"`           // the sums' order, and so their last bits, depend on it
+	Backend      string           `json:"backend,omitempty"` // if it is not onednn
 	Data         Data             `json:"data"`
 	Program      Program          `json:"program"`
 }
@@ -152,11 +153,13 @@ func (c *Config) complete(o Options) {
 	c.Data = describe(o.Data, o.DataName)
 	if t, ok := o.Backend.(interface{ Threads() int }); ok {
 		c.Threads = t.Threads()
+	} else {
+		c.Backend = o.Backend.Name()
 	}
 	if c.Program == (Program{}) {
 		c.Program = program()
 	}
-	if d, err := engine.DType(c.DType); err == nil {
+	if d, err := engine.DType(c.DType, ""); err == nil {
 		c.DType = engine.Name(d)
 	}
 }

@@ -53,6 +53,9 @@ func (t *timing) measure(cmd *cobra.Command, b compute.Backend, warmup int, once
 	slices.Sort(times)
 	s.best, s.median = times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
 	if t.profile {
+		if b.Name() != onednn.BackendName {
+			return seconds{}, usagef("--profile is for --backend %s", onednn.BackendName)
+		}
 		onednn.StartProfile(b)
 		for range t.runs {
 			if err := once(); err != nil {
@@ -79,6 +82,7 @@ type benchReport struct {
 	Batch           int     `json:"batch"`
 	DType           string  `json:"dtype"`
 	Threads         int     `json:"threads"`
+	Device          string  `json:"device"`
 	BestSeconds     float64 `json:"best_s"`
 	MedianSeconds   float64 `json:"median_s"`
 	ImagesPerSecond float64 `json:"images_per_s"` // of the best run
@@ -138,12 +142,12 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if err != nil {
 		return err
 	}
-	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, s.best, s.median, float64(f.batch) / s.best, s.first, peakMemory()}
+	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, info.Device, s.best, s.median, float64(f.batch) / s.best, s.first, peakMemory()}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
-		what, r.Condition, r.Dim, r.Batch, r.DType, threads(r.Threads), 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
+		what, r.Condition, r.Dim, r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
 	return err
 }
 

@@ -36,6 +36,7 @@ type benchModelReport struct {
 	Batch         int     `json:"batch"`
 	DType         string  `json:"dtype"`
 	Threads       int     `json:"threads"`
+	Device        string  `json:"device"`
 	BestSeconds   float64 `json:"best_s"`
 	MedianSeconds float64 `json:"median_s"`
 	LoadSeconds   float64 `json:"load_s"`  // reading the weights
@@ -93,12 +94,12 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	r := benchModelReport{jsonVersion, "model", f.size, dir, f.batch, engine.Name(dtype), info.Threads, s.best, s.median, loaded, s.first, peakMemory()}
+	r := benchModelReport{jsonVersion, "model", f.size, dir, f.batch, engine.Name(dtype), info.Threads, info.Device, s.best, s.median, loaded, s.first, peakMemory()}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, batch %d, %s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak memory %.2f GB\n",
-		r.Size, r.Batch, r.DType, threads(r.Threads), r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
+		r.Size, r.Batch, r.DType, r.Device, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
 	return err
 }
 

@@ -17,44 +17,46 @@ import (
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
 )
 
 // computing holds the flags that say how networks are computed.
 type computing struct {
+	backend string
 	dtype   string
 	threads int
 	without []string // only for benchmarks
 }
 
 func computeFlags(cmd *cobra.Command, c *computing) {
-	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the CPU has units for it", "auto", "bf16", "f32")
+	cmd.Flags().StringVar(&c.backend, "backend", onednn.BackendName, "what computes networks: onednn, the CPU; xla:cuda, xla:cpu or xla:/path/to/plugin.so, XLA with that plugin; go, GoMLX's own, slow")
+	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the processor has units for it", "auto", "bf16", "f32")
 	intFlag(cmd, &c.threads, "threads", 0, 0, 1024, "threads for networks; 0: one for each CPU")
 }
 
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
-	b, info, err := engine.New(engine.Options{Threads: c.threads, Without: c.without})
+	if c.threads > 0 && c.backend != onednn.BackendName {
+		return nil, engine.Info{}, 0, usagef("--threads is for --backend %s", onednn.BackendName)
+	}
+	b, info, err := engine.New(engine.Options{Backend: c.backend, Threads: c.threads, Without: c.without})
+	if errors.Is(err, engine.ErrUnknown) {
+		return nil, info, 0, usageError{err}
+	}
 	if err != nil {
 		return nil, info, 0, err
 	}
 	if w := info.Warning(); w != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", w)
 	}
-	dtype, err := engine.DType(c.dtype)
+	dtype, err := engine.DType(c.dtype, c.backend)
 	if err != nil {
 		b.Finalize()
 		return nil, info, 0, err
 	}
 	return b, info, dtype, nil
-}
-
-func threads(n int) string {
-	if n == 1 {
-		return "1 thread"
-	}
-	return fmt.Sprintf("%d threads", n)
 }
 
 const embeddedData = "MNIST"

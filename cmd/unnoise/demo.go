@@ -68,7 +68,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	}
 	defer b.Finalize()
 	p := newProgress(cmd.OutOrStdout())
-	p.print("%s, %s, %s", info.Library, threads(info.Threads), engine.Name(dtype))
+	p.print("%s, %s", info, engine.Name(dtype))
 
 	c := training.Default(mnistunet.Class)
 	c.Epochs, c.Seed, c.DType, c.Threads = f.epochs, f.seed, engine.Name(dtype), info.Threads
@@ -145,7 +145,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
 	d.Parameters.Add("seed", c.Seed)
 	d.Parameters.Add("dtype", c.DType)
-	d.Parameters.Add("engine", info.Library.ISA+", "+threads(info.Threads))
+	d.Parameters.Add("engine", info.Device)
 	page, err := writeup.Demo(f.out, d)
 	if err != nil {
 		return err

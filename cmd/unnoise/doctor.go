@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type doctorReport struct {
 	ISA       string   `json:"isa"`
 	Threads   int      `json:"threads"`
 	DType     string   `json:"dtype"` // what auto is here
+	Plugins   []string `json:"xla_plugins"`
 	Memory    uint64   `json:"memory_bytes"`
 	Available uint64   `json:"memory_available_bytes"`
 	Cache     string   `json:"cache"`
@@ -61,7 +63,7 @@ func newDoctor() *cobra.Command {
 			}
 			for _, line := range [][2]string{
 				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform}, {"oneDNN", library}, {"instructions", r.ISA},
-				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"memory", memory}, {"cache", r.Cache},
+				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory}, {"cache", r.Cache},
 			} {
 				fmt.Fprintf(cmd.OutOrStdout(), "%-14s%s\n", line[0], line[1])
 			}
@@ -84,13 +86,13 @@ func examine() (doctorReport, error) {
 		return doctorReport{}, err
 	}
 	defer b.Finalize()
-	dtype, err := engine.DType("auto")
+	dtype, err := engine.DType("auto", "")
 	if err != nil {
 		return doctorReport{}, err
 	}
 	v := readVersion()
 	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: buildCommit(), Go: runtime.Version(), Platform: platform(),
-		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype),
+		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Cache: filepath.Dir(filepath.Dir(filepath.Dir(onednn.CachedLibrary()))), Problems: []string{}}
 	r.Memory, r.Available = memory()
 	if w := info.Warning(); w != "" {

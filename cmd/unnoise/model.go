@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
@@ -109,7 +111,7 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			}
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
 			row("recipe", "epoch %d of %d, batches of %d, Adam %g falling to %g of it, seed %d", s.Epoch, c.Epochs, c.Batch, c.LearningRate, c.Decay, c.Seed)
-			row("trained", "in %s on %s, commit %s, %s", c.DType, threads(c.Threads), c.Program.Commit, c.Program.Go)
+			row("trained", "in %s on %s, commit %s, %s", c.DType, cmp.Or(c.Backend, engine.Threads(c.Threads)), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 			}

@@ -64,6 +64,7 @@ type pipelineReport struct {
 	LeftOut   []string     `json:"left_out"`
 	DType     string       `json:"dtype"` // of the estimates
 	Threads   int          `json:"threads"`
+	Device    string       `json:"device"`
 	Rates     rateReport   `json:"measured_rates"`
 	Available uint64       `json:"memory_available_bytes"`
 }
@@ -112,7 +113,7 @@ func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error 
 		return err
 	}
 	r := pipelineReport{Version: jsonVersion, Folder: dir, Class: index.Class, LeftOut: append([]string{}, index.LeftOut...),
-		DType: engine.Name(dtype), Threads: info.Threads, Rates: rateReport(rates)}
+		DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device, Rates: rateReport(rates)}
 	_, r.Available = memory()
 	for _, p := range parts {
 		part := partReport{Name: p.Name, Class: string(p.Class), Missing: p.Missing, Files: append([]string{}, p.Files...), Bytes: p.Bytes}
@@ -161,7 +162,7 @@ func (r pipelineReport) print(w io.Writer) error {
 	fmt.Fprintf(&text, `
 Parts are in memory one after the other; %.1f GB are available. Times are estimates, of the arithmetic alone: a
 convolution and a product that were run just now, in %s on %s, did %.0f and %.0f billion multiply-adds a second.
-`, float64(r.Available)/1e9, r.DType, threads(r.Threads), r.Rates.Convolution/1e9, r.Rates.Product/1e9)
+`, float64(r.Available)/1e9, r.DType, r.Device, r.Rates.Convolution/1e9, r.Rates.Product/1e9)
 	_, err := io.WriteString(w, text.String())
 	return err
 }

@@ -185,7 +185,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		show = func(string, ...any) {}
 	}
-	show("%s, %s, %s", info.Library, threads(info.Threads), engine.Name(dtype))
+	show("%s, %s", info, engine.Name(dtype))
 	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
 	name := f.data
 	if name == "" {

@@ -49,6 +49,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"embed", "--model", "x"}, "--prompt: expected"},
 		{[]string{"embed", "--model", "x", "--prompt", "x", "--out", "a.pt"}, "--out: expected a file name that ends with .safetensors"},
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},
+		{[]string{"bench", "train", "--backend", "cuda"}, `backend "cuda" is unknown, expected onednn`},
+		{[]string{"bench", "train", "--backend", "go", "--threads", "2"}, "--threads is for --backend onednn"},
 		{[]string{"nothing"}, "nothing"},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {

@@ -168,7 +168,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 
 	w.Parameters.Add("Software", "unnoise "+buildCommit())
 	w.Parameters.Add("drawn in", engine.Name(dtype))
-	w.Parameters.Add("engine", info.Library.ISA+", "+threads(info.Threads))
+	w.Parameters.Add("engine", info.Device)
 	var data string
 	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {

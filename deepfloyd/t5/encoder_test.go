@@ -12,28 +12,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/gobackend"
 
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
-	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/weights"
 )
 
-func backend(t testing.TB) compute.Backend {
-	t.Helper()
-	b, err := onednn.New("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	return b
-}
-
 func load(t testing.TB, dir, variant string, dtype dtypes.DType) *Encoder {
 	t.Helper()
-	e, err := Load(backend(t), dir, variant, dtype, nil)
+	e, err := Load(enginetest.Backend(t), dir, variant, dtype, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +241,7 @@ func writeFolder(t *testing.T, config map[string]any, change func(map[string]wei
 }
 
 func TestLoadRefusals(t *testing.T) {
-	b := backend(t)
+	b := enginetest.Backend(t)
 	none := func(map[string]weights.Tensor) {}
 	for _, c := range []struct {
 		config map[string]any

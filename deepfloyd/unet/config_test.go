@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -163,7 +164,7 @@ func TestEverySettingCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		m, err := New(backend(t), c, dtypes.Float32, w, nil)
+		m, err := New(enginetest.Backend(t), c, dtypes.Float32, w, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +215,7 @@ func TestOtherTensorsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	b := backend(t)
+	b := enginetest.Backend(t)
 	for _, c := range []struct {
 		changes map[string]any
 		want    string

@@ -10,24 +10,14 @@ import (
 	"github.com/gomlx/compute/gobackend"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
-	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/weights"
 )
 
-func backend(t testing.TB) compute.Backend {
-	t.Helper()
-	b, err := onednn.New("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	return b
-}
-
 // load opens a folder with config.json and diffusion_pytorch_model.safetensors.
 func load(t testing.TB, dir string, dtype dtypes.DType) *Model {
-	return loadOn(t, backend(t), dir, dtype)
+	return loadOn(t, enginetest.Backend(t), dir, dtype)
 }
 
 func loadOn(t testing.TB, b compute.Backend, dir string, dtype dtypes.DType) *Model {
@@ -119,7 +109,7 @@ func TestEqualsDiffusers(t *testing.T) {
 	}
 	defer plain.Finalize()
 	for _, name := range []string{"lists", "classes", "odd"} {
-		for _, b := range []compute.Backend{backend(t), plain} {
+		for _, b := range []compute.Backend{enginetest.Backend(t), plain} {
 			t.Run(name+" on "+b.Name(), func(t *testing.T) {
 				dir := filepath.Join("testdata", name)
 				f, err := weights.Open(filepath.Join(dir, "reference.safetensors"))

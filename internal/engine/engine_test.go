@@ -19,18 +19,18 @@ func TestNew(t *testing.T) {
 	if _, _, err := New(Options{Threads: -1}); err == nil {
 		t.Error("-1 threads: no error")
 	}
-	missing := Info{Library: onednn.LibraryInfo{Problem: "no such file"}}
+	missing := Info{Library: onednn.LibraryInfo{Problem: "no such file"}, onednn: true}
 	if w := missing.Warning(); !strings.Contains(w, "no such file") || !strings.Contains(w, "make setup") {
 		t.Errorf("the warning is %q", w)
 	}
-	if w := (Info{Library: onednn.LibraryInfo{Path: "x"}}).Warning(); w != "" {
+	if w := (Info{Library: onednn.LibraryInfo{Path: "x"}, onednn: true}).Warning(); w != "" {
 		t.Errorf("a warning for nothing: %q", w)
 	}
 }
 
 func TestDType(t *testing.T) {
 	for _, name := range []string{"f32", "bf16"} {
-		if d, err := DType(name); err != nil || Name(d) != name {
+		if d, err := DType(name, ""); err != nil || Name(d) != name {
 			t.Errorf("%s gives %v, %v", name, d, err)
 		}
 	}
@@ -38,10 +38,10 @@ func TestDType(t *testing.T) {
 	if onednn.Library().BF16 {
 		want = "bf16"
 	}
-	if d, err := DType("auto"); err != nil || Name(d) != want {
+	if d, err := DType("auto", ""); err != nil || Name(d) != want {
 		t.Errorf("auto gives %v, %v; want %s here", d, err, want)
 	}
-	if _, err := DType("f16"); err == nil {
+	if _, err := DType("f16", ""); err == nil {
 		t.Error("f16: no error")
 	}
 }
