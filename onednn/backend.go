@@ -47,7 +47,7 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	names := []string{"fusion", "code", "preparation", "winograd", "tiles", "single", "attention"}
+	names := []string{"fusion", "code", "preparation", "winograd", "gradient", "single", "attention"}
 	for _, p := range passes {
 		// Gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
 		if p.name != "dead" && p.name != "convolution gradients" && !slices.Contains(names, p.name) {
@@ -316,7 +316,7 @@ func load(path string) {
 			isa := int(C.un_dnnl_isa())
 			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
 			if runtime.GOARCH == "amd64" {
-				loaded.ISA, loaded.BF16, loaded.AMX = isaName(isa), isa&0xe7 == 0xe7, C.un_dnnl_amx() != 0
+				loaded.ISA, loaded.BF16, loaded.AMX = isaName(isa), C.un_dnnl_bf16() != 0, C.un_dnnl_amx() != 0
 			}
 			return
 		}

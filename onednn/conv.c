@@ -177,11 +177,15 @@ static int winograd_taps(const un_conv_spec *s) {
 
 static int f32_or_bf16(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
 
-static int winograd_dtypes(const un_winograd *w, int amx) {
+static int winograd_dtypes(const un_winograd *w, int bf16, int amx) {
   if (!f32_or_bf16(w->w_dtype) || w->bias >= 0 && !f32_or_bf16(w->bias_dtype)) return 0;
   if (w->x_dtype == UN_F32) return w->y_dtype == UN_F32;
   // AMX multiplies bfloat16 so much faster that a quarter of the products in float32 are no gain.
-  return w->x_dtype == UN_BF16 && !amx && (w->y_dtype == UN_BF16 || w->y_dtype == UN_F32 && !w->gradient);
+  if (amx) return 0;
+  // Instructions for bfloat16 multiply twice as much. Of that 2×2 windows save too little, and so do tiles that reach far beyond the pixels.
+  const double excess = (double)((w->height + 3) / 4 * 4 * ((w->width + 3) / 4 * 4)) / (double)(w->height * w->width);
+  if (bf16 && (w->taps == 2 || !w->gradient && excess > 1.25)) return 0;
+  return w->x_dtype == UN_BF16 && (w->y_dtype == UN_BF16 || w->y_dtype == UN_F32 && !w->gradient);
 }
 
 un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
@@ -227,7 +231,7 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
   const int64_t tiles = w->batch * ((w->height + 3) / 4) * ((w->width + 3) / 4);
   const int many = taps == 3 && w->in * w->out > WINOGRAD_PAIRS;
   w->wide = many && !w->gradient;
-  if (!winograd_dtypes(w, !s->portable && un_dnnl_amx()) || !o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
+  if (!winograd_dtypes(w, !s->portable && un_dnnl_bf16(), !s->portable && un_dnnl_amx()) || !o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
       !w->gradient && !w->wide && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;

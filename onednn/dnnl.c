@@ -31,13 +31,16 @@ const char *un_dnnl_load(const char *path) {
 int un_dnnl_loaded(void) { return engine != NULL; }
 int un_dnnl_isa(void) { return engine ? dnnl_get_effective_cpu_isa() : 0; }
 
-int un_dnnl_amx(void) {
+static int may_use(int isa) {
 #ifdef __x86_64__
-  return (un_dnnl_isa() & 0xfef) == 0xfef;  // dnnl_cpu_isa_avx512_core_amx
+  return (un_dnnl_isa() & isa) == isa;
 #else
   return 0;
 #endif
 }
+
+int un_dnnl_bf16(void) { return may_use(0xe7); }  // dnnl_cpu_isa_avx512_core_bf16
+int un_dnnl_amx(void) { return may_use(0xfef); }  // dnnl_cpu_isa_avx512_core_amx
 
 void un_dnnl_version(int *major, int *minor, int *patch) {
   const dnnl_version_t *v = engine ? dnnl_version() : NULL;

@@ -79,8 +79,8 @@ func (l *lowering) emitConv(n *node) bool {
 	if !l.backend.without["winograd"] {
 		op = C.un_winograd_conv(&s, C.int(scratch), &bytes)
 	}
-	if op == nil && !l.backend.without["tiles"] {
-		op = C.un_tiled_gradient(&s, C.int(scratch), &bytes)
+	if op == nil && !l.backend.without["gradient"] {
+		op = C.un_bf16_gradient(&s, C.int(scratch), &bytes)
 	}
 	if op == nil && !l.backend.without["single"] {
 		op = C.un_single_conv(&s, C.int(scratch), &bytes)

@@ -91,7 +91,8 @@ const char *un_dnnl_load(const char *path);
 int un_dnnl_loaded(void);
 void un_dnnl_version(int *major, int *minor, int *patch);
 int un_dnnl_isa(void);
-int un_dnnl_amx(void);  // whether it may use AMX
+int un_dnnl_bf16(void);  // whether it may use the CPU's instructions for bfloat16
+int un_dnnl_amx(void);   // and AMX
 
 enum { UN_CONV_FORWARD, UN_CONV_BACKWARD_DATA, UN_CONV_BACKWARD_WEIGHTS };
 // What oneDNN calls source, weights and destination, whatever the direction computes. Strides are in elements.
@@ -145,8 +146,8 @@ void un_free_packed(un_packed *);
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 // The convolution to one channel, or NULL where it is another; see single.h.
 un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
-// The gradient of a convolution's weights on AMX tiles, or NULL where that does not apply; see tiles.c.
-un_op *un_tiled_gradient(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+// The gradient of a convolution's weights from bfloat16, or NULL where that does not apply; see gradient.c.
+un_op *un_bf16_gradient(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_matmul(const un_matmul_spec *, int scratch, size_t *scratch_bytes);
 
