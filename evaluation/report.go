@@ -21,7 +21,8 @@ type Report struct {
 	Data       string            `json:"data"`              // name of the set
 	DType      string            `json:"dtype,omitempty"`   // f32 or bf16, what the model computed in
 	Threads    int               `json:"threads"`
-	Seed       *uint64           `json:"seed,omitempty"` // of the noise
+	Backend    string            `json:"backend,omitempty"` // as --backend names it, if it is not onednn
+	Seed       *uint64           `json:"seed,omitempty"`    // of the noise
 	Classifier *ClassifierInfo   `json:"classifier,omitempty"`
 	Floors     []FloorDistance   `json:"floors,omitempty"`
 	Rows       []Row             `json:"rows,omitempty"`

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
@@ -54,6 +56,20 @@ func TestGeluGradient(t *testing.T) {
 	}
 	limitISA(2)
 	configure(t, "")
+	// What no cluster takes stays as it is.
+	for _, shape := range [][]int{{0, 3}, {1, 2, 1, 2, 1, 2, 1, 2, 1}} {
+		in := tensors.FromFlatDataAndDimensions(make([]float32, shapes.Make(dtypes.Float32, shape...).Size()), shape...)
+		ours, _ := backends(t)
+		out, err := ExecOnce(ours, func(x *Node) *Node { return Gradient(ReduceAllSum(gelus["(½·x)·(1+erf)"](x)), x)[0] }, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range floats(t, out) {
+			if v != 0.5 {
+				t.Errorf("%v: the derivative at 0 is %g", shape, v)
+			}
+		}
+	}
 	r := rand.New(rand.NewPCG(5, 6))
 	x1, d := random(r, 40, 50), random(r, 40, 50)
 	// Scaled operands and several factors; then what looks like it and is not.
@@ -61,7 +77,9 @@ func TestGeluGradient(t *testing.T) {
 		gelu func(x, d *Node) *Node
 		fold bool
 	}{
-		"scaled":    {func(x, d *Node) *Node { return Mul(gelus["x·(½·(1+erf))"](MulScalar(x, -1.5)), Mul(d, MulScalar(d, 3))) }, true},
+		"scaled": {func(x, d *Node) *Node {
+			return Mul(gelus["x·(½·(1+erf))"](MulScalar(x, -1.5)), Mul(d, MulScalar(d, 3)))
+		}, true},
 		"product":   {func(x, d *Node) *Node { return gelus["(½·x)·(1+erf)"](Mul(x, d)) }, true},
 		"wider":     {func(x, d *Node) *Node { return Mul(Mul(x, d), OnePlus(Erf(MulScalar(x, 0.6)))) }, false},
 		"minus":     {func(x, d *Node) *Node { return Mul(Mul(x, d), AddScalar(erf(x), -1)) }, false},

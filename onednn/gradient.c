@@ -9,7 +9,7 @@
 // channels of dy.
 #include "kernels.h"
 
-#if defined(__x86_64__) && (__GNUC__ >= 11 || defined(__clang__))
+#if defined(__x86_64__) && __GNUC__ >= 11
 #include <immintrin.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 // PIXELS are a tile's. Steps of so many share x and dy in the first-level cache for all taps, so many that loading and storing sums matters
 // little. What is laid out at once leaves room for sums in the second-level cache: 2 MB in processors with AMX, 1 MB in the others.
 enum { CHANNELS = 16, PIXELS = 32, BLOCK = 2 * CHANNELS, TILE = CHANNELS * CHANNELS, ROWS = 8, MOST_STEPS = 8, FEW_STEPS = 4, ABSENT = -1 };
-enum { LARGE_CACHE = 5 << 18, CACHE = 1 << 19 };
+enum { LARGE_CACHE = 5 << 18, CACHE = 1 << 19, MOST_SUMS = 8 << 20 };
 
 typedef struct { int64_t x, w; } tap;
 
@@ -229,13 +229,17 @@ static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
 static int64_t whole_tiles(int64_t pixels) { return (pixels + PIXELS - 1) / PIXELS; }
 
+// How far a picture's last pixel is from its first.
+static int64_t reach(const int64_t *dims, const int64_t *strides) { return (dims[2] - 1) * strides[2] + (dims[3] - 1) * strides[3]; }
+
 static int fits(const un_conv_spec *s, int threads) {
   const int kind = s->direction == UN_CONV_BACKWARD_WEIGHTS && s->n_spatial == 2 && s->groups == 1 && s->batch_groups == 1 && s->bias < 0;
   const int types = s->src_dtype == UN_BF16 && s->dst_dtype == UN_BF16 && (s->weights_dtype == UN_F32 || s->weights_dtype == UN_BF16);
   const int channels = s->src_dims[1] % BLOCK == 0 && s->dst_dims[1] % BLOCK == 0 && s->src_strides[1] == 1 && s->dst_strides[1] == 1 &&
                        (s->weights_strides[0] == 1 || s->weights_strides[1] == 1);
   return !s->portable && un_isa() == 2 && un_dnnl_bf16() && kind && types && channels && s->src_spread[0] == 1 && s->src_spread[1] == 1 && s->src_dims[0] >= threads &&
-         s->src_strides[0] <= INT32_MAX && s->dst_strides[0] <= INT32_MAX;
+         s->weights_dims[2] * s->weights_dims[3] * s->src_dims[1] * s->dst_dims[1] <= MOST_SUMS / (int64_t)sizeof(float) && reach(s->src_dims, s->src_strides) <= INT32_MAX &&
+         reach(s->dst_dims, s->dst_strides) <= INT32_MAX;
 }
 
 un_op *un_bf16_gradient(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
@@ -261,6 +265,14 @@ un_op *un_bf16_gradient(const un_conv_spec *s, int scratch, size_t *scratch_byte
   o->y_pixels = whole_tiles((height - 1) * pitch + width) * PIXELS;
   // An odd number of cache lines keeps the channels of a tile in different sets of the cache.
   o->x_pixels = (whole_tiles(o->y_pixels + span[0] * pitch + span[1]) | 1) * PIXELS;
+  o->images = 1;
+  // Small pictures would be mostly padding, and large ones leave the cache.
+  const int64_t share = (o->batch + threads - 1) / threads, fitting = (amx ? LARGE_CACHE : CACHE) / (layouts_size(o) * (int64_t)sizeof(uint16_t));
+  if (fitting < 1 || 2 * height * width < o->y_pixels) {
+    free(o);
+    return NULL;
+  }
+  o->images = fitting < share ? fitting : share;
   for (int64_t t = 0; t < n_taps; t++) {
     int64_t phase = 0, shift = 0, w = 0;
     for (int i = 0; i < 2; i++) {
@@ -285,13 +297,6 @@ un_op *un_bf16_gradient(const un_conv_spec *s, int scratch, size_t *scratch_byte
   }
   for (int64_t q = 0; q < o->y_pixels; q++)
     o->y_from[q] = q / pitch < height && q % pitch < width ? (int32_t)(q / pitch * s->dst_strides[2] + q % pitch * s->dst_strides[3]) : ABSENT;
-  o->images = 1;
-  const int64_t share = (o->batch + threads - 1) / threads, fitting = (amx ? LARGE_CACHE : CACHE) / (layouts_size(o) * (int64_t)sizeof(uint16_t));
-  if (fitting < 1) {
-    release_gradient(&o->op);
-    return NULL;
-  }
-  o->images = fitting < share ? fitting : share;
   *scratch_bytes = (size_t)threads * ((size_t)sums_size(o) * sizeof(float) + (size_t)layouts_size(o) * sizeof(uint16_t));
   return &o->op;
 }

@@ -17,7 +17,7 @@ func foldGeluGradients(g *graph) {
 	table := map[*result]*result{}
 	var nodes []*node
 	for _, n := range g.nodes {
-		if n.op == compute.OpTypeAdd && n.out[0].shape().DType == dtypes.Float32 {
+		if n.op == compute.OpTypeAdd && n.out[0].shape().DType == dtypes.Float32 && fusable(n) {
 			for i, r := range n.in {
 				x, others, scale := geluGradient(r, n.in[1-i])
 				if x == nil || !x.shape().Equal(n.out[0].shape()) {

@@ -3,7 +3,8 @@
 # that library carries out tile instructions in the signal that they raise. It tells what is computed, not how fast.
 # `make test-amx ARGS=-v` hands flags to go test.
 #
-# It is skipped, which is no failure, where the processor has AMX, where 'make test' tests it, or no AVX-512 with bfloat16.
+# It is skipped, which is no failure, where the processor has AMX, where 'make test' tests it, or no AVX-512 with bfloat16, or where there is
+# no oneDNN.
 . "$(dirname "$0")/lib.sh"
 say() { echo "amx: $*"; }
 die() { echo "amx: error: $*" >&2; exit 1; }
@@ -17,7 +18,7 @@ have gcc && have objdump || die "gcc or objdump is missing. On Debian or Ubuntu:
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 library=$(bin/unnoise doctor --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
-[ -e "$library" ] || die "no oneDNN was found; run 'make setup'"
+[ -n "$library" ] || { say "SKIPPED: there is no oneDNN here; 'make setup' gets it"; exit 0; }
 
 gcc -O3 -march=x86-64-v4 -shared -fPIC -o "$dir/emulate.so" scripts/amx/emulate.c -ldl
 cp -L "$library" "$dir/libdnnl.so.3"

@@ -33,7 +33,7 @@ type Config struct {
 	Seed         uint64           `json:"seed"`
 	DType        string           `json:"dtype"`             // f32 or bf16; Train takes auto too
 	Threads      int              `json:"threads"`           // the sums' order, and so their last bits, depend on it
-	Backend      string           `json:"backend,omitempty"` // if it is not onednn
+	Backend      string           `json:"backend,omitempty"` // as --backend names it, if it is not onednn
 	Data         Data             `json:"data"`
 	Program      Program          `json:"program"`
 }
@@ -153,13 +153,13 @@ func (c *Config) complete(o Options) {
 	c.Data = describe(o.Data, o.DataName)
 	if t, ok := o.Backend.(interface{ Threads() int }); ok {
 		c.Threads = t.Threads()
-	} else {
+	} else if c.Threads = 0; c.Backend == "" {
 		c.Backend = o.Backend.Name()
 	}
 	if c.Program == (Program{}) {
 		c.Program = program()
 	}
-	if d, err := engine.DType(c.DType, ""); err == nil {
+	if d, err := engine.DType(c.DType, c.Backend); err == nil {
 		c.DType = engine.Name(d)
 	}
 }

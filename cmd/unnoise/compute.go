@@ -27,7 +27,8 @@ type computing struct {
 	backend string
 	dtype   string
 	threads int
-	without []string // only for benchmarks
+	without []string // for benchmarks
+	profile bool     // for benchmarks
 }
 
 func computeFlags(cmd *cobra.Command, c *computing) {
@@ -36,10 +37,20 @@ func computeFlags(cmd *cobra.Command, c *computing) {
 	intFlag(cmd, &c.threads, "threads", 0, 0, 1024, "threads for networks; 0: one for each CPU")
 }
 
+// other is the backend if it is not onednn.
+func (c computing) other() string {
+	if c.backend == onednn.BackendName {
+		return ""
+	}
+	return c.backend
+}
+
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
-	if c.threads > 0 && c.backend != onednn.BackendName {
-		return nil, engine.Info{}, 0, usagef("--threads is for --backend %s", onednn.BackendName)
+	for flag, given := range map[string]bool{"threads": c.threads > 0, "without": len(c.without) > 0, "profile": c.profile} {
+		if given && c.other() != "" {
+			return nil, engine.Info{}, 0, usagef("--%s is for --backend %s", flag, onednn.BackendName)
+		}
 	}
 	b, info, err := engine.New(engine.Options{Backend: c.backend, Threads: c.threads, Without: c.without})
 	if errors.Is(err, engine.ErrUnknown) {

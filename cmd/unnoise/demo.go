@@ -161,7 +161,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 // command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
 // that were given.
 func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
-	return fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed) + given(cmd, "limit", "dtype", "threads", "out")
+	return fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed) + given(cmd, "limit", "backend", "dtype", "threads", "out")
 }
 
 // drawDemo draws four of each digit, and keeps the first row's trajectory.

@@ -163,7 +163,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	}
 	defer b.Finalize()
 	e := &evaluating{evalFlags: f, cmd: cmd, progress: newProgress(cmd.ErrOrStderr())}
-	e.Version, e.Commit, e.Data, e.Threads = evaluation.ReportVersion, buildCommit(), f.data, info.Threads
+	e.Version, e.Commit, e.Data, e.Threads, e.Backend = evaluation.ReportVersion, buildCommit(), f.data, info.Threads, f.other()
 
 	if f.samples != "" {
 		e.Samples = f.samples

@@ -266,7 +266,7 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	saveMemory()
-	if f.dtype == "f32" {
+	if f.dtype == "f32" && f.other() == "" {
 		f.without = []string{"winograd"} // who asks for float32 wants diffusers' picture: walks magnify what other sums round
 	}
 	b, _, dtype, err := f.computing.open(cmd)

@@ -34,7 +34,7 @@ func (f *modelInfoFlags) add(cmd *cobra.Command) {
 
 // check refuses the flags that are for pipelines only.
 func (f *modelInfoFlags) check(cmd *cobra.Command) error {
-	for _, name := range []string{"variant", "dtype", "threads"} {
+	for _, name := range []string{"variant", "backend", "dtype", "threads"} {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s is for pipelines of the hub, with a %s in their folder", name, hub.IndexFile)
 		}

@@ -119,6 +119,13 @@ func TestBackends(t *testing.T) {
 			t.Fatalf("pixel %d is %g with onednn and %g with go", i, v, images[1].Data[i])
 		}
 	}
+	// A run goes on with the backend that it was begun with; this one does no batch normalisation in training.
+	run := filepath.Join(dir, "run")
+	for _, args := range [][]string{{"--backend", "go", "--out", run, "--dim", "4", "--limit", "20", "--batch", "10", "--epochs", "1", "--no-samples"}, {"--resume", run}} {
+		if r := unnoise(t, append([]string{"train", "mnist"}, args...)...); !strings.Contains(r.stdout, "Go Portable Compute Backend") {
+			t.Errorf("%v: exit code %d, %q, %q", args, r.code, r.stdout, r.stderr)
+		}
+	}
 	for backend, want := range map[string]string{"xla": `XLA has no plugin "" here`, "xla:none": `XLA has no plugin "none" here`, "xla:/none/such.so": "/none/such.so"} {
 		if r, _ := draw(backend); r.code != exitFailure || !strings.Contains(r.stderr, want) {
 			t.Errorf("--backend %s: exit code %d, %q; want %q", backend, r.code, r.stderr, want)

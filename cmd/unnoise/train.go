@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -152,7 +154,10 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		if c, err = training.ReadConfig(dir); err != nil {
 			return err
 		}
-		if !cmd.Flags().Changed("threads") {
+		if !cmd.Flags().Changed("backend") {
+			f.backend = cmp.Or(c.Backend, onednn.BackendName)
+		}
+		if !cmd.Flags().Changed("threads") && f.backend == onednn.BackendName {
 			f.threads = c.Threads
 		}
 		if f.data == "" {
@@ -162,6 +167,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	} else if dir == "" {
 		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
 	}
+	c.Backend = f.other()
 	train, test, err := openData(f.data)
 	if err != nil {
 		return err

@@ -51,6 +51,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},
 		{[]string{"bench", "train", "--backend", "cuda"}, `backend "cuda" is unknown, expected onednn`},
 		{[]string{"bench", "train", "--backend", "go", "--threads", "2"}, "--threads is for --backend onednn"},
+		{[]string{"bench", "train", "--backend", "go", "--profile"}, "--profile is for --backend onednn"},
+		{[]string{"model", "info", "mnist-class", "--backend", "go"}, "--backend is for pipelines"},
 		{[]string{"nothing"}, "nothing"},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {

@@ -251,7 +251,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 
 // command is the line that makes the page again.
 func (f *writeupFlags) command(cmd *cobra.Command) string {
-	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "dtype", "threads")
+	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "backend", "dtype", "threads")
 	for _, path := range f.reports {
 		line += " --eval " + quote(path)
 	}
@@ -290,7 +290,12 @@ func trainCommand(c training.Config, dir string) string {
 	if train, _, err := openData(c.Data.Name); err == nil && c.Data.Images < train.Len() {
 		fmt.Fprintf(&line, " --limit %d", c.Data.Images)
 	}
-	fmt.Fprintf(&line, " --seed %d --dtype %s --threads %d", c.Seed, c.DType, c.Threads)
+	fmt.Fprintf(&line, " --seed %d --dtype %s", c.Seed, c.DType)
+	if c.Backend != "" {
+		fmt.Fprintf(&line, " --backend %s", quote(c.Backend))
+	} else {
+		fmt.Fprintf(&line, " --threads %d", c.Threads)
+	}
 	if !c.DecaySteps {
 		fmt.Fprintf(&line, " --out %s", quote(dir))
 	}

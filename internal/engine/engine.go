@@ -61,6 +61,9 @@ func New(o Options) (compute.Backend, Info, error) {
 		return nil, Info{}, fmt.Errorf("the number of threads is %d, expected 1 or more, or 0 for one for each CPU", o.Threads)
 	}
 	name, config, _ := strings.Cut(o.Backend, ":")
+	if config != "" && name != "xla" {
+		name = o.Backend // only XLA's has something behind it
+	}
 	var b compute.Backend
 	var err error
 	switch name {

@@ -18,6 +18,7 @@ enum { TILES = 8, ROWS = 16, ROW_BYTES = 64, CPUID = 0xa2, GET_PERMISSION = 0x10
 
 typedef struct { uint8_t palette, start; uint8_t unused[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tile_config;
 
+static int permitted;
 static __thread tile_config config;
 static __thread uint8_t tile[TILES][ROWS][ROW_BYTES];
 static struct sigaction next_illegal, next_trap;
@@ -29,8 +30,8 @@ long syscall(long number, ...) {
   long a[6];
   for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
   va_end(list);
-  if (number == SYS_arch_prctl && a[0] == GET_PERMISSION) { *(uint64_t *)a[1] = 0x600ff; return 0; }
-  if (number == SYS_arch_prctl && a[0] == ASK_PERMISSION) return 0;
+  if (number == SYS_arch_prctl && a[0] == GET_PERMISSION) { *(uint64_t *)a[1] = permitted ? 0x600ff : 0x200ff; return 0; }
+  if (number == SYS_arch_prctl && a[0] == ASK_PERMISSION) { permitted = 1; return 0; }
   register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
   long result;
   __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
@@ -70,6 +71,26 @@ static void on_trap(int number, siginfo_t *info, void *context) {
   g[REG_RIP]++;
 }
 
+// fault ends the program where a processor would.
+static void fault(const char *why) {
+  fprintf(stderr, "emulate: %s\n", why);
+  abort();
+}
+
+static void configure(const uint8_t *from) {
+  memcpy(&config, from, sizeof config);
+  memset(tile, 0, sizeof tile);
+  int wrong = !permitted || config.palette > 1 || config.start;
+  for (int i = 0; i < 14; i++) wrong |= config.unused[i];
+  for (int t = 0; t < 16; t++)
+    wrong |= config.row_bytes[t] > ROW_BYTES || config.rows[t] > ROWS || t >= TILES && config.rows[t] || !config.rows[t] != !config.row_bytes[t];
+  if (wrong) fault("no valid configuration of tiles, or no permission to use them");
+}
+
+static void used(int t) {
+  if (!config.palette || !config.rows[t]) fault("a tile is not configured");
+}
+
 static float widened(const uint8_t *pair, int half) {
   uint16_t bits;
   memcpy(&bits, pair + 2 * half, 2);
@@ -80,6 +101,10 @@ static float widened(const uint8_t *pair, int half) {
 }
 
 static void product(int to, int left, int right) {
+  used(to), used(left), used(right);
+  if (to == left || to == right || left == right || config.rows[to] != config.rows[left] || config.row_bytes[to] != config.row_bytes[right] ||
+      config.row_bytes[left] != 4 * config.rows[right])
+    fault("tiles that do not fit each other");
   const int columns = config.row_bytes[to] / 4, pairs = config.row_bytes[left] / 4;
   for (int m = 0; m < config.rows[to]; m++) {
     float *row = (float *)tile[to][m];
@@ -177,7 +202,8 @@ static void on_illegal(int number, siginfo_t *info, void *context) {
   int64_t step = 0;
   if (!in_register) length = 4 + operand(g, at + 4, !(at[1] & 0x20), !(at[1] & 0x40), 1, &base, &step);
   enum { NONE, P66, PF3, PF2 };
-  if (operation == 0x49 && prefix == NONE && !in_register) { memcpy(&config, base, sizeof config); memset(tile, 0, sizeof tile); }  // LDTILECFG
+  if (operation == 0x4b || operation == 0x49 && prefix == PF2) used(to);
+  if (operation == 0x49 && prefix == NONE && !in_register) configure(base);  // LDTILECFG
   else if (operation == 0x49 && prefix == P66) memcpy(base, &config, sizeof config);                                               // STTILECFG
   else if (operation == 0x49 && prefix == NONE) memset(&config, 0, sizeof config);                                                 // TILERELEASE
   else if (operation == 0x49 && prefix == PF2) memset(tile[to], 0, sizeof tile[to]);                                               // TILEZERO
@@ -191,7 +217,6 @@ static void on_illegal(int number, siginfo_t *info, void *context) {
     forward(&next_illegal, number, info, context);
     return;
   }
-  if (operation == 0x5c && !config.palette) { fprintf(stderr, "emulate: tiles are not configured\n"); abort(); }
   g[REG_RIP] += length;
 }
 
