@@ -9,7 +9,7 @@
 // channels of dy.
 #include "kernels.h"
 
-#if defined(__x86_64__) && __GNUC__ >= 11
+#if UN_HAS_BF16_GRADIENT
 #include <immintrin.h>
 #include <omp.h>
 #include <stdlib.h>

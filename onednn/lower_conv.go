@@ -114,6 +114,9 @@ func (l *lowering) emitConv(n *node) bool {
 	return true
 }
 
+// hasBF16Gradient tells whether the C compiler knew the instructions of gradient.c.
+const hasBF16Gradient = C.UN_HAS_BF16_GRADIENT != 0
+
 // oneDNN makes an operation of the library, unless the backend does without it.
 func (l *lowering) oneDNN(create func(problem **C.char) *C.un_op) *C.un_op {
 	if l.backend.portable {

@@ -146,6 +146,11 @@ void un_free_packed(un_packed *);
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 // The convolution to one channel, or NULL where it is another; see single.h.
 un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
+#if defined(__x86_64__) && __GNUC__ >= 11
+#define UN_HAS_BF16_GRADIENT 1  // compilers before know no AMX
+#else
+#define UN_HAS_BF16_GRADIENT 0
+#endif
 // The gradient of a convolution's weights from bfloat16, or NULL where that does not apply; see gradient.c.
 un_op *un_bf16_gradient(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 un_op *un_own_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
