@@ -40,8 +40,6 @@ static un_op *finished(products_op *p, size_t *scratch_bytes) {
   return &p->op;
 }
 
-static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
-
 // The side of a convolution that pixels are of, or that is looked at: dims and strides are N, C, spatial.
 typedef struct { int slot, dtype; const int64_t *dims, *strides; } side;
 
@@ -125,7 +123,7 @@ un_op *un_own_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
     axis *a = &axes[i];
     *a = back ? (axis){s->src_spread[i], s->stride[i], -1, s->dilation[i], s->pad_lo[i], 1, 0}
               : (axis){s->stride[i], s->src_spread[i], 1, s->dilation[i], -s->pad_lo[i], 1, 0};
-    a->period = a->spread / gcd(a->spread, a->stride);
+    a->period = a->spread / un_gcd(a->spread, a->stride);
     phases *= a->period;
   }
   products_op *op = new_products((int)phases, scratch);
@@ -177,15 +175,17 @@ static int winograd_taps(const un_conv_spec *s) {
 
 static int f32_or_bf16(int dtype) { return dtype == UN_F32 || dtype == UN_BF16; }
 
-static int winograd_dtypes(const un_winograd *w, int bf16, int amx) {
+static int winograd_dtypes(const un_winograd *w) {
   if (!f32_or_bf16(w->w_dtype) || w->bias >= 0 && !f32_or_bf16(w->bias_dtype)) return 0;
   if (w->x_dtype == UN_F32) return w->y_dtype == UN_F32;
-  // AMX multiplies bfloat16 so much faster that a quarter of the products in float32 are no gain.
-  if (amx) return 0;
-  // Instructions for bfloat16 multiply twice as much. Of that 2×2 windows save too little, and so do tiles that reach far beyond the pixels.
-  const double excess = (double)((w->height + 3) / 4 * 4 * ((w->width + 3) / 4 * 4)) / (double)(w->height * w->width);
-  if (bf16 && (w->taps == 2 || !w->gradient && excess > 1.25)) return 0;
   return w->x_dtype == UN_BF16 && (w->y_dtype == UN_BF16 || w->y_dtype == UN_F32 && !w->gradient);
+}
+
+// Whether the CPU multiplies the plain sum's bfloat16 faster than Winograd's float32: with AMX always; with instructions for bfloat16, which
+// do twice as much, where the windows are 2×2, which saves too little, or tiles reach far beyond the pixels.
+static int plain_is_faster(const un_winograd *w) {
+  const double excess = (double)((w->height + 3) / 4 * 4 * ((w->width + 3) / 4 * 4)) / (double)(w->height * w->width);
+  return w->x_dtype == UN_BF16 && (un_dnnl_amx() || un_dnnl_bf16() && (w->taps == 2 || !w->gradient && excess > 1.25));
 }
 
 un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
@@ -231,7 +231,7 @@ un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_byte
   const int64_t tiles = w->batch * ((w->height + 3) / 4) * ((w->width + 3) / 4);
   const int many = taps == 3 && w->in * w->out > WINOGRAD_PAIRS;
   w->wide = many && !w->gradient;
-  if (!winograd_dtypes(w, !s->portable && un_dnnl_bf16(), !s->portable && un_dnnl_amx()) || !o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
+  if (!winograd_dtypes(w) || !s->portable && plain_is_faster(w) || !o->kernels->winograd_fits(w) || many && tiles < (w->gradient ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) ||
       !w->gradient && !w->wide && !(w->u = aligned_alloc(64, (size_t)(w->n_phases * (taps + 3) * (taps + 3) * w->in * w->out) * sizeof(float)))) {
     release_winograd(&o->op);
     return NULL;

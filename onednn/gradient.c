@@ -226,7 +226,6 @@ static void release_gradient(un_op *op) {
 }
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
 static int64_t whole_tiles(int64_t pixels) { return (pixels + PIXELS - 1) / PIXELS; }
 
 // How far a picture's last pixel is from its first.
@@ -256,7 +255,7 @@ un_op *un_bf16_gradient(const un_conv_spec *s, int scratch, size_t *scratch_byte
   for (int i = 0; i < 2; i++) {
     low[i] = floor_div(-s->pad_lo[i], s->stride[i]);
     span[i] = floor_div((window[i] - 1) * s->dilation[i] - s->pad_lo[i], s->stride[i]) - low[i];
-    period[i] = s->stride[i] / gcd(s->stride[i], s->dilation[i]);
+    period[i] = s->stride[i] / un_gcd(s->stride[i], s->dilation[i]);
     remainders[i] = window[i] < period[i] ? window[i] : period[i];
   }
   const int64_t pitch = width + span[1], phases = remainders[0] * remainders[1];

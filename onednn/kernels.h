@@ -40,4 +40,6 @@ typedef struct {
 
 extern const un_kernels un_kernels_portable, un_kernels_avx2, un_kernels_avx512;
 const un_kernels *un_current_kernels(void);
+
+static inline int64_t un_gcd(int64_t a, int64_t b) { return b ? un_gcd(b, a % b) : a; }
 #endif

@@ -6,8 +6,7 @@
 # It is skipped, which is no failure, where the processor has AMX, where 'make test' tests it, or no AVX-512 with bfloat16, or where there is
 # no oneDNN.
 . "$(dirname "$0")/lib.sh"
-say() { echo "amx: $*"; }
-die() { echo "amx: error: $*" >&2; exit 1; }
+program=amx
 
 go=${GO:-go}
 has() { grep -qw "$1" /proc/cpuinfo; }

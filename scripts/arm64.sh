@@ -5,8 +5,7 @@
 # It is skipped, which is no failure, for one reason only: the cross compiler or qemu is missing and cannot be installed here.
 # UNNOISE_REQUIRE_ARM64=1 makes that a failure too. Whatever goes wrong once they are here is a failure.
 . "$(dirname "$0")/lib.sh"
-say() { echo "arm64: $*"; }
-die() { echo "arm64: error: $*" >&2; exit 1; }
+program=arm64
 
 go=${GO:-go}
 sysroot=/usr/aarch64-linux-gnu

@@ -4,9 +4,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH=$PATH:/usr/sbin:/sbin # ldconfig, for a user's shell
 export DEBIAN_FRONTEND=noninteractive
 
-say() { echo "setup: $*"; }
-warn() { echo "setup: warning: $*" >&2; }
-die() { echo "setup: error: $*" >&2; exit 1; }
+program=setup # who speaks
+say() { echo "$program: $*"; }
+warn() { echo "$program: warning: $*" >&2; }
+die() { echo "$program: error: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # as_root runs a command as root without ever asking for a password.

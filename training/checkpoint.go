@@ -114,7 +114,7 @@ func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) 
 }
 
 func newTrainer(b compute.Backend, c Config) (*mnistunet.Trainer, error) {
-	dtype, err := engine.DType(c.DType, "")
+	dtype, err := engine.DType(c.DType, c.Backend)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Traine
 	if err != nil {
 		return nil, counters{}, fmt.Errorf("%s: %w", path, err)
 	}
-	dtype, err := engine.DType(c.DType, "")
+	dtype, err := engine.DType(c.DType, c.Backend)
 	if err != nil {
 		return nil, counters{}, err
 	}

@@ -71,7 +71,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	p.print("%s, %s", info, engine.Name(dtype))
 
 	c := training.Default(mnistunet.Class)
-	c.Epochs, c.Seed, c.DType, c.Threads = f.epochs, f.seed, engine.Name(dtype), info.Threads
+	c.Epochs, c.Seed, c.DType, c.Threads, c.Backend = f.epochs, f.seed, engine.Name(dtype), info.Threads, f.other()
 	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
 	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
 	switch {
