@@ -25,6 +25,7 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/writeup"
 )
 
 // classifierSeed is that of the classifier which judges: always the same one, so that distances can be compared.
@@ -367,69 +368,107 @@ func (e *evaluating) measureDenoising(m *mnistunet.Model, digits *dataset.Labele
 
 // tables prints the report for people.
 func (e *evaluating) tables(w io.Writer) error {
-	if e.Config != nil {
-		fmt.Fprintf(w, "%s: condition %s, dim %d, %s, seed %d\n", e.Model, e.Config.Condition, e.Config.Dim, e.DType, *e.Seed)
-	} else {
-		fmt.Fprintf(w, "%s: %d images\n", e.Samples, e.Rows[0].Images)
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if e.Denoising != nil {
-		fmt.Fprintf(w, "Mean squared error of %d test digits:\n\n", e.Denoising[0].Images)
-		cells(t, "σ", "model", "noisy image", "mean image")
-		for _, d := range e.Denoising {
-			cells(t, formatFloat(d.Sigma), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant))
+	for i, t := range reportTables(e.Report) {
+		if i > 0 {
+			fmt.Fprintln(w)
 		}
-		return t.Flush()
-	}
-	fmt.Fprintf(w, "The classifier reads %.2f %% of the test digits.\n", 100*e.Classifier.Accuracy)
-	all, few := e.Floors[0], e.Floors[1]
-	evenly := map[bool]string{true: " that go round the classes"}[all.Even]
-	fmt.Fprintf(w, "Fréchet distance of its features to the test digits: %.3f for %d training digits%s, %.3f for %d of them (mean of %d groups).\n\n", all.Frechet, all.Images, evenly, few.Frechet, few.Images, few.Groups)
-	widest := 0
-	for _, r := range e.Rows {
-		widest = max(widest, utf8.RuneCountInString(name(r)))
-	}
-	pad := func(s string) string { return fmt.Sprintf("%-*s", widest, s) } // columns of numbers are flush right, names left
-	if e.Config != nil {
-		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s")
-	} else {
-		cells(t, pad(""), "samples", "accuracy, %", "Fréchet distance")
-	}
-	for _, r := range e.Rows {
-		row := []string{pad(name(r)), strconv.Itoa(r.Images), percent(r.Accuracy), fmt.Sprintf("%.3f", r.Frechet)}
-		if e.Config != nil {
-			row = append(row, strconv.Itoa(r.Evaluations), pretty(time.Duration(r.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", r.ImagesPerSecond))
-		}
-		cells(t, row...)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	title, share := "Accuracy of each class, %:", func(_ evaluation.Row, c evaluation.ClassScore) string { return percent(c.Accuracy) }
-	if e.Rows[0].Accuracy == nil {
-		title, share = "Samples read as each class, %:", func(r evaluation.Row, c evaluation.ClassScore) string {
-			v := float64(c.Read) / float64(r.Images)
-			return percent(&v)
+		if err := printTable(w, t); err != nil {
+			return err
 		}
 	}
-	fmt.Fprintf(w, "\n%s\n\n", title)
-	head := []string{pad("")}
-	for _, c := range e.Rows[0].Classes {
-		head = append(head, strconv.Itoa(c.Class))
-	}
-	cells(t, head...)
-	for _, r := range e.Rows {
-		row := []string{pad(name(r))}
-		for _, c := range r.Classes {
-			row = append(row, share(r, c))
-		}
-		cells(t, row...)
-	}
-	return t.Flush()
+	return nil
 }
 
-// cells writes a row of a table.
-func cells(w io.Writer, words ...string) { fmt.Fprintln(w, strings.Join(words, "\t")+"\t") }
+// reportTables lays a report out for terminals and pages.
+func reportTables(r evaluation.Report) []writeup.Table {
+	of := cmp.Or(r.Model, r.Samples)
+	if r.Config != nil {
+		of += fmt.Sprintf(": condition %s, dim %d, %s, seed %d", r.Config.Condition, r.Config.Dim, r.DType, *r.Seed)
+	}
+	var notes []string // a line each in terminals, one after the other on pages
+	t := writeup.Table{Caption: of}
+	if r.Denoising != nil {
+		t.Caption += fmt.Sprintf("; mean squared error of %d test images of %s", r.Denoising[0].Images, r.Data)
+		t.Header = []string{"σ", "model", "noisy image", "mean image"}
+		for _, d := range r.Denoising {
+			t.Rows = append(t.Rows, []string{formatFloat(d.Sigma), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
+		}
+	} else {
+		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
+		if r.Model != "" {
+			t.Header = append(t.Header, "evaluations/image", "time", "images/s")
+		}
+		for _, row := range r.Rows {
+			cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
+			if r.Model != "" {
+				cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
+			}
+			t.Rows = append(t.Rows, cells)
+		}
+	}
+	if r.Classifier != nil {
+		notes = append(notes, fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
+	}
+	var floors []string
+	for _, f := range r.Floors {
+		floors = append(floors, fmt.Sprintf("%.3f for %d", f.Frechet, f.Images))
+	}
+	if floors != nil {
+		notes = append(notes, "The Fréchet distance is that of its features to the test images. Training images in place of samples get "+strings.Join(floors, ", ")+".")
+	}
+	if !r.Complete {
+		notes = append(notes, "The measurement was stopped before its end.")
+	}
+	t.Note = strings.Join(notes, "\n")
+	if len(r.Rows) == 0 {
+		return []writeup.Table{t}
+	}
+	return []writeup.Table{t, classTable(of, r.Rows)}
+}
+
+// classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how many of all.
+func classTable(of string, rows []evaluation.Row) writeup.Table {
+	t := writeup.Table{Caption: of + "; accuracy of each class, %", Header: []string{""}}
+	asked := rows[0].Accuracy != nil
+	if !asked {
+		t.Caption = of + "; samples read as each class, %"
+	}
+	for _, c := range rows[0].Classes {
+		t.Header = append(t.Header, strconv.Itoa(c.Class))
+	}
+	for _, r := range rows {
+		cells := []string{name(r)}
+		for _, c := range r.Classes {
+			share := c.Accuracy
+			if !asked {
+				read := float64(c.Read) / float64(r.Images)
+				share = &read
+			}
+			cells = append(cells, percent(share))
+		}
+		t.Rows = append(t.Rows, cells)
+	}
+	return t
+}
+
+// printTable prints a table with what its rows are flush left, and numbers flush right.
+func printTable(w io.Writer, t writeup.Table) error {
+	fmt.Fprintf(w, "%s\n\n", t.Caption)
+	lines := append([][]string{t.Header}, t.Rows...)
+	widest := 0
+	for _, line := range lines {
+		widest = max(widest, utf8.RuneCountInString(line[0]))
+	}
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, line := range lines {
+		fmt.Fprintf(columns, "%-*s\t%s\t\n", widest, line[0], strings.Join(line[1:], "\t"))
+	}
+	if err := columns.Flush(); err != nil || t.Note == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", t.Note)
+	return err
+}
 
 func percent(share *float64) string {
 	if share == nil {

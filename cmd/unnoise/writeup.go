@@ -150,7 +150,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		if err != nil {
 			return fmt.Errorf("--eval: %w", err)
 		}
-		w.Tables = append(w.Tables, reportTable(r))
+		w.Tables = append(w.Tables, reportTables(r)...)
 		reports = append(reports, r)
 	}
 	w.Tables = append(w.Tables, comparisons(reports)...)

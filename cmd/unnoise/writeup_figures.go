@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -309,49 +308,6 @@ func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s 
 	}
 	p.Rows = []writeup.Row{{Images: frames[len(frames)-1].X}}
 	return p, nil
-}
-
-// reportTable shows an evaluation's report.
-func reportTable(r evaluation.Report) writeup.Table {
-	var t writeup.Table
-	switch {
-	case r.Denoising != nil:
-		t.Caption = fmt.Sprintf("%s: mean squared error on %s", r.Model, r.Data)
-		t.Header = []string{"σ", "images", "model", "noisy image", "mean image"}
-		for _, d := range r.Denoising {
-			t.Rows = append(t.Rows, []string{formatFloat(d.Sigma), strconv.Itoa(d.Images), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
-		}
-	case r.Samples != "":
-		t.Caption = r.Samples
-		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
-	default:
-		t.Caption = r.Model
-		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance", "evaluations/image", "time", "images/s"}
-	}
-	if r.Seed != nil {
-		t.Caption += fmt.Sprintf(", seed %d", *r.Seed)
-	}
-	for _, row := range r.Rows {
-		cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
-		if r.Samples == "" {
-			cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
-		}
-		t.Rows = append(t.Rows, cells)
-	}
-	if r.Classifier != nil {
-		t.Note = fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of test images it reads %.2f %%. The Fréchet distance is that of its features to the test images.", 100*r.Classifier.Accuracy)
-	}
-	var floors []string
-	for _, f := range r.Floors {
-		floors = append(floors, fmt.Sprintf("%.3f for %d", f.Frechet, f.Images))
-	}
-	if floors != nil {
-		t.Note += " Its floors, what training images get in place of samples: " + strings.Join(floors, ", ") + "."
-	}
-	if !r.Complete {
-		t.Note += " The measurement was stopped before its end."
-	}
-	return t
 }
 
 // comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
