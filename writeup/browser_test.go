@@ -75,12 +75,24 @@ func evaluate[T any](b tab, script string) T {
 	return v
 }
 
+// middle scrolls to an element and returns where its middle is.
+func (b tab) middle(selector string) []float64 {
+	b.t.Helper()
+	return evaluate[[]float64](b, `(() => { const e = document.querySelector("`+selector+`"); e.scrollIntoView({block: "center"});
+		const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
+}
+
 // point moves the mouse to the middle of an element.
 func (b tab) point(selector string) {
 	b.t.Helper()
-	at := evaluate[[]float64](b, `(() => { const e = document.querySelector("`+selector+`"); e.scrollIntoView({block: "center"});
-		const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
+	at := b.middle(selector)
 	b.do("pointing at "+selector, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+}
+
+// tap has an element get the events of a finger's tap that the player listens to.
+func (b tab) tap(selector string) {
+	b.t.Helper()
+	evaluate[bool](b, `(() => { const e = document.querySelector("`+selector+`"); e.dispatchEvent(new PointerEvent("pointerenter", {pointerType: "touch"})); e.click(); return true; })()`)
 }
 
 // prefer sets a media feature, such as the color scheme.
@@ -201,11 +213,15 @@ func TestDemoInBrowser(t *testing.T) {
 
 	b.do("focusing", chromedp.KeyEvent(kb.Tab)) // the stage is the first thing the Tab key reaches
 	plays("focused")
-	b.do("space", chromedp.KeyEvent(" "))
-	paused := look().At
-	still("paused by the space bar", paused)
+	b.do("the browser's own key", chromedp.KeyEvent(kb.ArrowRight, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	plays("after the browser's own key")
 	b.do("going on", chromedp.KeyEvent(kb.Tab))
-	still("after the focus left", paused)
+	plays("with the focus on the button")
+	b.do("pausing what the focus started", chromedp.Click(chromedp.CSS(".controls button")))
+	paused := look().At
+	still("paused by the button", paused)
+	b.point("h1")
+	still("paused, then left", paused)
 	b.point(".screen")
 	still("hovered while it is held", paused)
 
@@ -226,13 +242,14 @@ func TestDemoInBrowser(t *testing.T) {
 
 	b.do("the button", chromedp.Click(chromedp.CSS(".controls button")))
 	plays("started by the button")
+	b.point("h1")
+	plays("started by the button, then left")
 	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
 	still("stopped by the button", look().At)
-	b.do("the button once more", chromedp.Click(chromedp.CSS(".controls button")))
 	b.do("a click on the pictures", chromedp.Click(chromedp.CSS(".screen")))
 	plays("clicked")
-	b.point("h1")
-	still("clicked, then left", 100)
+	b.do("space", chromedp.Focus(chromedp.CSS(".stage")), chromedp.KeyEvent(" "))
+	still("paused by the space bar", look().At)
 
 	b.selfContained()
 	b.phoneInTheDark()
@@ -271,13 +288,19 @@ func TestWriteInBrowser(t *testing.T) {
 		t.Errorf("where only the first pictures are in the window, the controls are %v pixels below it", hidden)
 	}
 
+	flow := watched{b, "[aria-labelledby=flow] .player"}
+	b.tap(flow.selector + " .stage")
+	flow.plays("tapped")
+	b.tap(flow.selector + " .stage")
+	flow.still("tapped again", flow.look().At)
+
 	b.prefer("prefers-reduced-motion", "reduce")
-	b.do("focusing elsewhere", chromedp.Focus(chromedp.CSS("nav a")))
-	timed.still("after the focus left", 100)
-	b.do("focusing again", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
-	timed.still("focused with reduced motion", 100)
-	b.do("space", chromedp.KeyEvent(" "))
-	timed.plays("asked to with reduced motion")
+	b.do("focusing", chromedp.Focus(chromedp.CSS("nav a")), chromedp.Focus(chromedp.CSS(class.selector+" .stage")))
+	class.still("focused with reduced motion", 100)
+	b.tap(class.selector + " .stage")
+	class.plays("tapped with reduced motion")
+	b.tap(class.selector + " .controls button")
+	class.still("its button tapped", class.look().At)
 
 	b.selfContained()
 	b.phoneInTheDark()

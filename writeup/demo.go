@@ -4,14 +4,11 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
-	"github.com/unnoise/unnoise/internal/atomicfile"
 )
 
 // DemoData is what the demo's page shows: a class-conditional model's training and its samples.
@@ -36,31 +33,32 @@ type DemoData struct {
 }
 
 // Demo writes the demo's page: dir/index.html, which needs nothing beside it, and the same figures as files: samples.png,
-// trajectory.png (animated) and loss.svg. It makes dir where it is missing and replaces what has these names. It returns the page's path.
+// trajectory.png (animated) and loss.svg. When all of them are made it makes dir where it is missing and replaces what has these names.
+// It returns the page's path.
 func Demo(dir string, d DemoData) (page string, err error) {
 	if err := d.check(); err != nil {
 		return "", fmt.Errorf("cannot make the demo's page: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
+	var f files
 	view := demoView{
 		DemoData: d,
 		Training: spokenTime(d.TrainingTime),
 		Sampling: spokenTime(d.SamplingTime),
 		Images:   spokenCount(d.ImagesSeen),
 	}
-	if view.Curve, err = lossCurve(filepath.Join(dir, "loss.svg"), d.Loss, d.StepsPerEpoch, d.Batch, ""); err != nil {
+	if view.Curve, err = lossCurve(&f, "loss.svg", "Training loss", d.Loss, d.StepsPerEpoch, d.Batch, ""); err != nil {
 		return "", err
 	}
-	if view.Grid, err = d.grid().view(dir, d.Parameters); err != nil {
+	if view.Grid, err = d.grid().view(&f, d.Parameters); err != nil {
 		return "", err
 	}
-	if view.Player, err = d.player(dir); err != nil {
+	if view.Player, err = d.player(&f); err != nil {
 		return "", err
 	}
-	page = filepath.Join(dir, "index.html")
-	return page, atomicfile.Write(page, func(w io.Writer) error { return demoTemplate.Execute(w, view) })
+	if err := f.add("index.html", func(w io.Writer) error { return demoTemplate.Execute(w, view) }); err != nil {
+		return "", err
+	}
+	return f.write(dir)
 }
 
 func (d DemoData) check() error {
@@ -98,7 +96,7 @@ func (d DemoData) grid() Picture {
 }
 
 // player makes the page's player, and trajectory.png.
-func (d DemoData) player(dir string) (v playerView, err error) {
+func (d DemoData) player(f *files) (v playerView, err error) {
 	frames := thin(d.Trajectory, DemoFrames)
 	if err := v.setCaptions(frames); err != nil {
 		return v, err
@@ -118,7 +116,7 @@ func (d DemoData) player(dir string) (v playerView, err error) {
 		}
 		v.Screens = append(v.Screens, screen)
 	}
-	return v, writeTrajectory(filepath.Join(dir, "trajectory.png"), noisy, columns, 3, d.Parameters)
+	return v, addTrajectory(f, "trajectory.png", noisy, columns, 3, d.Parameters)
 }
 
 // DemoFrames are shown of the demo's trajectory, at most.

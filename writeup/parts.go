@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"image"
 	"image/color"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/atomicfile"
 )
 
 // Picture is a figure of still images.
@@ -42,13 +45,14 @@ type pictureView struct {
 }
 
 type rowView struct {
-	Label, Alt    string
+	Label         string
+	Alt           string // after the picture's title
 	Source        template.HTMLAttr
 	Width, Height int
 }
 
 // view makes the picture as the page shows it, and its file.
-func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
+func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	v := pictureView{Picture: p, How: how(p.Parameters)}
 	if len(p.Rows) == 0 || p.Rows[0].Images.N == 0 {
 		return v, fmt.Errorf("the picture %s has no images", p.Name)
@@ -72,9 +76,12 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 			return v, err
 		}
 		size := picture.Bounds().Size()
-		alt := p.Title
+		alt := across(p.Corner, p.Columns)
+		if len(p.Rows) > 1 {
+			alt = fmt.Sprintf(", row %d of %d", i+1, len(p.Rows)) + alt
+		}
 		if row.Label != "" {
-			alt += ": " + row.Label
+			alt = ": " + row.Label + alt
 		}
 		v.Rows = append(v.Rows, rowView{Label: row.Label, Alt: alt, Source: template.HTMLAttr(fmt.Sprintf(`src="%s"`, url)), Width: size.X, Height: size.Y})
 		batches = append(batches, row.Images)
@@ -93,7 +100,15 @@ func (p Picture) view(dir string, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
-	return v, figure.WritePNG(filepath.Join(dir, p.Name+".png"), large, slices.Concat(all, p.Parameters))
+	return v, f.add(p.Name+".png", func(w io.Writer) error { return figure.EncodePNG(w, large, slices.Concat(all, p.Parameters)) })
+}
+
+// across says what a picture's columns are, after its title.
+func across(corner string, columns []string) string {
+	if columns == nil {
+		return ""
+	}
+	return strings.TrimRight("; columns "+corner, " ") + " " + strings.Join(columns, ", ")
 }
 
 // Labeled tells whether labels stand beside the rows.
@@ -117,9 +132,9 @@ type curveView struct {
 }
 
 // lossCurve draws a training's loss for the page, and as a file.
-func lossCurve(path string, loss []float64, stepsPerEpoch, batch int, name string, others ...figure.Line) (curveView, error) {
+func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batch int, name string, others ...figure.Line) (curveView, error) {
 	c := figure.Curve{
-		Title:  "Training loss",
+		Title:  title,
 		XLabel: "training step",
 		YLabel: "mean squared error",
 		LogY:   true,
@@ -140,9 +155,7 @@ func lossCurve(path string, loss []float64, stepsPerEpoch, batch int, name strin
 	if err != nil {
 		return curveView{}, err
 	}
-	if err := c.WriteSVG(path); err != nil {
-		return curveView{}, err
-	}
+	f.keep(file, wide)
 	c.Width, c.Height = 380, 300 // for phones, where the wide one's text would be too small
 	narrow, err := c.SVG()
 	if err != nil {
@@ -151,6 +164,49 @@ func lossCurve(path string, loss []float64, stepsPerEpoch, batch int, name strin
 	few := max(1, min(50, len(loss)/10))
 	first, last := loss[0], mean(loss[len(loss)-few:])
 	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), Fall: last < first}, nil
+}
+
+// files are a page and the figures beside it. They are written when all of them are made, the page last.
+type files []struct {
+	name    string
+	content []byte
+}
+
+func (f *files) keep(name string, content []byte) {
+	*f = append(*f, struct {
+		name    string
+		content []byte
+	}{name, content})
+}
+
+func (f *files) add(name string, encode func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := encode(&b); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	f.keep(name, b.Bytes())
+	return nil
+}
+
+func (f files) names() (names []string) {
+	for _, file := range f {
+		names = append(names, file.name)
+	}
+	return names
+}
+
+// write writes the files, makes the folder where it is missing, and returns the last one's path.
+func (f files) write(dir string) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for _, file := range f {
+		path = filepath.Join(dir, file.name)
+		if err := atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(file.content); return err }); err != nil {
+			return "", err
+		}
+	}
+	return path, nil
 }
 
 func lossLine(name string, loss []float64) figure.Line {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"image"
 	"image/draw"
+	"io"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
@@ -40,6 +41,7 @@ func checkFrames(frames []Frame) error {
 type playerView struct {
 	Name     string // what it shows, for those who cannot see it
 	Columns  []string
+	Across   string // says the same
 	Screens  []screenView
 	Last     int    // frame
 	Captions string // of the frames, as JSON
@@ -134,13 +136,14 @@ func coarsen(levels []byte) {
 	}
 }
 
-// writeTrajectory writes the frames as an animated PNG.
-func writeTrajectory(path string, batches []diffusion.Images, columns, scale int, parameters figure.Parameters) error {
+// addTrajectory adds the frames as an animated PNG.
+func addTrajectory(f *files, name string, batches []diffusion.Images, columns, scale int, parameters figure.Parameters) error {
 	pictures, err := drawFrames(batches, columns, scale)
 	if err != nil {
 		return err
 	}
-	return figure.WriteAnimation(path, figure.Animation{Frames: pictures, Delay: 50 * time.Millisecond, Hold: 2 * time.Second}, parameters)
+	a := figure.Animation{Frames: pictures, Delay: 50 * time.Millisecond, Hold: 2 * time.Second}
+	return f.add(name, func(w io.Writer) error { return figure.EncodeAPNG(w, a, parameters) })
 }
 
 // batches returns the frames' x_t, and their estimates of x_0 if they have some.

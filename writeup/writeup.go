@@ -4,16 +4,12 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
-	"github.com/unnoise/unnoise/internal/atomicfile"
 )
 
 // Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is missing is left out.
@@ -85,8 +81,8 @@ const (
 // MostFrames are shown of a trajectory.
 const MostFrames = 40
 
-// Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. It makes dir
-// where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
+// Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. When all of them
+// are made it makes dir where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
 // shown with fewer frames. It returns the page's path.
 func Write(dir string, d Data) (page string, err error) { return d.write(dir, mostBytes) }
 
@@ -94,10 +90,8 @@ func (d Data) write(dir string, most int) (page string, err error) {
 	if err := d.check(); err != nil {
 		return "", fmt.Errorf("cannot make the write-up: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	view, err := d.view(dir)
+	var f files
+	view, err := d.view(&f)
 	if err != nil {
 		return "", err
 	}
@@ -114,12 +108,12 @@ func (d Data) write(dir string, most int) (page string, err error) {
 			break
 		}
 		if frames <= 4 {
-			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: show fewer epochs or models", float64(html.Len())/1e6, float64(most)/1e6)
+			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: leave out a model", float64(html.Len())/1e6, float64(most)/1e6)
 		}
 		frames = max(4, min(frames-1, frames*most/html.Len()))
 	}
-	page = filepath.Join(dir, "index.html")
-	return page, atomicfile.Write(page, func(w io.Writer) error { _, err := html.WriteTo(w); return err })
+	f.keep("index.html", html.Bytes())
+	return f.write(dir)
 }
 
 func (d Data) check() error {
@@ -221,7 +215,7 @@ type flatView struct {
 }
 
 // view draws everything but the trajectories for the page, and all files beside it.
-func (d Data) view(dir string) (*writeupView, error) {
+func (d Data) view(f *files) (*writeupView, error) {
 	v := &writeupView{Data: d, Runs: d.runs()}
 	v.RunTable = runsTable(v.Runs)
 	var total time.Duration
@@ -230,12 +224,14 @@ func (d Data) view(dir string) (*writeupView, error) {
 	}
 	v.Time = spokenTime(total)
 	picture := func(p Picture) (pictureView, error) {
-		v.Files = append(v.Files, p.Name+".png")
-		return p.view(dir, d.Parameters)
+		return p.view(f, d.Parameters)
 	}
 	curve := func(file string, r Run, name string, others ...figure.Line) (curveView, error) {
-		v.Files = append(v.Files, file)
-		return lossCurve(filepath.Join(dir, file), r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
+		title := "Training loss, " + r.Name
+		for _, o := range others {
+			title = fmt.Sprintf("%s, %s and %s", title, name, o.Name)
+		}
+		return lossCurve(f, file, title, r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
 	}
 	if d.Forward != nil {
 		p, err := picture(*d.Forward)
@@ -263,14 +259,13 @@ func (d Data) view(dir string) (*writeupView, error) {
 		guided = guided || n.Guides
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
-			file := fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch)
-			v.Files = append(v.Files, file)
 			noisy, _ := batches(thin(t.Frames, MostFrames))
-			if err := writeTrajectory(filepath.Join(dir, file), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
+			if err := addTrajectory(f, fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
 				return nil, err
 			}
 		}
 	}
+	v.Files = f.names()
 	return v, nil
 }
 
@@ -364,7 +359,8 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 			return nil, err
 		}
 		for i, falling := range v.ByGuidance {
-			falling.Note, constant[i].Note = "Falling rate, "+falling.Title, "Constant rate, "+constant[i].Title
+			falling.Note, constant[i].Note = "Falling rate, "+falling.Note, "Constant rate, "+constant[i].Note
+			falling.Title, constant[i].Title = "Falling rate, "+falling.Title, "Constant rate, "+constant[i].Title
 			v.Flat.Samples = append(v.Flat.Samples, falling, constant[i])
 		}
 		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
@@ -377,7 +373,7 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 // setPlayers makes the players with at most so many frames.
 func (v *writeupView) setPlayers(frames int) error {
 	for _, m := range v.Models {
-		p := playerView{Name: fmt.Sprintf("Animation of sampling with the %s model after each of %d epochs", m.Name, len(m.Trajectories)), Columns: m.Columns}
+		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Columns: m.Columns, Across: across("", m.Columns)}
 		for _, t := range m.Trajectories {
 			shown := thin(t.Frames, frames)
 			if err := p.setCaptions(shown); err != nil {

@@ -105,6 +105,12 @@ func TestWrite(t *testing.T) {
 	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(page); outside != nil {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
+	for _, alt := range []string{`alt="Noise, row 2 of 2; columns σ 0, 0.5, 1"`, `alt="Test images: noisy, row 1 of 3"`, `alt="Constant rate, class-flat-guidance-5; columns 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"`,
+		`aria-label="After epoch 2; columns 0, 1, 2`, `aria-label="Training loss, class-conditional, falling rate and constant rate"`} {
+		if !bytes.Contains(page, []byte(alt)) {
+			t.Errorf("for those who can't see, the page lacks %s", alt)
+		}
+	}
 	if n := bytes.Count(page, []byte(`class="screen"`)); n != 6 {
 		t.Errorf("%d screens, expected one for each epoch: 6", n)
 	}
@@ -201,7 +207,7 @@ func TestWriteStaysLight(t *testing.T) {
 	if !bytes.HasPrefix(fewer, []byte("[&#34;t = 0&#34;")) || !bytes.HasSuffix(fewer, []byte("&#34;t = 100&#34;]")) {
 		t.Errorf("the first or the last frame was lost: %s", fewer)
 	}
-	if _, err := d.write(t.TempDir(), 1000); err == nil || !strings.Contains(err.Error(), "fewer epochs") {
+	if _, err := d.write(t.TempDir(), 1000); err == nil || !strings.Contains(err.Error(), "leave out a model") {
 		t.Errorf("a page that cannot be light enough: %v", err)
 	}
 }

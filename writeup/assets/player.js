@@ -1,6 +1,6 @@
-// A player shows one frame of its strips at a time. It plays while the pointer or the keyboard's focus is on its stage, and when it is
-// left alone it shows the last frame again. The slider, the arrow keys and a pause hold it at a frame until the button or the space bar
-// makes it play. Who prefers reduced motion starts it by these too.
+// A player shows one frame of its strips at a time. It plays while the pointer is on its stage, or the keyboard's focus, and when it is
+// left alone it shows the last frame again. Who asks for more, by a click, the button, a key or the slider, has it play or stand until
+// they ask again. Who prefers reduced motion starts it by these only.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 for (const player of document.querySelectorAll(".player")) {
   const stage = player.querySelector(".stage");
@@ -12,7 +12,7 @@ for (const player of document.querySelectorAll(".player")) {
   const captions = JSON.parse(player.dataset.captions);
   const last = captions.length - 1;
   const delay = 50, pauseAtEnd = 1500; // milliseconds
-  let frame = last, timer = 0, held = false;
+  let frame = last, timer = 0, asked = false;
 
   function show(n) {
     frame = n;
@@ -40,31 +40,39 @@ for (const player of document.querySelectorAll(".player")) {
     button.setAttribute("aria-label", "Play");
   }
   function attend() {
-    if (!held && !calm.matches) play();
+    if (!asked && !calm.matches) play();
   }
   function rest() {
-    if (held || stage.matches(":hover, :focus-visible")) return; // a click's focus, which is not visible, would keep it playing
+    if (asked || player.matches(":hover") || player.querySelector(":focus-visible")) return;
     pause();
     show(last);
   }
   function toggle() {
-    held = timer > 0;
-    held ? pause() : play();
+    asked = true;
+    timer ? pause() : play();
   }
   function hold(n) {
-    held = true;
+    asked = true;
     pause();
     show(Math.min(last, Math.max(0, n)));
   }
 
-  stage.addEventListener("mouseenter", attend);
-  stage.addEventListener("mouseleave", rest);
-  stage.addEventListener("focus", attend);
-  stage.addEventListener("blur", rest);
+  stage.addEventListener("pointerenter", (e) => {
+    if (e.pointerType !== "touch") attend(); // a finger's is followed by a click
+  });
+  player.addEventListener("pointerleave", rest);
+  stage.addEventListener("focus", () => {
+    if (stage.matches(":focus-visible")) attend(); // a click's focus is not
+  });
+  player.addEventListener("focusout", (e) => {
+    if (!player.contains(e.relatedTarget)) rest();
+  });
+  stage.addEventListener("click", toggle);
   stage.addEventListener("keydown", (e) => {
+    if (e.altKey || e.ctrlKey || e.metaKey || e.shiftKey) return; // the browser's
     if (e.key === " " || e.key === "Enter") {
       e.preventDefault();
-      toggle();
+      if (!e.repeat) toggle();
     } else if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
       e.preventDefault();
       hold(frame + (e.key === "ArrowLeft" ? -1 : 1));
