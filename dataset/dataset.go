@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -26,6 +27,14 @@ func (l *Labeled) Len() int { return len(l.Labels) }
 func (l *Labeled) Head(n int) *Labeled {
 	n = min(max(n, 0), l.Len())
 	return &Labeled{l.Rows, l.Cols, l.Images[:n*l.Rows*l.Cols], l.Labels[:n]}
+}
+
+// Classes returns how many classes there are: the largest label and one.
+func (l *Labeled) Classes() int {
+	if l.Len() == 0 {
+		return 0
+	}
+	return int(slices.Max(l.Labels)) + 1
 }
 
 // Checksum sums up pixels and labels, as crc32c:XXXXXXXX.

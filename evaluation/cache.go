@@ -32,8 +32,11 @@ func CachePath(train, test *dataset.Labeled, seed uint64) (string, error) {
 func Open(ctx context.Context, b compute.Backend, path string, train, test *dataset.Labeled, seed uint64, retrain bool, each func(TrainProgress)) (*Classifier, error) {
 	if !retrain {
 		c, err := Load(b, path)
+		if err == nil {
+			return c, nil
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return c, err
+			return nil, fmt.Errorf("the classifier can't be read; train it anew with --retrain: %w", err)
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -70,7 +73,7 @@ func Load(b compute.Backend, path string) (*Classifier, error) {
 	}
 	defer f.Close()
 	damaged := func(what string) error {
-		return fmt.Errorf("%s: its metadata has %s, so it is no classifier of recipe %d; train it anew with --retrain", path, what, RecipeVersion)
+		return fmt.Errorf("%s: its metadata has %s, so it is no classifier of recipe %d", path, what, RecipeVersion)
 	}
 	m := f.Metadata()
 	if m["model"] != "unnoise-classifier" || m["recipe"] != strconv.Itoa(RecipeVersion) {

@@ -180,7 +180,7 @@ func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled,
 		}
 	}
 	random := diffusion.NewGenerator(seed)
-	c, err := newClassifier(b, int(slices.Max(train.Labels))+1, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
+	c, err := newClassifier(b, train.Classes(), func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
 	if err != nil {
 		return nil, err
 	}

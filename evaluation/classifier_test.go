@@ -249,7 +249,7 @@ func TestOpen(t *testing.T) {
 		if err := weights.Write(damaged, tensors, wrong); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(b, damaged); err == nil || !strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "--retrain") {
+		if _, err := Open(t.Context(), b, damaged, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "--retrain") {
 			t.Errorf("%s %s: %v", key, value, err)
 		}
 	}
@@ -257,7 +257,7 @@ func TestOpen(t *testing.T) {
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--retrain") {
 		t.Errorf("a truncated classifier: %v", err)
 	}
 

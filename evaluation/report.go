@@ -38,6 +38,7 @@ type ClassifierInfo struct {
 	Seed     uint64  `json:"seed"`
 	Accuracy float64 `json:"test_accuracy"`
 	Path     string  `json:"path"`
+	Sum      string  `json:"sha256"` // of the file: distances are comparable where it is the same
 }
 
 // FloorDistance is the Fréchet distance of training images to the test set.

@@ -9,7 +9,7 @@ import (
 )
 
 // ReadSamples reads samples from a safetensors file: images [N,1,28,28] of floats in [0,1], where single values may lie outside
-// as samples' do, and labels [N] of I32, -1 for no class.
+// as samples' do, and labels [N] of I32, -1 for no class; nil if no image has one.
 func ReadSamples(path string) (diffusion.Images, []int, error) {
 	f, err := weights.Open(path)
 	if err != nil {
@@ -31,9 +31,13 @@ func ReadSamples(path string) (diffusion.Images, []int, error) {
 	if err != nil {
 		return diffusion.Images{}, nil, fmt.Errorf(`%s: tensor "labels": %w`, path, err)
 	}
-	labels := make([]int, images.N)
+	labels, classes := make([]int, images.N), false
 	for i, v := range values {
 		labels[i] = int(v)
+		classes = classes || v != -1
+	}
+	if !classes {
+		return images, nil, nil
 	}
 	return images, labels, nil
 }

@@ -44,15 +44,14 @@ func (g Grid) Draw() (image.Image, error) {
 		return nil, fmt.Errorf("a grid's columns (%d), scale (%d) and padding (%d) cannot be negative", g.Columns, g.Scale, g.Padding)
 	}
 	l := g.layout()
-	if l.width > maxSide || l.height > maxSide {
-		return nil, fmt.Errorf("a grid of %d images in %d columns at scale %d would be %d x %d pixels; at most %d a side", m.N, l.columns, l.scale, l.width, l.height, maxSide)
+	bounds, err := g.Bounds()
+	if err != nil {
+		return nil, err
 	}
-
 	background := g.Background
 	if background == nil {
 		background = color.White
 	}
-	bounds := image.Rect(0, 0, l.width, l.height)
 	var picture draw.Image
 	if m.C == 1 && isGray(background) {
 		picture = image.NewGray(bounds)
@@ -65,6 +64,15 @@ func (g Grid) Draw() (image.Image, error) {
 	}
 	g.drawLabels(picture, l, background)
 	return picture, nil
+}
+
+// Bounds returns the picture's bounds, of which it needs the images' shape only, and an error if it is too large to be drawn.
+func (g Grid) Bounds() (image.Rectangle, error) {
+	l := g.layout()
+	if l.width > maxSide || l.height > maxSide {
+		return image.Rectangle{}, fmt.Errorf("a grid of %d images in %d columns at scale %d would be %d x %d pixels; at most %d a side", g.Images.N, l.columns, l.scale, l.width, l.height, maxSide)
+	}
+	return image.Rect(0, 0, l.width, l.height), nil
 }
 
 // maxSide bounds a picture's width and height: PNG decoders and browsers give up above about this.

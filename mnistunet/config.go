@@ -71,6 +71,14 @@ func (c Config) ForFlow() Config {
 	return c
 }
 
+// ForTimesteps returns the configuration with a schedule of n timesteps. β are scaled, up to 0.999, so that the same noise is added in
+// all: sampling starts with nothing but noise.
+func (c Config) ForTimesteps(n int) Config {
+	scale := float64(c.Timesteps) / float64(n)
+	c.Timesteps, c.BetaStart, c.BetaEnd = n, min(scale*c.BetaStart, 0.999), min(scale*c.BetaEnd, 0.999)
+	return c
+}
+
 // Validate tells what is wrong with the configuration.
 func (c Config) Validate() error {
 	switch {

@@ -297,3 +297,20 @@ func TestMisuse(t *testing.T) {
 		}
 	}
 }
+
+// Fewer or more timesteps add the same noise in all.
+func TestForTimesteps(t *testing.T) {
+	left := func(c Config) float64 {
+		s, err := diffusion.Linear(c.Timesteps, c.BetaStart, c.BetaEnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return float64(s.AlphasCumprod[s.Len()-1])
+	}
+	recipe := Default(Time)
+	for _, n := range []int{20, 100, 300, 1000, 4000} {
+		if got, want := left(recipe.ForTimesteps(n)), left(recipe); got > 1.1*want || got < want/10 || n >= 300 && math.Abs(got/want-1) > 0.1 {
+			t.Errorf("at the last of %d timesteps ᾱ = %.4g, of 300 %.4g", n, got, want)
+		}
+	}
+}

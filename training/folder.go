@@ -84,12 +84,15 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// IsRun tells whether a folder holds a run, whole or damaged.
+func IsRun(dir string) bool {
+	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir}, func(name string) bool { return exists(filepath.Join(dir, name)) })
+}
+
 // create makes the folder of a new run. A folder that holds one already is refused.
 func create(dir string) error {
-	for _, name := range []string{configFile, metricsFile, checkpointsDir} {
-		if exists(filepath.Join(dir, name)) {
-			return &ExistsError{Dir: dir}
-		}
+	if IsRun(dir) {
+		return &ExistsError{Dir: dir}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the run's folder: %w", err)

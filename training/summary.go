@@ -3,12 +3,12 @@ package training
 import (
 	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -48,21 +48,21 @@ func Summarize(dir string, epoch int) (Summary, error) {
 	return s, nil
 }
 
-// DataOf returns the name of the images that a model was trained on. path is a run's folder, one of its epochs', or an exported
-// model's; of others the error wraps fs.ErrNotExist.
-func DataOf(path string) (string, error) {
+// DataOf tells which images a model was trained on. path is a run's folder, one of its epochs', or an exported model's; of others the
+// error wraps fs.ErrNotExist.
+func DataOf(path string) (Data, error) {
 	if b, err := os.ReadFile(filepath.Join(path, SummaryFile)); err == nil {
 		s, err := ParseSummary(filepath.Join(path, SummaryFile), b)
-		return s.Config.Data.Name, err
+		return s.Config.Data, err
 	}
 	run := path
 	if epochName.MatchString(filepath.Base(path)) {
 		run = filepath.Join(path, "..", "..")
 	} else if !exists(filepath.Join(path, checkpointsDir)) {
-		return "", fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
+		return Data{}, fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
 	}
 	c, err := ReadConfig(run)
-	return c.Data.Name, err
+	return c.Data, err
 }
 
 // ParseSummary reads a SummaryFile's contents; errors name path.
@@ -78,8 +78,16 @@ func ParseSummary(path string, b []byte) (Summary, error) {
 }
 
 // Export writes the model that a run kept after an epoch, counted from 1, to the folder out, with how it was trained: the files that package
-// pretrained embeds. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32.
+// pretrained embeds. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32. Folders of
+// runs are refused: theirs have files of the same names.
 func Export(dir string, epoch int, out string, dtype weights.DType) error {
+	inside, err := within(dir, out)
+	if err != nil {
+		return err
+	}
+	if inside || exists(filepath.Join(out, checkpointsDir)) || exists(filepath.Join(out, metricsFile)) {
+		return fmt.Errorf("expected a folder of its own for the model, found one of a training run, whose files it would replace: %s", out)
+	}
 	s, err := Summarize(dir, epoch)
 	if err != nil {
 		return err
@@ -114,23 +122,41 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 			return e.Encode(v)
 		}
 	}
-	return errors.Join(
-		weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()),
-		write(mnistunet.ConfigFile, indented(s.Config.Network)),
-		write(SummaryFile, indented(s)),
-		write(metricsFile+".gz", func(w io.Writer) error {
-			in, err := os.Open(MetricsPath(dir))
-			if err != nil {
-				return err
-			}
-			defer in.Close()
-			z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-			if err != nil {
-				return err
-			}
-			if _, err := io.Copy(z, in); err != nil {
-				return err
-			}
-			return z.Close()
-		}))
+	if err := weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()); err != nil {
+		return err
+	}
+	if err := write(mnistunet.ConfigFile, indented(s.Config.Network)); err != nil {
+		return err
+	}
+	if err := write(SummaryFile, indented(s)); err != nil {
+		return err
+	}
+	return write(metricsFile+".gz", func(w io.Writer) error {
+		in, err := os.Open(MetricsPath(dir))
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(z, in); err != nil {
+			return err
+		}
+		return z.Close()
+	})
+}
+
+// within tells whether path is dir or in it.
+func within(dir, path string) (bool, error) {
+	d, err := filepath.Abs(dir)
+	if err != nil {
+		return false, err
+	}
+	p, err := filepath.Abs(path)
+	if err != nil {
+		return false, err
+	}
+	return p == d || strings.HasPrefix(p, d+string(filepath.Separator)), nil
 }

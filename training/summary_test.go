@@ -90,6 +90,14 @@ func TestExport(t *testing.T) {
 	if err := Export(run, 5, out, weights.F16); err == nil || !strings.Contains(err.Error(), "tells of 4 epochs") {
 		t.Errorf("exporting an epoch that was not: %v", err)
 	}
+	for _, dir := range []string{run, filepath.Join(run, "model"), EpochDir(run, 3)} {
+		if err := Export(run, 3, dir, weights.F16); err == nil || !strings.Contains(err.Error(), "a folder of its own") {
+			t.Errorf("exporting to %s: %v", dir, err)
+		}
+	}
+	if _, err := ReadConfig(run); err != nil {
+		t.Errorf("the run that was exported to: %v", err)
+	}
 	if _, err := ParseSummary(path, []byte(`{"version": 2}`)); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("another version: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -44,7 +45,7 @@ func ReadRun(dir string) (Run, error) {
 		}
 	}
 	if len(r.EpochLoss) == 0 {
-		return r, fmt.Errorf("the run %s has not finished an epoch yet: there is nothing to show of it", dir)
+		return r, fmt.Errorf("the run %s has not finished an epoch yet: there is nothing to show of it. Go on with it: unnoise train mnist --resume %s", dir, dir)
 	}
 	return r, nil
 }
@@ -87,6 +88,22 @@ func runsTable(runs []Run) Table {
 		}
 	}
 	add("network", func(r Run) string { return fmt.Sprintf("UNet, dim %d", r.Network.Dim) })
+	add("learns", func(r Run) string {
+		switch n := r.Network; {
+		case n.Condition == mnistunet.None:
+			return fmt.Sprintf("x₀, σ = %g", n.Sigma)
+		case n.Objective == mnistunet.Flow:
+			return "velocity"
+		default:
+			return fmt.Sprintf("ε, T = %d, β from %.2g to %.2g", n.Timesteps, n.BetaStart, n.BetaEnd)
+		}
+	})
+	add("classes hidden", func(r Run) string {
+		if r.Network.Condition != mnistunet.Class {
+			return ""
+		}
+		return fmt.Sprintf("%g %%", 100*r.Dropout)
+	})
 	add("parameters", func(r Run) string { return spokenCount(r.Network.Parameters()) })
 	add("learns from", func(r Run) string { return r.Images() + " images, " + r.Data.Name })
 	add("epochs", func(r Run) string {
@@ -105,7 +122,12 @@ func runsTable(runs []Run) Table {
 	add("mean loss of the first epoch", Run.FirstLoss)
 	add("mean loss of the last epoch", Run.LastLoss)
 	add("training time", func(r Run) string { return spokenTime(r.Time) })
-	add("computed in", func(r Run) string { return r.DType + ", " + plural(r.Threads, "thread") })
+	add("computed in", func(r Run) string {
+		if r.Backend != "" {
+			return r.DType + ", " + r.Backend
+		}
+		return r.DType + ", " + plural(r.Threads, "thread")
+	})
 	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
 	add("data", func(r Run) string { return r.Data.Checksum })
 	add("commit", func(r Run) string { return r.Program.Commit })

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -45,6 +46,14 @@ func (c computing) other() string {
 	return c.backend
 }
 
+// describe tells what networks were computed in, and by what if it was not onednn.
+func (c computing) describe(p *figure.Parameters, dtype dtypes.DType) {
+	p.Add("dtype", engine.Name(dtype))
+	if other := c.other(); other != "" {
+		p.Add("backend", other)
+	}
+}
+
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
 	for flag, given := range map[string]bool{"threads": c.threads > 0, "without": len(c.without) > 0, "profile": c.profile} {
@@ -72,16 +81,42 @@ func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtype
 
 const embeddedData = "MNIST"
 
-// openData opens the embedded MNIST ("" or its name) or an IDX folder.
+// dataName is what runs and reports call the images of --data: the embedded MNIST, or a folder by its whole path, so that it is found
+// from elsewhere too.
+func dataName(flag string) (string, error) {
+	if flag == "" {
+		return embeddedData, nil
+	}
+	if _, err := os.Stat(flag); err != nil && flag == embeddedData { // a folder of that name goes first
+		return embeddedData, nil
+	}
+	return filepath.Abs(flag)
+}
+
+// openData opens the images of a name that dataName gave.
 func openData(name string) (train, test *dataset.Labeled, err error) {
-	if name == "" || name == embeddedData {
+	if name == embeddedData {
 		return dataset.MNIST()
 	}
 	train, test, err = dataset.Open(name)
-	if err == nil && (train.Rows != mnistunet.Size || train.Cols != mnistunet.Size) {
+	if err != nil {
+		return nil, nil, fmt.Errorf("--data: %w", err)
+	}
+	if train.Rows != mnistunet.Size || train.Cols != mnistunet.Size {
 		return nil, nil, fmt.Errorf("--data: the images in %s are %d×%d, the network takes %d×%d", name, train.Rows, train.Cols, mnistunet.Size, mnistunet.Size)
 	}
-	return train, test, err
+	return train, test, nil
+}
+
+// openDataOf opens the images that a model was trained on, which must be the same still.
+func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, err error) {
+	if train, test, err = openData(d.Name); err != nil {
+		return nil, nil, fmt.Errorf("%s was trained on images that can't be opened any more: %w", model, err)
+	}
+	if got := train.Head(d.Images).Checksum(); got != d.Checksum {
+		return nil, nil, fmt.Errorf("%s was trained on %d images of %s with checksum %s; now they have %s", model, d.Images, d.Name, d.Checksum, got)
+	}
+	return train, test, nil
 }
 
 // isPretrained tells whether a --model means one that comes with the program: a folder of that name goes first.
@@ -108,14 +143,19 @@ func openModel(b compute.Backend, path string, dtype dtypes.DType) (*mnistunet.M
 		return m, path, err
 	}
 	dir, err := training.ModelDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", fmt.Errorf("--model: there is no folder %s, and the models that come with the program are %s", path, alternatives(pretrained.Names()))
-	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", noModel(path, err)
 	}
 	m, err := mnistunet.Load(b, dir, dtype)
 	return m, dir, err
+}
+
+// noModel explains why a --model has no folder.
+func noModel(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--model: there is no folder %s, and the models that come with the program are %s", path, alternatives(pretrained.Names()))
+	}
+	return err
 }
 
 // checkOutput refuses an output file early, before work is lost on it.

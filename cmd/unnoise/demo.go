@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,7 +54,7 @@ takes minutes there too; --dim changes that.`,
 
 func (f *demoFlags) run(cmd *cobra.Command) error {
 	start := time.Now()
-	train, _, err := openData("")
+	train, _, err := openData(embeddedData)
 	if err != nil {
 		return err
 	}
@@ -81,11 +80,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		c.Network.Dim = 32
 	}
 	dir := filepath.Join(f.out, "run")
-	if f.fresh {
-		if _, err := training.ReadConfig(dir); err == nil {
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
+	if f.fresh && training.IsRun(dir) {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
 		}
 	}
 	o := training.Options{Backend: b, Data: train, DataName: embeddedData,
@@ -97,15 +94,14 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			})
 		}}
 	var r training.Result
-	_, missing := os.Stat(filepath.Join(dir, "config.json"))
 	switch old, readErr := training.ReadConfig(dir); {
-	case errors.Is(missing, fs.ErrNotExist):
+	case !training.IsRun(dir):
 		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(), c.Epochs)
 		r, err = training.Train(cmd.Context(), dir, c, o)
 	case readErr != nil:
-		return readErr
+		return fmt.Errorf("%w; give --fresh to replace the run", readErr)
 	default:
-		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network {
+		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network || old.DType != c.DType || old.Backend != c.Backend || old.Data.Images != train.Len() {
 			return fmt.Errorf("%s holds a run with other settings; give --fresh to replace it, or another --out", dir)
 		}
 		p.print("using the run in %s; --fresh trains anew", dir)
@@ -115,7 +111,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		var stopped *training.StoppedError
 		if errors.As(err, &stopped) {
-			return fmt.Errorf("%w\nThe same command goes on", err)
+			return fmt.Errorf("stopped after step %d of %d (%w); the same command goes on", stopped.Step, stopped.Total, stopped.Cause)
 		}
 		return err
 	}

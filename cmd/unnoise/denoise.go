@@ -27,7 +27,11 @@ func newDenoise() *cobra.Command {
 			if err := checkOutput("out", out, ".png"); err != nil {
 				return err
 			}
-			_, test, err := openData(data)
+			name, err := dataName(data)
+			if err != nil {
+				return err
+			}
+			_, test, err := openData(name)
 			if err != nil {
 				return err
 			}
@@ -36,7 +40,7 @@ func newDenoise() *cobra.Command {
 				return err
 			}
 			defer b.Finalize()
-			m, _, err := openModel(b, model, dtype)
+			m, dir, err := openModel(b, model, dtype)
 			if err != nil {
 				return err
 			}
@@ -53,9 +57,12 @@ func newDenoise() *cobra.Command {
 			}
 			var p figure.Parameters
 			p.Add("Software", "unnoise "+buildCommit())
-			p.Add("model", model)
+			p.Add("model", dir)
+			p.Add("data", name)
+			p.Add("count", count)
 			p.Add("sigma", sigma)
 			p.Add("seed", seed)
+			f.describe(&p, dtype)
 			g := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
 			if err := writeGrid(out, g, p); err != nil {
 				return err

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -26,13 +28,22 @@ import (
 type drawings struct {
 	dir     string
 	backend compute.Backend
+	other   string // the backend's name, if it is not onednn
 	dtype   dtypes.DType
+	by      by
 	p       *progress
 
-	planned, done int // drawings
+	planned, done int  // drawings
+	used          []by // what made them, each once
 
 	opened string // folder of the model
 	model  *mnistunet.Model
+}
+
+// by is what made a drawing; it is kept with it.
+type by struct {
+	Software string `json:"software"`
+	Engine   string `json:"engine"`
 }
 
 // drawing is all that determines a drawing.
@@ -40,6 +51,7 @@ type drawing struct {
 	Version  int     `json:"version"`
 	Model    string  `json:"model"` // SHA-256 of its weights
 	DType    string  `json:"dtype"`
+	Backend  string  `json:"backend,omitempty"` // if it is not onednn
 	Sampler  string  `json:"sampler,omitempty"`
 	Steps    int     `json:"steps,omitempty"`
 	Eta      float64 `json:"eta,omitempty"`
@@ -86,14 +98,15 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 	if err != nil {
 		return nil, fmt.Errorf("reading the model: %w", err)
 	}
-	key.Version, key.Model, key.DType = 2, sum, engine.Name(d.dtype)
+	key.Version, key.Model, key.DType, key.Backend = 2, sum, engine.Name(d.dtype), d.other
 	text, err := json.Marshal(key)
 	if err != nil {
 		return nil, err
 	}
 	hash := sha256.Sum256(text)
 	path := filepath.Join(d.dir, hex.EncodeToString(hash[:8])+".safetensors")
-	if frames, err := readFrames(path, string(text)); err == nil { // one that can't be read is drawn again
+	if frames, by, err := readFrames(path, string(text)); err == nil { // one that can't be read is drawn again
+		d.use(by)
 		return frames, nil
 	}
 	if d.opened != dir {
@@ -110,7 +123,25 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 	if err != nil {
 		return nil, err
 	}
-	return frames, writeFrames(path, string(text), frames)
+	d.use(d.by)
+	return frames, writeFrames(path, string(text), d.by, frames)
+}
+
+func (d *drawings) use(b by) {
+	if !slices.Contains(d.used, b) {
+		d.used = append(d.used, b)
+	}
+}
+
+// all lists something of what made the drawings.
+func (d *drawings) all(of func(by) string) string {
+	var words []string
+	for _, b := range d.used {
+		if word := of(b); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, "; ")
 }
 
 // close releases the model.
@@ -134,7 +165,7 @@ func fileSum(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func writeFrames(path, key string, frames []writeup.Frame) error {
+func writeFrames(path, key string, b by, frames []writeup.Frame) error {
 	x := frames[0].X
 	var captions []string
 	var values []float32
@@ -146,37 +177,44 @@ func writeFrames(path, key string, frames []writeup.Frame) error {
 	if err != nil {
 		return err
 	}
+	maker, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
 	return weights.Write(path, map[string]weights.Tensor{"frames": weights.FromFloat32([]int{len(frames), x.N, x.C, x.H, x.W}, values)},
-		map[string]string{"drawing": key, "captions": string(asJSON)})
+		map[string]string{"drawing": key, "captions": string(asJSON), "by": string(maker)})
 }
 
 // readFrames reads what writeFrames wrote under the same key.
-func readFrames(path, key string) ([]writeup.Frame, error) {
+func readFrames(path, key string) (frames []writeup.Frame, b by, err error) {
 	f, err := weights.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, b, err
 	}
 	defer f.Close()
+	if err := json.Unmarshal([]byte(f.Metadata()["by"]), &b); err != nil {
+		return nil, b, err
+	}
 	var captions []string
 	if err := json.Unmarshal([]byte(f.Metadata()["captions"]), &captions); err != nil {
-		return nil, err
+		return nil, b, err
 	}
 	t, err := f.Tensor("frames")
 	if err != nil {
-		return nil, err
+		return nil, b, err
 	}
 	values, err := t.Float32()
 	if err != nil {
-		return nil, err
+		return nil, b, err
 	}
 	s := t.Shape
 	if f.Metadata()["drawing"] != key || len(s) != 5 || s[0] != len(captions) || len(values) == 0 {
-		return nil, fmt.Errorf("%s holds another drawing", path)
+		return nil, b, fmt.Errorf("%s holds another drawing", path)
 	}
-	frames := make([]writeup.Frame, s[0])
+	frames = make([]writeup.Frame, s[0])
 	for i := range frames {
 		size := len(values) / s[0]
 		frames[i] = writeup.Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4], Data: values[i*size : (i+1)*size]}}
 	}
-	return frames, nil
+	return frames, b, nil
 }

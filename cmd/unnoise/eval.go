@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +29,9 @@ import (
 
 // classifierSeed is that of the classifier which judges: always the same one, so that distances can be compared.
 const classifierSeed = 0
+
+// leastAccuracy is what a classifier of MNIST is to reach to judge well.
+const leastAccuracy = 0.99
 
 // denoisingLevels are the noise levels σ at which denoisers are measured.
 var denoisingLevels = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
@@ -146,15 +148,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		if err := misplaced(cmd, "--samples", "sampler", "guidance", "count", "seed", "dtype"); err != nil {
 			return err
 		}
-	} else if f.data == "" {
-		data, err := dataOf(f.model)
-		if err != nil {
-			return err
-		}
-		f.data = data
 	}
-	f.data = cmp.Or(f.data, embeddedData)
-	train, test, err := openData(f.data)
+	name, train, test, err := f.openData()
 	if err != nil {
 		return err
 	}
@@ -164,7 +159,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	}
 	defer b.Finalize()
 	e := &evaluating{evalFlags: f, cmd: cmd, progress: newProgress(cmd.ErrOrStderr())}
-	e.Version, e.Commit, e.Data, e.Threads, e.Backend = evaluation.ReportVersion, buildCommit(), f.data, info.Threads, f.other()
+	e.Version, e.Commit, e.Data, e.Threads, e.Backend = evaluation.ReportVersion, buildCommit(), name, info.Threads, f.other()
 
 	if f.samples != "" {
 		e.Samples = f.samples
@@ -189,8 +184,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		f.guidance = []float64{1}
 	}
 	for i, s := range f.samplings {
-		if most := m.Config.Timesteps; m.Config.Objective == mnistunet.Noise && s.steps > most {
-			return usagef("--sampler %s: expected at most the model's %d timesteps, found %d", s.short(), most, s.steps)
+		if most := mostSteps(m.Config); s.steps > most {
+			return usagef("--sampler %s: expected at most %d steps with this model, found %d", s.short(), most, s.steps)
 		}
 		if err := f.samplings[i].complete(m.Config); err != nil {
 			return err
@@ -199,20 +194,39 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	return e.finish(e.measureModel(b, m, train, test))
 }
 
-// dataOf returns the name of the images that a --model was trained on.
-func dataOf(model string) (string, error) {
-	if isPretrained(model) {
-		s, err := pretrained.Summary(model)
-		return s.Config.Data.Name, err
-	}
-	data, err := training.DataOf(model)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, missing := os.Stat(model); missing != nil {
-			return "", nil // which openModel explains
+// openData opens the images to compare with: those of --data, or that the model was trained on.
+func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err error) {
+	var data training.Data
+	switch {
+	case f.data != "" || f.model == "":
+	case isPretrained(f.model):
+		s, err := pretrained.Summary(f.model)
+		if err != nil {
+			return "", nil, nil, err
 		}
-		return "", usagef("--data: %s does not tell which images its model was trained on; expected a folder with an IDX set, or %s for the embedded one", model, embeddedData)
+		data = s.Config.Data
+	default:
+		if _, err := training.ModelDir(f.model); err != nil {
+			return "", nil, nil, noModel(f.model, err)
+		}
+		data, err = training.DataOf(f.model)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil, nil, usagef("--data: %s does not tell which images its model was trained on; expected a folder with an IDX set, or %s for the embedded one", f.model, embeddedData)
+		}
+		if err != nil {
+			return "", nil, nil, err
+		}
 	}
-	return data, err
+	if data == (training.Data{}) {
+		if name, err = dataName(f.data); err == nil {
+			train, test, err = openData(name)
+		}
+		return name, train, test, err
+	}
+	if train, test, err = openDataOf(f.model, data); err != nil {
+		err = fmt.Errorf("%w. Give the images to compare with by --data", err)
+	}
+	return data.Name, train, test, err
 }
 
 // evaluating is an evaluation on its way.
@@ -230,14 +244,13 @@ func (e *evaluating) update(format string, args ...any) {
 }
 
 // done keeps what was measured so far, and says a line about the latest.
-func (e *evaluating) done(format string, args ...any) error {
+func (e *evaluating) done(format string, args ...any) {
 	if !e.json {
 		e.progress.print(format, args...)
 	}
-	if e.out == "" {
-		return nil
+	if e.out != "" {
+		e.Write(e.out) // if it fails, finish does so too, and says it beside what was measured
 	}
-	return e.Write(e.out)
 }
 
 // finish reports what was measured, all of it or until err.
@@ -247,21 +260,20 @@ func (e *evaluating) finish(err error) error {
 	if len(e.Rows)+len(e.Denoising) == 0 {
 		return err
 	}
-	if e.out != "" {
-		if err := e.Write(e.out); err != nil {
-			return err
-		}
-	}
 	show := e.tables
 	if e.json {
 		show = func(w io.Writer) error { return printJSON(w, e.Report) }
 	}
-	return cmp.Or(err, show(e.cmd.OutOrStdout()))
+	failed := show(e.cmd.OutOrStdout())
+	if e.out != "" {
+		failed = errors.Join(failed, e.Write(e.out))
+	}
+	return cmp.Or(err, failed)
 }
 
-// judge gets the classifier, reads both sets, and measures the floors for all training digits and for n; classes tells whether the
-// samples go round them.
-func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n int, classes bool) (*evaluation.Judge, error) {
+// judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there are samples; labels
+// are the classes that these are asked for, if they are.
+func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n int, labels []int) (*evaluation.Judge, error) {
 	path, err := evaluation.CachePath(train, test, classifierSeed)
 	if err != nil {
 		return nil, err
@@ -274,6 +286,14 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 		return nil, err
 	}
 	e.Classifier = &evaluation.ClassifierInfo{Recipe: evaluation.RecipeVersion, Seed: c.Seed, Accuracy: c.Accuracy, Path: path}
+	if e.Classifier.Sum, err = fileSum(path); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if e.Data == embeddedData && c.Accuracy < leastAccuracy {
+		e.progress.clear()
+		fmt.Fprintf(e.cmd.ErrOrStderr(), "unnoise: warning: the classifier reads %.2f %% of the test digits; expected at least %g %%. Its judgement is poor: train it anew with --retrain\n", 100*c.Accuracy, 100*leastAccuracy)
+	}
 	e.update("reading the training and test digits")
 	j, err := evaluation.NewJudge(e.cmd.Context(), c, train, test)
 	if err != nil {
@@ -281,7 +301,7 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 		return nil, err
 	}
 	for _, n := range []int{train.Len(), n} {
-		floor, err := j.Floor(n, classes)
+		floor, err := j.Floor(n, goesRound(labels, c.Classes))
 		if err != nil {
 			j.Close()
 			return nil, err
@@ -291,12 +311,24 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 	return j, nil
 }
 
+// goesRound tells whether equally many images of each class were asked for, up to one.
+func goesRound(labels []int, classes int) bool {
+	count := make([]int, classes)
+	for _, label := range labels {
+		if label < 0 || label >= classes {
+			return false
+		}
+		count[label]++
+	}
+	return labels != nil && slices.Max(count)-slices.Min(count) <= 1
+}
+
 func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labeled) error {
 	images, labels, err := evaluation.ReadSamples(e.samples)
 	if err != nil {
 		return err
 	}
-	j, err := e.judge(b, train, test, images.N, labels != nil)
+	j, err := e.judge(b, train, test, images.N, labels)
 	if err != nil {
 		return err
 	}
@@ -311,17 +343,20 @@ func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labe
 
 func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, test *dataset.Labeled) error {
 	ctx, c := e.cmd.Context(), m.Config
-	j, err := e.judge(b, train, test, e.count, c.Condition == mnistunet.Class)
-	if err != nil {
-		return err
-	}
-	defer j.Close()
 	var labels []int
 	if c.Condition == mnistunet.Class {
+		if n := train.Classes(); n != c.Classes {
+			return fmt.Errorf("--data: %s draws images of %d classes; expected as many in %s, found %d", e.Model, c.Classes, e.Data, n)
+		}
 		for i := range e.count {
 			labels = append(labels, i%c.Classes)
 		}
 	}
+	j, err := e.judge(b, train, test, e.count, labels)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
 	rows := len(e.samplings) * len(e.guidance)
 	for _, s := range e.samplings {
 		for _, scale := range e.guidance {
@@ -343,9 +378,7 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 				return err
 			}
 			e.Rows = append(e.Rows, row)
-			if err := e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), pretty(time.Since(start))); err != nil {
-				return err
-			}
+			e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), pretty(time.Since(start)))
 		}
 	}
 	return nil
@@ -359,9 +392,7 @@ func (e *evaluating) measureDenoising(m *mnistunet.Model, digits *dataset.Labele
 			return err
 		}
 		e.Denoising = append(e.Denoising, level)
-		if err := e.done("σ = %g: mean squared error %.5f", sigma, level.Model); err != nil {
-			return err
-		}
+		e.done("σ = %g: mean squared error %.5f", sigma, level.Model)
 	}
 	return nil
 }

@@ -149,7 +149,7 @@ func TestEvalOtherConditions(t *testing.T) {
 	if out := evalIn(t, cache, "--model", run, "--guidance", "3"); out.code != exitUsage || !strings.Contains(out.stderr, "--guidance has no meaning") {
 		t.Errorf("guidance of condition time: exit code %d, %q", out.code, out.stderr)
 	}
-	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage || !strings.Contains(out.stderr, "--sampler ddim:301: expected at most the model's 300 timesteps, found 301") {
+	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage || !strings.Contains(out.stderr, "--sampler ddim:301: expected at most 300 steps with this model, found 301") {
 		t.Errorf("301 steps: exit code %d, %q", out.code, out.stderr)
 	}
 
@@ -162,7 +162,52 @@ func TestEvalOtherConditions(t *testing.T) {
 		t.Errorf("ddim of objective flow: exit code %d, %q", out.code, out.stderr)
 	}
 
-	run = small(t, "--condition", "none", "--data", data, "--no-samples")
+	// Samples that nobody asked for have the floors of any images, and a set of other classes is none to compare with.
+	raw := filepath.Join(run, "s.safetensors")
+	images, labels := make([]float32, 12*28*28), make([]int32, 12)
+	for i := range labels {
+		labels[i] = -1
+		for j := range 28 * 28 {
+			images[28*28*i+j] = float32((i+1)*j%13) / 13
+		}
+	}
+	if err := weights.Write(raw, map[string]weights.Tensor{"images": weights.FromFloat32([]int{12, 1, 28, 28}, images), "labels": weights.FromInt32([]int{12}, labels)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustEval(t, cache, "--samples", raw, "--data", data); r.Floors[1].Even || r.Rows[0].Accuracy != nil {
+		t.Errorf("samples without classes: %+v", r)
+	}
+	few := fewDigits(t)
+	name := filepath.Join(few, "train-labels-idx1-ubyte")
+	head, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range head[8:] {
+		head[8+i] %= 5
+	}
+	if err := os.WriteFile(name, head, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure || !strings.Contains(out.stderr, "draws images of 10 classes; expected as many in "+few+", found 5") {
+		t.Errorf("a set of other classes: exit code %d, %q", out.code, out.stderr)
+	}
+	if c, err := training.ReadConfig(small(t, "--data", few, "--no-samples")); err != nil || c.Network.Classes != 5 {
+		t.Errorf("a run on five classes has %d, %v", c.Network.Classes, err)
+	}
+
+	// A set that has changed is not the one that the model was trained on.
+	for i := range head[8:] {
+		head[8+i] = 9 - head[8+i]
+	}
+	if err := os.WriteFile(filepath.Join(data, "train-labels-idx1-ubyte"), head, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := evalIn(t, cache, "--model", run); out.code != exitFailure || !strings.Contains(out.stderr, "now they have") || !strings.Contains(out.stderr, "--data") {
+		t.Errorf("a set that has changed: exit code %d, %q", out.code, out.stderr)
+	}
+
+	run = small(t, "--condition", "none", "--data", few, "--no-samples")
 	r = mustEval(t, cache, "--model", run, "--count", "50")
 	if len(r.Denoising) != len(denoisingLevels) || r.Rows != nil || r.Classifier != nil {
 		t.Fatalf("condition none: %+v", r)

@@ -29,12 +29,23 @@ func newModelList() *cobra.Command {
 					return err
 				}
 				n := s.Config.Network
-				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s, dim %d, %d parameters, %d of %d epochs on %s\n",
-					name, n.Condition, n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
+				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s, %s, dim %d, %d parameters, %d of %d epochs on %s\n",
+					name, n.Condition, learns(n), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
 			}
 			return nil
 		},
 	}
+}
+
+// learns says what a network learns to estimate.
+func learns(n mnistunet.Config) string {
+	switch {
+	case n.Condition == mnistunet.None:
+		return fmt.Sprintf("images behind noise of σ = %g", n.Sigma)
+	case n.Objective == mnistunet.Flow:
+		return "velocity of flow matching"
+	}
+	return fmt.Sprintf("noise of %d timesteps, β from %g to %g", n.Timesteps, n.BetaStart, n.BetaEnd)
 }
 
 // summaryOf tells how a model was trained: one of the program's own, an exported one, or the newest epoch of a run.
@@ -106,11 +117,16 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 				fmt.Fprintf(out, "%-10s %s\n", name, fmt.Sprintf(format, values...))
 			}
 			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
-			if c.Network.Condition == mnistunet.None {
-				row("noise", "σ = %g", c.Network.Sigma)
-			}
+			row("learns", "%s", learns(c.Network))
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
-			row("recipe", "epoch %d of %d, batches of %d, Adam %g falling to %g of it, seed %d", s.Epoch, c.Epochs, c.Batch, c.LearningRate, c.Decay, c.Seed)
+			rate := fmt.Sprintf("%g", c.LearningRate)
+			if c.Decay != 1 {
+				rate = fmt.Sprintf("%g falling to %.2g", c.LearningRate, c.LearningRate*c.Decay)
+			}
+			row("recipe", "epoch %d of %d, batches of %d, Adam %s, seed %d", s.Epoch, c.Epochs, c.Batch, rate, c.Seed)
+			if c.Network.Condition == mnistunet.Class {
+				row("classes", "%d, hidden for %g %% of the images", c.Network.Classes, 100*c.Dropout)
+			}
 			row("trained", "in %s on %s, commit %s, %s", c.DType, cmp.Or(c.Backend, engine.Threads(c.Threads)), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -63,10 +63,7 @@ func (s *sampling) complete(c mnistunet.Config) error {
 	if s.eta != 0 && s.sampler != "ddim" {
 		return usagef("--eta has no meaning with --sampler %s", s.sampler)
 	}
-	most := math.MaxInt
-	if c.Objective == mnistunet.Noise {
-		most = c.Timesteps
-	}
+	most := mostSteps(c)
 	if s.steps == 0 {
 		switch s.sampler {
 		case "ddpm":
@@ -78,9 +75,17 @@ func (s *sampling) complete(c mnistunet.Config) error {
 		}
 	}
 	if s.steps > most {
-		return usagef("--steps: expected at most the model's %d timesteps, found %d", most, s.steps)
+		return usagef("--steps: expected at most %d with this model, found %d", most, s.steps)
 	}
 	return nil
+}
+
+// mostSteps is how many steps a walk can have: as many as there are timesteps, or a bound where time is continuous.
+func mostSteps(c mnistunet.Config) int {
+	if c.Objective == mnistunet.Noise {
+		return c.Timesteps
+	}
+	return 1 << 20
 }
 
 func (s sampling) describe(p *figure.Parameters) {
@@ -299,12 +304,15 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if slices.ContainsFunc(f.out, func(path string) bool { return filepath.Clean(path) == filepath.Clean(f.animate) }) {
+		return usagef("--animate: expected another file than --out's, found %s", f.animate)
+	}
 	b, _, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	m, _, err := openModel(b, f.model, dtype)
+	m, dir, err := openModel(b, f.model, dtype)
 	if err != nil {
 		return err
 	}
@@ -335,6 +343,14 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	if c.Condition == mnistunet.Class && f.classes != "all" {
 		columns = min(n, max(strings.Count(f.classes, ",")+1, 10/(strings.Count(f.classes, ",")+1)*(strings.Count(f.classes, ",")+1)))
 	}
+	grid := figure.Grid{Images: diffusion.Images{N: n, C: 1, H: mnistunet.Size, W: mnistunet.Size}, Columns: columns, Scale: f.scale, Padding: 2 * f.scale}
+	for _, path := range append(f.out, f.animate) {
+		if path != "" && !isRaw(path) {
+			if _, err := grid.Bounds(); err != nil {
+				return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
+			}
+		}
+	}
 
 	p := newProgress(cmd.ErrOrStderr())
 	var film *film
@@ -360,31 +376,33 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 
 	var parameters figure.Parameters
 	parameters.Add("Software", "unnoise "+buildCommit())
-	parameters.Add("model", f.model)
+	parameters.Add("model", dir)
 	if labels != nil {
 		parameters.Add("class", f.classes)
 	}
 	parameters.Add("count", n)
-	f.describe(&parameters)
-	parameters.Add("dtype", f.dtype)
-	grid := figure.Grid{Images: images, Columns: columns, Scale: f.scale, Padding: 2 * f.scale}
+	f.sampling.describe(&parameters)
+	f.computing.describe(&parameters, dtype)
+	grid.Images = images
 	written := []string{}
+	var failed error // one file's failure leaves the others
+	wrote := func(path string, err error) {
+		if failed = errors.Join(failed, err); err == nil {
+			written = append(written, path)
+		}
+	}
 	for _, path := range f.out {
-		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
-			err = writeRaw(path, map[string]weights.Tensor{"images": tensorOf(images), "labels": labelsOf(labels, n)}, parameters)
+		if isRaw(path) {
+			wrote(path, writeRaw(path, map[string]weights.Tensor{"images": tensorOf(images), "labels": labelsOf(labels, n)}, parameters))
 		} else {
-			err = writeGrid(path, grid, parameters)
+			wrote(path, writeGrid(path, grid, parameters))
 		}
-		if err != nil {
-			return err
-		}
-		written = append(written, path)
 	}
 	if film != nil {
-		if err := writeAnimation(f.animate, grid, film.frames, parameters); err != nil {
-			return err
-		}
-		written = append(written, f.animate)
+		wrote(f.animate, writeAnimation(f.animate, grid, film.frames, parameters))
+	}
+	if failed != nil {
+		return failed
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": n, "steps": f.steps, "evaluations": evaluations, "seconds": seconds.Seconds(), "files": written})
@@ -392,6 +410,8 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	fmt.Fprintf(cmd.OutOrStdout(), "%d images in %s: %s\n", n, pretty(seconds), strings.Join(written, ", "))
 	return nil
 }
+
+func isRaw(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }
 
 func writeGrid(path string, g figure.Grid, p figure.Parameters) error {
 	picture, err := g.Draw()

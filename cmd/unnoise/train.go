@@ -73,7 +73,7 @@ same numbers (with another --threads they are added up in another order).`,
 	intFlag(cmd, &f.epochs, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
 	intFlag(cmd, &f.batch, "batch", 0, 0, 65536, "images a step; 0: the recipe's")
 	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
-	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; 0: the recipe's")
+	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
 	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, false, "Adam's learning rate in the first epoch; 0: the recipe's")
@@ -101,7 +101,9 @@ func (f *trainFlags) config() training.Config {
 	if f.objective == "flow" {
 		c.Network = c.Network.ForFlow()
 	} else if c.Network.Condition != mnistunet.None {
-		set(&c.Network.Timesteps, f.timesteps)
+		if f.timesteps > 0 {
+			c.Network = c.Network.ForTimesteps(f.timesteps)
+		}
 	}
 	setFloat := func(to *float64, v float64) {
 		if v > 0 {
@@ -160,21 +162,28 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		if !cmd.Flags().Changed("threads") && f.backend == onednn.BackendName {
 			f.threads = c.Threads
 		}
-		if f.data == "" {
-			f.data = c.Data.Name
-		}
 		f.dtype = c.DType
 	} else if dir == "" {
 		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
 	}
 	c.Backend = f.other()
-	train, test, err := openData(f.data)
+	name, err := dataName(f.data)
 	if err != nil {
 		return err
 	}
 	limit := f.limit
 	if f.resume != "" {
 		limit = c.Data.Images
+		if f.data == "" {
+			name = c.Data.Name
+		}
+	}
+	train, test, err := openData(name)
+	if err != nil {
+		return err
+	}
+	if f.resume == "" && c.Network.Condition == mnistunet.Class {
+		c.Network.Classes = train.Classes()
 	}
 	if limit > 0 {
 		train = train.Head(limit)
@@ -193,10 +202,6 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	show("%s, %s", info, engine.Name(dtype))
 	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
-	name := f.data
-	if name == "" {
-		name = embeddedData
-	}
 	o := training.Options{
 		Backend: b, Data: train, DataName: name, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
 		Warn: func(s string) { p.clear(); fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", s) },
@@ -265,16 +270,16 @@ func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, see
 func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
 	c := e.Model.Config
 	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise")
+	parameters.Add("Software", "unnoise "+buildCommit())
 	parameters.Add("model", e.Dir)
 	parameters.Add("epoch", e.Epoch)
-	parameters.Add("seed", seed)
 	if c.Condition == mnistunet.None {
 		images, err := denoised(ctx, e.Model, test, c.Sigma, 10, seed)
 		if err != nil {
 			return nil, nil, err
 		}
 		parameters.Add("sigma", c.Sigma)
+		parameters.Add("seed", seed)
 		picture, err := figure.Grid{Images: images, Columns: 10, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
 		return picture, parameters, err
 	}

@@ -31,6 +31,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"train", "mnist", "--condition", "time", "--sigma", "0.4"}, "--sigma has no meaning with --condition time"},
 		{[]string{"train", "mnist", "--objective", "score"}, `--objective: expected noise or flow, found "score"`},
 		{[]string{"train", "mnist", "--condition", "none", "--objective", "flow"}, "--objective has no meaning with --condition none"},
+		{[]string{"sample", "--out", "a.png", "--animate", "./a.png"}, "--animate: expected another file than --out's"},
 		{[]string{"train", "mnist", "--objective", "flow", "--timesteps", "100"}, "--timesteps has no meaning with --objective flow"},
 		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"}, "--objective can't be given with --resume"},
 		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
@@ -122,7 +123,7 @@ func TestTrainAndSample(t *testing.T) {
 
 	for want, flags := range map[string][]string{
 		"--sampler euler can't draw with a model of objective noise": {"--sampler", "euler"},
-		"--steps: expected at most the model's 300 timesteps":        {"--steps", "301"},
+		"--steps: expected at most 300 with this model, found 301":   {"--steps", "301"},
 		"--eta has no meaning with --sampler dpm++":                  {"--eta", "0.5"},
 	} {
 		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
@@ -274,6 +275,17 @@ func TestDemo(t *testing.T) {
 	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("other settings: exit code %d, %q", r.code, r.stderr)
 	}
+	if r := unnoise(t, "demo", "--dim", "4", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
+		t.Errorf("more digits: exit code %d, %q", r.code, r.stderr)
+	}
+	config := filepath.Join(dir, "run", "config.json")
+	if err := os.WriteFile(config, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, config) || !strings.Contains(r.stderr, "--fresh") {
+		t.Errorf("a damaged run: exit code %d, %q", r.code, r.stderr)
+	}
+	succeed(t, append(args, "--fresh")...)
 }
 
 func TestQuote(t *testing.T) {

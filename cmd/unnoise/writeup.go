@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/evaluation"
@@ -85,18 +86,23 @@ func openRun(dir, name string, condition mnistunet.Condition, objective mnistune
 	if got := run.Network.Condition; got != condition {
 		return nil, fmt.Errorf("expected a run of condition %s, %s has condition %s", condition, dir, got)
 	}
+	if _, _, err := openDataOf(dir, run.Data); err != nil {
+		return nil, err
+	}
 	switch got := run.Network.Objective; {
 	case objective == mnistunet.Flow && got != objective:
 		return nil, fmt.Errorf("expected a run trained with --objective flow, %s was trained without", dir)
-	case got != objective:
+	case got != objective && condition == mnistunet.Class:
 		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow", dir, got)
+	case got != objective:
+		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by --flow", dir, got)
 	}
 	all, err := training.Epochs(dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("the run %s keeps no model of any epoch", dir)
+		return nil, fmt.Errorf("the run %s keeps no model of any epoch; go on with it: unnoise train mnist --resume %s", dir, quote(dir))
 	}
 	r := &shownRun{Run: run, dir: dir}
 	for i, epoch := range all {
@@ -143,7 +149,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	case flat != nil && flat.Network.Classes != class.Network.Classes:
 		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class, class.Network.Classes)
 	}
-	w := writeup.Data{Command: f.command(cmd), Item: "digit"}
+	w := writeup.Data{Item: "digit"}
 	var reports []evaluation.Report
 	for _, path := range f.reports {
 		r, err := evaluation.ReadReport(path)
@@ -153,22 +159,23 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		w.Tables = append(w.Tables, reportTables(r)...)
 		reports = append(reports, r)
 	}
-	w.Tables = append(w.Tables, comparisons(reports)...)
+	compared, apart := comparisons(reports)
+	w.Tables = append(w.Tables, compared...)
+	if apart != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: warning: no table sets flows beside estimates of noise, which were measured otherwise: %s\n", apart)
+	}
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
+	w.Command = f.command(cmd, dtype)
 	p := newProgress(cmd.ErrOrStderr())
-	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, p: p}
+	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, other: f.other(), by: by{"unnoise " + buildCommit(), info.Device}, p: p}
 	defer d.close()
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
-		return err
+		return fmt.Errorf("--out: %w", err)
 	}
-
-	w.Parameters.Add("Software", "unnoise "+buildCommit())
-	w.Parameters.Add("drawn in", engine.Name(dtype))
-	w.Parameters.Add("engine", info.Device)
 	var data string
 	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {
@@ -236,6 +243,9 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		}
 		w.Models = append(w.Models, m)
 	}
+	w.Parameters.Add("Software", d.all(func(b by) string { return b.Software }))
+	w.Parameters.Add("drawn in", engine.Name(dtype))
+	w.Parameters.Add("engine", d.all(func(b by) string { return b.Engine }))
 	p.update(func() string { return "writing the page" })
 	page, err := writeup.Write(f.out, w)
 	p.clear()
@@ -250,12 +260,12 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 }
 
 // command is the line that makes the page again.
-func (f *writeupFlags) command(cmd *cobra.Command) string {
-	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "backend", "dtype", "threads")
+func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
+	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "backend", "threads")
 	for _, path := range f.reports {
 		line += " --eval " + quote(path)
 	}
-	return fmt.Sprintf("%s --seed %d", line, f.seed)
+	return fmt.Sprintf("%s --seed %d --dtype %s", line, f.seed, engine.Name(dtype))
 }
 
 // trainCommand is the line that trains a run again.
@@ -296,8 +306,9 @@ func trainCommand(c training.Config, dir string) string {
 	} else {
 		fmt.Fprintf(&line, " --threads %d", c.Threads)
 	}
-	if !c.DecaySteps {
-		fmt.Fprintf(&line, " --out %s", quote(dir))
+	if c.DecaySteps { // the page's folder, in which the run is
+		dir = filepath.Dir(filepath.Clean(dir))
 	}
+	fmt.Fprintf(&line, " --out %s", quote(dir))
 	return line.String()
 }

@@ -294,7 +294,7 @@ func inSteps(sampler string, n int) string {
 // samples is a picture of what a run's last model draws.
 func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s sampling, file, title string) (writeup.Picture, error) {
 	classes, n, columns := rowsOfClasses(r.Network)
-	p := writeup.Picture{Name: file, Title: title, Note: title, Width: len(columns), Columns: columns}
+	p := writeup.Picture{Name: file, Title: r.Name + ", " + title, Note: title, Width: len(columns), Columns: columns}
 	p.Parameters.Add("model", r.Name)
 	p.Parameters.Add("epoch", r.epochs[len(r.epochs)-1])
 	s.describe(&p.Parameters)
@@ -311,8 +311,9 @@ func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s 
 }
 
 // comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
-// noise estimates and flows were both measured, with equally many samples and the same data.
-func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
+// noise estimates and flows were both measured, with equally many samples and the same data. Where there are both, but no table, apart
+// says how each was measured.
+func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart string) {
 	type setting struct {
 		guidance float64
 		images   int
@@ -336,6 +337,7 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
 			rows[s] = append(rows[s], measured{r.Model, row})
 		}
 	}
+	var how [2][]string // noise estimates' settings, flows'
 	for _, s := range settings {
 		flows := 0
 		for _, m := range rows[s] {
@@ -344,10 +346,12 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
 			}
 		}
 		if flows == 0 || flows == len(rows[s]) {
+			i := min(flows, 1)
+			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g", s.images, s.data, s.guidance))
 			continue
 		}
 		t := writeup.Table{
-			Caption: fmt.Sprintf("Quality by number of network evaluations for an image, γ = %g, %d samples each", s.guidance, s.images),
+			Caption: fmt.Sprintf("Quality by number of network evaluations for an image: %s, γ = %g, %d samples each", s.data, s.guidance, s.images),
 			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
 		}
 		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
@@ -356,5 +360,8 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table) {
 		}
 		tables = append(tables, t)
 	}
-	return tables
+	if tables == nil && how[0] != nil && how[1] != nil {
+		apart = fmt.Sprintf("estimates of noise with %s, flows with %s", strings.Join(how[0], ", "), strings.Join(how[1], ", "))
+	}
+	return tables, apart
 }

@@ -41,7 +41,7 @@ func TestWriteup(t *testing.T) {
 	text := strings.NewReplacer("<span>", "", "</span>", "").Replace(string(page))
 	for _, part := range []string{
 		"After epoch 1", "After epoch 2", "γ = 10", "[&#34;t = 4&#34;,", "&#34;t = 0&#34;,&#34;result&#34;]", "[&#34;t = 0.00&#34;,", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations", "Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
-		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3",
+		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3 --dtype ",
 		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`, "runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %", "Training images in place of samples get 0.015 for 60000, 0.132 for 1000.",
 		`<th scope="col">0</th><th scope="col">1</th></tr></thead>`, "accuracy of each class", `<th scope="row">ddim:20, γ = 5</th><td>-</td><td>98.8</td>`, "stopped before its end",
 		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
@@ -118,7 +118,8 @@ func TestTrainCommand(t *testing.T) {
 	if got, want := trainCommand(c, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	c.Network.Dim, c.Network.Timesteps, c.Decay, c.Data.Images, c.Seed = 8, 50, 1, 1000, 4
+	c.Network = c.Network.ForTimesteps(50)
+	c.Network.Dim, c.Decay, c.Data.Images, c.Seed = 8, 1, 1000, 4
 	if got, want := trainCommand(c, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -133,17 +134,22 @@ func TestComparisons(t *testing.T) {
 	row := func(sampler string, steps int, scale float64, evaluations, images int) evaluation.Row {
 		return evaluation.Row{Sampler: sampler, Steps: steps, Guidance: &scale, Evaluations: evaluations, Score: evaluation.Score{Images: images, Frechet: float64(steps)}}
 	}
-	tables := comparisons([]evaluation.Report{
+	tables, apart := comparisons([]evaluation.Report{
 		{Model: "a", Rows: []evaluation.Row{row("ddpm", 300, 5, 600, 1000), row("dpm++", 10, 5, 20, 1000), row("ddim", 20, 1, 20, 1000)}},
 		{Model: "b", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000), row("midpoint", 10, 5, 40, 1000), row("euler", 50, 1, 50, 300)}},
 		{Model: "c", Rows: []evaluation.Row{{Sampler: "ddpm", Steps: 300, Evaluations: 300}}},
 	})
-	if len(tables) != 1 || !strings.Contains(tables[0].Caption, "γ = 5, 1000 samples") {
+	if apart != "" || len(tables) != 1 || !strings.Contains(tables[0].Caption, "γ = 5, 1000 samples") {
 		t.Fatalf("tables %+v", tables)
 	}
 	want := [][]string{
 		{"20", "-", "10.000", "Noise estimates, DPM-Solver++, 10 steps", "a"}, {"40", "-", "10.000", "Flow, midpoint, 10 steps", "b"},
 		{"100", "-", "50.000", "Flow, Euler, 50 steps", "b"}, {"600", "-", "300.000", "Noise estimates, DDPM, 300 steps", "a"},
+	}
+	if none, apart := comparisons([]evaluation.Report{
+		{Data: "MNIST", Rows: []evaluation.Row{row("dpm++", 10, 5, 20, 500)}}, {Data: "MNIST", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000)}},
+	}); none != nil || apart != "estimates of noise with 500 samples of MNIST at γ = 5, flows with 1000 samples of MNIST at γ = 5" {
+		t.Errorf("other counts make tables %+v, and it is said %q", none, apart)
 	}
 	if got := tables[0].Rows; !slices.EqualFunc(got, want, slices.Equal[[]string]) {
 		t.Errorf("rows %q, want %q", got, want)
