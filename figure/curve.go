@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"html"
-	"io"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/unnoise/unnoise/internal/atomicfile"
 )
 
 // Curve is a plot of one quantity over another, such as a training loss over steps: the raw values pale, their
@@ -69,15 +66,6 @@ func Smooth(y []float64, span float64) []float64 {
 		sum, weight = sum*beta, weight*beta
 	}
 	return sums
-}
-
-// WriteSVG writes the curve to an SVG file.
-func (c Curve) WriteSVG(path string) error {
-	svg, err := c.SVG()
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(svg); return err })
 }
 
 // plot is the drawing's geometry: where its data lie.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,13 +94,6 @@ func TestCurveRefuses(t *testing.T) {
 	}
 	if _, err := (Curve{X: []float64{1}, Y: []float64{math.NaN()}}).SVG(); err == nil {
 		t.Error("a curve without a value was accepted")
-	}
-	path := filepath.Join(t.TempDir(), "curve.svg")
-	if err := (Curve{}).WriteSVG(path); err == nil {
-		t.Error("an empty curve was accepted")
-	}
-	if _, err := os.Stat(path); err == nil {
-		t.Error("a failed curve left a file")
 	}
 }
 

@@ -71,12 +71,23 @@ func (c Config) ForFlow() Config {
 	return c
 }
 
-// ForTimesteps returns the configuration with a schedule of n timesteps. β are scaled, up to 0.999, so that the same noise is added in
-// all: sampling starts with nothing but noise.
+// ForTimesteps returns the configuration with a schedule of n timesteps, at least 2. β are scaled, up to 0.999, so that as much noise is
+// added in all, by a handful of timesteps more: sampling starts with nothing but noise.
 func (c Config) ForTimesteps(n int) Config {
 	scale := float64(c.Timesteps) / float64(n)
 	c.Timesteps, c.BetaStart, c.BetaEnd = n, min(scale*c.BetaStart, 0.999), min(scale*c.BetaEnd, 0.999)
 	return c
+}
+
+// Learns says what the network learns to estimate.
+func (c Config) Learns() string {
+	switch {
+	case c.Condition == None:
+		return fmt.Sprintf("x₀, σ = %g", c.Sigma)
+	case c.Objective == Flow:
+		return "velocity of flow matching"
+	}
+	return fmt.Sprintf("ε, T = %d, β from %.4g to %.4g", c.Timesteps, c.BetaStart, c.BetaEnd)
 }
 
 // Validate tells what is wrong with the configuration.

@@ -308,8 +308,8 @@ func TestForTimesteps(t *testing.T) {
 		return float64(s.AlphasCumprod[s.Len()-1])
 	}
 	recipe := Default(Time)
-	for _, n := range []int{20, 100, 300, 1000, 4000} {
-		if got, want := left(recipe.ForTimesteps(n)), left(recipe); got > 1.1*want || got < want/10 || n >= 300 && math.Abs(got/want-1) > 0.1 {
+	for _, n := range []int{2, 10, 20, 100, 300, 1000, 4000} {
+		if got, want := left(recipe.ForTimesteps(n)), left(recipe); got > 1.1*want || got <= 0 || n >= 300 && math.Abs(got/want-1) > 0.1 {
 			t.Errorf("at the last of %d timesteps ᾱ = %.4g, of 300 %.4g", n, got, want)
 		}
 	}

@@ -89,6 +89,19 @@ func IsRun(dir string) bool {
 	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir}, func(name string) bool { return exists(filepath.Join(dir, name)) })
 }
 
+// Remove removes the run in a folder, and leaves what else is there. A folder without a run stays as it is.
+func Remove(dir string) error {
+	if !exists(filepath.Join(dir, metricsFile)) && !exists(filepath.Join(dir, checkpointsDir)) {
+		return nil
+	}
+	for _, name := range []string{checkpointsDir, samplesDir, metricsFile, configFile, lockFile} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("removing the run: %w", err)
+		}
+	}
+	return nil
+}
+
 // create makes the folder of a new run. A folder that holds one already is refused.
 func create(dir string) error {
 	if IsRun(dir) {

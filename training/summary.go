@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -81,12 +80,14 @@ func ParseSummary(path string, b []byte) (Summary, error) {
 // pretrained embeds. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32. Folders of
 // runs are refused: theirs have files of the same names.
 func Export(dir string, epoch int, out string, dtype weights.DType) error {
-	inside, err := within(dir, out)
+	folder, err := filepath.Abs(out)
 	if err != nil {
 		return err
 	}
-	if inside || exists(filepath.Join(out, checkpointsDir)) || exists(filepath.Join(out, metricsFile)) {
-		return fmt.Errorf("expected a folder of its own for the model, found one of a training run, whose files it would replace: %s", out)
+	for ; folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
+		if exists(filepath.Join(folder, configFile)) && exists(filepath.Join(folder, checkpointsDir)) {
+			return fmt.Errorf("expected a folder of its own for the model, found one of the training run %s: %s", folder, out)
+		}
 	}
 	s, err := Summarize(dir, epoch)
 	if err != nil {
@@ -146,17 +147,4 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 		}
 		return z.Close()
 	})
-}
-
-// within tells whether path is dir or in it.
-func within(dir, path string) (bool, error) {
-	d, err := filepath.Abs(dir)
-	if err != nil {
-		return false, err
-	}
-	p, err := filepath.Abs(path)
-	if err != nil {
-		return false, err
-	}
-	return p == d || strings.HasPrefix(p, d+string(filepath.Separator)), nil
 }

@@ -102,3 +102,43 @@ func TestExport(t *testing.T) {
 		t.Errorf("another version: %v", err)
 	}
 }
+
+// Images that have moved are the same images; what remains of a folder when its run is removed is what is not the run's.
+func TestMovedAndRemoved(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.Time)
+	c.Epochs = 1
+	dir := t.TempDir()
+	if _, err := Train(t.Context(), dir, c, o); err != nil {
+		t.Fatal(err)
+	}
+	o.DataName = "elsewhere"
+	if _, err := Resume(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := ReadConfig(dir); err != nil || c.Data.Name != "elsewhere" {
+		t.Errorf("the run's images are now in %q, %v", c.Data.Name, err)
+	}
+	if err := Export(dir, 1, filepath.Join(dir, "..", filepath.Base(dir), "checkpoints", "epoch-01"), weights.F16); err == nil {
+		t.Error("an export replaced an epoch")
+	}
+	other := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(other, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "notes.txt" {
+		t.Errorf("a run removed leaves %v, %v", left, err)
+	}
+	model := filepath.Join(dir, mnistunet.ConfigFile)
+	if err := os.WriteFile(model, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(dir); err != nil || !exists(model) {
+		t.Errorf("a model's folder was taken for a run's: %v", err)
+	}
+}

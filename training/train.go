@@ -110,6 +110,12 @@ func Resume(ctx context.Context, dir string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer unlock()
+	if o.DataName != c.Data.Name { // the same images, moved
+		c.Data.Name = o.DataName
+		if err := c.write(dir); err != nil {
+			return Result{}, err
+		}
+	}
 	return train(ctx, dir, c, b, o)
 }
 

@@ -92,7 +92,8 @@ func (b tab) point(selector string) {
 // tap has an element get the events of a finger's tap that the player listens to.
 func (b tab) tap(selector string) {
 	b.t.Helper()
-	evaluate[bool](b, `(() => { const e = document.querySelector("`+selector+`"); e.dispatchEvent(new PointerEvent("pointerenter", {pointerType: "touch"})); e.click(); return true; })()`)
+	evaluate[bool](b, `(() => { const e = document.querySelector("`+selector+`"); for (const type of ["enter", "leave"]) {
+		e.dispatchEvent(new PointerEvent("pointer" + type, {pointerType: "touch"})); e.dispatchEvent(new MouseEvent("mouse" + type)); } e.click(); return true; })()`)
 }
 
 // prefer sets a media feature, such as the color scheme.

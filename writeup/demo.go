@@ -90,7 +90,6 @@ func (d DemoData) grid() Picture {
 	p := Picture{Name: "samples", Title: fmt.Sprintf("A grid of %d digits drawn by the network", samples.N), Width: 10, Rows: []Row{{Images: samples}}}
 	if columns != nil {
 		p.Width, p.Columns = len(columns), columns
-		p.Title += ", one column for each of the classes " + strings.Join(columns, ", ")
 	}
 	return p
 }

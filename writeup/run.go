@@ -45,7 +45,7 @@ func ReadRun(dir string) (Run, error) {
 		}
 	}
 	if len(r.EpochLoss) == 0 {
-		return r, fmt.Errorf("the run %s has not finished an epoch yet: there is nothing to show of it. Go on with it: unnoise train mnist --resume %s", dir, dir)
+		return r, fmt.Errorf("the run %s has not finished an epoch yet: there is nothing to show of it", dir)
 	}
 	return r, nil
 }
@@ -53,7 +53,7 @@ func ReadRun(dir string) (Run, error) {
 // Alike tells whether both runs have the same recipe, but for how the learning rate falls.
 func (r Run) Alike(o Run) bool {
 	a, b := r.Config, o.Config
-	a.Decay, a.DecaySteps, a.Threads, a.Program = b.Decay, b.DecaySteps, b.Threads, b.Program
+	a.Decay, a.DecaySteps, a.Threads, a.Program, a.Data.Name = b.Decay, b.DecaySteps, b.Threads, b.Program, b.Data.Name
 	return a == b && len(r.EpochLoss) == len(o.EpochLoss)
 }
 
@@ -88,16 +88,7 @@ func runsTable(runs []Run) Table {
 		}
 	}
 	add("network", func(r Run) string { return fmt.Sprintf("UNet, dim %d", r.Network.Dim) })
-	add("learns", func(r Run) string {
-		switch n := r.Network; {
-		case n.Condition == mnistunet.None:
-			return fmt.Sprintf("x₀, σ = %g", n.Sigma)
-		case n.Objective == mnistunet.Flow:
-			return "velocity"
-		default:
-			return fmt.Sprintf("ε, T = %d, β from %.2g to %.2g", n.Timesteps, n.BetaStart, n.BetaEnd)
-		}
-	})
+	add("learns", func(r Run) string { return r.Network.Learns() })
 	add("classes hidden", func(r Run) string {
 		if r.Network.Condition != mnistunet.Class {
 			return ""

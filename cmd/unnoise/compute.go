@@ -87,7 +87,7 @@ func dataName(flag string) (string, error) {
 	if flag == "" {
 		return embeddedData, nil
 	}
-	if _, err := os.Stat(flag); err != nil && flag == embeddedData { // a folder of that name goes first
+	if info, err := os.Stat(flag); flag == embeddedData && (err != nil || !info.IsDir()) { // a folder of that name goes first
 		return embeddedData, nil
 	}
 	return filepath.Abs(flag)
@@ -100,12 +100,23 @@ func openData(name string) (train, test *dataset.Labeled, err error) {
 	}
 	train, test, err = dataset.Open(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--data: %w", err)
+		return nil, nil, err
 	}
 	if train.Rows != mnistunet.Size || train.Cols != mnistunet.Size {
-		return nil, nil, fmt.Errorf("--data: the images in %s are %d×%d, the network takes %d×%d", name, train.Rows, train.Cols, mnistunet.Size, mnistunet.Size)
+		return nil, nil, fmt.Errorf("the images in %s are %d×%d, the network takes %d×%d", name, train.Rows, train.Cols, mnistunet.Size, mnistunet.Size)
 	}
 	return train, test, nil
+}
+
+// openFlagData opens the images of --data.
+func openFlagData(flag string) (name string, train, test *dataset.Labeled, err error) {
+	if name, err = dataName(flag); err == nil {
+		train, test, err = openData(name)
+	}
+	if err != nil {
+		err = fmt.Errorf("--data: %w", err)
+	}
+	return name, train, test, err
 }
 
 // openDataOf opens the images that a model was trained on, which must be the same still.
@@ -113,8 +124,8 @@ func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, er
 	if train, test, err = openData(d.Name); err != nil {
 		return nil, nil, fmt.Errorf("%s was trained on images that can't be opened any more: %w", model, err)
 	}
-	if got := train.Head(d.Images).Checksum(); got != d.Checksum {
-		return nil, nil, fmt.Errorf("%s was trained on %d images of %s with checksum %s; now they have %s", model, d.Images, d.Name, d.Checksum, got)
+	if head := train.Head(d.Images); head.Checksum() != d.Checksum {
+		return nil, nil, fmt.Errorf("%s was trained on %d images with checksum %s, found %d with %s in %s", model, d.Images, d.Checksum, head.Len(), head.Checksum(), d.Name)
 	}
 	return train, test, nil
 }

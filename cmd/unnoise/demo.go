@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -80,8 +79,8 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		c.Network.Dim = 32
 	}
 	dir := filepath.Join(f.out, "run")
-	if f.fresh && training.IsRun(dir) {
-		if err := os.RemoveAll(dir); err != nil {
+	if f.fresh {
+		if err := training.Remove(dir); err != nil {
 			return err
 		}
 	}
@@ -111,7 +110,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		var stopped *training.StoppedError
 		if errors.As(err, &stopped) {
-			return fmt.Errorf("stopped after step %d of %d (%w); the same command goes on", stopped.Step, stopped.Total, stopped.Cause)
+			return fmt.Errorf("stopped after step %d of %d (%w); the same command without --fresh goes on", stopped.Step, stopped.Total, stopped.Cause)
 		}
 		return err
 	}

@@ -27,11 +27,7 @@ func newDenoise() *cobra.Command {
 			if err := checkOutput("out", out, ".png"); err != nil {
 				return err
 			}
-			name, err := dataName(data)
-			if err != nil {
-				return err
-			}
-			_, test, err := openData(name)
+			name, _, test, err := openFlagData(data)
 			if err != nil {
 				return err
 			}

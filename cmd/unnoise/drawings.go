@@ -137,7 +137,7 @@ func (d *drawings) use(b by) {
 func (d *drawings) all(of func(by) string) string {
 	var words []string
 	for _, b := range d.used {
-		if word := of(b); !slices.Contains(words, word) {
+		if word := of(b); word != "" && !slices.Contains(words, word) {
 			words = append(words, word)
 		}
 	}
@@ -192,9 +192,7 @@ func readFrames(path, key string) (frames []writeup.Frame, b by, err error) {
 		return nil, b, err
 	}
 	defer f.Close()
-	if err := json.Unmarshal([]byte(f.Metadata()["by"]), &b); err != nil {
-		return nil, b, err
-	}
+	json.Unmarshal([]byte(f.Metadata()["by"]), &b) // earlier programs wrote none
 	var captions []string
 	if err := json.Unmarshal([]byte(f.Metadata()["captions"]), &captions); err != nil {
 		return nil, b, err

@@ -199,6 +199,7 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 	var data training.Data
 	switch {
 	case f.data != "" || f.model == "":
+		return openFlagData(f.data)
 	case isPretrained(f.model):
 		s, err := pretrained.Summary(f.model)
 		if err != nil {
@@ -216,12 +217,6 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 		if err != nil {
 			return "", nil, nil, err
 		}
-	}
-	if data == (training.Data{}) {
-		if name, err = dataName(f.data); err == nil {
-			train, test, err = openData(name)
-		}
-		return name, train, test, err
 	}
 	if train, test, err = openDataOf(f.model, data); err != nil {
 		err = fmt.Errorf("%w. Give the images to compare with by --data", err)
@@ -268,7 +263,7 @@ func (e *evaluating) finish(err error) error {
 	if e.out != "" {
 		failed = errors.Join(failed, e.Write(e.out))
 	}
-	return cmp.Or(err, failed)
+	return errors.Join(err, failed)
 }
 
 // judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there are samples; labels
@@ -292,7 +287,7 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 	}
 	if e.Data == embeddedData && c.Accuracy < leastAccuracy {
 		e.progress.clear()
-		fmt.Fprintf(e.cmd.ErrOrStderr(), "unnoise: warning: the classifier reads %.2f %% of the test digits; expected at least %g %%. Its judgement is poor: train it anew with --retrain\n", 100*c.Accuracy, 100*leastAccuracy)
+		fmt.Fprintf(e.cmd.ErrOrStderr(), "unnoise: warning: the classifier reads %.2f %% of the test digits; expected at least %g %%. Its judgement is poor\n", 100*c.Accuracy, 100*leastAccuracy)
 	}
 	e.update("reading the training and test digits")
 	j, err := evaluation.NewJudge(e.cmd.Context(), c, train, test)
@@ -414,7 +409,10 @@ func (e *evaluating) tables(w io.Writer) error {
 func reportTables(r evaluation.Report) []writeup.Table {
 	of := cmp.Or(r.Model, r.Samples)
 	if r.Config != nil {
-		of += fmt.Sprintf(": condition %s, dim %d, %s, seed %d", r.Config.Condition, r.Config.Dim, r.DType, *r.Seed)
+		of += fmt.Sprintf(": condition %s, dim %d, %s", r.Config.Condition, r.Config.Dim, r.DType)
+	}
+	if r.Seed != nil {
+		of += fmt.Sprintf(", seed %d", *r.Seed)
 	}
 	var notes []string // a line each in terminals, one after the other on pages
 	t := writeup.Table{Caption: of}
@@ -441,11 +439,19 @@ func reportTables(r evaluation.Report) []writeup.Table {
 		notes = append(notes, fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
 	}
 	var floors []string
+	going := ""
 	for _, f := range r.Floors {
-		floors = append(floors, fmt.Sprintf("%.3f for %d", f.Frechet, f.Images))
+		floor := fmt.Sprintf("%.3f for %d", f.Frechet, f.Images)
+		if f.Groups > 1 {
+			floor += fmt.Sprintf(" (mean of %d groups)", f.Groups)
+		}
+		floors = append(floors, floor)
+		if f.Even {
+			going = " that go round the classes"
+		}
 	}
 	if floors != nil {
-		notes = append(notes, "The Fréchet distance is that of its features to the test images. Training images in place of samples get "+strings.Join(floors, ", ")+".")
+		notes = append(notes, fmt.Sprintf("The Fréchet distance is that of its features to the test images. Training images%s, in place of samples, get %s.", going, strings.Join(floors, ", ")))
 	}
 	if !r.Complete {
 		notes = append(notes, "The measurement was stopped before its end.")

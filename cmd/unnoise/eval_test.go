@@ -203,7 +203,7 @@ func TestEvalOtherConditions(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "train-labels-idx1-ubyte"), head, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out := evalIn(t, cache, "--model", run); out.code != exitFailure || !strings.Contains(out.stderr, "now they have") || !strings.Contains(out.stderr, "--data") {
+	if out := evalIn(t, cache, "--model", run); out.code != exitFailure || !strings.Contains(out.stderr, "found 300 with") || !strings.Contains(out.stderr, "--data") {
 		t.Errorf("a set that has changed: exit code %d, %q", out.code, out.stderr)
 	}
 

@@ -29,23 +29,12 @@ func newModelList() *cobra.Command {
 					return err
 				}
 				n := s.Config.Network
-				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s, %s, dim %d, %d parameters, %d of %d epochs on %s\n",
-					name, n.Condition, learns(n), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
+				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
+					name, n.Condition, n.Learns(), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
 			}
 			return nil
 		},
 	}
-}
-
-// learns says what a network learns to estimate.
-func learns(n mnistunet.Config) string {
-	switch {
-	case n.Condition == mnistunet.None:
-		return fmt.Sprintf("images behind noise of σ = %g", n.Sigma)
-	case n.Objective == mnistunet.Flow:
-		return "velocity of flow matching"
-	}
-	return fmt.Sprintf("noise of %d timesteps, β from %g to %g", n.Timesteps, n.BetaStart, n.BetaEnd)
 }
 
 // summaryOf tells how a model was trained: one of the program's own, an exported one, or the newest epoch of a run.
@@ -117,7 +106,7 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 				fmt.Fprintf(out, "%-10s %s\n", name, fmt.Sprintf(format, values...))
 			}
 			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
-			row("learns", "%s", learns(c.Network))
+			row("learns", "%s", c.Network.Learns())
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
 			rate := fmt.Sprintf("%g", c.LearningRate)
 			if c.Decay != 1 {

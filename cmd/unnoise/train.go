@@ -100,10 +100,8 @@ func (f *trainFlags) config() training.Config {
 	set(&c.Network.Dim, f.dim)
 	if f.objective == "flow" {
 		c.Network = c.Network.ForFlow()
-	} else if c.Network.Condition != mnistunet.None {
-		if f.timesteps > 0 {
-			c.Network = c.Network.ForTimesteps(f.timesteps)
-		}
+	} else if c.Network.Condition != mnistunet.None && f.timesteps > 0 {
+		c.Network = c.Network.ForTimesteps(f.timesteps)
 	}
 	setFloat := func(to *float64, v float64) {
 		if v > 0 {
@@ -139,6 +137,9 @@ func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 			return usagef("--%s has no meaning with --condition %s", name, f.condition)
 		}
 	}
+	if given("timesteps") && f.timesteps == 1 {
+		return usagef("--timesteps: expected at least 2, found 1")
+	}
 	if f.objective == "flow" && given("timesteps") {
 		return usagef("--timesteps has no meaning with --objective flow: its time is continuous")
 	}
@@ -167,18 +168,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
 	}
 	c.Backend = f.other()
-	name, err := dataName(f.data)
-	if err != nil {
-		return err
-	}
 	limit := f.limit
+	name, train, test, err := openFlagData(f.data)
 	if f.resume != "" {
 		limit = c.Data.Images
 		if f.data == "" {
 			name = c.Data.Name
+			if train, test, err = openDataOf(dir, c.Data); err != nil {
+				err = fmt.Errorf("%w. Say where they are now with --data", err)
+			}
 		}
 	}
-	train, test, err := openData(name)
 	if err != nil {
 		return err
 	}

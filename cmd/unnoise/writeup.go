@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -71,8 +72,9 @@ the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 // shownRun is a run of which the page shows some epochs.
 type shownRun struct {
 	writeup.Run
-	dir    string
-	epochs []int
+	dir         string
+	epochs      []int
+	train, test *dataset.Labeled
 }
 
 func (r shownRun) last() string { return training.EpochDir(r.dir, r.epochs[len(r.epochs)-1]) }
@@ -86,9 +88,6 @@ func openRun(dir, name string, condition mnistunet.Condition, objective mnistune
 	if got := run.Network.Condition; got != condition {
 		return nil, fmt.Errorf("expected a run of condition %s, %s has condition %s", condition, dir, got)
 	}
-	if _, _, err := openDataOf(dir, run.Data); err != nil {
-		return nil, err
-	}
 	switch got := run.Network.Objective; {
 	case objective == mnistunet.Flow && got != objective:
 		return nil, fmt.Errorf("expected a run trained with --objective flow, %s was trained without", dir)
@@ -97,20 +96,24 @@ func openRun(dir, name string, condition mnistunet.Condition, objective mnistune
 	case got != objective:
 		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by --flow", dir, got)
 	}
+	train, test, err := openDataOf(dir, run.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%w. Say where they are now with: unnoise train mnist --resume %s --data FOLDER", err, quote(dir))
+	}
 	all, err := training.Epochs(dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("the run %s keeps no model of any epoch; go on with it: unnoise train mnist --resume %s", dir, quote(dir))
+		return nil, fmt.Errorf("the run %s keeps no model of any epoch", dir)
 	}
-	r := &shownRun{Run: run, dir: dir}
+	r := &shownRun{Run: run, dir: dir, train: train, test: test}
 	for i, epoch := range all {
 		if slices.Contains(wanted, epoch) || i == len(all)-1 {
 			r.epochs = append(r.epochs, epoch)
 		}
 	}
-	r.Name, r.Command = name, trainCommand(run.Config, dir)
+	r.Name, r.Command = name, trainCommand(run.Config, run.Data.Images < train.Len(), dir)
 	return r, nil
 }
 
@@ -176,7 +179,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	var data string
+	var test *dataset.Labeled
 	for _, r := range []*shownRun{none, timed, class, flat, flow} {
 		if r == nil {
 			continue
@@ -184,7 +187,9 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		if r.Data.Name != embeddedData {
 			w.Item = "image"
 		}
-		data = r.Data.Name
+		if test == nil {
+			test = r.test
+		}
 		if r != flat {
 			d.planned += len(r.epochs)
 		}
@@ -198,10 +203,6 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 		d.planned += len(ways)
-	}
-	_, test, err := openData(data)
-	if err != nil {
-		return err
 	}
 	w.Forward = forward(test, f.seed)
 	if none != nil {
@@ -243,7 +244,10 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		}
 		w.Models = append(w.Models, m)
 	}
-	w.Parameters.Add("Software", d.all(func(b by) string { return b.Software }))
+	w.Parameters.Add("Software", d.by.Software)
+	if by := d.all(func(b by) string { return b.Software }); by != d.by.Software {
+		w.Parameters.Add("drawn by", by)
+	}
 	w.Parameters.Add("drawn in", engine.Name(dtype))
 	w.Parameters.Add("engine", d.all(func(b by) string { return b.Engine }))
 	p.update(func() string { return "writing the page" })
@@ -268,8 +272,8 @@ func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
 	return fmt.Sprintf("%s --seed %d --dtype %s", line, f.seed, engine.Name(dtype))
 }
 
-// trainCommand is the line that trains a run again.
-func trainCommand(c training.Config, dir string) string {
+// trainCommand is the line that trains a run again, which learned from all images of its set or from the first ones only.
+func trainCommand(c training.Config, limited bool, dir string) string {
 	usual := training.Default(c.Network.Condition)
 	if c.Network.Objective == mnistunet.Flow {
 		usual.Network = usual.Network.ForFlow()
@@ -297,7 +301,7 @@ func trainCommand(c training.Config, dir string) string {
 			fmt.Fprintf(&line, " --data %s", quote(c.Data.Name))
 		}
 	}
-	if train, _, err := openData(c.Data.Name); err == nil && c.Data.Images < train.Len() {
+	if limited {
 		fmt.Fprintf(&line, " --limit %d", c.Data.Images)
 	}
 	fmt.Fprintf(&line, " --seed %d --dtype %s", c.Seed, c.DType)

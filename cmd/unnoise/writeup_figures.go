@@ -94,17 +94,13 @@ func forward(test *dataset.Labeled, seed uint64) *writeup.Picture {
 }
 
 func (f *writeupFlags) denoiser(ctx context.Context, d *drawings, r *shownRun) (*writeup.Denoiser, error) {
-	train, test, err := openData(r.Data.Name)
-	if err != nil {
-		return nil, err
-	}
 	var p figure.Parameters
 	p.Add("model", r.Name)
 	p.Add("seed", f.seed)
-	n := &writeup.Denoiser{Run: r.Run, Mean: meanOfSet(train.Head(r.Data.Images))}
-	tested := firstImages(test, testedDigits)
+	n := &writeup.Denoiser{Run: r.Run, Mean: meanOfSet(r.train.Head(r.Data.Images))}
+	tested := firstImages(r.test, testedDigits)
 	n.Tested = tested.N
-	clean := firstImages(test, digitsInARow)
+	clean := firstImages(r.test, digitsInARow)
 	pure := diffusion.NewImages(noiseAnswers, 1, mnistunet.Size, mnistunet.Size)
 	diffusion.NewGenerator(f.seed).Normal(pure.Data)
 	shown := addNoise(clean, []float64{r.Network.Sigma}, f.seed)
@@ -315,9 +311,9 @@ func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s 
 // says how each was measured.
 func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart string) {
 	type setting struct {
-		guidance float64
-		images   int
-		data     string
+		guidance         float64
+		images           int
+		data, classifier string
 	}
 	type measured struct {
 		model string
@@ -326,11 +322,15 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 	var settings []setting
 	rows := map[setting][]measured{}
 	for _, r := range reports {
+		classifier := ""
+		if r.Classifier != nil {
+			classifier = r.Classifier.Sum
+		}
 		for _, row := range r.Rows {
 			if row.Guidance == nil {
 				continue
 			}
-			s := setting{*row.Guidance, row.Images, r.Data}
+			s := setting{*row.Guidance, row.Images, r.Data, classifier}
 			if rows[s] == nil {
 				settings = append(settings, s)
 			}
@@ -347,7 +347,7 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 		}
 		if flows == 0 || flows == len(rows[s]) {
 			i := min(flows, 1)
-			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g", s.images, s.data, s.guidance))
+			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g by classifier %.8q", s.images, s.data, s.guidance, s.classifier))
 			continue
 		}
 		t := writeup.Table{

@@ -25,7 +25,7 @@ func TestWriteup(t *testing.T) {
 	flow := small("--objective", "flow")
 	report := filepath.Join(t.TempDir(), "report.json")
 	accuracy, scale := 0.9876, 5.0
-	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64), Data: embeddedData, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Frechet: 0.1321}},
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64), Data: embeddedData, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Groups: 10, Frechet: 0.1321}},
 		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25, Classes: []evaluation.ClassScore{{Class: 0}, {Class: 1, Accuracy: &accuracy}}}}}}).Write(report); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestWriteup(t *testing.T) {
 	for _, part := range []string{
 		"After epoch 1", "After epoch 2", "γ = 10", "[&#34;t = 4&#34;,", "&#34;t = 0&#34;,&#34;result&#34;]", "[&#34;t = 0.00&#34;,", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations", "Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
 		"unnoise train mnist --condition class --objective flow --epochs 2 --batch 64 --dim 4 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3 --dtype ",
-		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`, "runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %", "Training images in place of samples get 0.015 for 60000, 0.132 for 1000.",
+		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`, "runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %", "Training images, in place of samples, get 0.015 for 60000, 0.132 for 1000 (mean of 10 groups).",
 		`<th scope="col">0</th><th scope="col">1</th></tr></thead>`, "accuracy of each class", `<th scope="row">ddim:20, γ = 5</th><td>-</td><td>98.8</td>`, "stopped before its end",
 		"unnoise train mnist --condition none --epochs 2 --batch 64 --dim 4 --limit 128 --seed 0 --dtype f32 --threads",
 	} {
@@ -115,12 +115,12 @@ func TestWriteup(t *testing.T) {
 func TestTrainCommand(t *testing.T) {
 	c := training.Default(mnistunet.Time)
 	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
-	if got, want := trainCommand(c, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
+	if got, want := trainCommand(c, false, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	c.Network = c.Network.ForTimesteps(50)
 	c.Network.Dim, c.Decay, c.Data.Images, c.Seed = 8, 1, 1000, 4
-	if got, want := trainCommand(c, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
+	if got, want := trainCommand(c, true, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
@@ -148,7 +148,7 @@ func TestComparisons(t *testing.T) {
 	}
 	if none, apart := comparisons([]evaluation.Report{
 		{Data: "MNIST", Rows: []evaluation.Row{row("dpm++", 10, 5, 20, 500)}}, {Data: "MNIST", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000)}},
-	}); none != nil || apart != "estimates of noise with 500 samples of MNIST at γ = 5, flows with 1000 samples of MNIST at γ = 5" {
+	}); none != nil || apart != "estimates of noise with 500 samples of MNIST at γ = 5 by classifier \"\", flows with 1000 samples of MNIST at γ = 5 by classifier \"\"" {
 		t.Errorf("other counts make tables %+v, and it is said %q", none, apart)
 	}
 	if got := tables[0].Rows; !slices.EqualFunc(got, want, slices.Equal[[]string]) {

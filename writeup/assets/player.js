@@ -58,9 +58,9 @@ for (const player of document.querySelectorAll(".player")) {
   }
 
   stage.addEventListener("pointerenter", (e) => {
-    if (e.pointerType !== "touch") attend(); // a finger's is followed by a click
+    if (e.pointerType === "mouse") attend(); // a finger's or a pen's is followed by a click
   });
-  player.addEventListener("pointerleave", rest);
+  player.addEventListener("mouseleave", rest); // at pointerleave Firefox still has it hovered
   stage.addEventListener("focus", () => {
     if (stage.matches(":focus-visible")) attend(); // a click's focus is not
   });
@@ -79,6 +79,9 @@ for (const player of document.querySelectorAll(".player")) {
     }
   });
   button.addEventListener("click", toggle);
+  slider.addEventListener("focus", () => {
+    if (!asked) pause(); // else each frame would be read out
+  });
   slider.addEventListener("input", () => hold(Number(slider.value)));
   controls.hidden = false;
   show(last);
