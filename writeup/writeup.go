@@ -4,12 +4,14 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"html/template"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
 )
 
 // Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is missing is left out.
@@ -183,6 +185,7 @@ type writeupView struct {
 
 type denoiserView struct {
 	Denoiser
+	UNet                  template.HTML
 	Curve                 curveView
 	Digits, Levels, Noise pictureView
 	Means                 pictureView
@@ -194,6 +197,7 @@ type denoiserView struct {
 
 type modelView struct {
 	Model
+	UNet                template.HTML // of the first with timesteps, and the first with classes
 	Curve               curveView
 	Player              playerView
 	ByGuidance, BySteps []pictureView
@@ -240,11 +244,17 @@ func (d Data) view(f *files) (*writeupView, error) {
 		}
 		v.Forward = &p
 	}
+	network := func(kind string, c mnistunet.Config) template.HTML {
+		drawing := unet(c)
+		f.keep(kind+"-unet.svg", drawing)
+		return template.HTML(drawing)
+	}
 	if d.Denoiser != nil {
 		n, err := d.Denoiser.view(d.Item, picture, curve)
 		if err != nil {
 			return nil, err
 		}
+		n.UNet = network("denoiser", n.Network)
 		v.Denoiser = n
 	}
 	introduced, guided := false, false
@@ -257,6 +267,9 @@ func (d Data) view(f *files) (*writeupView, error) {
 		introduced = introduced || n.Introduces
 		n.Guides = len(m.Columns) > 0 && !guided
 		guided = guided || n.Guides
+		if n.Introduces || n.Guides {
+			n.UNet = network(m.Kind, m.Network)
+		}
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			noisy, _ := batches(thin(t.Frames, MostFrames))

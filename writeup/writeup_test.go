@@ -131,7 +131,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	links := regexp.MustCompile(`href="([a-z0-9-]+\.(?:png|svg))"`).FindAllSubmatch(page, -1)
-	if len(links) != 21 {
+	if len(links) != 24 {
 		t.Errorf("the page names %d files", len(links))
 	}
 	for _, m := range links {
