@@ -73,6 +73,7 @@ type Table struct {
 	Header  []string
 	Rows    [][]string // as long as the header; the first cell says what the row is
 	Note    string
+	Folded  bool // the page shows the caption, and the rest when asked
 }
 
 const (

@@ -465,7 +465,7 @@ func reportTables(r evaluation.Report) []writeup.Table {
 
 // classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how many of all.
 func classTable(of string, rows []evaluation.Row) writeup.Table {
-	t := writeup.Table{Caption: of + "; accuracy of each class, %", Header: []string{""}}
+	t := writeup.Table{Caption: of + "; accuracy of each class, %", Header: []string{""}, Folded: true}
 	asked := rows[0].Accuracy != nil
 	if !asked {
 		t.Caption = of + "; samples read as each class, %"

@@ -154,12 +154,19 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	}
 	w := writeup.Data{Item: "digit"}
 	var reports []evaluation.Report
+	said := map[string]bool{} // notes: once each
 	for _, path := range f.reports {
 		r, err := evaluation.ReadReport(path)
 		if err != nil {
 			return fmt.Errorf("--eval: %w", err)
 		}
-		w.Tables = append(w.Tables, reportTables(r)...)
+		for _, t := range reportTables(r) {
+			if said[t.Note] {
+				t.Note = ""
+			}
+			said[t.Note] = true
+			w.Tables = append(w.Tables, t)
+		}
 		reports = append(reports, r)
 	}
 	compared, apart := comparisons(reports)
