@@ -168,21 +168,14 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
 	}
 	c.Backend = f.other()
-	limit := f.limit
-	name, train, test, err := openFlagData(f.data)
-	if f.resume != "" {
-		limit = c.Data.Images
-		if f.data == "" {
-			name = c.Data.Name
-			if train, test, err = openDataOf(dir, c.Data); err != nil {
-				err = fmt.Errorf("%w. Say where they are now with --data", err)
-			}
-		}
-	}
+	name, train, test, err := f.openData(dir, c.Data)
 	if err != nil {
 		return err
 	}
-	if f.resume == "" && c.Network.Condition == mnistunet.Class {
+	limit := f.limit
+	if f.resume != "" {
+		limit = c.Data.Images
+	} else if c.Network.Condition == mnistunet.Class {
 		c.Network.Classes = train.Classes()
 	}
 	if limit > 0 {
@@ -252,6 +245,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		show("Draw digits with: unnoise sample --model %s --out digits.png", r.Dir)
 	}
 	return nil
+}
+
+// openData opens the images of --data, or those that a run to go on with has learned from.
+func (f *trainFlags) openData(dir string, data training.Data) (name string, train, test *dataset.Labeled, err error) {
+	if f.resume == "" || f.data != "" {
+		return openFlagData(f.data)
+	}
+	if train, test, err = openDataOf(dir, data); err != nil {
+		err = fmt.Errorf("%w. Say where they are now with --data", err)
+	}
+	return data.Name, train, test, err
 }
 
 // drawEpoch draws what the model does after an epoch: digits in 50 steps (a look, not a measurement), or noisy

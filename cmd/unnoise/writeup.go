@@ -252,7 +252,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		w.Models = append(w.Models, m)
 	}
 	w.Parameters.Add("Software", d.by.Software)
-	if by := d.all(func(b by) string { return b.Software }); by != d.by.Software {
+	if by := d.all(func(b by) string { return b.Software }); by != "" && by != d.by.Software {
 		w.Parameters.Add("drawn by", by)
 	}
 	w.Parameters.Add("drawn in", engine.Name(dtype))
