@@ -85,8 +85,8 @@ const (
 const MostFrames = 40
 
 // Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. When all of them
-// are made it makes dir where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many trajectories they are
-// shown with fewer frames. It returns the page's path.
+// are made it makes dir where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many
+// trajectories they are shown with fewer frames. It returns the page's path.
 func Write(dir string, d Data) (page string, err error) { return d.write(dir, mostBytes) }
 
 func (d Data) write(dir string, most int) (page string, err error) {

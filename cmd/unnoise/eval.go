@@ -33,9 +33,6 @@ const classifierSeed = 0
 // leastAccuracy is what a classifier of MNIST is to reach to judge well.
 const leastAccuracy = 0.99
 
-// denoisingLevels are the noise levels σ at which denoisers are measured.
-var denoisingLevels = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
-
 type evalFlags struct {
 	computing
 	model, samples, data string
@@ -380,7 +377,7 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 }
 
 func (e *evaluating) measureDenoising(m *mnistunet.Model, digits *dataset.Labeled) error {
-	for _, sigma := range denoisingLevels {
+	for _, sigma := range noiseLevels {
 		e.update("%d test digits at σ = %g", digits.Len(), sigma)
 		level, err := evaluation.MeasureDenoising(e.cmd.Context(), m, digits, sigma, e.seed)
 		if err != nil {

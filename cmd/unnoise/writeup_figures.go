@@ -27,7 +27,7 @@ const (
 )
 
 var (
-	noiseLevels    = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1}
+	noiseLevels    = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1} // σ at which denoisers are shown and measured
 	guidanceScales = []float64{0, 1, guidance, 10}
 	stepCounts     = []int{4, 10, 20, 50}
 )
