@@ -19,7 +19,7 @@ build: ## build bin/unnoise
 demo: setup build ## train on MNIST for one epoch, draw digits, make a page of it
 	bin/unnoise demo $(ARGS)
 
-writeup: setup build ## train all models by their recipes, measure them, make the page: hours without bfloat16 units
+writeup: setup build ## train all models by their recipes, measure them, make the page: hours
 	@bash scripts/writeup.sh
 
 test: setup ## check and test everything

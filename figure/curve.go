@@ -257,12 +257,17 @@ func (c Curve) smooth(y []float64) []float64 {
 	return smooth
 }
 
-// The colors follow the page's: text color for axes, --curve for the line, --other for those beside it. A file on its own follows the system's dark mode.
-const curveStyle = `svg:root{color:#1f2328;background:#fff}` +
-	`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff;--other:#ffa657}}` +
+// SVG drawings have their page's colors: that of its text, --curve for lines, --other for those beside them. Files on their own follow the system's dark mode.
+const (
+	Theme = `svg:root{color:#1f2328;background:#fff}` +
+		`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff;--other:#ffa657}}`
+	LineColor = `var(--curve,#0b6bcb)`
+)
+
+const curveStyle = Theme +
 	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
-	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:var(--curve,#0b6bcb);stroke-linejoin:round;stroke-linecap:round}` +
-	`.raw,.axis .raw{stroke-width:1;opacity:.32}.raw.beside{stroke:var(--other,#b35900);opacity:.2}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:var(--curve,#0b6bcb)}` +
+	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:` + LineColor + `;stroke-linejoin:round;stroke-linecap:round}` +
+	`.raw,.axis .raw{stroke-width:1;opacity:.32}.raw.beside{stroke:var(--other,#b35900);opacity:.2}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:` + LineColor + `}` +
 	`.other,.axis .other{fill:none;stroke:var(--other,#b35900);stroke-width:2.5;stroke-dasharray:7 4;stroke-linejoin:round}`
 
 // drawable returns the points that the axes can show.

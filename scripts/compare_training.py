@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""A training of ours beside PyTorch's by the same recipe: losses by epoch, time, and what one classifier says of samples of both.
+"""A training of ours beside PyTorch's by the same recipe: losses by epoch, time, and what one classifier says of samples of both:
+of both networks by our sampler, and of PyTorch's by its own.
 
 usage: compare_training.py [--epochs 20] [--count 1000] [--data DIR] PYTHON PEER RUN OUT
 
 PYTHON is an interpreter that has torch. PEER is a script that takes a folder with MNIST's IDX files and a folder to write to, trains as
-`unnoise train mnist` does, and leaves there metrics.jsonl, a line an epoch with epoch, mean_loss and seconds so far, and
-samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has samples already.
+`unnoise train mnist` does, and leaves there metrics.jsonl, a line an epoch with epoch, mean_loss and seconds so far, the last epoch's
+state as epoch-20.pt, and samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has samples already.
 RUN is the folder of our run. Prints tables in Markdown.
 """
-import argparse, json, os, subprocess
+import argparse, json, os, shutil, subprocess
 
 root = os.path.join(os.path.dirname(__file__), "..")
 
@@ -21,6 +22,18 @@ def evaluated(*args):
 def epochs(path):
     with open(path) as lines:
         return [e for e in map(json.loads, lines) if e.get("event", "epoch") == "epoch"]
+
+
+def as_model(python, state, config, folder):
+    """Makes a folder that --model takes of PyTorch's weights, which have the names and layouts of ours."""
+    os.makedirs(folder, exist_ok=True)
+    convert = """import sys, torch
+from safetensors.torch import save_file
+state = torch.load(sys.argv[1])
+save_file({k: v.float().contiguous() for k, v in state.items() if not k.endswith("num_batches_tracked")}, sys.argv[2])"""
+    subprocess.run([python, "-c", convert, state, os.path.join(folder, "model.safetensors")], check=True)
+    shutil.copy(config, folder)
+    return folder
 
 
 def main():
@@ -42,10 +55,14 @@ def main():
     seconds = sum(e["seconds"] for e in ours)
     print(f"\nSteps of {len(ours)} epochs took {seconds:.0f} s; PyTorch's {len(theirs)} epochs {theirs[-1]['seconds']:.0f} s.\n")
 
-    print("| samples of | accuracy, % | Fréchet distance | floor |\n|---|---:|---:|---:|")
-    for who, report in [("Unnoise", evaluated("--model", a.run, "--guidance", "5", "--count", str(a.count))), ("PyTorch", evaluated("--samples", samples))]:
-        row = report["rows"][0]
-        print(f"| {who} | {100 * row['accuracy']:.1f} | {row['frechet_distance']:.3f} | {report['floors'][1]['frechet_distance']:.3f} |")
+    last = f"epoch-{a.epochs:02d}"
+    model = as_model(a.python, os.path.join(a.out, last + ".pt"), os.path.join(a.run, "checkpoints", last, "config.json"), os.path.join(a.out, last))
+    print("| network | sampler | γ | accuracy, % | Fréchet distance | floor |\n|---|---|---:|---:|---:|---:|")
+    drawing = ["--count", str(a.count), "--guidance", "5,1"]
+    for network, sampler, args in [("Unnoise", "Unnoise", ["--model", a.run, *drawing]), ("PyTorch", "Unnoise", ["--model", model, *drawing]), ("PyTorch", "PyTorch", ["--samples", samples])]:
+        report = evaluated(*args)
+        for row in report["rows"]:
+            print(f"| {network} | {sampler} | {row.get('guidance', 5):g} | {100 * row['accuracy']:.1f} | {row['frechet_distance']:.3f} | {report['floors'][1]['frechet_distance']:.3f} |")
 
 
 if __name__ == "__main__":

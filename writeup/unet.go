@@ -5,12 +5,13 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
-const unetStyle = `svg:root{color:#1f2328;background:#fff}@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff}}` +
+const unetStyle = figure.Theme +
 	`.unet text{fill:currentColor;text-anchor:middle}.unet .shape{opacity:.75}.unet rect{fill:none;stroke:currentColor;stroke-opacity:.45}` +
-	`.unet path{fill:none;stroke:var(--curve,#0b6bcb);stroke-width:1.5;stroke-linecap:round;stroke-linejoin:round}.unet .beside{stroke-dasharray:3 4}`
+	`.unet path{fill:none;stroke:` + figure.LineColor + `;stroke-width:1.5;stroke-linecap:round;stroke-linejoin:round}.unet .beside{stroke-dasharray:3 4}`
 
 // unet draws the network as SVG: the way down on the left, the way up on the right, and what the latter is told.
 func unet(c mnistunet.Config) []byte {

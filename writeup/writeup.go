@@ -373,9 +373,14 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 			return nil, err
 		}
 		for i, falling := range v.ByGuidance {
-			falling.Note, constant[i].Note = "Falling rate, "+falling.Note, "Constant rate, "+constant[i].Note
-			falling.Title, constant[i].Title = "Falling rate, "+falling.Title, "Constant rate, "+constant[i].Title
-			v.Flat.Samples = append(v.Flat.Samples, falling, constant[i])
+			for _, p := range []struct {
+				pictureView
+				rate string
+			}{{falling, "Falling rate"}, {constant[i], "Constant rate"}} {
+				p.Note = p.rate + ", " + p.Note
+				p.Title = p.Note + ", " + m.Name
+				v.Flat.Samples = append(v.Flat.Samples, p.pictureView)
+			}
 		}
 		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
 			return nil, err

@@ -105,7 +105,7 @@ func TestWrite(t *testing.T) {
 	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(page); outside != nil {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
-	for _, alt := range []string{`alt="Noise, row 2 of 2; columns σ 0, 0.5, 1"`, `alt="Test images: noisy, row 1 of 3"`, `alt="Constant rate, class-flat-guidance-5; columns 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"`,
+	for _, alt := range []string{`alt="Noise, row 2 of 2; columns σ 0, 0.5, 1"`, `alt="Test images: noisy, row 1 of 3"`, `alt="Constant rate, class-flat-guidance-5, class-conditional; columns 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"`,
 		`aria-label="After epoch 2; columns 0, 1, 2`, `aria-label="Training loss, class-conditional, falling rate and constant rate"`} {
 		if !bytes.Contains(page, []byte(alt)) {
 			t.Errorf("for those who can't see, the page lacks %s", alt)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
@@ -24,7 +21,6 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
-	"github.com/unnoise/unnoise/writeup"
 )
 
 // classifierSeed is that of the classifier which judges: always the same one, so that distances can be compared.
@@ -400,125 +396,4 @@ func (e *evaluating) tables(w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// reportTables lays a report out for terminals and pages.
-func reportTables(r evaluation.Report) []writeup.Table {
-	of := cmp.Or(r.Model, r.Samples)
-	if r.Config != nil {
-		of += fmt.Sprintf(": condition %s, dim %d, %s", r.Config.Condition, r.Config.Dim, r.DType)
-	}
-	if r.Seed != nil {
-		of += fmt.Sprintf(", seed %d", *r.Seed)
-	}
-	var notes []string // a line each in terminals, one after the other on pages
-	t := writeup.Table{Caption: of}
-	if r.Denoising != nil {
-		t.Caption += fmt.Sprintf("; mean squared error of %d test images of %s", r.Denoising[0].Images, r.Data)
-		t.Header = []string{"σ", "model", "noisy image", "mean image"}
-		for _, d := range r.Denoising {
-			t.Rows = append(t.Rows, []string{formatFloat(d.Sigma), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
-		}
-	} else {
-		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
-		if r.Model != "" {
-			t.Header = append(t.Header, "evaluations/image", "time", "images/s")
-		}
-		for _, row := range r.Rows {
-			cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
-			if r.Model != "" {
-				cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
-			}
-			t.Rows = append(t.Rows, cells)
-		}
-	}
-	if r.Classifier != nil {
-		notes = append(notes, fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
-	}
-	var floors []string
-	going := ""
-	for _, f := range r.Floors {
-		floor := fmt.Sprintf("%.3f for %d", f.Frechet, f.Images)
-		if f.Groups > 1 {
-			floor += fmt.Sprintf(" (mean of %d groups)", f.Groups)
-		}
-		floors = append(floors, floor)
-		if f.Even {
-			going = " that go round the classes"
-		}
-	}
-	if floors != nil {
-		notes = append(notes, fmt.Sprintf("The Fréchet distance is that of its features to the test images. Training images%s, in place of samples, get %s.", going, strings.Join(floors, ", ")))
-	}
-	if !r.Complete {
-		notes = append(notes, "The measurement was stopped before its end.")
-	}
-	t.Note = strings.Join(notes, "\n")
-	if len(r.Rows) == 0 {
-		return []writeup.Table{t}
-	}
-	return []writeup.Table{t, classTable(of, r.Rows)}
-}
-
-// classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how many of all.
-func classTable(of string, rows []evaluation.Row) writeup.Table {
-	t := writeup.Table{Caption: of + "; accuracy of each class, %", Header: []string{""}, Folded: true}
-	asked := rows[0].Accuracy != nil
-	if !asked {
-		t.Caption = of + "; samples read as each class, %"
-	}
-	for _, c := range rows[0].Classes {
-		t.Header = append(t.Header, strconv.Itoa(c.Class))
-	}
-	for _, r := range rows {
-		cells := []string{name(r)}
-		for _, c := range r.Classes {
-			share := c.Accuracy
-			if !asked {
-				read := float64(c.Read) / float64(r.Images)
-				share = &read
-			}
-			cells = append(cells, percent(share))
-		}
-		t.Rows = append(t.Rows, cells)
-	}
-	return t
-}
-
-// printTable prints a table with what its rows are flush left, and numbers flush right.
-func printTable(w io.Writer, t writeup.Table) error {
-	fmt.Fprintf(w, "%s\n\n", t.Caption)
-	lines := append([][]string{t.Header}, t.Rows...)
-	widest := 0
-	for _, line := range lines {
-		widest = max(widest, utf8.RuneCountInString(line[0]))
-	}
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, line := range lines {
-		fmt.Fprintf(columns, "%-*s\t%s\t\n", widest, line[0], strings.Join(line[1:], "\t"))
-	}
-	if err := columns.Flush(); err != nil || t.Note == "" {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", t.Note)
-	return err
-}
-
-func percent(share *float64) string {
-	if share == nil {
-		return "-"
-	}
-	return fmt.Sprintf("%.1f", 100**share)
-}
-
-// name is what tells a row from the others.
-func name(r evaluation.Row) string {
-	if r.Sampler == "" {
-		return ""
-	}
-	s := sampling{sampler: r.Sampler, steps: r.Steps}.short()
-	if r.Guidance != nil {
-		s += fmt.Sprintf(", γ = %g", *r.Guidance)
-	}
-	return s
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
-	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -426,6 +425,6 @@ func (f *generateFlags) parameters(dtype dtypes.DType) figure.Parameters {
 		p.Add("noise-level", f.noise)
 	}
 	p.Add("seed", f.seed)
-	p.Add("dtype", engine.Name(dtype))
+	f.computing.describe(&p, dtype)
 	return p
 }

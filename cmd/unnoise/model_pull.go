@@ -18,8 +18,9 @@ func newModelPull() *cobra.Command {
 		Long: `Fetches what Unnoise reads of a repository in diffusers' layout into the cache that the hub's own
 programs share, or to --out. Sizes and hashes are checked; a transfer that broke off goes on where it was.
 
-HF_TOKEN is sent to the hub only: DeepFloyd's weights are given to those who have agreed to their
-licence on the model's page. HF_ENDPOINT names another hub, HF_HOME another cache.`,
+DeepFloyd's weights are given to those who have agreed to their licence on the model's page: HF_TOKEN,
+or the token of the hub's own login, tells the hub who asks. HF_ENDPOINT names another hub, HF_HOME
+another cache. Second stages come without text encoder, since generate takes the first stage's.`,
 		Example: `  unnoise model pull DeepFloyd/IF-I-M-v1.0 --variant fp16
   unnoise generate --model DeepFloyd/IF-I-M-v1.0 --variant fp16 --prompt "a red fox in the snow" --out fox.png`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -50,7 +51,7 @@ licence on the model's page. HF_ENDPOINT names another hub, HF_HOME another cach
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&revision, "revision", "main", "branch, tag or commit")
+	cmd.Flags().StringVar(&revision, "revision", "main", "branch, tag or commit; OWNER/NAME then finds main, others are found by their folder")
 	cmd.Flags().StringVar(&variant, "variant", "", "variant of the weights, such as fp16")
 	cmd.Flags().StringSliceVar(&without, "without", nil, "parts to leave out: tokenizer, text_encoder or image_noising_scheduler")
 	cmd.Flags().StringVar(&out, "out", "", "folder to write (default: the hub's cache)")

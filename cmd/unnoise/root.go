@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	pkgerrors "github.com/pkg/errors"
 	"github.com/spf13/cobra"
 )
 
@@ -65,7 +66,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	}
 	fmt.Fprintf(stderr, "unnoise: %s\n", message)
 	if verbose {
-		fmt.Fprintf(stderr, "%+v\n", err)
+		fmt.Fprint(stderr, origin(err))
 	}
 	if wrongUsage {
 		fmt.Fprintf(stderr, "Run '%s --help' for its usage.\n", cmd.CommandPath())
@@ -118,6 +119,19 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	}
 	cmd.AddCommand(verbs...)
 	return cmd
+}
+
+// origin tells where the innermost error arose that knows it, as the engine's do.
+func origin(err error) (stack string) {
+	var traced interface {
+		error
+		StackTrace() pkgerrors.StackTrace
+	}
+	for errors.As(err, &traced) {
+		stack = strings.TrimPrefix(fmt.Sprintf("%+v\n", traced.StackTrace()), "\n")
+		err = errors.Unwrap(traced)
+	}
+	return stack
 }
 
 func firstLine(s string) string {

@@ -22,9 +22,7 @@ import (
 )
 
 func newTrain() *cobra.Command {
-	cmd := &cobra.Command{Use: "train", Short: "Train a model"}
-	cmd.AddCommand(newTrainMNIST())
-	return cmd
+	return group("train", "Train a model", newTrainMNIST())
 }
 
 type trainFlags struct {

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	pkgerrors "github.com/pkg/errors"
 
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/training"
@@ -19,6 +24,16 @@ func small(t *testing.T, flags ...string) string {
 	dir := filepath.Join(t.TempDir(), "run")
 	succeed(t, append([]string{"train", "mnist", "--limit", "300", "--dim", "4", "--batch", "64", "--epochs", "2", "--out", dir, "--dtype", "f32"}, flags...)...)
 	return dir
+}
+
+func TestOrigin(t *testing.T) {
+	err := fmt.Errorf("step 3: %w", errors.Join(io.EOF, pkgerrors.WithMessage(pkgerrors.New("no memory"), "outside")))
+	if got := origin(err); !strings.Contains(got, "TestOrigin") || strings.Contains(got, "no memory") {
+		t.Errorf("origin is %q", got)
+	}
+	if got := origin(io.EOF); got != "" {
+		t.Errorf("of an error that does not know it: %q", got)
+	}
 }
 
 func TestUsage(t *testing.T) {
@@ -55,6 +70,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"bench", "train", "--backend", "go", "--profile"}, "--profile is for --backend onednn"},
 		{[]string{"model", "info", "mnist-class", "--backend", "go"}, "--backend is for pipelines"},
 		{[]string{"nothing"}, "nothing"},
+		{[]string{"train"}, "unnoise train: expected mnist after it, found nothing"},
+		{[]string{"train", "fashion"}, `unnoise train: expected mnist after it, found "fashion"`},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", c.args, r.code, r.stderr, c.want)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -71,14 +70,8 @@ func readVersion() versionReport {
 	if r.Unnoise == "" {
 		r.Unnoise = "devel"
 	}
-	if commit != "" {
-		r.Commit, r.Modified = strings.CutSuffix(commit, "-dirty")
-	}
 	return r
 }
-
-// commit is set by make build: -ldflags "-X main.commit=…".
-var commit = ""
 
 // buildCommit names the source that the program was built from, as far as that is known.
 func buildCommit() string {

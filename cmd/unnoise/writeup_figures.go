@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -304,64 +301,4 @@ func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s 
 	}
 	p.Rows = []writeup.Row{{Images: frames[len(frames)-1].X}}
 	return p, nil
-}
-
-// comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
-// noise estimates and flows were both measured, with equally many samples and the same data. Where there are both, but no table, apart
-// says how each was measured.
-func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart string) {
-	type setting struct {
-		guidance         float64
-		images           int
-		data, classifier string
-	}
-	type measured struct {
-		model string
-		evaluation.Row
-	}
-	var settings []setting
-	rows := map[setting][]measured{}
-	for _, r := range reports {
-		classifier := ""
-		if r.Classifier != nil {
-			classifier = r.Classifier.Sum
-		}
-		for _, row := range r.Rows {
-			if row.Guidance == nil {
-				continue
-			}
-			s := setting{*row.Guidance, row.Images, r.Data, classifier}
-			if rows[s] == nil {
-				settings = append(settings, s)
-			}
-			rows[s] = append(rows[s], measured{r.Model, row})
-		}
-	}
-	var how [2][]string // noise estimates' settings, flows'
-	for _, s := range settings {
-		flows := 0
-		for _, m := range rows[s] {
-			if slices.Contains(flowSamplers, m.Sampler) {
-				flows++
-			}
-		}
-		if flows == 0 || flows == len(rows[s]) {
-			i := min(flows, 1)
-			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g by classifier %.8q", s.images, s.data, s.guidance, s.classifier))
-			continue
-		}
-		t := writeup.Table{
-			Caption: fmt.Sprintf("Quality by number of network evaluations for an image: %s, γ = %g, %d samples each", s.data, s.guidance, s.images),
-			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
-		}
-		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
-		for _, m := range rows[s] {
-			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), inSteps(m.Sampler, m.Steps), m.model})
-		}
-		tables = append(tables, t)
-	}
-	if tables == nil && how[0] != nil && how[1] != nil {
-		apart = fmt.Sprintf("estimates of noise with %s, flows with %s", strings.Join(how[0], ", "), strings.Join(how[1], ", "))
-	}
-	return tables, apart
 }

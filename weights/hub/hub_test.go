@@ -244,6 +244,21 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// The first stage's text encoder reads for the second too.
+func TestSecondStage(t *testing.T) {
+	files := pipeline()
+	files["model_index.json"] = strings.NewReplacer("IFPipeline", "IFSuperResolutionPipeline", `"image_noising_scheduler":[null,null]`, `"image_noising_scheduler":["diffusers","DDPMScheduler"]`).Replace(files["model_index.json"])
+	files["image_noising_scheduler/scheduler_config.json"] = "{ }"
+	s, out := newServer(t, files), t.TempDir()
+	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"image_noising_scheduler/scheduler_config.json", "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", bigFile}
+	if names := tree(t, out, s.files); !slices.Equal(names, want) {
+		t.Errorf("the folder has %q", names)
+	}
+}
+
 // A tokenizer is its SentencePiece model, or what the tokenizers library made of it.
 func TestTokenizerFiles(t *testing.T) {
 	files := pipeline()

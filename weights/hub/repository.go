@@ -129,16 +129,17 @@ func (r repository) in(dir string) (names []string) {
 // IndexFile says what parts a pipeline's folder has.
 const IndexFile = "model_index.json"
 
-// parts are those of a pipeline that are read, with the file that each must have, or the other in its place.
+// parts are those of a pipeline that are read, with the file that each must have, or the other in its place. Those that read texts are
+// not read of a second stage.
 var parts = []struct {
 	name, needs, or string
-	weights         bool
+	weights, texts  bool
 }{
-	{"tokenizer", "spiece.model", "tokenizer.json", false},
-	{"text_encoder", "config.json", "", true},
-	{"unet", "config.json", "", true},
-	{"scheduler", "scheduler_config.json", "", false},
-	{"image_noising_scheduler", "scheduler_config.json", "", false},
+	{"tokenizer", "spiece.model", "tokenizer.json", false, true},
+	{"text_encoder", "config.json", "", true, true},
+	{"unet", "config.json", "", true, false},
+	{"scheduler", "scheduler_config.json", "", false, false},
+	{"image_noising_scheduler", "scheduler_config.json", "", false, false},
 }
 
 // PartNames are the names of the parts that are read.
@@ -209,7 +210,7 @@ func parseIndex(data []byte) (Index, error) {
 // fetched.
 func (r repository) choose(x Index, variant string, without []string) (files, indices []file, err error) {
 	for _, p := range parts {
-		if x.Parts[p.name] == "" || slices.Contains(without, p.name) {
+		if x.Parts[p.name] == "" || slices.Contains(without, p.name) || p.texts && strings.Contains(x.Class, "SuperResolution") {
 			continue
 		}
 		var names []string
