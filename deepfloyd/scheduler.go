@@ -250,8 +250,12 @@ func (s *Scheduler) solverTimesteps(n int) ([]int, error) {
 			total--
 		}
 	}
-	if n < 1 || n > total {
-		return nil, fmt.Errorf("the number of steps is %d, expected 1 to %d", n, total)
+	most := total
+	if s.config.TimestepSpacing != diffusion.Trailing {
+		most--
+	}
+	if n < 1 || n > most {
+		return nil, fmt.Errorf("the number of steps is %d, expected 1 to %d", n, most)
 	}
 	var list []int
 	switch s.config.TimestepSpacing {

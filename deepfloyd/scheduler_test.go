@@ -163,6 +163,19 @@ func TestSchedulersRefused(t *testing.T) {
 			t.Errorf("%d steps: %v, want %q", n, err, want)
 		}
 	}
+	for spacing, most := range map[string]int{"linspace": 999, "leading": 999, "trailing": 1000} {
+		s, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "`+spacing+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.Timesteps(most)
+		if err != nil || !slices.IsSortedFunc(list, func(a, b int) int { return b - a }) || len(slices.Compact(list)) != most {
+			t.Errorf("%s, %d steps: %d, %v", spacing, most, list, err)
+		}
+		if _, err := s.Timesteps(most + 1); err == nil {
+			t.Errorf("%s takes %d steps", spacing, most+1)
+		}
+	}
 }
 
 func TestNamedTimesteps(t *testing.T) {

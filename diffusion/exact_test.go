@@ -79,7 +79,11 @@ func normal(seed uint64, n, c, h, w int) diffusion.Images {
 func furthest(a, b diffusion.Images) float64 {
 	distance := 0.0
 	for i := range a.Data {
-		distance = max(distance, math.Abs(float64(a.Data[i]-b.Data[i])))
+		d := math.Abs(float64(a.Data[i] - b.Data[i]))
+		if math.IsNaN(d) {
+			return math.Inf(1)
+		}
+		distance = max(distance, d)
 	}
 	return distance
 }

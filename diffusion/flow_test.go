@@ -70,7 +70,7 @@ func TestFlowPath(t *testing.T) {
 	}
 	for i := range x.Data {
 		left := 1 - times[i/x.Size()]
-		if d := math.Abs(float64(x.Data[i] + left*u.Data[i] - x1.Data[i])); d > 1e-5 {
+		if d := math.Abs(float64(x.Data[i] + left*u.Data[i] - x1.Data[i])); !(d <= 1e-5) {
 			t.Fatalf("value %d: the velocity leads %g beside the image", i, d)
 		}
 	}
@@ -121,7 +121,7 @@ func TestGaussianFlow(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, v := range got.Data {
-			if d := math.Abs(float64(v) - deviation*float64(x.Data[i])); d > 1e-4 {
+			if d := math.Abs(float64(v) - deviation*float64(x.Data[i])); !(d <= 1e-4) {
 				t.Fatalf("deviation %g: %g became %g", deviation, x.Data[i], v)
 			}
 		}

@@ -109,6 +109,9 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 		index: step.Index, from: step.Timestep, to: step.Next,
 		x: x, x0: step.X0, estimate: estimate, noise: s.Noise,
 	})
+	if err == nil && !finite(step.X.Data) {
+		err = errors.New("the step leads to values that are NaN or infinite")
+	}
 	return err
 }
 

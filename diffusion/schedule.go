@@ -43,7 +43,7 @@ func ScaledLinear(timesteps int, first, last float64) (*Schedule, error) {
 	return FromBetas(betas)
 }
 
-// SquaredCosine returns the schedule with ᾱ_t = f(t/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most 0.999
+// SquaredCosine returns the schedule with ᾱ_t = f((t+1)/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most 0.999
 // (Improved DDPM, eq. 17; diffusers' "squaredcos_cap_v2", DeepFloyd IF's).
 func SquaredCosine(timesteps int) (*Schedule, error) {
 	if timesteps < 1 {
@@ -75,6 +75,9 @@ func FromBetas(betas []float32) (*Schedule, error) {
 		s.Alphas[t] = 1 - beta
 		product *= float64(s.Alphas[t])
 		s.AlphasCumprod[t] = float32(product)
+		if s.AlphasCumprod[t] == 1 {
+			return nil, fmt.Errorf("ᾱ at timestep %d is 1 in float32: β = %g adds no noise; use larger β", t, beta)
+		}
 		if s.AlphasCumprod[t] == 0 {
 			return nil, fmt.Errorf("ᾱ at timestep %d is 0 in float32: nothing is left of the image; use fewer timesteps or smaller β", t)
 		}

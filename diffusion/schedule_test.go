@@ -20,6 +20,7 @@ func TestScheduleErrors(t *testing.T) {
 		"linear, negative": {func() error { _, err := diffusion.Linear(-3, 1e-4, 0.02); return err }, "found -3"},
 		"linear, β of 0":   {func() error { _, err := diffusion.Linear(10, 0, 0.02); return err }, "timestep 0 is 0"},
 		"linear, β of 1":   {func() error { _, err := diffusion.Linear(10, 0.1, 1); return err }, "timestep 9 is 1"},
+		"linear, tiny β":   {func() error { _, err := diffusion.Linear(10, 1e-9, 0.02); return err }, "timestep 0 is 1 in float32"},
 		"linear, NaN":      {func() error { _, err := diffusion.Linear(10, math.NaN(), 0.1); return err }, "NaN"},
 		"nothing left":     {func() error { _, err := diffusion.Linear(2000, 0.5, 0.5); return err }, "nothing is left"},
 		"scaled, none":     {func() error { _, err := diffusion.ScaledLinear(0, 1e-4, 0.02); return err }, "found 0"},

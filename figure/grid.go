@@ -30,23 +30,13 @@ type Grid struct {
 
 // Draw returns the picture, an *image.Gray where images and background are gray, otherwise an opaque *image.RGBA.
 func (g Grid) Draw() (image.Image, error) {
-	m := g.Images
-	if m.C != 1 && m.C != 3 {
-		return nil, fmt.Errorf("a grid shows images of 1 or 3 channels, found %s", m.Shape())
-	}
-	if m.N < 1 || m.H < 1 || m.W < 1 {
-		return nil, fmt.Errorf("a grid needs at least one image, found %s", m.Shape())
-	}
-	if len(m.Data) != m.N*m.Size() {
-		return nil, fmt.Errorf("images of shape %s need %d values, found %d", m.Shape(), m.N*m.Size(), len(m.Data))
-	}
-	if g.Columns < 0 || g.Scale < 0 || g.Padding < 0 {
-		return nil, fmt.Errorf("a grid's columns (%d), scale (%d) and padding (%d) cannot be negative", g.Columns, g.Scale, g.Padding)
-	}
-	l := g.layout()
 	bounds, err := g.Bounds()
 	if err != nil {
 		return nil, err
+	}
+	m, l := g.Images, g.layout()
+	if len(m.Data) != m.N*m.Size() {
+		return nil, fmt.Errorf("images of shape %s need %d values, found %d", m.Shape(), m.N*m.Size(), len(m.Data))
 	}
 	background := g.Background
 	if background == nil {
@@ -66,8 +56,18 @@ func (g Grid) Draw() (image.Image, error) {
 	return picture, nil
 }
 
-// Bounds returns the picture's bounds, of which it needs the images' shape only, and an error if it is too large to be drawn.
+// Bounds returns the picture's bounds, of which it needs the images' shape only, and an error if it can't be drawn.
 func (g Grid) Bounds() (image.Rectangle, error) {
+	m := g.Images
+	if m.C != 1 && m.C != 3 {
+		return image.Rectangle{}, fmt.Errorf("a grid shows images of 1 or 3 channels, found %s", m.Shape())
+	}
+	if m.N < 1 || m.H < 1 || m.W < 1 {
+		return image.Rectangle{}, fmt.Errorf("a grid needs at least one image, found %s", m.Shape())
+	}
+	if g.Columns < 0 || g.Scale < 0 || g.Padding < 0 {
+		return image.Rectangle{}, fmt.Errorf("a grid's columns (%d), scale (%d) and padding (%d) cannot be negative", g.Columns, g.Scale, g.Padding)
+	}
 	l := g.layout()
 	if l.width > maxSide || l.height > maxSide {
 		return image.Rectangle{}, fmt.Errorf("a grid of %d images in %d columns at scale %d would be %d x %d pixels; at most %d a side", g.Images.N, l.columns, l.scale, l.width, l.height, maxSide)

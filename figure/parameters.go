@@ -21,9 +21,10 @@ type Parameters []Parameter
 // and no two in a row. The value is any text without NUL.
 type Parameter struct{ Key, Value string }
 
-// Add appends a parameter, the value formatted as fmt.Sprint does.
+// Add appends a parameter, the value formatted as fmt.Sprint does. What is no text, as folders' names need not be, becomes U+FFFD.
 func (p *Parameters) Add(key string, value any) {
-	*p = append(*p, Parameter{key, fmt.Sprint(value)})
+	text := strings.ReplaceAll(fmt.Sprint(value), "\x00", "\uFFFD")
+	*p = append(*p, Parameter{key, strings.ToValidUTF8(text, "\uFFFD")})
 }
 
 // Get returns the first value of that key.

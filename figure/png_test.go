@@ -68,6 +68,20 @@ func TestPNGRefusesBadParameters(t *testing.T) {
 	}
 }
 
+// A folder's name need not be text, and a picture made with what is in it is written all the same.
+func TestAddedParametersAreText(t *testing.T) {
+	var p Parameters
+	p.Add("model", "r\xff\x00/digits")
+	var file bytes.Buffer
+	if err := EncodePNG(&file, image.NewGray(image.Rect(0, 0, 1, 1)), p); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadParameters(&file)
+	if value, _ := got.Get("model"); err != nil || value != "r\uFFFD\uFFFD/digits" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Every byte of the text chunks is covered by a check: any change and any cut is noticed.
 func TestReadParametersNoticesDamage(t *testing.T) {
 	var file bytes.Buffer

@@ -58,12 +58,12 @@ func BenchmarkStep(b *testing.B) {
 func BenchmarkEvaluation(b *testing.B) {
 	t, data := benchModel(b)
 	x := diffusion.Images{N: data.N, C: 1, H: Size, W: Size, Data: data.X}
-	if _, err := t.Evaluate(x, data.T, data.Class); err != nil {
+	if _, err := t.Evaluate(b.Context(), x, data.T, data.Class); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := t.Evaluate(x, data.T, data.Class); err != nil {
+		if _, err := t.Evaluate(b.Context(), x, data.T, data.Class); err != nil {
 			b.Fatal(err)
 		}
 	}

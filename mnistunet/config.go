@@ -13,6 +13,8 @@ package mnistunet
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/unnoise/unnoise/diffusion"
 )
 
 // Condition says what the network is told besides the image.
@@ -115,6 +117,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("betas %g to %g; want 0 < beta_start ≤ beta_end < 1", c.BetaStart, c.BetaEnd)
 	case c.Condition == None && !(c.Sigma > 0):
 		return fmt.Errorf("sigma %g; want a positive noise level", c.Sigma)
+	case c.scheduled():
+		_, err := diffusion.Linear(c.Timesteps, c.BetaStart, c.BetaEnd)
+		return err
 	}
 	return nil
 }

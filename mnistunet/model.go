@@ -168,7 +168,8 @@ func (m *Model) evaluator(batch int) (compute.Executable, error) {
 const maxBatch = 256
 
 // Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, class rows of the one-hot matrix.
-func (m *Model) Evaluate(x diffusion.Images, t, class []float32) (diffusion.Images, error) {
+// A cancelled context is noticed before each batch that the images are cut into.
+func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,1,%d,%d], got %v", Size, Size, x.Shape())
 	}
@@ -179,6 +180,9 @@ func (m *Model) Evaluate(x diffusion.Images, t, class []float32) (diffusion.Imag
 	}
 	y := x.Like()
 	for from := 0; from < x.N; from += maxBatch {
+		if err := ctx.Err(); err != nil {
+			return diffusion.Images{}, err
+		}
 		to := min(from+maxBatch, x.N)
 		rows := func(v []float32) []float32 { return v[from*len(v)/x.N : to*len(v)/x.N] }
 		if err := m.evaluateInto(y.Slice(from, to), x.Slice(from, to), rows(t), rows(class)); err != nil {
@@ -239,10 +243,7 @@ func (m *Model) Denoise(ctx context.Context, x diffusion.Images) (diffusion.Imag
 	if m.Config.Condition != None {
 		return diffusion.Images{}, fmt.Errorf("a model of condition %q estimates noise at a timestep; Denoise wants condition none", m.Config.Condition)
 	}
-	if err := ctx.Err(); err != nil {
-		return diffusion.Images{}, err
-	}
-	return m.Evaluate(x, nil, nil)
+	return m.Evaluate(ctx, x, nil, nil)
 }
 
 // Schedule returns the noise schedule the model was trained on.
@@ -294,14 +295,11 @@ func (m *Model) noise(ctx context.Context, x diffusion.Images, t int, labels []i
 
 // estimate evaluates the network with the same time for all images.
 func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float32, labels []int) (diffusion.Images, error) {
-	if err := ctx.Err(); err != nil {
-		return diffusion.Images{}, err
-	}
 	class, err := m.oneHot(labels, x.N)
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	return m.Evaluate(x, slices.Repeat([]float32{t}, x.N), class)
+	return m.Evaluate(ctx, x, slices.Repeat([]float32{t}, x.N), class)
 }
 
 // Denoiser estimates the noise in x [N,1,28,28]. labels gives each image's class, -1 for none, where the model's condition

@@ -153,6 +153,7 @@ func TestBrokenFolders(t *testing.T) {
 		"another model":         {replaceIn("mnist-unet", "cat"), `"cat"`},
 		"absurd dim":            {replaceIn(`"dim": 4`, `"dim": 400000000`), "dim 400000000"},
 		"another objective":     {replaceIn(`"dim": 4`, `"dim": 4, "objective": "score"`), `objective "score"; want flow`},
+		"no noise":              {replaceIn(`"beta_start": 0.0001`, `"beta_start": 1e-9`), "ᾱ at timestep 0 is 1 in float32"},
 		"flow with a schedule":  {replaceIn(`"dim": 4`, `"dim": 4, "objective": "flow"`), "timesteps 300 and betas 0.0001 to 0.02 with objective flow"},
 		"flow without a time":   {replaceIn(`"condition": "class"`, `"condition": "none", "objective": "flow"`), "objective flow with condition none"},
 	} {
@@ -210,7 +211,7 @@ func TestGuidedVelocity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		uncond, err := m.Evaluate(x, []float32{0.7, 0.7, 0.7}, make([]float32, 30))
+		uncond, err := m.Evaluate(t.Context(), x, []float32{0.7, 0.7, 0.7}, make([]float32, 30))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,6 +55,9 @@ func (t *timing) measure(cmd *cobra.Command, b compute.Backend, warmup int, once
 	if t.profile {
 		onednn.StartProfile(b)
 		for range t.runs {
+			if err := cmd.Context().Err(); err != nil {
+				return seconds{}, err
+			}
 			if err := once(); err != nil {
 				return seconds{}, err
 			}
@@ -121,7 +124,7 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	}
 	data := randomBatch(c, f.batch)
 	once := func() error {
-		_, err := m.Evaluate(diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.X}, data.T, data.Class)
+		_, err := m.Evaluate(cmd.Context(), diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.X}, data.T, data.Class)
 		return err
 	}
 	if what == "train" {

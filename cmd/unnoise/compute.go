@@ -132,8 +132,8 @@ func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, er
 
 // isPretrained tells whether a --model means one that comes with the program: a folder of that name goes first.
 func isPretrained(path string) bool {
-	_, err := os.Stat(path)
-	return err != nil && pretrained.Has(path)
+	info, err := os.Stat(path)
+	return (err != nil || !info.IsDir()) && pretrained.Has(path)
 }
 
 // modelFlag adds --model.

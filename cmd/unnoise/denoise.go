@@ -55,7 +55,7 @@ func newDenoise() *cobra.Command {
 			p.Add("Software", "unnoise "+buildCommit())
 			p.Add("model", dir)
 			p.Add("data", name)
-			p.Add("count", count)
+			p.Add("count", images.N/3)
 			p.Add("sigma", sigma)
 			p.Add("seed", seed)
 			f.describe(&p, dtype)
@@ -73,7 +73,7 @@ func newDenoise() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "denoised.png", "file to write")
 	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, false, "noise level")
 	cmd.Flags().Lookup("sigma").DefValue = "the model's"
-	intFlag(cmd, &count, "count", 10, 1, 1000, "digits")
+	intFlag(cmd, &count, "count", 10, 1, 500, "digits")
 	seedFlag(cmd, &seed, "seed of the noise")
 	computeFlags(cmd, &f)
 	return cmd

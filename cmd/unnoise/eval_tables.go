@@ -26,7 +26,7 @@ func reportTables(r evaluation.Report) []writeup.Table {
 	}
 	var notes []string // a line each in terminals, one after the other on pages
 	t := writeup.Table{Caption: of}
-	if r.Denoising != nil {
+	if len(r.Denoising) > 0 {
 		t.Caption += fmt.Sprintf("; mean squared error of %d test images of %s", r.Denoising[0].Images, r.Data)
 		t.Header = []string{"σ", "model", "noisy image", "mean image"}
 		for _, d := range r.Denoising {

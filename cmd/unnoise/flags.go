@@ -131,8 +131,11 @@ func listFlag[T any](cmd *cobra.Command, target *[]T, name, kind string, want ex
 		seen := map[string]bool{}
 		for word := range strings.SplitSeq(s, ",") {
 			v, ok := parse(strings.TrimSpace(word))
-			if !ok || seen[show(v)] {
+			if !ok {
 				return nil, want
+			}
+			if seen[show(v)] {
+				return nil, want + ", each once"
 			}
 			seen[show(v)] = true
 			list = append(list, v)

@@ -73,8 +73,10 @@ func (f *stageFlags) open(dir, variant, sampler string) (err error) {
 		}
 		f.steps = min(f.steps, f.stage.Scheduler.Schedule.Len())
 	}
-	f.timesteps, err = f.stage.Scheduler.Timesteps(f.steps)
-	return err
+	if f.timesteps, err = f.stage.Scheduler.Timesteps(f.steps); err != nil {
+		return usagef("--%ssteps: %w", f.prefix, err)
+	}
+	return nil
 }
 
 func (f *stageFlags) describe(p *figure.Parameters) {
@@ -162,10 +164,18 @@ func (f *generateFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	}
+	if cmd.Flags().Changed("negative") && !f.guided() && (f.embeds == "" || len(f.prompts) > 0) {
+		return usagef("--negative has no meaning without guidance, with γ = 1")
+	}
 	if f.embeds != "" && f.noCache {
 		return usagef("--no-cache has no meaning with --embeds")
 	}
 	return nil
+}
+
+// guided tells whether there is anything that the negative prompt is for.
+func (f *generateFlags) guided() bool {
+	return f.first.guidance != 1 || f.upscale != "" && f.second.guidance != 1
 }
 
 // picture is the first of the PNG files to write.
@@ -201,9 +211,32 @@ func (f *generateFlags) open(cmd *cobra.Command) error {
 	return nil
 }
 
-// text returns the prompts and their embeddings, one for each image, and those of the negative prompt.
+// fits tells whether the pictures can be drawn, before anything takes long.
+func (f *generateFlags) fits() error {
+	path := f.picture()
+	if path == "" {
+		return nil
+	}
+	shown := []stageFlags{f.first}
+	if f.upscale != "" {
+		shown = append(shown, f.second)
+	}
+	if f.previews == 0 {
+		shown = shown[len(shown)-1:]
+	}
+	for _, s := range shown {
+		x := s.stage.Images(1)
+		x.N = len(f.prompts) * f.count
+		if _, err := f.layout(x).Bounds(); err != nil {
+			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
+		}
+	}
+	return nil
+}
+
+// text returns the prompts' embeddings, one for each image or one for all, and those of the negative prompt.
 func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, p *progress, w *deepfloyd.Walk) error {
-	guided := f.first.guidance != 1 || f.upscale != "" && f.second.guidance != 1
+	guided := f.guided()
 	var all deepfloyd.Prompts
 	var err error
 	if f.embeds != "" {
@@ -221,7 +254,11 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 		if len(f.prompts) == 0 {
 			return fmt.Errorf("--embeds: %s has no prompt but the negative one", f.embeds)
 		}
-	} else {
+	}
+	if err := f.fits(); err != nil {
+		return err
+	}
+	if f.embeds == "" {
 		texts := slices.Clone(f.prompts)
 		if guided {
 			texts = append(texts, f.negative)
@@ -230,9 +267,12 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 			return err
 		}
 	}
-	var texts []string
-	for _, prompt := range f.prompts {
-		texts = append(texts, slices.Repeat([]string{prompt}, f.count)...)
+	texts := f.prompts // one serves all images
+	if len(f.prompts) > 1 {
+		texts = nil
+		for _, prompt := range f.prompts {
+			texts = append(texts, slices.Repeat([]string{prompt}, f.count)...)
+		}
 	}
 	if w.Text, err = all.Select(texts...); err != nil {
 		return fmt.Errorf("%s: %w", f.embeds, err)
@@ -382,12 +422,18 @@ func (f *generateFlags) preview(s stageFlags, step diffusion.Step, parameters fi
 	return writeGrid(path, f.grid(step.X0), parameters)
 }
 
-// grid shows a row for each prompt; images are in [-1,1].
+// grid shows images in [-1,1].
 func (f *generateFlags) grid(x diffusion.Images) figure.Grid {
-	g := figure.Grid{Images: x.Clone(), Columns: f.count, Scale: f.scale}
+	x = x.Clone()
 	for i, v := range x.Data {
-		g.Images.Data[i] = v/2 + 0.5
+		x.Data[i] = v/2 + 0.5
 	}
+	return f.layout(x)
+}
+
+// layout has a row for each prompt, or a square of one prompt's images.
+func (f *generateFlags) layout(x diffusion.Images) figure.Grid {
+	g := figure.Grid{Images: x, Columns: f.count, Scale: f.scale}
 	if len(f.prompts) == 1 {
 		g.Columns = int(math.Ceil(math.Sqrt(float64(f.count))))
 	}

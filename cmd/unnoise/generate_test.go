@@ -153,7 +153,9 @@ func TestGenerate(t *testing.T) {
 		`--noise-level: expected at most`:                                        {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
 		filepath.Join(dir, "model_index.json") + `: no such file`:                {exitFailure, []string{"--model", dir}},
 		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
-		`the number of steps is 9999, expected 1 to`:                             {exitFailure, []string{"--model", first, "--steps", "9999"}},
+		`--steps: the number of steps is 9999, expected 1 to`:                    {exitUsage, []string{"--model", first, "--steps", "9999"}},
+		`--upscale-steps: the number of steps is 9999, expected 1 to`:            {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
+		`x.png: a grid of 2000 images in 45 columns at scale 32 would be`:        {exitFailure, []string{"--model", first, "--count", "2000", "--scale", "32"}},
 		`for the negative prompt: there are no embeddings of the prompt "a dog"`: {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
 		`no embeddings of the prompt "a cat"`:                                    {exitFailure, []string{"--model", first, "--embeds", prompts}},
 	} {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -42,8 +44,11 @@ func summaryOf(path string) (training.Summary, error) {
 	if isPretrained(path) {
 		return pretrained.Summary(path)
 	}
-	if b, err := os.ReadFile(filepath.Join(path, training.SummaryFile)); err == nil {
+	switch b, err := os.ReadFile(filepath.Join(path, training.SummaryFile)); {
+	case err == nil:
 		return training.ParseSummary(filepath.Join(path, training.SummaryFile), b)
+	case !errors.Is(err, fs.ErrNotExist):
+		return training.Summary{}, err
 	}
 	epoch, err := lastEpoch(path)
 	if err != nil {

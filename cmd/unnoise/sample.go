@@ -293,6 +293,13 @@ func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error
 	return labels, n, nil
 }
 
+// sameFile tells whether two paths name the same file, which need not exist.
+func sameFile(a, b string) bool {
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
+}
+
 func (f *sampleFlags) run(cmd *cobra.Command) error {
 	for _, path := range f.out {
 		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
@@ -304,7 +311,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if slices.ContainsFunc(f.out, func(path string) bool { return filepath.Clean(path) == filepath.Clean(f.animate) }) {
+	if slices.ContainsFunc(f.out, func(path string) bool { return f.animate != "" && sameFile(path, f.animate) }) {
 		return usagef("--animate: expected another file than --out's, found %s", f.animate)
 	}
 	b, _, dtype, err := f.open(cmd)

@@ -62,6 +62,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--noise-level", "9"}, "--noise-level has no meaning without --upscale"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--sampler", "euler"}, "--sampler: expected ddpm, ddim or dpm++"},
 		{[]string{"generate", "--model", "x", "--embeds", "x", "--no-cache"}, "--no-cache has no meaning with --embeds"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--negative", "y", "--guidance", "1"}, "--negative has no meaning without guidance"},
+		{[]string{"eval", "--model", "x", "--guidance", "1,5,1"}, "with commas, each once, found"},
 		{[]string{"embed", "--model", "x"}, "--prompt: expected"},
 		{[]string{"embed", "--model", "x", "--prompt", "x", "--out", "a.pt"}, "--out: expected a file name that ends with .safetensors"},
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},

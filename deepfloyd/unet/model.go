@@ -104,7 +104,10 @@ func (e Embeddings) repeat(n int) (Embeddings, error) {
 	if e.N != n && e.N != 1 {
 		return Embeddings{}, fmt.Errorf("text embeddings of %d texts for %d images, expected 1 or %d", e.N, n, n)
 	}
-	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n/e.N)}, nil
+	if e.N == n {
+		return e, nil
+	}
+	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n)}, nil
 }
 
 func (r reading) is(other reading) bool { return &r.told[0] == &other.told[0] }
