@@ -2,7 +2,8 @@
 
     python record.py cases.json.gz 150
 
-records 150 texts of each model: by name, the model, the texts, both in base64, and their ids.
+records 150 texts of each model: by name, the model, the texts, both in base64, and their ids. Those of "runs" have several cuts with
+the same sum of scores.
 """
 import base64
 import gzip
@@ -56,6 +57,10 @@ def text(symbols):
     return b"".join(parts)
 
 
+def runs():
+    return "".join(random.choice("abc") * random.randint(1, 9) for _ in range(random.randint(1, 5))).encode()
+
+
 corpus = [" ".join(random.choices(WORDS, k=12)) for _ in range(400)]
 rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
 rules.write("41\t61\n41 42\t\n42\t20 78 20\n3042\t20\n7a\t20 20 7a\n")
@@ -66,18 +71,20 @@ MODELS = {
     "symbols": {"user_defined_symbols": ["ab", "abc", "<man>", " ", "日本", "x▁y", "\U0001f680"], "normalization_rule_tsv": rules.name},
     "spaces": {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "add_dummy_prefix": False,
                "allow_whitespace_only_pieces": True},
+    "runs": {"vocab_size": 60, "normalization_rule_name": "identity", "max_sentencepiece_length": 6},
     "behind": {"normalization_rule_tsv": rules.name, "treat_whitespace_as_suffix": True, "split_by_whitespace": False},
 }
 cases = {}
 for name, options in MODELS.items():
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(corpus), model_writer=model, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+    sentences = corpus if name != "runs" else [" ".join(runs().decode() for _ in range(12)) for _ in range(400)]
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=model, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
                                              num_threads=1, minloglevel=2, hard_vocab_limit=False, character_coverage=0.98,
                                              **{"vocab_size": 300, **options})
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     symbols = options.get("user_defined_symbols", []) + ["A", "AB", "ABB", "あ", "z"]
     cases[name] = {"model": base64.b64encode(model.getvalue()).decode(), "texts": [], "ids": []}
-    for t in (text(symbols) for _ in range(count)):
+    for t in (runs() if name == "runs" else text(symbols) for _ in range(count)):
         cases[name]["texts"].append(base64.b64encode(t).decode())
         cases[name]["ids"].append(processor.encode(t))
 with gzip.GzipFile(out, "wb", mtime=0) as f:
