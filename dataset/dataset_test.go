@@ -121,7 +121,7 @@ func TestRefusals(t *testing.T) {
 		"ends early":                          {images: nil, images + ".gz": zipped(good)[:20]},
 		"holds no images":                     {images: encode([]int{0, 2, 2}, nil), labels: encode([]int{0}, nil)},
 		"want one size":                       {images: encode([]int{3, 1, 4}, []byte("abcdefghijkl"))},
-		"claim 4294836225 values, it holds 1": {images: encode([]int{65535, 65535, 1}, []byte{1})},
+		"claim 1073741824 values, it holds 1": {images: encode([]int{32768, 32768, 1}, []byte{1})},
 	} {
 		if _, _, err := Open(folder(t, files)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want one that says %q", err, want)

@@ -17,8 +17,8 @@ type idx struct {
 	data []byte
 }
 
-// maxValues bounds an array: 2³² values are no set of small pictures.
-const maxValues = 1 << 32
+// maxValues bounds an array, and with it what a small compressed file can ask for: a million of MNIST's pictures.
+const maxValues = 1 << 30
 
 func read(r io.Reader, gzipped bool, rank int) (x idx, err error) {
 	if gzipped {
@@ -56,7 +56,7 @@ func read(r io.Reader, gzipped bool, rank int) (x idx, err error) {
 	case uint64(n) > total:
 		return idx{}, fmt.Errorf("its dimensions %d claim %d values, it holds more", x.dims, total)
 	}
-	x.data = data.Bytes()
+	x.data = bytes.Clone(data.Bytes()) // without the room that the buffer grew for
 	return x, nil
 }
 

@@ -29,6 +29,7 @@ type TextEncoder struct {
 	Variant string       // of the weights; see [weights.OpenFolder]
 	DType   dtypes.DType // Float32 or BFloat16
 	Cache   string       // folder where embeddings are kept, a file each; empty: nowhere. See [CacheDir]
+	Backend string       // what encodes, if not onednn: embeddings made by it are kept apart
 	Warn    func(string) // told what does not stop the work; may be nil
 
 	Progress nn.Progress // told how much of the text encoder's weights was read; may be nil
@@ -86,6 +87,14 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 				}
 			}
 			one, err := encoder.Encode(ctx, [][]int32{ids}, [][]int32{mask})
+			if err == nil && !finite(one.Data) {
+				err = fmt.Errorf("the text encoder of %s gives numbers that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)", e.Dir)
+			}
+			if err == nil { // also if ctx ended meanwhile
+				if err := kept.write(clean, one.Data, mask); err != nil {
+					e.warn("the embeddings can't be kept: %v", err)
+				}
+			}
 			if ctx.Err() != nil {
 				return Prompts{}, ctx.Err()
 			}
@@ -93,9 +102,6 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 				return Prompts{}, fmt.Errorf("encoding the prompt %q: %w", text, err)
 			}
 			values = one.Data
-			if err := kept.write(clean, values, mask); err != nil {
-				e.warn("the embeddings can't be kept: %v", err)
-			}
 		}
 		all.Texts = append(all.Texts, text)
 		all.Mask = append(all.Mask, mask...)
@@ -139,6 +145,9 @@ func (e TextEncoder) openCache() (cache, error) {
 	defer f.Close()
 	sum := sha256.New()
 	fmt.Fprintf(sum, "recipe %d, %s\n", embeddingsRecipe, e.DType)
+	if e.Backend != "" {
+		fmt.Fprintf(sum, "backend %q\n", e.Backend)
+	}
 	tokens := filepath.Join(e.Dir, "tokenizer")
 	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
 		data, err := os.ReadFile(path)
@@ -169,7 +178,7 @@ func (c cache) read(text string) ([]float32, bool) {
 	defer f.Close()
 	p, err := readPrompts(f)
 	meta := f.Metadata()
-	sound := err == nil && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
+	sound := err == nil && finite(p.Embeds.Data) && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
 		meta["model"] == c.model && meta["checksum"] == checksum(p.Embeds.Data)
 	return p.Embeds.Data, sound
 }

@@ -28,13 +28,16 @@ type Index struct {
 // Part is the class of a pipeline's part; empty where it has none.
 type Part string
 
-// UnmarshalJSON reads a library and a class in it, or two nulls.
+// UnmarshalJSON reads a library and a class in it, two nulls, or one.
 func (p *Part) UnmarshalJSON(data []byte) error {
+	*p = ""
+	if string(data) == "null" {
+		return nil
+	}
 	var names []*string
 	if err := json.Unmarshal(data, &names); err != nil || len(names) != 2 {
 		return fmt.Errorf("%s where a library and a class were expected", data)
 	}
-	*p = ""
 	if names[1] != nil {
 		*p = Part(*names[1])
 	}

@@ -123,13 +123,15 @@ func (p Prompts) checked(path string, err error) (Prompts, error) {
 		return Prompts{}, fmt.Errorf("%s: %w", path, err)
 	}
 	for i, text := range p.Texts {
-		for _, v := range p.Embeds.Slice(i, i+1).Data {
-			if v-v != 0 {
-				return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold %g, expected finite numbers: encode it again, in float32 or bfloat16", path, text, v)
-			}
+		if !finite(p.Embeds.Slice(i, i+1).Data) {
+			return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold NaN or infinite numbers: encode it again, in float32 or bfloat16", path, text)
 		}
 	}
 	return p, nil
+}
+
+func finite(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 func readPrompts(f *weights.File) (Prompts, error) {

@@ -89,7 +89,7 @@ func TestPromptsLayouts(t *testing.T) {
 		}
 	}
 	inf := weights.FromFloat32([]int{2, 1, 2}, []float32{1, 2, 3, float32(math.Inf(-1))})
-	if _, err := read(map[string]weights.Tensor{embedsName: inf}, map[string]string{promptsName: `["a", "b"]`}); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `prompt "b" hold -Inf`) {
+	if _, err := read(map[string]weights.Tensor{embedsName: inf}, map[string]string{promptsName: `["a", "b"]`}); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `prompt "b" hold NaN or infinite`) {
 		t.Errorf("an infinite number: %v", err)
 	}
 	if _, err := ReadPrompts("p.json"); err == nil || !strings.Contains(err.Error(), ".safetensors") {
@@ -159,6 +159,16 @@ func TestEmbeddingsAreKept(t *testing.T) {
 		}
 	}
 
+	// Others' numbers stand apart.
+	e.Backend = "xla:cuda"
+	if got := encode(2); !slices.Equal(got, want) {
+		t.Error("by another backend's name, other embeddings")
+	}
+	if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(), func(p string) bool { return p == path })[0])); err != nil {
+		t.Fatal(err)
+	}
+	e.Backend = ""
+
 	// What is kept is used: here something else.
 	f, err := weights.Open(path)
 	if err != nil {
@@ -199,6 +209,47 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	e.Cache, e.Warn = filepath.Join(config, "below-a-file"), func(s string) { warnings = append(warnings, s) }
 	if p, err := e.Encode(t.Context(), b, text); err != nil || !slices.Equal(p.Embeds.Data, want[:len(want)/2]) || len(warnings) != 1 {
 		t.Errorf("without a folder to keep embeddings in: %v, warnings %q", err, warnings)
+	}
+}
+
+// Numbers that are none are neither kept nor handed on.
+func TestDamagedTextEncoder(t *testing.T) {
+	b := enginetest.Backend(t, "winograd")
+	dir, kept := t.TempDir(), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "text_encoder", "model.safetensors")
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string]weights.Tensor{}
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Data = slices.Clone(x.Data)
+		tensors[name] = x
+	}
+	f.Close()
+	const norm = "encoder.final_layer_norm.weight"
+	values, err := tensors[norm].Float32()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values[0] = float32(math.NaN())
+	tensors[norm] = weights.FromFloat32(tensors[norm].Shape, values)
+	if err := weights.Write(path, tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = TextEncoder{Dir: dir, DType: dtypes.Float32, Cache: kept}.Encode(t.Context(), b, "a man")
+	if err == nil || !strings.Contains(err.Error(), `the prompt "a man"`) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("of NaN weights: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(kept, "*", "*")); left != nil {
+		t.Errorf("kept: %q", left)
 	}
 }
 

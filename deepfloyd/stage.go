@@ -68,6 +68,21 @@ func OpenStage(dir, variant string) (*Stage, error) {
 	return s, nil
 }
 
+// Use replaces the scheduler by one of another class; see [Scheduler.As].
+func (s *Stage) Use(class string) error {
+	other, err := s.Scheduler.As(class)
+	if err != nil {
+		return err
+	}
+	before := s.Scheduler
+	s.Scheduler = other
+	if err := s.check(s.Config); err != nil {
+		s.Scheduler = before
+		return fmt.Errorf("%s with a %s: %w", s.Dir, class, err)
+	}
+	return nil
+}
+
 func openScheduler(dir, part string, class Part) (*Scheduler, error) {
 	path := filepath.Join(dir, part, schedulerFile)
 	s, err := ReadScheduler(path)
@@ -144,7 +159,13 @@ func (s *Stage) Close() {
 
 // Images returns n images of zeros in the size that the stage was trained for, to be filled with noise.
 func (s *Stage) Images(n int) diffusion.Images {
-	return diffusion.NewImages(n, s.channels(s.Config), s.Config.SampleSize.H, s.Config.SampleSize.W)
+	x := s.Shape(n)
+	return diffusion.NewImages(x.N, x.C, x.H, x.W)
+}
+
+// Shape is that of Images(n), without their values.
+func (s *Stage) Shape(n int) diffusion.Images {
+	return diffusion.Images{N: n, C: s.channels(s.Config), H: s.Config.SampleSize.H, W: s.Config.SampleSize.W}
 }
 
 // SuperResolution is what a stage of super-resolution is told (a first stage is told a text alone): a text, and the small images in [-1,1], scaled up to the size of

@@ -142,10 +142,7 @@ func from[T any](dtype DType, shape []int, values []T) Tensor {
 	if t.Size() != len(values) {
 		panic(fmt.Sprintf("weights: shape %v has %d elements, got %d values", shape, t.Size(), len(values)))
 	}
-	var b bytes.Buffer
-	b.Grow(len(values) * dtype.Size())
-	_ = binary.Write(&b, binary.LittleEndian, values) // a Buffer's Write never fails
-	t.Data = b.Bytes()
+	t.Data, _ = binary.Append(make([]byte, 0, len(values)*dtype.Size()), binary.LittleEndian, values) // never fails with numbers
 	return t
 }
 

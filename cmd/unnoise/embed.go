@@ -44,13 +44,13 @@ func (p *prompting) check() error {
 	return nil
 }
 
-// encode encodes texts with the model's text encoder.
-func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
+// encode encodes texts with the model's text encoder; name is that of the backend if it is not onednn.
+func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
 	dir, err := pipelineDir(p.model)
 	if err != nil {
 		return deepfloyd.Prompts{}, err
 	}
-	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Warn: func(text string) {
+	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Backend: name, Warn: func(text string) {
 		shown.clear()
 		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
 	}}
@@ -95,7 +95,7 @@ small for the text encoder.`,
 			}
 			defer b.Finalize()
 			shown := newProgress(cmd.ErrOrStderr())
-			prompts, err := p.encode(cmd, b, dtype, shown, append(slices.Clone(p.prompts), p.negative))
+			prompts, err := p.encode(cmd, b, f.other(), dtype, shown, append(slices.Clone(p.prompts), p.negative))
 			shown.clear()
 			if err != nil {
 				return err

@@ -55,7 +55,7 @@ func (f *stageFlags) open(dir, variant, sampler string) (err error) {
 		return err
 	}
 	if sampler != "" {
-		if f.stage.Scheduler, err = f.stage.Scheduler.As(schedulerClasses[sampler]); err != nil {
+		if err := f.stage.Use(schedulerClasses[sampler]); err != nil {
 			return fmt.Errorf("--sampler %s: %w", sampler, err)
 		}
 	}
@@ -225,8 +225,7 @@ func (f *generateFlags) fits() error {
 		shown = shown[len(shown)-1:]
 	}
 	for _, s := range shown {
-		x := s.stage.Images(1)
-		x.N = len(f.prompts) * f.count
+		x := s.stage.Shape(len(f.prompts) * f.count)
 		if _, err := f.layout(x).Bounds(); err != nil {
 			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
 		}
@@ -263,7 +262,7 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 		if guided {
 			texts = append(texts, f.negative)
 		}
-		if all, err = f.encode(cmd, b, dtype, p, texts); err != nil {
+		if all, err = f.encode(cmd, b, f.other(), dtype, p, texts); err != nil {
 			return err
 		}
 	}
@@ -387,7 +386,7 @@ func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtype
 		return diffusion.Images{}, err
 	}
 	defer s.stage.Close()
-	x := s.stage.Images(len(f.prompts) * f.count)
+	x := s.stage.Shape(len(f.prompts) * f.count)
 	s.stage.UNet.Batch = f.batch
 	if f.batch == 0 {
 		s.stage.UNet.Batch = max(2, 16*64*64/max(x.H*x.W, 1))

@@ -155,7 +155,7 @@ func TestGenerate(t *testing.T) {
 		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
 		`--steps: the number of steps is 9999, expected 1 to`:                    {exitUsage, []string{"--model", first, "--steps", "9999"}},
 		`--upscale-steps: the number of steps is 9999, expected 1 to`:            {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
-		`x.png: a grid of 2000 images in 45 columns at scale 32 would be`:        {exitFailure, []string{"--model", first, "--count", "2000", "--scale", "32"}},
+		`x.png: a grid of 4000 images in 64 columns at scale 32 would be`:        {exitFailure, []string{"--model", first, "--count", "4000", "--scale", "32"}},
 		`for the negative prompt: there are no embeddings of the prompt "a dog"`: {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
 		`no embeddings of the prompt "a cat"`:                                    {exitFailure, []string{"--model", first, "--embeds", prompts}},
 	} {

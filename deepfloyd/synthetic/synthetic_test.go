@@ -214,7 +214,7 @@ func TestRandom(t *testing.T) {
 		}
 		mean, deviation := sum/float64(len(v)), math.Sqrt(squares/float64(len(v)))
 		// bf16 keeps eight bits: cutting the rest off moves what lies around 1 by up to half of 2⁻⁷.
-		if math.Abs(mean-c.mean) > 0.06*c.deviation+c.mean/256 || math.Abs(deviation/c.deviation-1) > 0.05 {
+		if !(math.Abs(mean-c.mean) <= 0.06*c.deviation+c.mean/256 && math.Abs(deviation/c.deviation-1) <= 0.05) {
 			t.Errorf("%s: mean %g, deviation %g, want %g and %g", c.name, mean, deviation, c.mean, c.deviation)
 		}
 	}

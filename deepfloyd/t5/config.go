@@ -81,8 +81,11 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
-// maxSize bounds sizes, so that their products are no overflow.
-const maxSize = 1 << 20
+// Bounds, so that damaged files are refused at once.
+const (
+	maxSize   = 1 << 20
+	maxLayers = 256
+)
 
 // Validate tells what is wrong with the configuration, or what in it this package does not compute.
 func (c Config) Validate() error {
@@ -90,12 +93,13 @@ func (c Config) Validate() error {
 		return fmt.Errorf("model_type is %q, expected \"t5\"", c.ModelType)
 	}
 	for _, n := range []struct {
-		name       string
-		found, min int
-	}{{"vocab_size", c.VocabSize, 1}, {"d_model", c.DModel, 1}, {"d_kv", c.DKV, 1}, {"d_ff", c.DFF, 1}, {"num_layers", c.NumLayers, 1}, {"num_heads", c.NumHeads, 1},
-		{"relative_attention_num_buckets", c.RelativeAttentionNumBuckets, 4}, {"relative_attention_max_distance", c.RelativeAttentionMaxDistance, c.RelativeAttentionNumBuckets/4 + 1}} {
-		if n.found < n.min || n.found > maxSize {
-			return fmt.Errorf("%s is %d, expected %d to %d", n.name, n.found, n.min, maxSize)
+		name     string
+		found    int
+		min, max int
+	}{{"vocab_size", c.VocabSize, 1, maxSize}, {"d_model", c.DModel, 1, maxSize}, {"d_kv", c.DKV, 1, maxSize}, {"d_ff", c.DFF, 1, maxSize}, {"num_layers", c.NumLayers, 1, maxLayers}, {"num_heads", c.NumHeads, 1, maxSize},
+		{"relative_attention_num_buckets", c.RelativeAttentionNumBuckets, 4, maxSize}, {"relative_attention_max_distance", c.RelativeAttentionMaxDistance, c.RelativeAttentionNumBuckets/4 + 1, maxSize}} {
+		if n.found < n.min || n.found > n.max {
+			return fmt.Errorf("%s is %d, expected %d to %d", n.name, n.found, n.min, n.max)
 		}
 	}
 	if !(c.LayerNormEpsilon > 0) || math.IsInf(c.LayerNormEpsilon, 0) {

@@ -272,6 +272,7 @@ func TestLoadRefusals(t *testing.T) {
 		{map[string]any{"vocab_size": 7}, none, "this network wants [7"},
 		{map[string]any{"num_layers": 1}, none, "encoder.block.1."},
 		{map[string]any{"num_layers": 100}, none, "encoder.block."},
+		{map[string]any{"num_layers": 1 << 20}, none, "num_layers is 1048576, expected 1 to 256"},
 		{nil, func(x map[string]weights.Tensor) { delete(x, biasName) }, biasName},
 		{nil, func(x map[string]weights.Tensor) { delete(x, tableName) }, tableName},
 		{nil, func(x map[string]weights.Tensor) { x[tiedTableName] = x[biasName] }, tiedTableName},

@@ -35,13 +35,19 @@ type library struct {
 	Decoder    any `json:"decoder"`
 }
 
-// step is one of the library's, with the settings of those that T5's tokenizers have.
+// step is one of the library's, or a Sequence of several.
 type step struct {
-	Type string `json:"type"`
+	stepSettings
+	Normalizers   []single `json:"normalizers"`
+	PreTokenizers []single `json:"pretokenizers"`
+}
 
-	// Sequence
-	Normalizers   []step `json:"normalizers"`
-	PreTokenizers []step `json:"pretokenizers"`
+// single is a step that is no Sequence.
+type single struct{ stepSettings }
+
+// stepSettings are those of the steps that T5's tokenizers have.
+type stepSettings struct {
+	Type string `json:"type"`
 	// Precompiled
 	Charsmap []byte `json:"precompiled_charsmap"`
 	// Replace
@@ -76,17 +82,19 @@ type step struct {
 
 func (s *step) UnmarshalJSON(data []byte) error {
 	type plain step
-	if err := strict(data, (*plain)(s)); err != nil {
-		return fmt.Errorf("%s: %w", typeOf(data), err)
-	}
-	return nil
+	return strict(data, (*plain)(s))
 }
+
+func (s *single) UnmarshalJSON(data []byte) error { return strict(data, &s.stepSettings) }
 
 // strict refuses settings that there are no fields for.
 func strict(data []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	return d.Decode(into)
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", typeOf(data), err)
+	}
+	return nil
 }
 
 func typeOf(data []byte) string {
@@ -231,12 +239,12 @@ func (f *library) close(m *model) error {
 }
 
 // flat returns the steps of a sequence, or one alone, or none.
-func (s *step) flat() []step {
+func (s *step) flat() []single {
 	switch {
 	case s == nil:
 		return nil
 	case s.Type == "Sequence":
 		return slices.Concat(s.Normalizers, s.PreTokenizers)
 	}
-	return []step{*s}
+	return []single{{s.stepSettings}}
 }

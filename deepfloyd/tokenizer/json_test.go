@@ -139,6 +139,7 @@ func TestLibraryRefused(t *testing.T) {
 		`the added token "<cat>" is not special`:           {"added_tokens": array{object{"id": 1300, "content": "<cat>", "special": false}}},
 		`the added token "</s>" has id 7`:                  {"added_tokens": array{object{"id": 7, "content": "</s>", "special": true}}},
 		"no control piece":                                 {"added_tokens": array{}},
+		`Sequence: json: unknown field "normalizers"`:      {"normalizer": object{"type": "Sequence", "normalizers": array{object{"type": "Sequence", "normalizers": array{}}}}},
 		`step 0 is Lowercase`:                              {"normalizer": object{"type": "Lowercase"}},
 		`Prepend: json: unknown field "prepend"`:           {"normalizer": object{"type": "Prepend", "prepend": space}},
 		`step 0 is Replace`:                                {"normalizer": object{"type": "Replace", "pattern": object{"Regex": "a"}, "content": " "}},

@@ -46,8 +46,8 @@ func ModelFile(dir string) string {
 	return modelFile
 }
 
-// maxModel bounds a model file's bytes; T5's has 800 kB.
-const maxModel = 1 << 28
+// maxModel bounds a model file's bytes; T5's has 800 kB, as tokenizer.json 2.4 MB. What is made of them may take fifty times as many.
+const maxModel = 1 << 24
 
 // Open reads the model of a tokenizer's folder. A tokenizer_config.json beside it must not ask for other ids.
 func Open(dir string) (*Tokenizer, error) {

@@ -228,6 +228,7 @@ func (c Config) Validate() error {
 // Bounds, so that sizes don't overflow and damaged files are refused at once.
 const (
 	maxSize   = 1 << 16
+	maxSide   = 1 << 12 // of images
 	maxLayers = 256
 )
 
@@ -236,8 +237,8 @@ func (c Config) validateNumbers() error {
 		name string
 		n    int
 	}
-	if s := c.SampleSize; min(s.H, s.W) < 0 || max(s.H, s.W) > maxSize {
-		return fmt.Errorf("sample_size is %d×%d, expected at most %d", s.H, s.W, maxSize)
+	if s := c.SampleSize; min(s.H, s.W) < 0 || max(s.H, s.W) > maxSide {
+		return fmt.Errorf("sample_size is %d×%d, expected at most %d", s.H, s.W, maxSide)
 	}
 	numbers := []number{{"in_channels", c.InChannels}, {"out_channels", c.OutChannels}, {"conv_in_kernel", c.ConvInKernel},
 		{"conv_out_kernel", c.ConvOutKernel}, {"norm_num_groups", *c.NormNumGroups}, {"cross_attention_dim", c.CrossAttentionDim.at(0)},

@@ -96,18 +96,40 @@ func (e Embeddings) Slice(from, to int) Embeddings {
 	return e
 }
 
-// repeat returns the texts of n images: one for each, or one for all.
-func (e Embeddings) repeat(n int) (Embeddings, error) {
+// texts gives the texts of the images from (included) to to (excluded): there may be no room for those of all images at once.
+type texts func(from, to int) Embeddings
+
+// texts checks the texts of n images, one for each or one for all.
+func (m *Model) texts(e Embeddings, n int) (texts, error) {
 	if e.N < 1 || e.Tokens < 1 || e.Dim < 1 || len(e.Data) != e.N*e.Tokens*e.Dim {
-		return Embeddings{}, fmt.Errorf("text embeddings of shape [%d,%d,%d] with %d numbers", e.N, e.Tokens, e.Dim, len(e.Data))
+		return nil, fmt.Errorf("text embeddings of shape [%d,%d,%d] with %d numbers", e.N, e.Tokens, e.Dim, len(e.Data))
 	}
 	if e.N != n && e.N != 1 {
-		return Embeddings{}, fmt.Errorf("text embeddings of %d texts for %d images, expected 1 or %d", e.N, n, n)
+		return nil, fmt.Errorf("text embeddings of %d texts for %d images, expected 1 or %d", e.N, n, n)
+	}
+	if want := m.Config.TextDim(); e.Dim != want {
+		return nil, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", e.Dim, want)
 	}
 	if e.N == n {
-		return e, nil
+		return e.Slice, nil
 	}
-	return Embeddings{n, e.Tokens, e.Dim, slices.Repeat(e.Data, n)}, nil
+	return func(from, to int) Embeddings {
+		return Embeddings{to - from, e.Tokens, e.Dim, slices.Repeat(e.Data, to-from)}
+	}, nil
+}
+
+// before gives a's texts for the first n images, then b's.
+func (a texts) before(b texts, n int) texts {
+	return func(from, to int) Embeddings {
+		switch {
+		case to <= n:
+			return a(from, to)
+		case from >= n:
+			return b(from-n, to-n)
+		}
+		x, y := a(from, n), b(0, to-n)
+		return Embeddings{to - from, x.Tokens, x.Dim, slices.Concat(x.Data, y.Data)}
+	}
 }
 
 func (r reading) is(other reading) bool { return &r.told[0] == &other.told[0] }
@@ -187,16 +209,17 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 // one for all. class are the timestep class labels, one for each image, where the configuration has them, and nil otherwise.
 // The result is [N,out_channels,H,W]. A cancelled context is noticed before each part that [Model.Batch] makes.
 func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []int, text Embeddings, class []int) (diffusion.Images, error) {
-	c := m.Config
-	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
-		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
-	}
-	text, err := text.repeat(x.N)
+	all, err := m.texts(text, x.N)
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	if text.Dim != c.TextDim() {
-		return diffusion.Images{}, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", text.Dim, c.TextDim())
+	return m.tellAndEvaluate(ctx, x, t, all, class)
+}
+
+func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []int, texts texts, class []int) (diffusion.Images, error) {
+	c := m.Config
+	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
+		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
 	}
 	if len(t) != x.N {
 		return diffusion.Images{}, fmt.Errorf("got %d timesteps for %d images", len(t), x.N)
@@ -220,7 +243,7 @@ func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []int, text 
 		if err := ctx.Err(); err != nil {
 			return diffusion.Images{}, err
 		}
-		r, err := m.tell(text.Slice(from, to), slices.Concat(read, m.read))
+		r, err := m.tell(texts(from, to), slices.Concat(read, m.read))
 		if err != nil {
 			return diffusion.Images{}, err
 		}
@@ -324,7 +347,11 @@ type Condition struct {
 // Denoiser estimates the noise in x, and the variance where out_channels says that the network learned it.
 func (m *Model) Denoiser(c Condition) diffusion.Denoiser {
 	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		return m.estimate(ctx, x, t, c)
+		all, err := m.texts(c.Text, x.N)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		return m.estimate(ctx, x, t, c, all)
 	}
 }
 
@@ -336,7 +363,7 @@ func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) 
 		return m.Denoiser(c)
 	}
 	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		both, err := c.twice(negative, x.N)
+		both, all, err := m.twice(c, negative, x.N)
 		if err != nil {
 			return diffusion.Estimate{}, err
 		}
@@ -344,7 +371,7 @@ func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) 
 		if err != nil {
 			return diffusion.Estimate{}, err
 		}
-		e, err := m.estimate(ctx, xx, t, both)
+		e, err := m.estimate(ctx, xx, t, both, all)
 		if err != nil {
 			return diffusion.Estimate{}, err
 		}
@@ -352,23 +379,23 @@ func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) 
 	}
 }
 
-// twice is the condition of 2n images: n with the text, n with the negative one.
-func (c Condition) twice(negative Embeddings, n int) (Condition, error) {
-	text, err := c.Text.repeat(n)
+// twice is the condition of 2n images and their texts: n with the text, n with the negative one.
+func (m *Model) twice(c Condition, negative Embeddings, n int) (Condition, texts, error) {
+	with, err := m.texts(c.Text, n)
 	if err != nil {
-		return Condition{}, err
+		return c, nil, err
 	}
-	if negative, err = negative.repeat(n); err != nil {
-		return Condition{}, fmt.Errorf("the negative prompt: %w", err)
+	without, err := m.texts(negative, n)
+	if err != nil {
+		return c, nil, fmt.Errorf("the negative prompt: %w", err)
 	}
-	if negative.Tokens != text.Tokens || negative.Dim != text.Dim {
-		return Condition{}, fmt.Errorf("the prompt's embeddings are [%d,%d] and the negative prompt's [%d,%d], expected the same", text.Tokens, text.Dim, negative.Tokens, negative.Dim)
+	if negative.Tokens != c.Text.Tokens {
+		return c, nil, fmt.Errorf("the prompt's embeddings are of %d tokens and the negative prompt's of %d, expected the same", c.Text.Tokens, negative.Tokens)
 	}
-	c.Text = Embeddings{2 * n, text.Tokens, text.Dim, slices.Concat(text.Data, negative.Data)}
 	if c.Beside.N > 1 {
 		c.Beside, err = diffusion.Concat(c.Beside, c.Beside)
 	}
-	return c, err
+	return c, with.before(without, n), err
 }
 
 // part returns the estimates of images from to to.
@@ -381,7 +408,7 @@ func part(e diffusion.Estimate, from, to int) diffusion.Estimate {
 	return p
 }
 
-func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condition) (diffusion.Estimate, error) {
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condition, texts texts) (diffusion.Estimate, error) {
 	if m.Config.ClassEmbedType == nil && c.Class != 0 {
 		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network takes none", c.Class)
 	}
@@ -397,7 +424,7 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condi
 	if m.Config.ClassEmbedType != nil {
 		class = slices.Repeat([]int{c.Class}, x.N)
 	}
-	y, err := m.Evaluate(ctx, seen, slices.Repeat([]int{t}, x.N), c.Text, class)
+	y, err := m.tellAndEvaluate(ctx, seen, slices.Repeat([]int{t}, x.N), texts, class)
 	if err != nil {
 		return diffusion.Estimate{}, err
 	}

@@ -136,7 +136,7 @@ func TestMisuse(t *testing.T) {
 		"another text":      {estimate(t.Context(), plain.Denoiser(Condition{Text: text}), x), "12 numbers a token, the network takes 8"},
 		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: Embeddings{3, 1, 12, make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
 		"no text":           {estimate(t.Context(), m.Denoiser(Condition{Beside: low}), x), "[0,0,0]"},
-		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x), "[5,12] and the negative prompt's [3,12]"},
+		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x), "of 5 tokens and the negative prompt's of 3"},
 		"a class":           {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText, Class: 3}), x), "class label is 3"},
 		"five channels":     {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 5, 8, 8)), "3 output channels"},
 		"an ended context":  {estimate(ended, m.Denoiser(Condition{Text: text, Beside: low}), x), "canceled"},

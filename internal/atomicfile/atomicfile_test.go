@@ -40,6 +40,15 @@ func TestWrite(t *testing.T) {
 	if err := Check(path); err != nil {
 		t.Error(err)
 	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, text("mine")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("a file for its owner only became %v, %v", info.Mode(), err)
+	}
 	if err := Check(path + ".new"); err != nil {
 		t.Error(err)
 	}

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/unnoise/unnoise/internal/disk"
 )
 
 const (
@@ -240,6 +242,44 @@ func TestFolder(t *testing.T) {
 	} {
 		if _, err := pull(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
+		}
+	}
+}
+
+// What is there already needs no more room.
+func TestRoom(t *testing.T) {
+	newServer(t, pipeline())
+	for _, out := range []string{"", filepath.Join(t.TempDir(), "if")} {
+		pull := func(left int64) (Result, error) {
+			free = func(string) (int64, bool) { return left, true }
+			defer func() { free = disk.Free }()
+			return client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out})
+		}
+		if _, err := pull(1 << 20); err == nil || !strings.Contains(err.Error(), "GB more") {
+			t.Errorf("%q: on a disk that is too small: %v", out, err)
+		}
+		r, err := pull(1 << 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := pull(0); err != nil || again.Fetched != 0 {
+			t.Errorf("%q: with all of it there: %+v, %v", out, again, err)
+		}
+		place, err := filepath.EvalSymlinks(filepath.Join(r.Dir, bigFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(place, place+incomplete); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(place+incomplete, int64(len(big))-1000); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pull(900); err == nil {
+			t.Errorf("%q: 1000 bytes are missing, and there was room for 900", out)
+		}
+		if again, err := pull(1000); err != nil || again.Fetched != 1000 {
+			t.Errorf("%q: with 1000 bytes missing: %+v, %v", out, again, err)
 		}
 	}
 }

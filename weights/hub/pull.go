@@ -144,15 +144,39 @@ func (p *pull) pull(ctx context.Context, o Options) error {
 	return p.fetchAll(ctx, files)
 }
 
+// place is where a file's bytes lie when they are all there.
+func (p *pull) place(f file) string {
+	if p.cache != "" {
+		return filepath.Join(p.cache, "blobs", f.hash) // named by hashes, so that one that is there is the right one
+	}
+	return filepath.Join(p.dir, filepath.FromSlash(f.name))
+}
+
+// there is how many of a file's bytes need no more room: those of it, or of what there is of it.
+func (p *pull) there(f file) int64 {
+	if info, err := os.Stat(p.place(f)); err == nil && info.Size() == f.size {
+		return f.size
+	}
+	if info, err := os.Stat(p.place(f) + incomplete); err == nil {
+		return min(info.Size(), f.size)
+	}
+	return 0
+}
+
+// incomplete is the ending of a file that is not whole yet.
+const incomplete = ".incomplete"
+
 // fetchAll fetches files, one after the other.
 func (p *pull) fetchAll(ctx context.Context, files []file) error {
+	missing := int64(0)
 	for _, f := range files {
 		if path.Ext(f.name) == ".json" && f.size > maxAnswer {
 			return fmt.Errorf("%s of %s has %d bytes by what the hub says; want at most %d", f.name, p.repo.name, f.size, maxAnswer)
 		}
 		p.progress.Total += f.size
+		missing += f.size - p.there(f)
 	}
-	if err := p.room(); err != nil {
+	if err := p.room(missing); err != nil {
 		return err
 	}
 	for _, f := range files {
@@ -169,8 +193,8 @@ func (p *pull) fetchAll(ctx context.Context, files []file) error {
 	return nil
 }
 
-// room tells whether the disk has room for what is still to come.
-func (p *pull) room() error {
+// room tells whether the disk has room for so many bytes.
+func (p *pull) room(missing int64) error {
 	root := p.dir
 	if p.cache != "" {
 		root = p.cache
@@ -178,8 +202,8 @@ func (p *pull) room() error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("making the folder for %s: %w", p.repo.name, err)
 	}
-	if free, ok := disk.Free(root); ok && p.progress.Total-p.progress.Done > free {
-		return fmt.Errorf("%s needs %.1f GB, and the disk of %s has %.1f GB left", p.repo.name, float64(p.progress.Total-p.progress.Done)/1e9, root, float64(free)/1e9)
+	if free, ok := free(root); ok && missing > free {
+		return fmt.Errorf("%s needs %.1f GB more, and the disk of %s has %.1f GB left", p.repo.name, float64(missing)/1e9, root, float64(free)/1e9)
 	}
 	return nil
 }
@@ -215,8 +239,7 @@ func (p *pull) file(ctx context.Context, f file) error {
 		}
 		return fmt.Errorf("%s is another file: remove it, or choose another folder", name)
 	}
-	// The cache names files by their hashes, so that one that is there is the right one.
-	blob := filepath.Join(p.cache, "blobs", f.hash)
+	blob := p.place(f)
 	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
 		return err
 	}
@@ -239,6 +262,8 @@ func (p *pull) file(ctx context.Context, f file) error {
 	}
 	return os.Rename(link, name)
 }
+
+var free = disk.Free // of which tests see less
 
 // reader stops with its context.
 type reader struct {
@@ -301,8 +326,8 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 
 // fetch fetches a file to path by way of path.incomplete.
 func (p *pull) fetch(ctx context.Context, f file, path string) error {
-	incomplete := path + ".incomplete"
-	part, err := openPart(ctx, f, incomplete)
+	begun := path + incomplete
+	part, err := openPart(ctx, f, begun)
 	if err != nil {
 		return err
 	}
@@ -327,7 +352,7 @@ func (p *pull) fetch(ctx context.Context, f file, path string) error {
 			return err
 		}
 		if found == 0 {
-			os.Remove(incomplete)
+			os.Remove(begun)
 			return fmt.Errorf("what came has the hash %s, and the hub says %s: it was damaged on the way, or it is another file", sum, f.hash)
 		}
 		p.failed(errors.New("what was there of " + f.name + " is not a part of it; fetching all of it"))
@@ -335,7 +360,7 @@ func (p *pull) fetch(ctx context.Context, f file, path string) error {
 	if err := part.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(incomplete, path)
+	return os.Rename(begun, path)
 }
 
 // transfer fetches what is missing of a part, or some of it.

@@ -70,9 +70,15 @@ func (m *machine) tensor(args Tuple) (weights.Tensor, error) {
 	return t, nil
 }
 
-// ints returns a tuple of numbers that are not negative.
+// maxRank is that of torch's tensors.
+const maxRank = 64
+
+// ints returns a tuple of numbers that are not negative, of at most a tensor's dimensions.
 func ints(v any) ([]int, bool) {
 	tuple, ok := v.(Tuple)
+	if len(tuple) > maxRank {
+		return nil, false
+	}
 	list := make([]int, len(tuple))
 	for i, x := range tuple {
 		n, isInt := x.(int64)
