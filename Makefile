@@ -5,6 +5,7 @@ ARGS   ?=
 # the commit goes into the program where git knows it
 VCS    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
+.NOTPARALLEL: # setup goes before build
 .PHONY: help setup build demo writeup test test-arm64 test-amx bench clean
 
 help: ## list what make can do
@@ -25,7 +26,7 @@ writeup: setup build ## train all models by their recipes, measure them, make th
 test: setup ## check and test everything
 	@bash scripts/browser.sh
 	$(GO) vet ./...
-	$(GO) test -p 1 -timeout 20m ./... $(ARGS)
+	$(GO) test -count=1 -p 1 -timeout 20m ./... $(ARGS)
 
 test-arm64: ## build for linux/arm64 and test that, emulated
 	@GO='$(GO)' bash scripts/arm64.sh $(ARGS)

@@ -313,6 +313,9 @@ func load(path string) {
 			var major, minor, patch C.int
 			C.un_dnnl_version(&major, &minor, &patch)
 			loaded.Path, loaded.Version = p, fmt.Sprintf("%d.%d.%d", major, minor, patch)
+			if path := C.un_dnnl_path(); path != nil { // where the system found it
+				loaded.Path = C.GoString(path)
+			}
 			isa := int(C.un_dnnl_isa())
 			loaded.ISA = runtime.GOARCH // the codes mean other things elsewhere
 			if runtime.GOARCH == "amd64" {

@@ -117,12 +117,21 @@ func flatOf(dtype dtypes.DType, v float64) any {
 	return s.Interface()
 }
 
+// values are those in memory, or nil where they are only at the source: executions of several goroutines may bring them.
+func (b *Buffer) values() []byte {
+	b.loading.Lock()
+	defer b.loading.Unlock()
+	return b.bytes
+}
+
 func (b *Buffer) check() error {
-	if b == nil || b.bytes == nil && b.source == nil {
-		return errors.New("onednn: the buffer was finalized or donated; it can't be used any more")
+	if b == nil || b.source == nil && b.values() == nil {
+		return errGone
 	}
 	return nil
 }
+
+var errGone = errors.New("onednn: the buffer was finalized or donated; it can't be used any more")
 
 // Backend returns the backend that made the buffer.
 func (b *Buffer) Backend() compute.Backend { return b.backend }
@@ -144,11 +153,11 @@ func (b *Buffer) Finalize() error {
 
 // resident returns values for an execution to read; own tells whether they are in Go's memory.
 func (b *Buffer) resident() (values []byte, own bool, err error) {
-	if err := b.check(); err != nil {
-		return nil, false, err
+	if values := b.values(); values != nil {
+		return values, true, nil
 	}
-	if b.mapped && b.bytes == nil && b.there == nil {
-		err := b.use(func(values []byte) error {
+	if b.mapped && b.there == nil && b.source != nil {
+		err := b.atSource(func(values []byte) error {
 			if uintptr(unsafe.Pointer(unsafe.SliceData(values)))%uintptr(max(b.shape.DType.Size(), 1)) == 0 {
 				b.there = values
 			}
@@ -158,18 +167,22 @@ func (b *Buffer) resident() (values []byte, own bool, err error) {
 			return nil, false, err
 		}
 	}
-	if b.there != nil && b.bytes == nil {
+	if b.there != nil {
 		return b.there, false, nil
 	}
-	err = b.load()
-	return b.bytes, true, err
+	values, err = b.load()
+	return values, true, err
 }
 
 // use calls f with the values, wherever they are.
 func (b *Buffer) use(f func(values []byte) error) error {
-	if b.bytes != nil {
-		return f(b.bytes)
+	if values := b.values(); values != nil {
+		return f(values)
 	}
+	return b.atSource(f)
+}
+
+func (b *Buffer) atSource(f func(values []byte) error) error {
 	return b.source(func(values []byte) error {
 		if want := byteSize(b.shape); len(values) != want {
 			return errors.Errorf("onednn: the source of a buffer of shape %s gives %d bytes, want %d", b.shape, len(values), want)
@@ -178,19 +191,23 @@ func (b *Buffer) use(f func(values []byte) error) error {
 	})
 }
 
-// load brings the values into memory where they are only at the source.
-func (b *Buffer) load() error {
+// load returns the values in memory, and brings them there where they are only at the source.
+func (b *Buffer) load() ([]byte, error) {
 	b.loading.Lock()
 	defer b.loading.Unlock()
-	if err := b.check(); err != nil || b.bytes != nil {
-		return err
+	if b.bytes != nil {
+		return b.bytes, nil
 	}
-	return b.use(func(values []byte) error {
+	if b.source == nil {
+		return nil, errGone
+	}
+	err := b.atSource(func(values []byte) error {
 		bytes := b.backend.memory.get(len(values))
 		copy(bytes, values)
 		b.bytes = bytes
 		return nil
 	})
+	return b.bytes, err
 }
 
 // Shape returns the buffer's shape.
@@ -216,18 +233,20 @@ func (b *Buffer) ToFlatData(flat any) error {
 
 // Data returns a slice over the buffer's own storage.
 func (b *Buffer) Data() (any, error) {
-	if err := b.load(); err != nil {
+	values, err := b.load()
+	if err != nil {
 		return nil, err
 	}
-	return flat(b.shape, b.bytes), nil
+	return flat(b.shape, values), nil
 }
 
 // CopyToDevice copies the buffer to device 0, the only one.
 func (b *Buffer) CopyToDevice(device compute.DeviceNum) (compute.Buffer, error) {
-	if err := b.load(); err != nil {
+	values, err := b.load()
+	if err != nil {
 		return nil, err
 	}
-	return b.backend.BufferFromFlatData(device, flat(b.shape, b.bytes), b.shape)
+	return b.backend.BufferFromFlatData(device, flat(b.shape, values), b.shape)
 }
 
 // BufferFromFlatData copies a flat slice of the shape's Go type into a new buffer.
@@ -237,7 +256,7 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 		return nil, err
 	}
 	src, dst := flatBytes(flat), buffer.(*Buffer).bytes
-	if len(src) != len(dst) || src == nil && len(dst) > 0 {
+	if len(src) != len(dst) || src == nil {
 		_ = buffer.Finalize()
 		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat, len(src))
 	}

@@ -85,6 +85,7 @@ type result struct {
 }
 
 func (r *result) shape() shapes.Shape { return r.node.shapes[r.index] }
+func (r *result) isEmpty() bool       { return r.shape().Size() == 0 }
 
 // function records one function: main, a named one or a closure.
 type function struct {

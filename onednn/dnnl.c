@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "dnnl.h"
 #include "kernels.h"
 
@@ -41,6 +42,11 @@ static int may_use(int isa) {
 
 int un_dnnl_bf16(void) { return may_use(0xe7); }  // dnnl_cpu_isa_avx512_core_bf16
 int un_dnnl_amx(void) { return may_use(0xfef); }  // dnnl_cpu_isa_avx512_core_amx
+
+const char *un_dnnl_path(void) {
+  Dl_info info;
+  return engine && dladdr((void *)dnnl_version, &info) ? info.dli_fname : NULL;
+}
 
 void un_dnnl_version(int *major, int *minor, int *patch) {
   const dnnl_version_t *v = engine ? dnnl_version() : NULL;

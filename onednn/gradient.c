@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
 // PIXELS are a tile's. Steps of so many share x and dy in the first-level cache for all taps, so many that loading and storing sums matters
@@ -224,6 +225,9 @@ static void release_gradient(un_op *op) {
   free(o->y_from);
   free(o);
 }
+
+// What follows runs on any processor, up to where fits says yes.
+#pragma GCC pop_options
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static int64_t whole_tiles(int64_t pixels) { return (pixels + PIXELS - 1) / PIXELS; }

@@ -418,12 +418,13 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
   const int64_t strips = (inner + UN_LANES - 1) / UN_LANES, work = outer * strips;
   int64_t cuts = work >= threads ? 1 : (threads + work - 1) / work;
   if (cuts > mid) cuts = mid > 0 ? mid : 1;
-  double *parts = malloc((size_t)(work * cuts) * UN_LANES * sizeof(double));
+  const int64_t lanes = inner < UN_LANES ? inner : UN_LANES;
+  double *parts = malloc((size_t)(work * cuts * lanes) * sizeof(double));
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t w = 0; w < work * cuts; w++) {
     int64_t unit = w / cuts, c = w % cuts, o = unit / strips, s = unit % strips * UN_LANES;
     int width = (int)(inner - s < UN_LANES ? inner - s : UN_LANES);
-    double *acc = parts + w * UN_LANES;
+    double *acc = parts + w * lanes;
     for (int i = 0; i < width; i++) acc[i] = neutral(kind);
     reduce_strip(kind, x, x_dtype, o * mid * inner + s, mid * c / cuts, mid * (c + 1) / cuts, inner, width, acc);
   }
@@ -431,9 +432,9 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
     int64_t o = unit / strips, s = unit % strips * UN_LANES;
     int width = (int)(inner - s < UN_LANES ? inner - s : UN_LANES);
     for (int i = 0; i < width; i++) {
-      double v = parts[unit * cuts * UN_LANES + i];
+      double v = parts[unit * cuts * lanes + i];
       for (int64_t c = 1; c < cuts; c++) {
-        double p = parts[(unit * cuts + c) * UN_LANES + i];
+        double p = parts[(unit * cuts + c) * lanes + i];
         v = kind == UN_REDUCE_SUM ? v + p : kind == UN_REDUCE_PRODUCT ? v * p : combine(kind, (float)v, (float)p);
       }
       store_one(y, o * inner + s + i, y_dtype, (float)v);

@@ -289,7 +289,7 @@ func (l *lowering) emitAll() error {
 	}
 	l.parts, l.placed = map[*result][]part{}, map[*node][]bool{}
 	for _, n := range l.graph.nodes {
-		if n.op == compute.OpTypeConcatenate && owner[n] == 0 {
+		if n.op == compute.OpTypeConcatenate && owner[n] == 0 && !slices.ContainsFunc(n.in, (*result).isEmpty) { // with empty ones the fallback does it
 			l.placed[n] = make([]bool, len(n.in))
 			axis, at := n.attr.(int), 0
 			step := rowMajor(n.out[0].shape())[axis]
@@ -378,7 +378,7 @@ func (l *lowering) slotsOf(list []*result) []int {
 
 // emitNode emits a node that is not element-wise: natively where that is possible, else on the fallback.
 func (l *lowering) emitNode(n *node) error {
-	zero := slices.ContainsFunc(append(slices.Clone(n.in), n.out...), func(r *result) bool { return r.shape().Size() == 0 || r.shape().DType.IsPacked() })
+	zero := slices.ContainsFunc(append(slices.Clone(n.in), n.out...), func(r *result) bool { return r.isEmpty() || r.shape().DType.IsPacked() })
 	if !zero && l.emitNative(n) {
 		return nil
 	}

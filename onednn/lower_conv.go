@@ -97,7 +97,8 @@ func (l *lowering) emitConv(n *node) bool {
 		writes = append(writes, scratch)
 	}
 	if n.op != opConvBackwardWeights && l.packs(weights, op) {
-		reads = slices.DeleteFunc(reads, func(slot int) bool { return slot == int(s.weights) })
+		at := slices.Index(reads, int(s.weights)) // one of two where the weights are the source too
+		reads = slices.Delete(reads, at, at+1)
 	}
 	kind := map[compute.OpType]string{opConv: "convolution", opConvBackwardData: "convolution backward data", opConvBackwardWeights: "convolution backward weights"}[n.op]
 	x := label{kind: kind, text: fmt.Sprintf("%s × %s stride %v%s (%s)", src.shape(), weights.shape(), c.stride, map[bool]string{true: " GELU"}[c.gelu], implementation(op))}

@@ -2,6 +2,9 @@
 #include "kernels.h"
 #include "convert.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +19,21 @@ double un_now(void) {
 
 static int isa_limit = 2;
 
+#ifdef __x86_64__
+static int f16c;  // asking the processor takes long in virtual machines
+
+__attribute__((constructor)) static void ask(void) {
+  unsigned a, b, c = 0, d;
+  f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
+
 int un_isa(void) {
 #ifdef __x86_64__
-  if (isa_limit >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  const int avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  if (isa_limit >= 2 && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) return 2;
-  if (isa_limit >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+  if (isa_limit >= 1 && avx2) return 1;
 #endif
   return 0;
 }

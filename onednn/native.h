@@ -89,6 +89,7 @@ un_op *un_fill(int size, const void *element, int64_t count, int dst);
 // Loads the library; returns NULL or what went wrong (static or library-owned text).
 const char *un_dnnl_load(const char *path);
 int un_dnnl_loaded(void);
+const char *un_dnnl_path(void);  // of the library's file
 void un_dnnl_version(int *major, int *minor, int *patch);
 int un_dnnl_isa(void);
 int un_dnnl_bf16(void);  // whether it may use the CPU's instructions for bfloat16

@@ -82,7 +82,11 @@ func TestOutputs(t *testing.T) {
 		return []*Node{y, ReduceSum(x[0], 0, 2, 4, 6, 8), BroadcastToDims(x[1], many...), TransposeAllAxes(y, 9, 7, 5, 3, 1, 0, 2, 4, 6, 8), ReduceAllSum(y)}
 	})
 	same(t, "nothing in it", []input{{dtypes.Float32, []int{0, 3}, nil}, {dtypes.Float32, []int{2, 3}, numbers(6)}}, func(x []*Node) []*Node {
-		return []*Node{Exp(x[0]), Concatenate([]*Node{x[0], x[1]}, 0), ReduceSum(x[0], 0), ReduceSum(x[0], 1)}
+		return []*Node{Exp(x[0]), Concatenate([]*Node{x[0], x[1]}, 0), Concatenate([]*Node{x[0], AddScalar(x[1], 1)}, 0), ReduceSum(x[0], 0), ReduceSum(x[0], 1)}
+	})
+	same(t, "moments of nothing", []input{{dtypes.Float32, []int{0, 5, 16}, nil}}, func(x []*Node) []*Node {
+		mean := DivScalar(ReduceAndKeep(x[0], ReduceSum, 1), 5)
+		return []*Node{ReduceSum(x[0], 1), ReduceSum(Square(Sub(x[0], mean)), 1)}
 	})
 	same(t, "many operands", []input{x}, func(x []*Node) []*Node { // more registers than a cluster has
 		y := x[0]
@@ -324,6 +328,11 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := e.Execute([]compute.Buffer{x}, []bool{true, false}, 0); err == nil {
 		t.Error("too many flags: no error")
+	}
+	for _, flat := range []any{nil, float32(1)} {
+		if _, err := b.BufferFromFlatData(0, flat, shapes.Make(dtypes.Float32, 0)); err == nil {
+			t.Errorf("a buffer of %v: no error", flat)
+		}
 	}
 	if got := execute(t, e, []compute.Buffer{x}, nil); got[0][3] != 9 || math.Abs(got[2][0]-24) > 0 {
 		t.Errorf("after the refusals: got %v", got)

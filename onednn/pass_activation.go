@@ -52,7 +52,8 @@ func attachActivation(g *graph) {
 			last = n.out[0]
 		}
 		var scale, shift *result
-		if n := next(last, compute.OpTypeMul); n != nil {
+		// Float16's range is too narrow for scaled weights.
+		if n := next(last, compute.OpTypeMul); n != nil && c.in[1].shape().DType != dtypes.Float16 {
 			if scale = channels(n, last, axis); scale != nil {
 				last = n.out[0]
 			}

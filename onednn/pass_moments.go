@@ -31,7 +31,7 @@ func shareMoments(g *graph) {
 		}
 		axes := slices.Sorted(slices.Values(n.attr.([]int)))
 		_, rows, channels, ok := reduceShape(n.in[0].shape().Dimensions, axes)
-		if !ok || rows == 0 || channels < 16 {
+		if !ok || channels < 16 || n.in[0].isEmpty() || n.out[0].shape().Rank() > maxFusedRank {
 			continue
 		}
 		x, mean := squaredDifference(n.in[0], axes)

@@ -134,6 +134,34 @@ func testPreparedWeights(t *testing.T, options string) {
 	check("one of them not frozen", in, v)
 }
 
+// What a convolution takes in the library's layout as weights, it may read as it stands as its source.
+func TestWeightsAsSource(t *testing.T) {
+	b, reference := newBackend(t, ""), newReference(t)
+	shape := shapes.Make(dtypes.Float32, 4, 4, 8, 8)
+	v := values(shape.Size(), 3)
+	convolve := func(x *Node) *Node { return Convolve(x, x).NoPadding().Done() }
+	want := tensors.MustCopyFlatData[float32](MustNewExec(reference, convolve).MustExec(tensors.FromFlatDataAndDimensions(v, shape.Dimensions...))[0])
+	g := NewGraph(b, "squared")
+	if err := g.Compile(convolve(Parameter(g, "x", shape))); err != nil {
+		t.Fatal(err)
+	}
+	defer g.Finalize()
+	x, err := b.BufferFromFlatData(0, v, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.(*onednn.Buffer).Freeze()
+	for range 2 {
+		out := g.RunWithBuffers([]compute.Buffer{x}, []bool{false}, 0)[0]
+		for i, got := range tensors.MustCopyFlatData[float32](out) {
+			if d := math.Abs(float64(got - want[i])); !(d <= 1e-4*(1+math.Abs(float64(want[i])))) {
+				t.Fatalf("element %d is %g, want %g", i, got, want[i])
+			}
+		}
+		out.FinalizeAll()
+	}
+}
+
 // Weights frozen on one backend are laid out once, and those on another in each run, also where both run at once.
 func TestPreparedBesideAnother(t *testing.T) {
 	const runs = 300

@@ -15,14 +15,14 @@ INLINE const void *single_row(const un_single *p, const void *x, int64_t n, int6
   return row < 0 || row >= p->x_size[0] ? NULL : element(x, n * p->x_batch + row * p->x_stride[0], dtype);
 }
 
-// w has MOST_SINGLE_TAPS of each row of the window, zeros after the last.
+// w has room for MOST_SINGLE_TAPS of each row of the window.
 INLINE void single_outputs(const un_single *p, int dtype, void *const *slots, float *w, int threads) {
-  for (int64_t t = 0; t < p->taps[0] * MOST_SINGLE_TAPS; t++) {
-    const int64_t row = t / MOST_SINGLE_TAPS, column = t % MOST_SINGLE_TAPS;
-    for (int64_t i = 0; i < p->in; i++)
-      w[t * p->in + i] = column < p->taps[1] ? load_one(slots[p->w], row * p->w_tap[0] + column * p->w_tap[1] + i * p->w_in, p->w_dtype) : 0;
-  }
+  for (int64_t row = 0; row < p->taps[0]; row++)
+    for (int64_t column = 0; column < p->taps[1]; column++)
+      for (int64_t i = 0; i < p->in; i++)
+        w[(row * MOST_SINGLE_TAPS + column) * p->in + i] = load_one(slots[p->w], row * p->w_tap[0] + column * p->w_tap[1] + i * p->w_in, p->w_dtype);
   const float bias = p->bias < 0 ? 0 : load_one(slots[p->bias], 0, p->bias_dtype);
+  const int width = (int)p->taps[1];
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t k = 0; k < p->batch * p->height; k++) {
     const int64_t n = k / p->height, row = k % p->height, to = n * p->y_batch + row * p->y_stride[0];
@@ -41,6 +41,7 @@ INLINE void single_outputs(const un_single *p, int dtype, void *const *slots, fl
           lanes v[SINGLE_PIXELS + MOST_SINGLE_TAPS - 1];
           for (int j = 0; j < SINGLE_PIXELS + MOST_SINGLE_TAPS - 1; j++) v[j] = load_lanes(at[j], i, dtype);
           for (int m = 0; m < MOST_SINGLE_TAPS; m++) {
+            if (m >= width) break;  // 0 times infinity is not 0
             const lanes by = *(const lanes *)(from + m * p->in + i);
             for (int j = 0; j < SINGLE_PIXELS; j++) sum[j] += v[j + m] * by;
           }

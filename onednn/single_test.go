@@ -2,12 +2,14 @@ package onednn
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 )
 
 // TestSingle compares convolutions to one channel and their weights' gradients with GoMLX's Go backend: windows up to 3×3, all
@@ -55,6 +57,39 @@ func TestSingle(t *testing.T) {
 					t.Errorf("%s on %s is computed in another way:\n%s", name, ownISA(), table)
 				}
 			}
+		}
+	}
+}
+
+// An infinite number reaches the results whose window it is in, and no others.
+func TestSingleKeepsInfinityInItsWindow(t *testing.T) {
+	t.Cleanup(func() { limitISA(2) })
+	for level := range ownLevel() + 1 {
+		limitISA(level)
+		configure(t, "threads=1")
+		ours, _ := backends(t)
+		for width := 1; width <= 3; width++ {
+			r := rand.New(rand.NewPCG(5, uint64(width)))
+			x, w := random(r, 1, 3, 9, 32), random(r, 1, width, 32, 1)
+			v := tensors.MustCopyFlatData[float32](x)
+			const row, column = 1, 5
+			v[(row*9+column)*32] = float32(math.Inf(1))
+			exec, err := NewExec(ours, func(x, w *Node) *Node { return Convolve(x, w).NoPadding().Done() })
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Exec(tensors.FromFlatDataAndDimensions(v, 1, 3, 9, 32), w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, y := range tensors.MustCopyFlatData[float32](out[0]) {
+				at := i % (10 - width)
+				inside := i/(10-width) == row && at <= column && column < at+width
+				if isFinite := y-y == 0; isFinite == inside {
+					t.Errorf("%s, window of %d: result %d is %g", ownISA(), width, i, y)
+				}
+			}
+			exec.Finalize()
 		}
 	}
 }

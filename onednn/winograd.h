@@ -399,11 +399,13 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
   const tiling s = tiles_of(w, threads);
   const winograd_parts parts = parts_for(w, &s);
   const int64_t rows = up_to(w->in, TILE_ROWS), point = rows * w->out;
+  int team = 1;  // may be fewer threads than asked for
 #pragma omp parallel num_threads(s.threads) if (s.threads > 1)
   {
-    const int64_t me = omp_get_thread_num(), team = omp_get_num_threads(), first = s.blocks * me / team;
+    const int64_t me = omp_get_thread_num(), members = omp_get_num_threads(), first = s.blocks * me / members;
+    if (me == 0) team = (int)members;
     float *v = scratch + me * parts.thread, *z = v + parts.v;
-    for (int64_t block = first; block < s.blocks * (me + 1) / team; block++) {
+    for (int64_t block = first; block < s.blocks * (me + 1) / members; block++) {
       transform_gradient(taps, dtype, w, &s, slots[w->y], block * s.block, z);
       for (int phase = 0; phase < w->n_phases; phase++) {
         float *sums = z + parts.m + phase * s.points * point;
@@ -424,7 +426,7 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
       const float *sums = scratch + parts.v + parts.m + phase * s.points * point + o / TILE_COLUMNS * TILE_COLUMNS * rows + i * TILE_COLUMNS + o % TILE_COLUMNS;
       for (int p = 0; p < s.points; p++) {
         d[p] = (doubles){0};
-        for (int t = 0; t < s.threads; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
+        for (int t = 0; t < team; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
       }
       for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
       for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -213,5 +215,18 @@ func TestWinogradPrecision(t *testing.T) {
 	t.Logf("largest error %.2g (plain sums %.2g), root mean square %.2g (%.2g)", largest, plain, usual, plainUsual)
 	if largest > 2e-5 || usual > 2.5e-6 {
 		t.Errorf("largest error %g, root mean square %g; expected at most 2e-5 and 2.5e-6", largest, usual)
+	}
+}
+
+// OpenMP may give fewer threads than it was asked for.
+func TestWinogradWithFewerThreads(t *testing.T) {
+	if os.Getenv("OMP_THREAD_LIMIT") != "" {
+		t.Skip("the number of threads is limited already")
+	}
+	words := append(strings.Fields(os.Getenv("UNNOISE_TEST_EXEC")), os.Args[0], "-test.run=^TestWinograd$")
+	c := exec.Command(words[0], words[1:]...)
+	c.Env = append(os.Environ(), "OMP_THREAD_LIMIT=1")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }

@@ -19,7 +19,7 @@ trap 'rm -rf "$dir"' EXIT
 library=$(bin/unnoise doctor --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
 [ -n "$library" ] || { say "SKIPPED: there is no oneDNN here; 'make setup' gets it"; exit 0; }
 
-gcc -O3 -march=x86-64-v4 -shared -fPIC -o "$dir/emulate.so" scripts/amx/emulate.c -ldl
+gcc -O3 -march=skylake-avx512 -shared -fPIC -o "$dir/emulate.so" scripts/amx/emulate.c -ldl
 cp -L "$library" "$dir/libdnnl.so.3"
 objdump -d --no-show-raw-insn "$library" | awk '$2 == "cpuid" { sub(":", "", $1); print $1 }' >"$dir/cpuid"
 [ -s "$dir/cpuid" ] || die "$library never asks what the processor is"

@@ -4,9 +4,9 @@ of both networks by our sampler, and of PyTorch's by its own.
 
 usage: compare_training.py [--epochs 20] [--count 1000] [--data DIR] PYTHON PEER RUN OUT
 
-PYTHON is an interpreter that has torch. PEER is a script that takes a folder with MNIST's IDX files and a folder to write to, trains as
+PYTHON is an interpreter that has torch and safetensors. PEER is a script that takes a folder with MNIST's IDX files and a folder to write to, trains as
 `unnoise train mnist` does, and leaves there metrics.jsonl, a line an epoch with epoch, mean_loss and seconds so far, the last epoch's
-state as epoch-20.pt, and samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has samples already.
+state as epoch-NN.pt, and samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has both already.
 RUN is the folder of our run. Prints tables in Markdown.
 """
 import argparse, json, os, shutil, subprocess
@@ -44,8 +44,9 @@ def main():
     p.add_argument("--count", type=int, default=1000)
     p.add_argument("--data", default=os.path.join(root, "dataset", "mnist"))
     a = p.parse_args()
-    samples = os.path.join(a.out, "samples.safetensors")
-    if not os.path.exists(samples):
+    last = f"epoch-{a.epochs:02d}"
+    samples, state = os.path.join(a.out, "samples.safetensors"), os.path.join(a.out, last + ".pt")
+    if not (os.path.exists(samples) and os.path.exists(state)):
         subprocess.run([a.python, a.peer, a.data, a.out, "--epochs", str(a.epochs), "--samples", str(a.count)], check=True)
 
     ours, theirs = epochs(os.path.join(a.run, "metrics.jsonl")), epochs(os.path.join(a.out, "metrics.jsonl"))
@@ -55,11 +56,10 @@ def main():
     seconds = sum(e["seconds"] for e in ours)
     print(f"\nSteps of {len(ours)} epochs took {seconds:.0f} s; PyTorch's {len(theirs)} epochs {theirs[-1]['seconds']:.0f} s.\n")
 
-    last = f"epoch-{a.epochs:02d}"
-    model = as_model(a.python, os.path.join(a.out, last + ".pt"), os.path.join(a.run, "checkpoints", last, "config.json"), os.path.join(a.out, last))
+    model = as_model(a.python, state, os.path.join(a.run, "checkpoints", last, "config.json"), os.path.join(a.out, last))
     print("| network | sampler | γ | accuracy, % | Fréchet distance | floor |\n|---|---|---:|---:|---:|---:|")
-    drawing = ["--count", str(a.count), "--guidance", "5,1"]
-    for network, sampler, args in [("Unnoise", "Unnoise", ["--model", a.run, *drawing]), ("PyTorch", "Unnoise", ["--model", model, *drawing]), ("PyTorch", "PyTorch", ["--samples", samples])]:
+    drawing = ["--data", a.data, "--count", str(a.count), "--guidance", "5,1"]
+    for network, sampler, args in [("Unnoise", "Unnoise", ["--model", a.run, *drawing]), ("PyTorch", "Unnoise", ["--model", model, *drawing]), ("PyTorch", "PyTorch", ["--data", a.data, "--samples", samples])]:
         report = evaluated(*args)
         for row in report["rows"]:
             print(f"| {network} | {sampler} | {row.get('guidance', 5):g} | {100 * row['accuracy']:.1f} | {row['frechet_distance']:.3f} | {report['floors'][1]['frechet_distance']:.3f} |")

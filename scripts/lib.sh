@@ -1,5 +1,6 @@
 # Shared by the scripts beside it, which source it.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH=$PATH:/usr/sbin:/sbin # ldconfig, for a user's shell
 export DEBIAN_FRONTEND=noninteractive

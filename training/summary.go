@@ -55,8 +55,8 @@ func DataOf(path string) (Data, error) {
 		return s.Config.Data, err
 	}
 	run := path
-	if epochName.MatchString(filepath.Base(path)) {
-		run = filepath.Join(path, "..", "..")
+	if above := filepath.Join(path, "..", ".."); epochName.MatchString(filepath.Base(path)) && exists(filepath.Join(above, configFile)) {
+		run = above
 	} else if !exists(filepath.Join(path, checkpointsDir)) {
 		return Data{}, fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
 	}

@@ -1,10 +1,14 @@
 package writeup
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,11 +26,27 @@ type tab struct {
 	ctx context.Context
 }
 
+// isSnap tells whether a browser is a snap, or a script that starts one: it would see none of a test's files.
+func isSnap(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || filepath.Base(real) == "snap" {
+		return true
+	}
+	f, err := os.Open(real)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	begin := make([]byte, 4096)
+	n, _ := io.ReadFull(f, begin)
+	return bytes.Contains(begin[:n], []byte("/snap/"))
+}
+
 func newTab(t *testing.T) tab {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
-		if found, err := exec.LookPath(name); err == nil {
+		if found, err := exec.LookPath(name); err == nil && !isSnap(found) {
 			path = found
 			break
 		}

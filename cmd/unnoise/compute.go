@@ -34,7 +34,7 @@ type computing struct {
 
 func computeFlags(cmd *cobra.Command, c *computing) {
 	cmd.Flags().StringVar(&c.backend, "backend", onednn.BackendName, "what computes networks: onednn, the CPU; xla:cuda, xla:cpu or xla:/path/to/plugin.so, XLA with that plugin; go, GoMLX's own, slow")
-	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the processor has units for it", "auto", "bf16", "f32")
+	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the processor has units for it and oneDNN is there", "auto", "bf16", "f32")
 	intFlag(cmd, &c.threads, "threads", 0, 0, 1024, "threads for networks; 0: one for each CPU")
 }
 

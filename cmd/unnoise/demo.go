@@ -35,15 +35,15 @@ func newDemo() *cobra.Command {
 γ = 5, and writes a page with the training curve, the digits and how they came out of noise.
 
 A second run uses the trained model again, or goes on where the first was stopped; --fresh starts
-over. Where the CPU has no bfloat16 units the network has 32 channels instead of 64, so that it
-takes minutes there too; --dim changes that.`,
+over. Where networks compute in float32, for want of bfloat16 units or of oneDNN, this one has 32
+channels instead of 64, so that it takes minutes there too; --dim changes that.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().StringVar(&f.out, "out", "out/demo", "folder for the run and the page")
 	completeFolder(cmd, "out")
 	intFlag(cmd, &f.epochs, "epochs", 1, 1, 1000, "times to go through the 60,000 digits")
-	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: 64, or 32 without bfloat16 units")
+	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: 64, or 32 in float32")
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first digits only; 0: all")
 	seedFlag(cmd, &f.seed, "seed of everything random")
 	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "train again from the start")

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -97,9 +96,6 @@ func examine() (doctorReport, error) {
 	r.Memory, r.Available = memory()
 	if w := info.Warning(); w != "" {
 		r.Problems = append(r.Problems, w)
-	}
-	if _, err := os.Stat(r.Cache); err != nil && info.Library.Path == "" {
-		r.Problems = append(r.Problems, fmt.Sprintf("There is no cache folder %s yet; 'make setup' makes it.", r.Cache))
 	}
 	return r, nil
 }

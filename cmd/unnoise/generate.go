@@ -226,8 +226,8 @@ func (f *generateFlags) fits() error {
 	}
 	for _, s := range shown {
 		x := s.stage.Shape(len(f.prompts) * f.count)
-		if _, err := f.layout(x).Bounds(); err != nil {
-			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
+		if err := drawable(path, f.layout(x)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ func memory() (total, available uint64) {
 	if limit, ok := number("/sys/fs/cgroup/memory.max"); ok && limit < total {
 		total = limit
 		if used, ok := number("/sys/fs/cgroup/memory.current"); ok {
+			used -= min(used, pageCache("/sys/fs/cgroup/memory.stat"))
 			available = min(available, limit-min(used, limit))
 		}
 	}
@@ -31,25 +32,32 @@ func saveMemory() {
 }
 
 func procMemory(path string) (total, available uint64) {
+	kilobytes := numbers(path) // such as "MemTotal: 32796 kB"
+	return kilobytes["MemTotal:"] << 10, kilobytes["MemAvailable:"] << 10
+}
+
+// pageCache returns the bytes of files that a container has in memory, which it gives up where they are needed.
+func pageCache(path string) uint64 {
+	bytes := numbers(path)
+	return bytes["inactive_file"] + bytes["active_file"]
+}
+
+// numbers reads a file of lines with a name and a number, and perhaps a unit.
+func numbers(path string) map[string]uint64 {
+	all := map[string]uint64{}
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, 0
+		return all
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text()) // such as "MemTotal: 32796 kB"
-		if len(fields) < 2 {
-			continue
-		}
-		kilobytes, _ := strconv.ParseUint(fields[1], 10, 64)
-		switch fields[0] {
-		case "MemTotal:":
-			total = kilobytes << 10
-		case "MemAvailable:":
-			available = kilobytes << 10
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 {
+			if v, err := strconv.ParseUint(fields[1], 10, 64); err == nil {
+				all[fields[0]] = v
+			}
 		}
 	}
-	return total, available
+	return all
 }
 
 // number reads a file that holds one.

@@ -353,8 +353,8 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	grid := figure.Grid{Images: diffusion.Images{N: n, C: 1, H: mnistunet.Size, W: mnistunet.Size}, Columns: columns, Scale: f.scale, Padding: 2 * f.scale}
 	for _, path := range append(f.out, f.animate) {
 		if path != "" && !isRaw(path) {
-			if _, err := grid.Bounds(); err != nil {
-				return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
+			if err := drawable(path, grid); err != nil {
+				return err
 			}
 		}
 	}
@@ -419,6 +419,14 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 }
 
 func isRaw(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }
+
+// drawable tells whether writeGrid can draw images of the grid's shape.
+func drawable(path string, g figure.Grid) error {
+	if _, err := g.Bounds(); err != nil {
+		return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", path, err)
+	}
+	return nil
+}
 
 func writeGrid(path string, g figure.Grid, p figure.Parameters) error {
 	picture, err := g.Draw()

@@ -4,6 +4,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -52,7 +53,11 @@ func (i Info) Warning() string {
 	if !i.onednn || i.Library.Path != "" {
 		return ""
 	}
-	return fmt.Sprintf("oneDNN was not found, so networks run slower than they could, by far where the CPU has units for bfloat16 (%s). Run 'make setup', or set ONEDNN_LIBRARY to a libdnnl.so.3.", i.Library.Problem)
+	help := "Run 'make setup'"
+	if runtime.GOARCH != "amd64" { // there is none to fetch
+		help = "Install your system's oneDNN 3"
+	}
+	return fmt.Sprintf("oneDNN was not found, so networks run slower than they could, by far where the CPU has units for bfloat16 (%s). %s, or set ONEDNN_LIBRARY to the path of a libdnnl.so.3.", i.Library.Problem, help)
 }
 
 // New makes the backend. The caller finalizes it.

@@ -34,7 +34,7 @@ func TestNew(t *testing.T) {
 		t.Errorf("backend %q: %+v", other.Name(), info)
 	}
 	missing := Info{Library: onednn.LibraryInfo{Problem: "no such file"}, onednn: true}
-	if w := missing.Warning(); !strings.Contains(w, "no such file") || !strings.Contains(w, "make setup") {
+	if w := missing.Warning(); !strings.Contains(w, "no such file") || !strings.Contains(w, "set ONEDNN_LIBRARY") {
 		t.Errorf("the warning is %q", w)
 	}
 	if w := (Info{Library: onednn.LibraryInfo{Path: "x"}, onednn: true}).Warning(); w != "" {
