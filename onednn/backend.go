@@ -128,7 +128,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 // serve runs native work on one thread of the operating system: libgomp keeps a pool of threads for each that calls it.
 func (b *Backend) serve(started chan<- struct{}) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	C.un_set_threads(C.int(b.threads))
+	b.threads = int(C.un_set_threads(C.int(b.threads)))
 	close(started)
 	for j := range b.work {
 		j.serve()

@@ -50,7 +50,16 @@ const un_kernels *un_current_kernels(void) {
   return &un_kernels_portable;
 }
 
-void un_set_threads(int n) { omp_set_num_threads(n); }
+// OMP_THREAD_LIMIT may leave fewer threads than are asked for, which oneDNN's work, cut for so many, does not bear.
+int un_set_threads(int n) {
+  omp_set_dynamic(0);
+  omp_set_num_threads(n);
+  int team = 1;
+#pragma omp parallel
+  if (omp_get_thread_num() == 0) team = omp_get_num_threads();
+  omp_set_num_threads(team);
+  return team;
+}
 
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds) {
   for (int i = 0; i < count; i++) {

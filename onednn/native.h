@@ -24,7 +24,7 @@ struct un_op {
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds);
 void un_release(un_op *);
 int un_openmp_load(void);    // whether there are threads; before un_set_threads and un_dnnl_load
-void un_set_threads(int);
+int un_set_threads(int);     // returns how many there are, of the thread that calls it
 int un_isa(void);            // 0 portable, 1 AVX2, 2 AVX-512
 void un_limit_isa(int);      // tests: pretend the CPU has no more than this
 double un_now(void);

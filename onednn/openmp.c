@@ -11,7 +11,7 @@
 
 static void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
 static int (*thread_num)(void), (*num_threads)(void), (*max_threads)(void);
-static void (*set_threads)(int);
+static void (*set_threads)(int), (*set_dynamic)(int);
 
 int un_openmp_load(void) {
   if (parallel) return 1;
@@ -22,7 +22,8 @@ int un_openmp_load(void) {
   num_threads = (int (*)(void))dlsym(library, "omp_get_num_threads");
   max_threads = (int (*)(void))dlsym(library, "omp_get_max_threads");
   set_threads = (void (*)(int))dlsym(library, "omp_set_num_threads");
-  if (thread_num && num_threads && max_threads && set_threads)
+  set_dynamic = (void (*)(int))dlsym(library, "omp_set_dynamic");
+  if (thread_num && num_threads && max_threads && set_threads && set_dynamic)
     parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))dlsym(library, "GOMP_parallel");
   return parallel != NULL;
 }
@@ -38,3 +39,4 @@ int omp_get_thread_num(void) { return parallel ? thread_num() : 0; }
 int omp_get_num_threads(void) { return parallel ? num_threads() : 1; }
 int omp_get_max_threads(void) { return parallel ? max_threads() : 1; }
 void omp_set_num_threads(int n) { if (parallel) set_threads(n); }
+void omp_set_dynamic(int on) { if (parallel) set_dynamic(on); }
