@@ -16,6 +16,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -87,7 +88,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 				}
 			}
 			one, err := encoder.Encode(ctx, [][]int32{ids}, [][]int32{mask})
-			if err == nil && !finite(one.Data) {
+			if err == nil && !diffusion.Finite(one.Data) {
 				err = fmt.Errorf("the text encoder of %s gives numbers that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)", e.Dir)
 			}
 			if err == nil { // also if ctx ended meanwhile
@@ -178,7 +179,7 @@ func (c cache) read(text string) ([]float32, bool) {
 	defer f.Close()
 	p, err := readPrompts(f)
 	meta := f.Metadata()
-	sound := err == nil && finite(p.Embeds.Data) && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
+	sound := err == nil && diffusion.Finite(p.Embeds.Data) && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
 		meta["model"] == c.model && meta["checksum"] == checksum(p.Embeds.Data)
 	return p.Embeds.Data, sound
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/weights/pth"
 )
@@ -123,15 +124,11 @@ func (p Prompts) checked(path string, err error) (Prompts, error) {
 		return Prompts{}, fmt.Errorf("%s: %w", path, err)
 	}
 	for i, text := range p.Texts {
-		if !finite(p.Embeds.Slice(i, i+1).Data) {
+		if !diffusion.Finite(p.Embeds.Slice(i, i+1).Data) {
 			return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold NaN or infinite numbers: encode it again, in float32 or bfloat16", path, text)
 		}
 	}
 	return p, nil
-}
-
-func finite(values []float32) bool {
-	return !slices.ContainsFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 func readPrompts(f *weights.File) (Prompts, error) {

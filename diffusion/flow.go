@@ -153,7 +153,7 @@ func (v VelocityField) at(ctx context.Context, x Images, t float32) (Images, err
 	if err := u.checkLike(x, "the velocity"); err != nil {
 		return Images{}, err
 	}
-	if !finite(u.Data) {
+	if !Finite(u.Data) {
 		return Images{}, errNotFinite
 	}
 	return u, nil

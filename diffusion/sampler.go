@@ -100,7 +100,7 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 	if err := estimate.check(x); err != nil {
 		return err
 	}
-	if !finite(estimate.Noise.Data) || estimate.Variance != nil && !finite(estimate.Variance.Data) {
+	if !Finite(estimate.Noise.Data) || estimate.Variance != nil && !Finite(estimate.Variance.Data) {
 		return errNotFinite
 	}
 	step.X0 = predictX0(x, estimate.Noise, s.Schedule.alphaBar(step.Timestep))
@@ -109,7 +109,7 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 		index: step.Index, from: step.Timestep, to: step.Next,
 		x: x, x0: step.X0, estimate: estimate, noise: s.Noise,
 	})
-	if err == nil && !finite(step.X.Data) {
+	if err == nil && !Finite(step.X.Data) {
 		err = errors.New("the step leads to values that are NaN or infinite")
 	}
 	return err
@@ -202,7 +202,8 @@ func blend(a float32, x Images, b float32, y Images) Images {
 	return sum
 }
 
-func finite(values []float32) bool {
+// Finite tells whether no value is NaN or infinite.
+func Finite(values []float32) bool {
 	for _, v := range values {
 		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
 			return false

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
 )
@@ -13,8 +15,8 @@ import (
 type Judge struct {
 	*Classifier
 	test     Gaussian
-	training []float32 // features of the training images
-	even     []float32 // of as many as go round the classes, in that order
+	training []float32 // features of the training images, in a random order
+	even     []float32 // of as many of these as go round the classes, in that order
 }
 
 // NewJudge reads both sets.
@@ -33,9 +35,13 @@ func NewJudge(ctx context.Context, c *Classifier, train, test *dataset.Labeled) 
 	if r, err = c.ReadSet(ctx, train); err != nil {
 		return nil, err
 	}
-	j.training = r.Features
-	for _, i := range round(train.Labels) {
-		j.even = append(j.even, r.Features[i*Features:(i+1)*Features]...)
+	labels := make([]byte, 0, train.Len())
+	for _, i := range diffusion.NewGenerator(0).Perm(train.Len()) { // neighbours in a set may be of one hand
+		labels = append(labels, train.Labels[i])
+		j.training = append(j.training, r.Features[i*Features:(i+1)*Features]...)
+	}
+	for _, i := range round(labels) {
+		j.even = append(j.even, j.training[i*Features:(i+1)*Features]...)
 	}
 	return j, nil
 }
@@ -59,12 +65,12 @@ func round(labels []byte) (order []int) {
 }
 
 // maxGroups bounds the groups of training images over which a floor is averaged.
-const maxGroups = 10
+const maxGroups = 100
 
 // Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the mean over
-// up to ten groups of n images, and larger for small n, where a covariance is estimated badly. With even, the images go round the
-// classes, as samples of classes do; the test set has some more of one than of another. There are floors for 2 to all such
-// training images; n counts as one of these.
+// up to a hundred groups of n random images that share none, and larger for small n, where a covariance is estimated badly. With
+// even, the images go round the classes, as samples of classes do; the test set has some more of one than of another. There are
+// floors for 2 to all such training images; n counts as one of these.
 func (j *Judge) Floor(n int, even bool) (FloorDistance, error) {
 	features := j.training
 	if even {
@@ -73,12 +79,17 @@ func (j *Judge) Floor(n int, even bool) (FloorDistance, error) {
 	all := len(features) / Features
 	n = max(2, min(n, all))
 	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n), Even: even}
-	for i := range f.Groups {
+	distances := make([]float64, f.Groups)
+	for i := range distances {
 		d, err := j.distance(features[i*n*Features : (i+1)*n*Features])
 		if err != nil {
 			return FloorDistance{}, fmt.Errorf("the training images: %w", err)
 		}
-		f.Frechet += d / float64(f.Groups)
+		distances[i] = d
+	}
+	f.Frechet = stat.Mean(distances, nil)
+	if f.Groups > 1 {
+		f.Deviation = stat.StdDev(distances, nil)
 	}
 	return f, nil
 }

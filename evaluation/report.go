@@ -43,10 +43,11 @@ type ClassifierInfo struct {
 
 // FloorDistance is the Fréchet distance of training images to the test set.
 type FloorDistance struct {
-	Images  int     `json:"images"`         // of each group
-	Groups  int     `json:"groups"`         // of which it is the mean
-	Even    bool    `json:"even,omitempty"` // going round the classes, as samples of classes do
-	Frechet float64 `json:"frechet_distance"`
+	Images    int     `json:"images"`         // of each group
+	Groups    int     `json:"groups"`         // of which it is the mean
+	Even      bool    `json:"even,omitempty"` // going round the classes, as samples of classes do
+	Frechet   float64 `json:"frechet_distance"`
+	Deviation float64 `json:"deviation,omitempty"` // standard deviation of the groups' distances, and about that of a perfect model's
 }
 
 // Row is one way of drawing samples, and what they are worth.

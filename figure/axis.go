@@ -27,13 +27,13 @@ func (a axis) fraction(v float64) float64 {
 	return (v - a.low) / (a.high - a.low)
 }
 
-// linearAxis spans the values, and has ticks at round numbers: at most that many where these leave 3.
-func linearAxis(low, high float64, ticks int) axis {
+// linearAxis spans the values, and has ticks at round numbers that are at least so far apart: at most that many where these leave 3.
+func linearAxis(low, high float64, ticks int, least float64) axis {
 	if !(high > low) {
 		low, high = low-math.Max(math.Abs(low), 1)/2, low+math.Max(math.Abs(low), 1)/2
 	}
 	count := func(step float64) int { return int(math.Floor(high/step+1e-9)-math.Ceil(low/step-1e-9)) + 1 }
-	step := math.Pow(10, math.Floor(math.Log10(high-low))-1)
+	step := max(math.Pow(10, math.Floor(math.Log10(high-low))-1), least)
 	for factor := range slices.Values([]float64{2, 2.5, 2, 2, 2.5, 2}) { // 2, 5, 10, 20, 50, 100 times
 		if count(step) <= ticks || count(step*factor) < 3 {
 			break
@@ -70,7 +70,7 @@ func logAxis(low, high float64) axis {
 	}
 	a := axis{low: all[from], high: all[to], log: true}
 	if to-from < 2 {
-		a.ticks = linearAxis(a.low, a.high, 6).ticks
+		a.ticks = linearAxis(a.low, a.high, 6, 0).ticks
 		return a
 	}
 	every := 1
@@ -79,10 +79,20 @@ func logAxis(low, high float64) axis {
 	}
 	for i := from; i <= to; i++ {
 		if i%every == 0 || every == 1 {
-			a.ticks = append(a.ticks, tick{all[i], strconv.FormatFloat(all[i], 'g', 3, 64)})
+			a.ticks = append(a.ticks, tick{all[i], plain(all[i])})
 		}
 	}
 	return a
+}
+
+// plain writes a number of few digits without an exponent, unless it is very small or large.
+func plain(v float64) string {
+	s := strconv.FormatFloat(v, 'g', 3, 64)
+	if v < 1e-6 || v >= 1e6 {
+		return s
+	}
+	v, _ = strconv.ParseFloat(s, 64)
+	return thousands(strconv.FormatFloat(v, 'f', -1, 64))
 }
 
 // thousands parts an integer's digits by thin spaces.

@@ -44,28 +44,44 @@ type Mark struct {
 }
 
 // Smooth returns the weighted mean of each value's surroundings, the weight of a neighbor k places away being βᵏ with
-// β = 1 - 1/span: an exponential moving average that looks both ways, so that it lags behind neither rise nor fall.
-// Values that are not finite are passed over.
+// β = 1 - 1/span: an exponential moving average that looks both ways, so that it lags behind neither rise nor fall. Near the
+// beginning it looks no further ahead than back, so that a steep first fall stays in sight. Values that are not finite are passed over.
 func Smooth(y []float64, span float64) []float64 {
 	beta := 1 - 1/math.Max(span, 1)
-	sums, weights := make([]float64, len(y)), make([]float64, len(y))
-	sum, weight := 0.0, 0.0
-	for i, v := range y { // the value and what is before it
-		sum, weight = sum*beta, weight*beta
-		if finite(v) {
-			sum, weight = sum+v, weight+1
-		}
-		sums[i], weights[i] = sum, weight
+	// Sums over a value and what is before it, and over what is after it.
+	before, after := make([]weighted, len(y)), make([]weighted, len(y))
+	var s weighted
+	for i, v := range y {
+		s = s.times(beta).with(v)
+		before[i] = s
 	}
-	sum, weight = 0, 0
-	for i, v := range slices.Backward(y) { // what is after it
-		sums[i] = (sums[i] + sum) / (weights[i] + weight)
-		if finite(v) {
-			sum, weight = sum+v, weight+1
-		}
-		sum, weight = sum*beta, weight*beta
+	s = weighted{}
+	for i, v := range slices.Backward(y) {
+		after[i] = s
+		s = s.with(v).times(beta)
 	}
-	return sums
+	smooth := make([]float64, len(y))
+	for i := range y {
+		ahead := after[i]
+		if 2*i < len(y) { // what is after 2i is further ahead than the first value is back
+			beyond := after[2*i].times(math.Pow(beta, float64(i)))
+			ahead.sum, ahead.weight = ahead.sum-beyond.sum, ahead.weight-beyond.weight
+		}
+		smooth[i] = (before[i].sum + ahead.sum) / (before[i].weight + ahead.weight)
+	}
+	return smooth
+}
+
+// weighted is a sum of values by their weights, and that of the weights.
+type weighted struct{ sum, weight float64 }
+
+func (s weighted) times(f float64) weighted { return weighted{s.sum * f, s.weight * f} }
+
+func (s weighted) with(v float64) weighted {
+	if finite(v) {
+		s.sum, s.weight = s.sum+v, s.weight+1
+	}
+	return s
 }
 
 // plot is the drawing's geometry: where its data lie.
@@ -124,12 +140,16 @@ func (c Curve) SVG() ([]byte, error) {
 
 	p := c.plot()
 	low, high := bounds(allX)
-	horizontal := linearAxis(low, high, p.width/80)
+	least := 0.0
+	if !slices.ContainsFunc(allX, func(v float64) bool { return v != math.Trunc(v) }) {
+		least = 1 // there is nothing between steps
+	}
+	horizontal := linearAxis(low, high, p.width/80, least)
 	low, high = bounds(allY)
 	if typical := percentile(allY, 0.995); !c.LogY && typical < high && len(y) > 50 {
 		high = math.Max(typical*1.1, strongest) // a first step's spike would flatten the rest
 	}
-	vertical := linearAxis(math.Min(low, 0), high, 7)
+	vertical := linearAxis(math.Min(low, 0), high, 7, 0)
 	if c.LogY {
 		vertical = logAxis(low, high)
 	}
@@ -267,7 +287,7 @@ const (
 const curveStyle = Theme +
 	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
 	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:` + LineColor + `;stroke-linejoin:round;stroke-linecap:round}` +
-	`.raw,.axis .raw{stroke-width:1;opacity:.32}.raw.beside{stroke:var(--other,#b35900);opacity:.2}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:` + LineColor + `}` +
+	`.raw,.axis .raw{stroke-width:1;opacity:.5}.raw.beside{stroke:var(--other,#b35900);opacity:.35}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:` + LineColor + `}` +
 	`.other,.axis .other{fill:none;stroke:var(--other,#b35900);stroke-width:2.5;stroke-dasharray:7 4;stroke-linejoin:round}`
 
 // drawable returns the points that the axes can show.

@@ -28,11 +28,11 @@ func TestSmooth(t *testing.T) {
 			t.Errorf("a constant's average at %d is %v", i, v)
 		}
 	}
-	y := []float64{1, math.NaN(), 3, -2, 0.5}
+	y := []float64{1, math.NaN(), 3, -2, 0.5, 7, 1}
 	got := Smooth(y, 4)
 	for i := range y {
 		sum, weight := 0.0, 0.0
-		for j, v := range y {
+		for j, v := range y[:min(2*i+1, len(y))] {
 			if w := math.Pow(0.75, math.Abs(float64(i-j))); !math.IsNaN(v) {
 				sum, weight = sum+w*v, weight+w
 			}
@@ -100,7 +100,7 @@ func TestCurveRefuses(t *testing.T) {
 func TestAxes(t *testing.T) {
 	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}} {
 		most := 4
-		a := linearAxis(c.low, c.high, most)
+		a := linearAxis(c.low, c.high, most, 0)
 		if n := len(a.ticks); n < 3 || n > most+1 {
 			t.Errorf("%v: %d ticks", c, n)
 		}
@@ -111,6 +111,18 @@ func TestAxes(t *testing.T) {
 			if i > 0 && tick.label == a.ticks[i-1].label {
 				t.Errorf("%v: two ticks say %s", c, tick.label)
 			}
+		}
+	}
+	for _, c := range []struct{ low, high float64 }{{1, 2}, {1, 3}, {5, 5}} {
+		for _, tick := range linearAxis(c.low, c.high, 4, 1).ticks {
+			if tick.value != math.Trunc(tick.value) {
+				t.Errorf("%v: a tick between whole numbers, %s", c, tick.label)
+			}
+		}
+	}
+	for v, want := range map[float64]string{0.02: "0.02", 0.00005: "0.00005", 2000: "2000", 1e-9: "1e-09"} {
+		if got := plain(v); got != want {
+			t.Errorf("%g is written %s, want %s", v, got, want)
 		}
 	}
 	for _, c := range []struct{ low, high float64 }{{0.02, 1.3}, {1, 1}, {1e-6, 1e3}, {0.026, 0.032}, {0.101, 0.19}} {

@@ -46,9 +46,6 @@ func (t *Trainer) Close() {
 	t.Model.Close()
 }
 
-// Steps returns the number of steps made.
-func (t *Trainer) Steps() int { return t.adam.Steps() }
-
 // lossOf builds the forward pass in training and its mean squared error. x, time and class are the graph's inputs.
 func (t *Trainer) lossOf(g *Graph, batch int) (n *network, output, loss *Node) {
 	x, time, class := t.Config.inputs(g, batch)

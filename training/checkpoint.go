@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/gomlx/compute"
 
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
@@ -43,9 +43,13 @@ func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
 	if err != nil {
 		return fmt.Errorf("reading the network's state: %w", err)
 	}
-	for name, tensor := range state {
-		if err := finite(tensor); err != nil {
-			return fmt.Errorf("%s %w", name, err)
+	for _, name := range slices.Sorted(maps.Keys(state)) {
+		v, err := state[name].Float32()
+		if err != nil {
+			return err
+		}
+		if !diffusion.Finite(v) {
+			return &notFiniteError{name}
 		}
 	}
 	path := func(name string) string { return filepath.Join(dir, checkpointsDir, name) }
@@ -70,20 +74,13 @@ func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
 	return nil
 }
 
-var errNotFinite = errors.New("has values that are not finite")
+// notFiniteError names a tensor that must not be kept.
+type notFiniteError struct{ tensor string }
 
-func finite(t weights.Tensor) error {
-	v, err := t.Float32()
-	if err != nil {
-		return err
-	}
-	for _, x := range v {
-		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
-			return errNotFinite
-		}
-	}
-	return nil
-}
+func (e *notFiniteError) Error() string { return e.tensor + " has values that are not finite" }
+
+// damagedError is what is wrong with a checkpoint itself, so that the one before it may be better.
+type damagedError struct{ error }
 
 // loadCheckpoint restores the newest checkpoint that is sound; without any, the beginning of the run.
 func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) (*mnistunet.Trainer, counters, error) {
@@ -91,23 +88,33 @@ func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) 
 	for _, name := range []string{latestFile, previousFile} {
 		path := filepath.Join(dir, checkpointsDir, name)
 		t, n, err := openCheckpoint(path, b, c)
+		var damaged damagedError
 		switch {
 		case err == nil:
 			if len(problems) > 0 { // the next checkpoint must not put the damaged one in the sound one's place
-				damaged := filepath.Join(dir, checkpointsDir, latestFile)
-				if err := os.Rename(damaged, damaged+".damaged"); err != nil {
+				latest := filepath.Join(dir, checkpointsDir, latestFile)
+				if err := os.Rename(latest, latest+".damaged"); err != nil {
 					t.Close()
 					return nil, counters{}, fmt.Errorf("putting the damaged checkpoint aside: %w", err)
 				}
 				warn(fmt.Sprintf("%v; going on from the checkpoint before it, step %d", problems[0], n.step))
 			}
 			return t, n, nil
-		case !errors.Is(err, fs.ErrNotExist):
+		case errors.As(err, &damaged):
 			problems = append(problems, err)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, counters{}, err
 		}
 	}
 	if len(problems) > 0 {
 		return nil, counters{}, fmt.Errorf("the run in %s can't go on, its checkpoint is damaged: %w", dir, errors.Join(problems...))
+	}
+	epochs, err := Epochs(dir)
+	if err != nil {
+		return nil, counters{}, err
+	}
+	if len(epochs) > 0 {
+		return nil, counters{}, fmt.Errorf("the run in %s can't go on: its %s is gone. The models of its epochs can be used as they are", dir, filepath.Join(checkpointsDir, latestFile))
 	}
 	t, err := newTrainer(b, c)
 	return t, counters{}, err
@@ -131,13 +138,17 @@ func newTrainer(b compute.Backend, c Config) (*mnistunet.Trainer, error) {
 
 func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Trainer, counters, error) {
 	f, err := weights.Open(path)
+	var refused *fs.PathError // by the system: nothing is known of what is in the file
+	if err != nil && !errors.As(err, &refused) {
+		err = damagedError{err}
+	}
 	if err != nil {
 		return nil, counters{}, err
 	}
 	defer f.Close()
 	n, err := readCounters(f)
 	if err != nil {
-		return nil, counters{}, fmt.Errorf("%s: %w", path, err)
+		return nil, counters{}, damagedError{fmt.Errorf("%s: %w", path, err)}
 	}
 	dtype, err := engine.DType(c.DType, c.Backend)
 	if err != nil {

@@ -2,6 +2,7 @@ package training
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
+
+	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 )
@@ -45,11 +48,10 @@ type Data struct {
 	Checksum string `json:"checksum"` // of pixels and labels
 }
 
-// Program tells which build trained.
+// Program tells which build began the run.
 type Program struct {
-	Commit   string `json:"commit,omitempty"`
-	Modified bool   `json:"modified,omitempty"`
-	Go       string `json:"go"`
+	Commit string `json:"commit,omitempty"` // with -dirty if there were changes beside it
+	Go     string `json:"go"`
 }
 
 // Default returns the course's recipe for a condition.
@@ -131,35 +133,22 @@ func (c Config) write(dir string) error {
 	})
 }
 
-// program returns what the build tells of itself.
-func program() Program {
-	p := Program{Go: runtime.Version()}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				p.Commit = s.Value
-			case "vcs.modified":
-				p.Modified = s.Value == "true"
-			}
-		}
-	}
-	return p
-}
-
 // complete fills in what the run itself knows.
 func (c *Config) complete(o Options) {
 	c.Version = version
 	c.Data = describe(o.Data, o.DataName)
-	if t, ok := o.Backend.(interface{ Threads() int }); ok {
-		c.Threads = t.Threads()
-	} else if c.Threads = 0; c.Backend == "" {
-		c.Backend = o.Backend.Name()
-	}
-	if c.Program == (Program{}) {
-		c.Program = program()
-	}
+	c.Program = Program{Commit: build.Commit(), Go: runtime.Version()}
+	threads, backend := computer(o.Backend)
+	c.Threads, c.Backend = threads, cmp.Or(c.Backend, backend)
 	if d, err := engine.DType(c.DType, c.Backend); err == nil {
 		c.DType = engine.Name(d)
 	}
+}
+
+// computer returns the threads of onednn, or another backend's name.
+func computer(b compute.Backend) (threads int, backend string) {
+	if t, ok := b.(interface{ Threads() int }); ok {
+		return t.Threads(), ""
+	}
+	return 0, b.Name()
 }

@@ -12,7 +12,7 @@ type StoppedError struct {
 }
 
 func (e *StoppedError) Error() string {
-	return fmt.Sprintf("stopped after step %d of %d (%v); the run goes on with --resume %s", e.Step, e.Total, e.Cause, e.Dir)
+	return fmt.Sprintf("stopped after step %d of %d of the run in %s (%v)", e.Step, e.Total, e.Dir, e.Cause)
 }
 
 func (e *StoppedError) Unwrap() error { return e.Cause }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -89,12 +90,17 @@ func IsRun(dir string) bool {
 	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir}, func(name string) bool { return exists(filepath.Join(dir, name)) })
 }
 
-// Remove removes the run in a folder, and leaves what else is there. A folder without a run stays as it is.
+// Remove removes the run in a folder, unless it is being trained, and leaves what else is there. A folder without a run stays as it is.
 func Remove(dir string) error {
 	if !exists(filepath.Join(dir, metricsFile)) && !exists(filepath.Join(dir, checkpointsDir)) {
 		return nil
 	}
-	for _, name := range []string{checkpointsDir, samplesDir, metricsFile, configFile, lockFile} {
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, name := range []string{checkpointsDir, samplesDir, metricsFile, configFile} { // not the lock, which is held
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("removing the run: %w", err)
 		}
@@ -102,21 +108,30 @@ func Remove(dir string) error {
 	return nil
 }
 
-// create makes the folder of a new run. A folder that holds one already is refused.
-func create(dir string) error {
-	if IsRun(dir) {
-		return &ExistsError{Dir: dir}
+// create makes the folder of a new run and locks it. A folder that holds a run or a model already is refused.
+func create(dir string) (unlock func(), err error) {
+	if exists(filepath.Join(dir, mnistunet.WeightsFile)) {
+		return nil, fmt.Errorf("%s holds a model: choose another folder for the run", dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the run's folder: %w", err)
+		return nil, fmt.Errorf("making the run's folder: %w", err)
 	}
-	return nil
+	unlock, err = lock(dir)
+	if err == nil && IsRun(dir) {
+		unlock()
+		return nil, &ExistsError{Dir: dir}
+	}
+	return unlock, err
 }
 
 func makeSubfolders(dir string) error {
 	for _, name := range []string{checkpointsDir, samplesDir} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+		sub := filepath.Join(dir, name)
+		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return fmt.Errorf("making the run's folders: %w", err)
+		}
+		if err := atomicfile.Clean(sub); err != nil {
+			return err
 		}
 	}
 	return nil

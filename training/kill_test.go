@@ -106,6 +106,39 @@ func TestKilled(t *testing.T) {
 		_ = cmd.Wait()
 	}
 	mustEqual(t, dir, want)
+	if left, err := filepath.Glob(filepath.Join(dir, checkpointsDir, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+// TestLocked leaves a run alone that is being trained.
+func TestLocked(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.None)
+	dir := filepath.Join(t.TempDir(), "run")
+	tried := false
+	o.OnStep = func(p Progress) {
+		if p.RunStep != 2 {
+			return
+		}
+		tried = true
+		_, training := Train(t.Context(), dir, c, o)
+		_, resuming := Resume(t.Context(), dir, o)
+		for what, err := range map[string]error{"training": training, "resuming": resuming, "removing": Remove(dir)} {
+			if err == nil || !strings.Contains(err.Error(), "by another process") {
+				t.Errorf("%s a run in progress: %v", what, err)
+			}
+		}
+	}
+	if _, err := Train(t.Context(), dir, c, o); err != nil || !tried {
+		t.Fatal(err, tried)
+	}
+	if err := Remove(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := Train(t.Context(), dir, c, Options{Backend: o.Backend, Data: o.Data}); err != nil {
+		t.Errorf("a new run where one was removed: %v", err)
+	}
 }
 
 func TestFullDisk(t *testing.T) {

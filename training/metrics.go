@@ -12,20 +12,24 @@ import (
 
 // Metric is a line of metrics.jsonl.
 type Metric struct {
-	Event string `json:"event"` // run (the first line), step or epoch
+	Event string `json:"event"` // run (the first line), step, epoch or resume
 
 	Version int `json:"version,omitempty"` // run: of this format, 1
 	Epochs  int `json:"epochs,omitempty"`  // run: epochs planned
 	Steps   int `json:"steps,omitempty"`   // run: steps of an epoch
 
 	Epoch        int     `json:"epoch,omitempty"` // from 1
-	Step         int     `json:"step,omitempty"`  // over the whole run, from 1
+	Step         int     `json:"step,omitempty"`  // over the whole run, from 1; resume: made until then
 	Loss         float32 `json:"loss,omitempty"`  // step: the batch's mean squared error
 	LearningRate float64 `json:"learning_rate,omitempty"`
 
 	MeanLoss        float64 `json:"mean_loss,omitempty"` // epoch: mean of the steps' losses
 	Seconds         float64 `json:"seconds,omitempty"`   // epoch: time spent on its steps
 	ImagesPerSecond float64 `json:"images_per_s,omitempty"`
+
+	Commit  string `json:"commit,omitempty"`  // resume: of the program that goes on
+	Threads int    `json:"threads,omitempty"` // resume: as in Config, as Backend is
+	Backend string `json:"backend,omitempty"`
 }
 
 // ReadMetrics reads a run's metrics, of a run in progress too: an unfinished last line is left out.

@@ -23,6 +23,7 @@ type Summary struct {
 	Config  Config   `json:"config"`
 	Epoch   int      `json:"epoch"` // after which the model was kept
 	Epochs  []Metric `json:"epochs"`
+	Resumed []Metric `json:"resumed,omitempty"` // where the run was stopped and gone on with, and by what
 }
 
 // Summarize sums up a run as far as an epoch, counted from 1.
@@ -37,7 +38,10 @@ func Summarize(dir string, epoch int) (Summary, error) {
 	}
 	s := Summary{Version: version, Config: c, Epoch: epoch}
 	for _, m := range metrics {
-		if m.Event == "epoch" && m.Epoch <= epoch {
+		switch {
+		case m.Event == "resume" && len(s.Epochs) < epoch:
+			s.Resumed = append(s.Resumed, m)
+		case m.Event == "epoch" && m.Epoch <= epoch:
 			s.Epochs = append(s.Epochs, m)
 		}
 	}
@@ -54,8 +58,15 @@ func DataOf(path string) (Data, error) {
 		s, err := ParseSummary(filepath.Join(path, SummaryFile), b)
 		return s.Config.Data, err
 	}
+	full, err := filepath.Abs(path)
+	if err == nil {
+		full, err = filepath.EvalSymlinks(full)
+	}
+	if err != nil {
+		return Data{}, fmt.Errorf("opening the model: %w", err)
+	}
 	run := path
-	if above := filepath.Join(path, "..", ".."); epochName.MatchString(filepath.Base(path)) && exists(filepath.Join(above, configFile)) {
+	if above := filepath.Join(full, "..", ".."); epochName.MatchString(filepath.Base(full)) && exists(filepath.Join(above, configFile)) {
 		run = above
 	} else if !exists(filepath.Join(path, checkpointsDir)) {
 		return Data{}, fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)

@@ -131,7 +131,7 @@ func TestMovedAndRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "notes.txt" {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[0].Name() != lockFile || left[1].Name() != "notes.txt" {
 		t.Errorf("a run removed leaves %v, %v", left, err)
 	}
 	model := filepath.Join(dir, mnistunet.ConfigFile)

@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -73,10 +74,7 @@ func Train(ctx context.Context, dir string, c Config, o Options) (Result, error)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := create(dir); err != nil {
-		return Result{}, err
-	}
-	unlock, err := lock(dir)
+	unlock, err := create(dir)
 	if err != nil {
 		return Result{}, err
 	}
@@ -128,8 +126,9 @@ type run struct {
 	trainer *mnistunet.Trainer
 	metrics *metrics
 	counters
-	saved time.Time
-	total int // steps
+	saved     time.Time
+	savedStep int // of the latest checkpoint
+	total     int // steps
 }
 
 func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ Result, err error) {
@@ -154,6 +153,7 @@ func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ 
 		return Result{}, err
 	}
 	defer r.trainer.Close()
+	r.savedStep = r.step
 	if r.step > r.total {
 		return Result{}, fmt.Errorf("the checkpoint in %s is of step %d, but the run has %d: its %s does not belong to it", dir, r.step, r.total, configFile)
 	}
@@ -161,11 +161,15 @@ func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ 
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, r.metrics.close()) }()
-	if r.step == 0 && r.metrics.size == 0 {
-		err := r.metrics.add(Metric{Event: "run", Version: version, Epochs: c.Epochs, Steps: b.perEpoch})
-		if err != nil {
-			return Result{}, err
-		}
+	switch {
+	case r.step == 0:
+		err = r.metrics.add(Metric{Event: "run", Version: version, Epochs: c.Epochs, Steps: b.perEpoch})
+	case r.step < r.total:
+		threads, backend := computer(o.Backend)
+		err = r.metrics.add(Metric{Event: "resume", Step: r.step, Commit: build.Commit(), Threads: threads, Backend: backend})
+	}
+	if err != nil {
+		return Result{}, err
 	}
 	return r.loop(ctx)
 }
@@ -268,16 +272,17 @@ func (r *run) save() error {
 	}
 	r.logged = r.metrics.size
 	err := saveCheckpoint(r.dir, r.trainer, r.counters)
-	if errors.Is(err, errNotFinite) {
-		return r.diverged(r.step, err.Error())
+	var infinite *notFiniteError
+	if errors.As(err, &infinite) {
+		return r.diverged(r.step, "a value of "+infinite.tensor)
 	}
-	r.saved = time.Now()
+	r.saved, r.savedStep = time.Now(), r.step
 	return err
 }
 
 // stop makes a checkpoint, unless one of this step is there.
 func (r *run) stop(ctx context.Context) error {
-	if r.step > 0 {
+	if r.step > r.savedStep {
 		if err := r.save(); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -77,8 +78,10 @@ func numbers(t *testing.T, dir string) (tensors map[string][]byte, steps []Metri
 		t.Fatal(err)
 	}
 	for _, m := range all {
-		m.Seconds, m.ImagesPerSecond = 0, 0
-		steps = append(steps, m)
+		if m.Event != "resume" { // the only trace of a stop
+			m.Seconds, m.ImagesPerSecond = 0, 0
+			steps = append(steps, m)
+		}
 	}
 	return tensors, steps
 }
@@ -187,12 +190,17 @@ func TestLearningRate(t *testing.T) {
 }
 
 func TestStopAndResume(t *testing.T) {
+	narrow := tiny(mnistunet.Class)
+	narrow.DType, narrow.Network.Dim = "bf16", 16
 	for name, x := range map[string]struct {
 		config Config
 		stops  []int
-	}{"noise": {tiny(mnistunet.Class), []int{1, 3, 4, 12}}, "flow": {tinyFlow(mnistunet.Class), []int{4}}} {
+	}{"noise": {tiny(mnistunet.Class), []int{1, 3, 4, 12}}, "flow": {tinyFlow(mnistunet.Class), []int{4}}, "bfloat16": {narrow, []int{2, 4}}} {
 		t.Run(name, func(t *testing.T) {
 			o, c := setUp(t), x.config
+			if d, err := engine.DType("auto", ""); c.DType == "bf16" && (err != nil || d != dtypes.BFloat16) {
+				t.Skip("this CPU has no units for bfloat16")
+			}
 			want := reference(t, o, c)
 			for _, stopAfter := range x.stops {
 				dir := filepath.Join(t.TempDir(), "run")
@@ -216,6 +224,13 @@ func TestStopAndResume(t *testing.T) {
 					t.Fatal(err)
 				}
 				mustEqual(t, dir, want)
+				s, err := Summarize(dir, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stopAfter == 12 && s.Resumed != nil || stopAfter != 12 && (len(s.Resumed) != 1 || s.Resumed[0].Step != stopAfter || s.Resumed[0].Threads != 2) {
+					t.Errorf("stopped after step %d, the summary tells of %+v", stopAfter, s.Resumed)
+				}
 			}
 		})
 	}
@@ -310,6 +325,36 @@ func TestDamagedCheckpoint(t *testing.T) {
 	}
 }
 
+// TestNoCheckpoint takes a run's checkpoints away: it must not begin again over the models of its epochs.
+func TestNoCheckpoint(t *testing.T) {
+	o := setUp(t)
+	dir := reference(t, o, tiny(mnistunet.Time))
+	before, err := os.ReadFile(MetricsPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{latestFile, previousFile} {
+		if err := os.Remove(filepath.Join(dir, checkpointsDir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latestFile+" is gone") {
+		t.Errorf("resumed without checkpoints: %v", err)
+	}
+	if after, err := os.ReadFile(MetricsPath(dir)); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the metrics were changed, %v", err)
+	}
+
+	// What the system refuses to open is not damaged.
+	latest := filepath.Join(dir, checkpointsDir, latestFile)
+	if err := os.Mkdir(latest, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latest) || strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a folder in the checkpoint's place: %v", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	o := setUp(t)
 	c := tiny(mnistunet.Class)
@@ -342,6 +387,14 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err = Train(t.Context(), filepath.Join(file, "run"), c, o)
 	expect("a folder in a file", err, file)
+	model := t.TempDir()
+	for _, name := range []string{configFile, mnistunet.WeightsFile} {
+		if err := os.WriteFile(filepath.Join(model, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = Train(t.Context(), model, c, o)
+	expect("a model's folder", err, "holds a model", "another folder")
 	_, err = Resume(t.Context(), t.TempDir(), o)
 	expect("no run", err, "not a training run")
 	if _, err := os.Stat(dir); err == nil {
@@ -395,6 +448,14 @@ func TestDivergence(t *testing.T) {
 	if !errors.As(err, &diverged) {
 		t.Errorf("a learning rate of 1e30: %v", err)
 	}
+
+	// Values of the last step are found by its checkpoint.
+	c.Epochs, c.Batch = 1, 38
+	c.LearningRate = math.MaxFloat32
+	_, err = Train(t.Context(), filepath.Join(t.TempDir(), "run"), c, o)
+	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "diverged: a value of param.") || !strings.Contains(err.Error(), " is not a finite number (epoch 1, step 1)") {
+		t.Errorf("one step with the largest learning rate: %v", err)
+	}
 }
 
 // Batches are the same whenever they are made, and an epoch shows every image once.
@@ -443,10 +504,17 @@ func testBatches(t *testing.T, c Config) {
 	if len(seen) != 38 || kept < 8 || hidden < 8 {
 		t.Errorf("%d images seen, %d with and %d without class", len(seen), kept, hidden)
 	}
+	if err := b.fill(s, 3); err != nil {
+		t.Fatal(err)
+	}
+	noise, times := slices.Clone(s.Target), slices.Clone(s.T)
 	if err := b.fill(s, 4); err != nil {
 		t.Fatal(err)
 	}
-	x, target, times, class := slices.Clone(s.X), slices.Clone(s.Target), slices.Clone(s.T), slices.Clone(s.Class)
+	if slices.Equal(s.Target, noise) || slices.Equal(s.T, times) {
+		t.Error("steps 3 and 4 have the same noise or times")
+	}
+	x, target, ts, class := slices.Clone(s.X), slices.Clone(s.Target), slices.Clone(s.T), slices.Clone(s.Class)
 	again, err := newBatches(c, o.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -455,7 +523,7 @@ func testBatches(t *testing.T, c Config) {
 	if err := again.fill(s, 4); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(s.X, x) || !slices.Equal(s.Target, target) || !slices.Equal(s.T, times) || !slices.Equal(s.Class, class) {
+	if !slices.Equal(s.X, x) || !slices.Equal(s.Target, target) || !slices.Equal(s.T, ts) || !slices.Equal(s.Class, class) {
 		t.Error("step 4 alone is not step 4 after others")
 	}
 }

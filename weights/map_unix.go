@@ -3,6 +3,7 @@
 package weights
 
 import (
+	"errors"
 	"os"
 	"unsafe"
 
@@ -19,7 +20,10 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if info.Size() == 0 || !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() {
+		return nil, nil, &os.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
+	}
+	if info.Size() == 0 {
 		return nil, func() error { return nil }, nil
 	}
 	data, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)

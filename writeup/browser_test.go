@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,6 +191,16 @@ func (b tab) selfContained() {
 	b.t.Helper()
 	if broken := evaluate[[]string](b, `[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
 		b.t.Errorf("pictures that do not show: %q", broken)
+	}
+	const heights = `[...document.querySelectorAll(".screen")].map(s => {
+		s.strip ??= Object.assign(new Image(), {src: getComputedStyle(s).backgroundImage.slice(5, -2)});
+		return s.strip.complete ? s.strip.naturalHeight : -1; })`
+	decoded := evaluate[[]int](b, heights)
+	for start := time.Now(); slices.Contains(decoded, -1) && time.Since(start) < 10*time.Second; time.Sleep(30 * time.Millisecond) {
+		decoded = evaluate[[]int](b, heights)
+	}
+	if len(decoded) == 0 || slices.Min(decoded) < 28 {
+		b.t.Errorf("the strips of the screens are %v pixels high", decoded)
 	}
 	if requests := evaluate[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(requests) > 0 {
 		b.t.Errorf("the page asked for %q", requests)

@@ -128,7 +128,7 @@ func how(p figure.Parameters) string {
 type curveView struct {
 	Wide, Narrow template.HTML
 	First, Last  string // mean loss of the first and last steps
-	Fall         bool
+	EarlyFall    bool   // most of the fall is in the first tenth
 }
 
 // lossCurve draws a training's loss for the page, and as a file.
@@ -163,7 +163,12 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 	}
 	few := max(1, min(50, len(loss)/10))
 	first, last := loss[0], mean(loss[len(loss)-few:])
-	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), Fall: last < first}, nil
+	early := false
+	if len(loss) >= 200 {
+		then := mean(loss[len(loss)/10 : len(loss)/2])
+		early = first-then > 3*(then-last)
+	}
+	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), EarlyFall: early}, nil
 }
 
 // files are a page and the figures beside it. They are written when all of them are made, the page last.

@@ -2,6 +2,7 @@ package writeup
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/unnoise/unnoise/mnistunet"
@@ -18,6 +19,7 @@ type Run struct {
 	StepsPerEpoch int
 	EpochLoss     []float64 // mean of each finished epoch's steps
 	LastRate      float64   // the last step's learning rate
+	Others        []string  // commits of other builds that went on with it, in their order
 	Time          time.Duration
 }
 
@@ -32,10 +34,16 @@ func ReadRun(dir string) (Run, error) {
 		return Run{}, err
 	}
 	r := Run{Config: c}
+	commit := c.Program.Commit
 	for _, m := range metrics {
 		switch m.Event {
 		case "run":
 			r.StepsPerEpoch = m.Steps
+		case "resume":
+			if m.Commit != commit {
+				commit = m.Commit
+				r.Others = append(r.Others, commit)
+			}
 		case "step":
 			r.Loss = append(r.Loss, float64(m.Loss))
 			r.LastRate = m.LearningRate
@@ -93,7 +101,7 @@ func runsTable(runs []Run) Table {
 		if r.Network.Condition != mnistunet.Class {
 			return ""
 		}
-		return fmt.Sprintf("%g %%", 100*r.Dropout)
+		return fmt.Sprintf("%.4g %%", 100*r.Dropout)
 	})
 	add("parameters", func(r Run) string { return spokenCount(r.Network.Parameters()) })
 	add("learns from", func(r Run) string { return r.Images() + " images, " + r.Data.Name })
@@ -121,6 +129,6 @@ func runsTable(runs []Run) Table {
 	})
 	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
 	add("data", func(r Run) string { return r.Data.Checksum })
-	add("commit", func(r Run) string { return r.Program.Commit })
+	add("commit", func(r Run) string { return strings.Join(append([]string{r.Program.Commit}, r.Others...), ", then ") })
 	return t
 }

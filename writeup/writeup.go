@@ -17,7 +17,7 @@ import (
 // Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is missing is left out.
 type Data struct {
 	Command    string            // makes the page again
-	Parameters figure.Parameters // of all figures: written into the PNG files, and shown at the end
+	Parameters figure.Parameters // of all figures: written into the PNG files with the command, and shown at the end
 	Item       string            // what an image shows, such as "digit"
 
 	Forward  *Picture // a row for each noise level
@@ -194,6 +194,7 @@ type denoiserView struct {
 	LevelTable            Table
 	CleanError            string // what denoising does to images without noise; empty where that was not measured
 	Correlation, Error    float64
+	MeanDigit             bool // the mean answer looks like the mean image
 }
 
 type modelView struct {
@@ -206,6 +207,8 @@ type modelView struct {
 	LastTimestep        int
 	Slowing             bool    // nearly all of the loss's fall is in the first epoch
 	Introduces          bool    // the first with timesteps: explains them
+	Explains            bool    // the first UNet: explains it
+	Renames             bool    // a flow behind a model of x₀
 	Guides              bool    // the first with classes: explains guidance
 	Signal              float64 // what is left of the image at the last timestep: √ᾱ
 	Hidden              string  // per cent of the classes
@@ -228,9 +231,8 @@ func (d Data) view(f *files) (*writeupView, error) {
 		total += r.Time
 	}
 	v.Time = spokenTime(total)
-	picture := func(p Picture) (pictureView, error) {
-		return p.view(f, d.Parameters)
-	}
+	carried := slices.Concat(figure.Parameters{{Key: "command", Value: d.Command}}, d.Parameters)
+	picture := func(p Picture) (pictureView, error) { return p.view(f, carried) }
 	curve := func(file string, r Run, name string, others ...figure.Line) (curveView, error) {
 		title := "Training loss, " + r.Name
 		for _, o := range others {
@@ -258,7 +260,7 @@ func (d Data) view(f *files) (*writeupView, error) {
 		n.UNet = network("denoiser", n.Network)
 		v.Denoiser = n
 	}
-	introduced, guided := false, false
+	introduced, guided, drawn := false, false, d.Denoiser != nil
 	for _, m := range d.Models {
 		n, err := m.view(picture, curve)
 		if err != nil {
@@ -269,12 +271,14 @@ func (d Data) view(f *files) (*writeupView, error) {
 		n.Guides = len(m.Columns) > 0 && !guided
 		guided = guided || n.Guides
 		if n.Introduces || n.Guides {
-			n.UNet = network(m.Kind, m.Network)
+			n.UNet, n.Explains = network(m.Kind, m.Network), !drawn
+			drawn = true
 		}
+		n.Renames = m.Kind == "flow" && (introduced || d.Denoiser != nil || d.Forward != nil)
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			noisy, _ := batches(thin(t.Frames, MostFrames))
-			if err := addTrajectory(f, fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch), noisy, m.columns(), 2, slices.Concat(d.Parameters, m.parameters(t.Epoch))); err != nil {
+			if err := addTrajectory(f, fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch), noisy, m.columns(), 2, slices.Concat(carried, m.parameters(t.Epoch))); err != nil {
 				return nil, err
 			}
 		}
@@ -291,6 +295,7 @@ type (
 func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*denoiserView, error) {
 	v := &denoiserView{Denoiser: n, Untouched: significant(n.Network.Sigma * n.Network.Sigma)}
 	v.Correlation, v.Error = compare(n.Answer.Data, n.Mean.Data)
+	v.MeanDigit = v.Correlation >= 0.95 && v.Error < 0.005
 	means, err := diffusion.Concat(n.Mean, n.Answer)
 	if err != nil {
 		return nil, err
@@ -339,7 +344,7 @@ func (m Model) parameters(epoch int) (p figure.Parameters) {
 func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
 	done := m.Done()
 	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
-	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%g", 100*m.Dropout)}
+	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%.4g", 100*m.Dropout)}
 	if m.Network.Timesteps > 0 {
 		schedule, err := diffusion.Linear(m.Network.Timesteps, m.Network.BetaStart, m.Network.BetaEnd)
 		if err != nil {

@@ -146,7 +146,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s is not XML: %v", m[1], err)
 		}
 	}
-	if p, _ := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png")); len(p) != 4 {
+	if p, _ := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png")); len(p) != 5 || p[0].Key != "command" {
 		t.Errorf("an epoch's picture carries %v", p)
 	}
 }
@@ -158,7 +158,7 @@ func TestWriteParts(t *testing.T) {
 		keep          func(d *Data)
 		without, with []string
 	}{
-		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "4 small networks"}, nil},
+		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "small networks"}, nil},
 		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}, []string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
 		"flow only":     {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] }, []string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
 	} {

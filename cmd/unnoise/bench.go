@@ -106,7 +106,11 @@ func newBenchOf(what, short string) *cobra.Command {
 	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
 	intFlag(cmd, &f.dim, "dim", 64, 1, 4096, "channels of the network's first level")
 	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before those that count")
-	f.add(cmd, 128, 8, "images at once")
+	images := "images at once"
+	if what == "evaluate" {
+		images = "images; a network evaluates at most 256 at once"
+	}
+	f.add(cmd, 128, 8, images)
 	return cmd
 }
 
@@ -142,7 +146,10 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if err != nil {
 		return err
 	}
-	r := benchReport{jsonVersion, what, f.condition, f.dim, f.batch, engine.Name(dtype), info.Threads, info.Device, s.best, s.median, float64(f.batch) / s.best, s.first, peakMemory()}
+	r := benchReport{
+		Version: jsonVersion, What: what, Condition: f.condition, Dim: f.dim, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
+		BestSeconds: s.best, MedianSeconds: s.median, ImagesPerSecond: float64(f.batch) / s.best, FirstSeconds: s.first, PeakBytes: peakMemory(),
+	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}

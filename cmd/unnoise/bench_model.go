@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,7 +93,10 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	r := benchModelReport{jsonVersion, "model", f.size, dir, f.batch, engine.Name(dtype), info.Threads, info.Device, s.best, s.median, loaded, s.first, peakMemory()}
+	r := benchModelReport{
+		Version: jsonVersion, What: "model", Size: f.size, Folder: dir, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
+		BestSeconds: s.best, MedianSeconds: s.median, LoadSeconds: loaded, FirstSeconds: s.first, PeakBytes: peakMemory(),
+	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
@@ -157,7 +159,7 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 		if err != nil {
 			return err
 		}
-		return finite(y.Data)
+		return refuseNotFinite(y.Data)
 	}, s.Close, nil
 }
 
@@ -179,13 +181,13 @@ func (f *benchModelFlags) loadTextEncoder(cmd *cobra.Command, b compute.Backend,
 		if err != nil {
 			return err
 		}
-		return finite(y.Data)
+		return refuseNotFinite(y.Data)
 	}, func() { e.Close() }, nil
 }
 
-// finite refuses results that no network with such weights has.
-func finite(values []float32) error {
-	if slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+// refuseNotFinite refuses results that no network with such weights has.
+func refuseNotFinite(values []float32) error {
+	if !diffusion.Finite(values) {
 		return errors.New("the network's results are not finite: its folder is damaged, or the engine is wrong; delete the folder to write it anew")
 	}
 	return nil

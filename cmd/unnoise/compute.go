@@ -56,9 +56,12 @@ func (c computing) describe(p *figure.Parameters, dtype dtypes.DType) {
 
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
-	for flag, given := range map[string]bool{"threads": c.threads > 0, "without": len(c.without) > 0, "profile": c.profile} {
-		if given && c.other() != "" {
-			return nil, engine.Info{}, 0, usagef("--%s is for --backend %s", flag, onednn.BackendName)
+	for _, of := range []struct {
+		flag  string
+		given bool
+	}{{"threads", c.threads > 0}, {"without", len(c.without) > 0}, {"profile", c.profile}} {
+		if of.given && c.other() != "" {
+			return nil, engine.Info{}, 0, usagef("--%s is for --backend %s", of.flag, onednn.BackendName)
 		}
 	}
 	b, info, err := engine.New(engine.Options{Backend: c.backend, Threads: c.threads, Without: c.without})

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -71,7 +71,6 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	c := training.Default(mnistunet.Class)
 	c.Epochs, c.Seed, c.DType, c.Threads, c.Backend = f.epochs, f.seed, engine.Name(dtype), info.Threads, f.other()
 	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
-	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
 	switch {
 	case f.dim > 0:
 		c.Network.Dim = f.dim
@@ -135,7 +134,10 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	d.Parameters.Add("command", f.command(cmd, c))
-	d.Parameters.Add("commit", buildCommit())
+	d.Parameters.Add("commit", c.Program.Commit)
+	if by := build.Commit(); by != c.Program.Commit {
+		d.Parameters.Add("drawn by commit", by)
+	}
 	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
 	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
 	d.Parameters.Add("seed", c.Seed)
@@ -156,7 +158,11 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 // command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
 // that were given.
 func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
-	return fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d", c.Epochs, c.Network.Dim, c.Seed) + given(cmd, "limit", "backend", "dtype", "threads", "out")
+	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d --dtype %s", c.Epochs, c.Network.Dim, c.Seed, c.DType)
+	if c.Backend == "" {
+		line += fmt.Sprintf(" --threads %d", c.Threads)
+	}
+	return line + given(cmd, "limit", "backend", "out")
 }
 
 // drawDemo draws four of each digit, and keeps the first row's trajectory.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -52,7 +53,7 @@ func newDenoise() *cobra.Command {
 				return err
 			}
 			var p figure.Parameters
-			p.Add("Software", "unnoise "+buildCommit())
+			p.Add("Software", "unnoise "+build.Commit())
 			p.Add("model", dir)
 			p.Add("data", name)
 			p.Add("count", images.N/3)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/onednn"
 )
@@ -90,7 +91,7 @@ func examine() (doctorReport, error) {
 		return doctorReport{}, err
 	}
 	v := readVersion()
-	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: buildCommit(), Go: runtime.Version(), Platform: platform(),
+	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(), Platform: platform(),
 		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Cache: filepath.Dir(filepath.Dir(filepath.Dir(onednn.CachedLibrary()))), Problems: []string{}}
 	r.Memory, r.Available = memory()

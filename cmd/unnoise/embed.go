@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 )
 
@@ -100,7 +101,7 @@ small for the text encoder.`,
 			if err != nil {
 				return err
 			}
-			err = prompts.Write(out, map[string]string{"Software": "unnoise " + buildCommit(), "model": p.model, "dtype": engine.Name(dtype)})
+			err = prompts.Write(out, map[string]string{"Software": "unnoise " + build.Commit(), "model": p.model, "dtype": engine.Name(dtype)})
 			if err != nil {
 				return err
 			}

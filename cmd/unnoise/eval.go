@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
@@ -152,7 +153,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	}
 	defer b.Finalize()
 	e := &evaluating{evalFlags: f, cmd: cmd, progress: newProgress(cmd.ErrOrStderr())}
-	e.Version, e.Commit, e.Data, e.Threads, e.Backend = evaluation.ReportVersion, buildCommit(), name, info.Threads, f.other()
+	e.Version, e.Commit, e.Data, e.Threads, e.Backend = evaluation.ReportVersion, build.Commit(), name, info.Threads, f.other()
 
 	if f.samples != "" {
 		e.Samples = f.samples
@@ -315,6 +316,11 @@ func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labe
 	images, labels, err := evaluation.ReadSamples(e.samples)
 	if err != nil {
 		return err
+	}
+	for i, label := range labels {
+		if label >= train.Classes() {
+			return fmt.Errorf("%s: image %d was asked to be of class %d, but %s has classes 0 to %d", e.samples, i, label, e.Data, train.Classes()-1)
+		}
 	}
 	j, err := e.judge(b, train, test, images.N, labels)
 	if err != nil {

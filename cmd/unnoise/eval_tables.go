@@ -53,7 +53,11 @@ func reportTables(r evaluation.Report) []writeup.Table {
 	for _, f := range r.Floors {
 		floor := fmt.Sprintf("%.3f for %d", f.Frechet, f.Images)
 		if f.Groups > 1 {
-			floor += fmt.Sprintf(" (mean of %d groups)", f.Groups)
+			floor += fmt.Sprintf(" (mean of %d groups", f.Groups)
+			if f.Deviation > 0 { // reports of earlier versions don't tell
+				floor += fmt.Sprintf("; their standard deviation is %.3f", f.Deviation)
+			}
+			floor += ")"
 		}
 		floors = append(floors, floor)
 		if f.Even {

@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -444,7 +445,7 @@ func (f *generateFlags) layout(x diffusion.Images) figure.Grid {
 
 func (f *generateFlags) parameters(dtype dtypes.DType) figure.Parameters {
 	var p figure.Parameters
-	p.Add("Software", "unnoise "+buildCommit())
+	p.Add("Software", "unnoise "+build.Commit())
 	p.Add("model", f.model)
 	if f.upscale != "" {
 		p.Add("upscale", f.upscale)

@@ -119,9 +119,12 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			}
 			row("recipe", "epoch %d of %d, batches of %d, Adam %s, seed %d", s.Epoch, c.Epochs, c.Batch, rate, c.Seed)
 			if c.Network.Condition == mnistunet.Class {
-				row("classes", "%d, hidden for %g %% of the images", c.Network.Classes, 100*c.Dropout)
+				row("classes", "%d, hidden for %.4g %% of the images", c.Network.Classes, 100*c.Dropout)
 			}
 			row("trained", "in %s on %s, commit %s, %s", c.DType, cmp.Or(c.Backend, engine.Threads(c.Threads)), c.Program.Commit, c.Program.Go)
+			for _, m := range s.Resumed {
+				row("resumed", "after step %d on %s, commit %s", m.Step, cmp.Or(m.Backend, engine.Threads(m.Threads)), m.Commit)
+			}
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 			}
@@ -143,9 +146,9 @@ epoch's loss) and metrics.jsonl.gz (each step's).`,
 		Example: "  unnoise model export --run runs/digits --out digits",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for name, value := range map[string]string{"run": run, "out": out} {
-				if value == "" {
-					return usagef("--%s: expected a folder, found nothing", name)
+			for _, of := range []struct{ flag, folder string }{{"run", run}, {"out", out}} {
+				if of.folder == "" {
+					return usagef("--%s: expected a folder, found nothing", of.flag)
 				}
 			}
 			if epoch == 0 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/writeup"
@@ -382,7 +383,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	seconds := time.Since(start)
 
 	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise "+buildCommit())
+	parameters.Add("Software", "unnoise "+build.Commit())
 	parameters.Add("model", dir)
 	if labels != nil {
 		parameters.Add("class", f.classes)

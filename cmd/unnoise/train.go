@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
@@ -115,7 +115,6 @@ func (f *trainFlags) config() training.Config {
 		c.Dropout = f.dropout
 	}
 	c.Seed, c.DType, c.Threads = f.seed, f.dtype, f.threads
-	c.Program = training.Program{Commit: buildCommit(), Go: runtime.Version()}
 	return c
 }
 
@@ -130,9 +129,9 @@ func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 		}
 		return nil
 	}
-	for name, conditions := range map[string]string{"objective": "time class", "sigma": "none", "timesteps": "time class", "dropout": "class"} {
-		if given(name) && !contains(conditions, f.condition) {
-			return usagef("--%s has no meaning with --condition %s", name, f.condition)
+	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"}, {"timesteps", "time class"}, {"dropout", "class"}} {
+		if given(of.flag) && !contains(of.conditions, f.condition) {
+			return usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
 		}
 	}
 	if given("timesteps") && f.timesteps == 1 {
@@ -230,7 +229,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	p.clear()
 	var stopped *training.StoppedError
 	if errors.As(err, &stopped) {
-		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, dir)
+		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, quote(dir))
 	}
 	if err != nil {
 		return err
@@ -272,7 +271,7 @@ func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, see
 func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
 	c := e.Model.Config
 	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise "+buildCommit())
+	parameters.Add("Software", "unnoise "+build.Commit())
 	parameters.Add("model", e.Dir)
 	parameters.Add("epoch", e.Epoch)
 	if c.Condition == mnistunet.None {

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/internal/build"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
@@ -53,35 +55,12 @@ func readVersion() versionReport {
 		Go:       runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
-	info, ok := debug.ReadBuildInfo()
-	if ok {
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				r.Commit = s.Value
-			case "vcs.modified":
-				r.Modified = s.Value == "true"
-			}
-		}
-		if r.Unnoise == "" && info.Main.Version != "" && info.Main.Version != "(devel)" {
-			r.Unnoise = info.Main.Version
-		}
+	r.Commit, r.Modified = build.Revision()
+	if info, ok := debug.ReadBuildInfo(); ok && r.Unnoise == "" && info.Main.Version != "(devel)" {
+		r.Unnoise = info.Main.Version
 	}
 	if r.Unnoise == "" {
 		r.Unnoise = "devel"
 	}
 	return r
-}
-
-// buildCommit names the source that the program was built from, as far as that is known.
-func buildCommit() string {
-	v := readVersion()
-	if v.Commit == "" {
-		return ""
-	}
-	c := v.Commit[:min(12, len(v.Commit))]
-	if v.Modified {
-		c += "-dirty"
-	}
-	return c
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -181,7 +182,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	defer b.Finalize()
 	w.Command = f.command(cmd, dtype)
 	p := newProgress(cmd.ErrOrStderr())
-	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, other: f.other(), by: by{"unnoise " + buildCommit(), info.Device}, p: p}
+	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, other: f.other(), by: by{"unnoise " + build.Commit(), info.Device}, p: p}
 	defer d.close()
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return fmt.Errorf("--out: %w", err)

@@ -135,7 +135,7 @@ func (f *writeupFlags) denoiser(ctx context.Context, d *drawings, r *shownRun) (
 }
 
 func levelPicture(noisy, denoised diffusion.Images, n int, p figure.Parameters) writeup.Picture {
-	w := writeup.Picture{Name: "denoiser-levels", Title: "Noise levels it was not trained for", Corner: "σ", Columns: levelNames(), Parameters: p}
+	w := writeup.Picture{Name: "denoiser-levels", Title: "Test images at several noise levels", Corner: "σ", Columns: levelNames(), Parameters: p}
 	for i := range min(levelExamples, n) {
 		w.Rows = append(w.Rows,
 			writeup.Row{Label: "noisy", Images: pickImages(noisy, atLevels(i, n)...)},
@@ -186,7 +186,8 @@ func (f *writeupFlags) sampling(r *shownRun, guidance float64) (sampling, error)
 	if r.Network.Condition == mnistunet.Class {
 		s.guidance = guidance
 	}
-	return s, s.complete(r.Network)
+	err := s.complete(r.Network)
+	return s, err
 }
 
 // rowsOfClasses lists the classes to draw, rows of all of them, and the columns' names; without classes only how many images there are.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 )
 
 // Write calls write with a buffered writer to a temporary file beside path, and renames it to path once its bytes are
@@ -53,6 +54,21 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 	}
 	return nil
 }
+
+// Clean removes what writes that were killed have left in dir and below. Nothing else may be writing there.
+func Clean(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && temporaryName.MatchString(d.Name()) {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return fmt.Errorf("removing unfinished files: %w", err)
+		}
+		return nil
+	})
+}
+
+var temporaryName = regexp.MustCompile(`^\..+\.\d+\.tmp$`)
 
 // Check tells whether Write can make a file at path. It leaves nothing behind.
 func Check(path string) error {

@@ -56,3 +56,32 @@ func TestWrite(t *testing.T) {
 		t.Errorf("left behind by Check: %v", left)
 	}
 }
+
+// TestClean removes what a killed Write leaves, and nothing else.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	below := filepath.Join(dir, "below")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unfinished, err := temporary(filepath.Join(below, "a.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfinished.Close()
+	others := []string{"a.txt", ".a.txt", "a.1.tmp", ".a.tmp"}
+	for _, name := range others {
+		if err := os.WriteFile(filepath.Join(below, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Clean(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(below); err != nil || len(left) != len(others) {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if err := Clean(filepath.Join(dir, "none")); err == nil {
+		t.Error("cleaned a folder that is not there")
+	}
+}

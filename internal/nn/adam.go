@@ -57,9 +57,6 @@ func (a *Adam) Close() {
 	a.first, a.second = nil, nil
 }
 
-// Steps returns the number of steps made.
-func (a *Adam) Steps() int { return a.steps }
-
 // Trained lists the parameters that are no running statistics.
 func (a *Adam) Trained() []Param { return a.trained }
 

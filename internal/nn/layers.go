@@ -78,10 +78,8 @@ func (l *Layers) Norm(name string, x *Node) *Node {
 		return Add(Mul(x, Spread(a, x)), Spread(Sub(offset, Mul(mean, a)), x))
 	}
 	y, batchMean, batchVariance := InternalBatchNormForTraining(x, scale, offset, normEpsilon, 3)
-	count := float64(x.Shape().Size() / x.Shape().Dimensions[3])
-	if count > 1 {
-		batchVariance = MulScalar(batchVariance, count/(count-1))
-	}
+	count := float64(x.Shape().Size() / x.Shape().Dimensions[3]) // of pixels, of which every batch has several
+	batchVariance = MulScalar(batchVariance, count/(count-1))
 	l.Stats[name+".running_mean"] = Add(MulScalar(mean, 1-normMomentum), MulScalar(batchMean, normMomentum))
 	l.Stats[name+".running_var"] = Add(MulScalar(variance, 1-normMomentum), MulScalar(batchVariance, normMomentum))
 	return IdentityWithCustomGradient(y, func(_, v *Node) *Node { return ConvertDType(l.Narrow(v), dtypes.Float32) })
