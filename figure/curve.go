@@ -19,6 +19,7 @@ type Curve struct {
 	X, Y           []float64
 	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth]; 0: a fiftieth of the points
 	LogY           bool    // logarithmic vertical axis; values that are not positive are left out
+	From           float64 // what lies left of it is smoothed with the rest, and not drawn; 0: all is
 
 	Width, Height int // of the drawing, in units of which the text is 13 high; 0: 760 x 340
 
@@ -121,6 +122,9 @@ func (c Curve) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("the curve %q has no value to draw", c.Title)
 	}
 	smooth := c.smooth(y)
+	if x, y, smooth = c.shown(x, y, smooth); len(x) == 0 {
+		return nil, fmt.Errorf("the curve %q has no value from %g on", c.Title, c.From)
+	}
 	allX, allY := x, slices.Concat(y, smooth)
 	strongest := slices.Max(smooth)
 	var others []course
@@ -133,6 +137,9 @@ func (c Curve) SVG() ([]byte, error) {
 			return nil, fmt.Errorf("the curve's line %q has no value to draw", o.Name)
 		}
 		smooth := c.smooth(o.Y)
+		if o.X, o.Y, smooth = c.shown(o.X, o.Y, smooth); len(o.X) == 0 {
+			return nil, fmt.Errorf("the curve's line %q has no value from %g on", o.Name, c.From)
+		}
 		others = append(others, course{o, smooth})
 		allX, allY = slices.Concat(allX, o.X), slices.Concat(allY, o.Y, smooth)
 		strongest = max(strongest, slices.Max(smooth))
@@ -298,6 +305,19 @@ func (c Curve) drawable(allX, allY []float64) (x, y []float64) {
 		}
 	}
 	return x, y
+}
+
+// shown returns the points that are drawn.
+func (c Curve) shown(allX, allY, allSmooth []float64) (x, y, smooth []float64) {
+	if c.From == 0 {
+		return allX, allY, allSmooth
+	}
+	for i, v := range allX {
+		if v >= c.From {
+			x, y, smooth = append(x, v), append(y, allY[i]), append(smooth, allSmooth[i])
+		}
+	}
+	return x, y, smooth
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -133,6 +133,25 @@ func TestAxes(t *testing.T) {
 	}
 }
 
+// From is where drawing begins, with what is left of it in the smoothed course.
+func TestCurveFrom(t *testing.T) {
+	c := falling(500)
+	all := c.smooth(c.Y)
+	c.From = c.X[100]
+	x, y, smooth := c.shown(c.X, c.Y, all)
+	if len(x) != 400 || x[0] != c.X[100] || y[0] != c.Y[100] || smooth[0] != all[100] {
+		t.Errorf("%d points from %g on", len(x), x[0])
+	}
+	whole, _ := falling(500).SVG()
+	if part, err := c.SVG(); err != nil || len(part) >= len(whole) {
+		t.Errorf("the drawing from %g on has %d bytes, that of all %d; %v", c.From, len(part), len(whole), err)
+	}
+	c.From = c.X[499] + 1
+	if _, err := c.SVG(); err == nil {
+		t.Error("a drawing of nothing was made")
+	}
+}
+
 // A line to compare with is smoothed, named, and on the same axes.
 func TestCurveComparison(t *testing.T) {
 	c := falling(500)

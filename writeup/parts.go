@@ -131,7 +131,8 @@ type curveView struct {
 	EarlyFall    bool   // most of the fall is in the first tenth
 }
 
-// lossCurve draws a training's loss for the page, and as a file.
+// lossCurve draws a training's loss for the page, and as a file. With others it begins behind the first epoch, if all have a second:
+// beside the first fall no difference is seen.
 func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batch int, name string, others ...figure.Line) (curveView, error) {
 	c := figure.Curve{
 		Title:  title,
@@ -146,6 +147,9 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 	}
 	line := lossLine(name, loss)
 	c.X, c.Y = line.X, line.Y
+	if lines := append([]figure.Line{line}, others...); len(lines) > 1 && !slices.ContainsFunc(lines, func(l figure.Line) bool { return len(l.Y) <= stepsPerEpoch }) {
+		c.From = float64(stepsPerEpoch + 1)
+	}
 	if stepsPerEpoch > 0 {
 		for epoch := 1; epoch*stepsPerEpoch < len(loss); epoch++ {
 			c.Marks = append(c.Marks, figure.Mark{X: float64(epoch * stepsPerEpoch), Label: fmt.Sprintf("epoch %d", epoch)})
@@ -250,13 +254,8 @@ func mean(v []float64) float64 {
 	return sum / float64(len(v))
 }
 
-// significant rounds to two or three digits, as one says a loss.
-func significant(v float64) string {
-	if v >= 0.1 {
-		return fmt.Sprintf("%.2f", v)
-	}
-	return fmt.Sprintf("%.2g", v)
-}
+// significant rounds to three digits, as one says a loss.
+func significant(v float64) string { return fmt.Sprintf("%.3g", v) }
 
 func spokenTime(d time.Duration) string {
 	switch s := int(d.Round(time.Second).Seconds()); {
