@@ -282,7 +282,7 @@ func TestReadSamples(t *testing.T) {
 		}
 	}
 	write(good())
-	images, labels, err := ReadSamples(path)
+	images, labels, err := ReadSamples(path, 10)
 	if err != nil || images.N != 2 || images.Data[3] != 1.5 || !slices.Equal(labels, []int{7, -1}) {
 		t.Errorf("read %s, %v, %v", images.Shape(), labels, err)
 	}
@@ -304,8 +304,10 @@ func TestReadSamples(t *testing.T) {
 		`"images" has shape [1 1 28 56`: func(t map[string]weights.Tensor) {
 			t["images"] = weights.FromFloat32([]int{1, 1, size, 2 * size}, pixels)
 		},
-		`"labels" has shape [1]`:     func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{1}, []int32{1}) },
-		`elements are I64; want I32`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt64([]int{2}, []int64{1, 2}) },
+		`"labels" has shape [1]`:            func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{1}, []int32{1}) },
+		`elements are I64; want I32`:        func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt64([]int{2}, []int64{1, 2}) },
+		`image 1 has class 10; want 0 to 9`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{9, 10}) },
+		`image 0 has class -2`:              func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{-2, 1}) },
 		`elements are I32; want F32`: func(t map[string]weights.Tensor) {
 			t["images"] = weights.FromInt32([]int{2, 1, size, size}, make([]int32, 2*size*size))
 		},
@@ -319,11 +321,11 @@ func TestReadSamples(t *testing.T) {
 		tensors := good()
 		change(tensors)
 		write(tensors)
-		if _, _, err := ReadSamples(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if _, _, err := ReadSamples(path, 10); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%v; want %q and the file", err, want)
 		}
 	}
-	if _, _, err := ReadSamples(path + ".none"); err == nil {
+	if _, _, err := ReadSamples(path+".none", 10); err == nil {
 		t.Error("a missing file was read")
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // ReadSamples reads samples from a safetensors file: images [N,1,28,28] of floats in [0,1], where single values may lie outside
-// as samples' do, and labels [N] of I32, -1 for no class; nil if no image has one.
-func ReadSamples(path string) (diffusion.Images, []int, error) {
+// as samples' do, and labels [N] of I32, the classes that were asked for, -1 for none; nil if no image has one.
+func ReadSamples(path string, classes int) (diffusion.Images, []int, error) {
 	f, err := weights.Open(path)
 	if err != nil {
 		return diffusion.Images{}, nil, err
@@ -31,12 +31,15 @@ func ReadSamples(path string) (diffusion.Images, []int, error) {
 	if err != nil {
 		return diffusion.Images{}, nil, fmt.Errorf(`%s: tensor "labels": %w`, path, err)
 	}
-	labels, classes := make([]int, images.N), false
+	labels, any := make([]int, images.N), false
 	for i, v := range values {
+		if v < -1 || int(v) >= classes {
+			return diffusion.Images{}, nil, fmt.Errorf(`%s: tensor "labels": image %d has class %d; want 0 to %d, or -1 for none`, path, i, v, classes-1)
+		}
 		labels[i] = int(v)
-		classes = classes || v != -1
+		any = any || v != -1
 	}
-	if !classes {
+	if !any {
 		return images, nil, nil
 	}
 	return images, labels, nil

@@ -21,7 +21,7 @@ func (e *StoppedError) Unwrap() error { return e.Cause }
 type ExistsError struct{ Dir string }
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("%s holds a training run already: go on with it with --resume %s, or choose another folder", e.Dir, e.Dir)
+	return fmt.Sprintf("%s holds a training run already: go on with it, or choose another folder", e.Dir)
 }
 
 // DivergedError is returned when the loss or a value is no longer a finite number. The last checkpoint is from before.

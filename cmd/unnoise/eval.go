@@ -313,14 +313,9 @@ func goesRound(labels []int, classes int) bool {
 }
 
 func (e *evaluating) measureSamples(b compute.Backend, train, test *dataset.Labeled) error {
-	images, labels, err := evaluation.ReadSamples(e.samples)
+	images, labels, err := evaluation.ReadSamples(e.samples, train.Classes())
 	if err != nil {
 		return err
-	}
-	for i, label := range labels {
-		if label >= train.Classes() {
-			return fmt.Errorf("%s: image %d was asked to be of class %d, but %s has classes 0 to %d", e.samples, i, label, e.Data, train.Classes()-1)
-		}
 	}
 	j, err := e.judge(b, train, test, images.N, labels)
 	if err != nil {

@@ -108,7 +108,7 @@ func TestBackends(t *testing.T) {
 		if r.code != 0 {
 			t.Fatalf("--backend %s: %s", backend, r.stderr)
 		}
-		x, _, err := evaluation.ReadSamples(out)
+		x, _, err := evaluation.ReadSamples(out, 10)
 		if err != nil {
 			t.Fatal(err)
 		}

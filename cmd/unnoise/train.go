@@ -228,7 +228,8 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	p.clear()
 	var stopped *training.StoppedError
-	if errors.As(err, &stopped) {
+	var exists *training.ExistsError
+	if errors.As(err, &stopped) || errors.As(err, &exists) {
 		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, quote(dir))
 	}
 	if err != nil {

@@ -153,7 +153,7 @@ func TestTrainAndSample(t *testing.T) {
 	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected all or numbers from 0 to 9") {
 		t.Errorf("class 11: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure || !strings.Contains(r.stderr, run) {
+	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure || !strings.Contains(r.stderr, "--resume "+run) {
 		t.Errorf("a second run in one folder: exit code %d, %q", r.code, r.stderr)
 	}
 	broken := filepath.Join(training.EpochDir(run, 2), "model.safetensors")
