@@ -17,6 +17,8 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -37,13 +39,7 @@ type TextEncoder struct {
 }
 
 // CacheDir is where embeddings are kept by default, in the user's cache folder.
-func CacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the cache folder for embeddings: %w", err)
-	}
-	return filepath.Join(dir, "unnoise", "embeddings"), nil
-}
+func CacheDir() (string, error) { return cachedir.Path("embeddings") }
 
 // Encode encodes texts, each once. The text encoder is loaded only for texts whose embeddings are not kept, and closed before
 // Encode returns: beside a UNet it may be too large.
@@ -53,7 +49,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		return Prompts{}, err
 	}
 	if index.TextEncoder == "" || index.Tokenizer == "" {
-		return Prompts{}, fmt.Errorf("%s has no text_encoder or no tokenizer by its %s: encode prompts with a folder that has both, or use embeddings made before", e.Dir, indexFile)
+		return Prompts{}, fmt.Errorf("%s has no text_encoder or no tokenizer by its %s: encode prompts with a folder that has both, or use embeddings made before", e.Dir, hubfile.Index)
 	}
 	tok, err := tokenizer.Open(filepath.Join(e.Dir, "tokenizer"))
 	if err != nil {

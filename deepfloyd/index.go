@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // Index is the model_index.json of a pipeline's folder: which parts the folder has, and of which classes. Those that are
@@ -44,19 +44,11 @@ func (p *Part) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-const indexFile = "model_index.json"
-
-// superResolution tells of each class of pipelines whether it draws from a small image.
-var superResolution = map[string]bool{
-	"IFPipeline": false, "IFImg2ImgPipeline": false, "IFInpaintingPipeline": false,
-	"IFSuperResolutionPipeline": true, "IFImg2ImgSuperResolutionPipeline": true, "IFInpaintingSuperResolutionPipeline": true,
-}
-
 // ReadIndex reads a folder's model_index.json. Parts, classes and pipelines that this package does not know are refused by name.
 // Any part may be null: there are folders of a text encoder alone.
 func ReadIndex(dir string) (Index, error) {
-	path := filepath.Join(dir, indexFile)
-	file, err := hub.ReadConfig(path)
+	path := filepath.Join(dir, hubfile.Index)
+	file, err := hubfile.ReadConfig(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Index{}, fmt.Errorf("%w: expected a folder as the hub has it and diffusers saves it", err)
 	}
@@ -96,7 +88,7 @@ func ReadIndex(dir string) (Index, error) {
 
 // check tells what is wrong with the index, and what it lacks of a stage if it shall have one.
 func (x Index) check(stage bool) error {
-	noised, known := superResolution[x.Class]
+	noised, known := hubfile.SuperResolution[x.Class]
 	if !known {
 		return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or IFSuperResolutionPipeline", x.Class)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -95,7 +96,7 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 		if _, err := openScheduler(dir, p.Name, p.Class); err != nil {
 			return err
 		}
-		p.Files = []string{schedulerFile}
+		p.Files = []string{hubfile.Scheduler}
 	}
 	if p.config != nil {
 		if err := p.readWeights(path, variant); err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // Scheduler is a scheduler_config.json of diffusers' DDPMScheduler, DDIMScheduler or DPMSolverMultistepScheduler: the noise
@@ -18,7 +18,7 @@ type Scheduler struct {
 	Method   diffusion.Method
 	Clip     diffusion.Clip
 	config   schedulerConfig
-	file     *hub.Config
+	file     *hubfile.Config
 }
 
 // The classes of schedulers.
@@ -90,7 +90,7 @@ func (c schedulerConfig) variance() diffusion.Variance {
 
 // ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
 func ReadScheduler(path string) (*Scheduler, error) {
-	file, err := hub.ReadConfig(path)
+	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Scheduler) As(class string) (*Scheduler, error) { return readScheduler(
 // Class is diffusers' name of the scheduler.
 func (s *Scheduler) Class() string { return s.config.class }
 
-func readScheduler(file *hub.Config, class string) (*Scheduler, error) {
+func readScheduler(file *hubfile.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
 		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
 		PredictionType: "epsilon", DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // reference is testdata/schedulers.json, recorded by testdata/record.py.
@@ -60,7 +61,7 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 	var r reference
 	readJSON(t, "testdata/schedulers.json", &r)
 	for i, want := range r.Schedulers {
-		s, err := ReadScheduler(write(t, schedulerFile, want.Config))
+		s, err := ReadScheduler(write(t, hubfile.Scheduler, want.Config))
 		if err != nil {
 			t.Fatalf("scheduler %d: %v", i, err)
 		}
@@ -132,12 +133,12 @@ func TestSchedulersRefused(t *testing.T) {
 		if c.settings != "" {
 			text += ", " + c.settings
 		}
-		path := write(t, schedulerFile, text+"}")
+		path := write(t, hubfile.Scheduler, text+"}")
 		if _, err := ReadScheduler(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s with %s: %v; want the file's name and %q", c.class, c.settings, err, c.want)
 		}
 	}
-	if _, err := ReadScheduler(write(t, schedulerFile, "{")); err == nil {
+	if _, err := ReadScheduler(write(t, hubfile.Scheduler, "{")); err == nil {
 		t.Error("half a file was accepted")
 	}
 	if _, err := ReadScheduler(filepath.Join(t.TempDir(), "none")); err == nil {
@@ -145,7 +146,7 @@ func TestSchedulersRefused(t *testing.T) {
 	}
 
 	// None that Python asks for its truth, and that DPM-Solver saves.
-	none, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DPMSolverMultistepScheduler", "clip_sample": null, "variance_type": null, "trained_betas": null}`))
+	none, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DPMSolverMultistepScheduler", "clip_sample": null, "variance_type": null, "trained_betas": null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func TestSchedulersRefused(t *testing.T) {
 	}
 
 	// Settings that another class heeds are let be.
-	s, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DDIMScheduler", "steps_offset": 1, "variance_type": "learned"}`))
+	s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DDIMScheduler", "steps_offset": 1, "variance_type": "learned"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestSchedulersRefused(t *testing.T) {
 		}
 	}
 	for spacing, most := range map[string]int{"linspace": 999, "leading": 999, "trailing": 1000} {
-		s, err := ReadScheduler(write(t, schedulerFile, `{"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "`+spacing+`"}`))
+		s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "`+spacing+`"}`))
 		if err != nil {
 			t.Fatal(err)
 		}

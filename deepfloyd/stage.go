@@ -16,6 +16,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -41,7 +42,7 @@ func OpenStage(dir, variant string) (*Stage, error) {
 		return nil, err
 	}
 	if err := s.Index.check(true); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, indexFile), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, hubfile.Index), err)
 	}
 	if s.Scheduler, err = openScheduler(dir, "scheduler", s.Index.Scheduler); err != nil {
 		return nil, err
@@ -84,13 +85,13 @@ func (s *Stage) Use(class string) error {
 }
 
 func openScheduler(dir, part string, class Part) (*Scheduler, error) {
-	path := filepath.Join(dir, part, schedulerFile)
+	path := filepath.Join(dir, part, hubfile.Scheduler)
 	s, err := ReadScheduler(path)
 	if err != nil {
 		return nil, err
 	}
 	if s.Class() != string(class) {
-		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, indexFile), class)
+		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, hubfile.Index), class)
 	}
 	return s, nil
 }
@@ -103,8 +104,6 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 	s.UNet, err = unet.New(b, s.Config, dtype, s.weights, s.Progress)
 	return err
 }
-
-const schedulerFile = "scheduler_config.json"
 
 // check tells whether the network fits to the rest of the stage.
 func (s *Stage) check(c unet.Config) error {

@@ -1,9 +1,6 @@
 package diffusion
 
 import (
-	"encoding"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 )
@@ -114,60 +111,4 @@ func (g *Generator) Perm(n int) []int {
 		perm[i], perm[j] = perm[j], perm[i]
 	}
 	return perm
-}
-
-var (
-	_ encoding.BinaryMarshaler   = (*Generator)(nil)
-	_ encoding.BinaryUnmarshaler = (*Generator)(nil)
-)
-
-// The saved state, little endian: the magic word, next, the engine's words, a flag and the spare normal.
-const (
-	generatorMagic = "UNGENv1\n"
-	generatorBytes = len(generatorMagic) + 4 + 4*mtWords + 1 + 8
-)
-
-// MarshalBinary returns the whole state: a generator that UnmarshalBinary fills with it goes on with the same numbers.
-func (g *Generator) MarshalBinary() ([]byte, error) {
-	b := make([]byte, 0, generatorBytes)
-	b = append(b, generatorMagic...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(g.engine.next))
-	for _, w := range g.engine.state {
-		b = binary.LittleEndian.AppendUint32(b, w)
-	}
-	if g.hasSpare {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	return binary.LittleEndian.AppendUint64(b, math.Float64bits(g.spare)), nil
-}
-
-// UnmarshalBinary sets the state that MarshalBinary returned. On an error, the generator is unchanged.
-func (g *Generator) UnmarshalBinary(b []byte) error {
-	if len(b) != generatorBytes {
-		return fmt.Errorf("generator state: expected %d bytes, found %d", generatorBytes, len(b))
-	}
-	if string(b[:len(generatorMagic)]) != generatorMagic {
-		return errors.New("generator state: it does not begin as one; was it written by another program or version?")
-	}
-	b = b[len(generatorMagic):]
-	var n Generator
-	next := binary.LittleEndian.Uint32(b)
-	if next > mtWords {
-		return fmt.Errorf("generator state: the position is %d, expected 0 to %d", next, mtWords)
-	}
-	n.engine.next = int(next)
-	b = b[4:]
-	for i := range n.engine.state {
-		n.engine.state[i] = binary.LittleEndian.Uint32(b[4*i:])
-	}
-	b = b[4*mtWords:]
-	if b[0] > 1 {
-		return fmt.Errorf("generator state: the spare's flag is %d, expected 0 or 1", b[0])
-	}
-	n.hasSpare = b[0] == 1
-	n.spare = math.Float64frombits(binary.LittleEndian.Uint64(b[1:]))
-	*g = n
-	return nil
 }

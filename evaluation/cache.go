@@ -13,19 +13,16 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
 // CachePath is where the classifier for a set is kept: in the user's cache folder, under its recipe, data and seed.
 func CachePath(train, test *dataset.Labeled, seed uint64) (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the cache folder for the classifier: %w", err)
-	}
 	sum := func(set *dataset.Labeled) string { return strings.TrimPrefix(set.Checksum(), "crc32c:") }
 	name := fmt.Sprintf("recipe%d-%s-%s-seed%d.safetensors", RecipeVersion, sum(train), sum(test), seed)
-	return filepath.Join(dir, "unnoise", "classifier", name), nil
+	return cachedir.Path("classifier", name)
 }
 
 // Open loads the classifier that is kept at a path, or trains it and keeps it there: where there is none, or retrain is set.
@@ -80,9 +77,9 @@ func Load(b compute.Backend, path string) (*Classifier, error) {
 		return nil, damaged(fmt.Sprintf("model %q, recipe %q", m["model"], m["recipe"]))
 	}
 	seed, err1 := strconv.ParseUint(m["seed"], 10, 64)
-	classes, err2 := strconv.ParseUint(m["classes"], 10, 8)
+	classes, err2 := strconv.ParseUint(m["classes"], 10, 16)
 	accuracy, err3 := strconv.ParseFloat(m["test_accuracy"], 64)
-	if err := errors.Join(err1, err2, err3); err != nil || classes == 0 || !(accuracy >= 0 && accuracy <= 1) {
+	if err := errors.Join(err1, err2, err3); err != nil || classes == 0 || classes > 256 || !(accuracy >= 0 && accuracy <= 1) {
 		return nil, damaged(fmt.Sprintf("seed %q, classes %q, test_accuracy %q", m["seed"], m["classes"], m["test_accuracy"]))
 	}
 	c, err := newClassifier(b, int(classes), func(p nn.Param) ([]float32, error) { return p.Read(f, "") })

@@ -3,7 +3,6 @@ package evaluation
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
@@ -98,9 +97,5 @@ func ReadReport(path string) (r Report, err error) {
 
 // Write writes the report to a file.
 func (r Report) Write(path string) error {
-	return atomicfile.Write(path, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	})
+	return atomicfile.WriteJSON(path, r)
 }

@@ -56,22 +56,25 @@ func EncodeAPNG(w io.Writer, a Animation, parameters Parameters) error {
 		return binary.BigEndian.AppendUint32(nil, sequence-1)
 	}
 
-	var out, pixels []byte
-	var header []byte
+	var out []byte
 	// The still picture stands first in the file and is no frame of the animation: it has no fcTL before it.
-	if header, pixels, err = encodedFrame(frames[last]); err != nil {
+	header, still, err := encodedFrame(frames[last])
+	if err != nil {
 		return err
 	}
 	out = append(out, header...)
 	out = append(out, texts...)
 	out = appendChunk(out, "acTL", binary.BigEndian.AppendUint32(nil, uint32(len(frames))), make([]byte, 4)) // 0: loops for ever
-	out = appendChunk(out, "IDAT", pixels)
+	out = appendChunk(out, "IDAT", still)
 	if _, err := w.Write(out); err != nil {
 		return err
 	}
 	for i, frame := range frames {
-		if _, pixels, err = encodedFrame(frame); err != nil {
-			return err
+		pixels := still
+		if i < last {
+			if _, pixels, err = encodedFrame(frame); err != nil {
+				return err
+			}
 		}
 		control := next()
 		control = binary.BigEndian.AppendUint32(control, uint32(size.X))

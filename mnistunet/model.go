@@ -2,9 +2,7 @@ package mnistunet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,11 +139,7 @@ func (m *Model) Save(dir string) error {
 	if err := weights.Write(filepath.Join(dir, WeightsFile), t, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, ConfigFile), func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(m.Config)
-	})
+	return atomicfile.WriteJSON(filepath.Join(dir, ConfigFile), m.Config)
 }
 
 // evaluator returns the compiled evaluation for a batch size.

@@ -11,7 +11,6 @@ import "C"
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -24,6 +23,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/gobackend"
 	"github.com/pkg/errors"
+
+	"github.com/unnoise/unnoise/internal/cachedir"
 )
 
 // BackendName is the name to use in GOMLX_BACKEND.
@@ -37,8 +38,6 @@ var errFinalized = errors.New("onednn: the backend was finalized")
 type Options struct {
 	// Threads is the number of threads for native work; 0 means one for each CPU.
 	Threads int
-	// Library is the path of libdnnl.so.3; empty means to search as Find does.
-	Library string
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
 	// Without names optimisations to leave out, to see what they earn: those that Optimizations lists.
@@ -71,11 +70,11 @@ type Backend struct {
 	finalized atomic.Bool
 
 	// Touched on the native thread only.
-	profile *Profile
+	profile *profile
 	live    map[*executable]bool // not yet released
 }
 
-// New makes a backend from a configuration: comma-separated threads=N, library=PATH, portable and without=NAME+NAME,
+// New makes a backend from a configuration: comma-separated threads=N, portable and without=NAME+NAME,
 // all optional; see Options.
 func New(config string) (compute.Backend, error) {
 	var o Options
@@ -88,14 +87,12 @@ func New(config string) (compute.Backend, error) {
 				return nil, errors.Errorf("onednn: threads=%q in the configuration: want a whole number from 1", v)
 			}
 			o.Threads = n
-		case "library":
-			o.Library = v
 		case "portable":
 			o.Portable = true
 		case "without":
 			o.Without = strings.Split(v, "+")
 		default:
-			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, library=PATH, portable and without=NAME+NAME", key)
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, portable and without=NAME+NAME", key)
 		}
 	}
 	return NewWithOptions(o)
@@ -110,7 +107,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 		}
 		without[name] = true
 	}
-	load(o.Library)
+	load()
 	fallback, err := gobackend.New("")
 	if err != nil {
 		return nil, err
@@ -259,30 +256,26 @@ var (
 
 // Library tells which oneDNN is in use, loading it if that was not tried yet.
 func Library() LibraryInfo {
-	load("")
+	load()
 	loading.Lock()
 	defer loading.Unlock()
 	return loaded
 }
 
-// CachedLibrary is where `make setup` puts the library: in the user's cache folder.
-func CachedLibrary() string {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(cache, "unnoise", "onednn", "3.2", "libdnnl.so.3")
-}
-
-// Find lists where oneDNN is looked for, in order: ONEDNN_LIBRARY alone when it is set, the system's library path, the cache.
-func Find() []string {
+// places lists where oneDNN is looked for, in order: ONEDNN_LIBRARY alone when it is set, the system's library path, and where
+// `make setup` puts it, in the user's cache folder.
+func places() []string {
 	if p, ok := os.LookupEnv("ONEDNN_LIBRARY"); ok {
 		return []string{p}
 	}
-	return []string{"libdnnl.so.3", CachedLibrary()}
+	list := []string{"libdnnl.so.3"}
+	if p, err := cachedir.Path("onednn", "3.2", "libdnnl.so.3"); err == nil {
+		list = append(list, p)
+	}
+	return list
 }
 
-func load(path string) {
+func load() {
 	loading.Lock()
 	defer loading.Unlock()
 	if tried {
@@ -296,12 +289,8 @@ func load(path string) {
 		limitISA(level)
 		roundsBF16 = roundsBF16 && bf16
 	}
-	candidates := Find()
-	if path != "" {
-		candidates = []string{path}
-	}
 	var problems []string
-	for _, p := range candidates {
+	for _, p := range places() {
 		if p == "" {
 			problems = append(problems, "no library was asked for")
 			continue

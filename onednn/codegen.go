@@ -261,8 +261,6 @@ func (g *generator) instruction(i C.un_instr) {
 		r = g.roundBF16(a)
 	case C.UN_ROUND_F16:
 		r = g.add(vop{kind: vHalf, args: []varg{a}})
-	case C.UN_COPY:
-		r = a
 	default:
 		g.ok = false
 		r = a

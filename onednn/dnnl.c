@@ -29,7 +29,6 @@ const char *un_dnnl_load(const char *path) {
   return NULL;
 }
 
-int un_dnnl_loaded(void) { return engine != NULL; }
 int un_dnnl_isa(void) { return engine ? dnnl_get_effective_cpu_isa() : 0; }
 
 static int may_use(int isa) {

@@ -13,34 +13,30 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// nativeOp is the instruction that computes an element-wise operation.
-type nativeOp struct{ instr C.uint8_t }
-
-// instrCopy stands for operations that are a plain move between registers; 0 in the table means "no instruction",
-// so codes are kept plus one.
-func code(c int) nativeOp { return nativeOp{C.uint8_t(c + 1)} }
-
-var nativeOps = map[compute.OpType]nativeOp{
-	compute.OpTypeAdd: code(C.UN_ADD), compute.OpTypeSub: code(C.UN_SUB), compute.OpTypeMul: code(C.UN_MUL), compute.OpTypeDiv: code(C.UN_DIV),
-	compute.OpTypeMax: code(C.UN_MAX), compute.OpTypeMin: code(C.UN_MIN), compute.OpTypePow: code(C.UN_POW),
-	compute.OpTypeEqual: code(C.UN_EQ), compute.OpTypeNotEqual: code(C.UN_NE), compute.OpTypeLessThan: code(C.UN_LT), compute.OpTypeLessOrEqual: code(C.UN_LE),
-	compute.OpTypeGreaterThan: code(C.UN_GT), compute.OpTypeGreaterOrEqual: code(C.UN_GE),
-	compute.OpTypeLogicalAnd: code(C.UN_AND), compute.OpTypeLogicalOr: code(C.UN_OR), compute.OpTypeLogicalXor: code(C.UN_XOR), compute.OpTypeLogicalNot: code(C.UN_NOT),
-	compute.OpTypeWhere: code(C.UN_WHERE), compute.OpTypeNeg: code(C.UN_NEG), compute.OpTypeAbs: code(C.UN_ABS),
-	compute.OpTypeExp: code(C.UN_EXP), compute.OpTypeExpm1: code(C.UN_EXPM1), compute.OpTypeLog: code(C.UN_LOG), compute.OpTypeLog1p: code(C.UN_LOG1P),
-	compute.OpTypeSqrt: code(C.UN_SQRT), compute.OpTypeRsqrt: code(C.UN_RSQRT), compute.OpTypeTanh: code(C.UN_TANH), compute.OpTypeErf: code(C.UN_ERF),
-	compute.OpTypeLogistic: code(C.UN_LOGISTIC), compute.OpTypeSin: code(C.UN_SIN), compute.OpTypeCos: code(C.UN_COS), compute.OpTypeFloor: code(C.UN_FLOOR),
-	compute.OpTypeCeil: code(C.UN_CEIL), compute.OpTypeRound: code(C.UN_ROUND), compute.OpTypeSign: code(C.UN_SIGN), compute.OpTypeIsFinite: code(C.UN_ISFINITE),
-	compute.OpTypeIsNaN: code(C.UN_ISNAN), compute.OpTypeFusedGelu: code(C.UN_GELU), compute.OpTypeConvertDType: code(C.UN_COPY),
-	opGeluGradient: code(C.UN_GELU_GRADIENT),
+// nativeOps are the instructions that compute element-wise operations. Conversions have none of their own: see assemble.
+var nativeOps = map[compute.OpType]int{
+	compute.OpTypeAdd: C.UN_ADD, compute.OpTypeSub: C.UN_SUB, compute.OpTypeMul: C.UN_MUL, compute.OpTypeDiv: C.UN_DIV,
+	compute.OpTypeMax: C.UN_MAX, compute.OpTypeMin: C.UN_MIN, compute.OpTypePow: C.UN_POW,
+	compute.OpTypeEqual: C.UN_EQ, compute.OpTypeNotEqual: C.UN_NE, compute.OpTypeLessThan: C.UN_LT, compute.OpTypeLessOrEqual: C.UN_LE,
+	compute.OpTypeGreaterThan: C.UN_GT, compute.OpTypeGreaterOrEqual: C.UN_GE,
+	compute.OpTypeLogicalAnd: C.UN_AND, compute.OpTypeLogicalOr: C.UN_OR, compute.OpTypeLogicalXor: C.UN_XOR, compute.OpTypeLogicalNot: C.UN_NOT,
+	compute.OpTypeWhere: C.UN_WHERE, compute.OpTypeNeg: C.UN_NEG, compute.OpTypeAbs: C.UN_ABS,
+	compute.OpTypeExp: C.UN_EXP, compute.OpTypeExpm1: C.UN_EXPM1, compute.OpTypeLog: C.UN_LOG, compute.OpTypeLog1p: C.UN_LOG1P,
+	compute.OpTypeSqrt: C.UN_SQRT, compute.OpTypeRsqrt: C.UN_RSQRT, compute.OpTypeTanh: C.UN_TANH, compute.OpTypeErf: C.UN_ERF,
+	compute.OpTypeLogistic: C.UN_LOGISTIC, compute.OpTypeSin: C.UN_SIN, compute.OpTypeCos: C.UN_COS, compute.OpTypeFloor: C.UN_FLOOR,
+	compute.OpTypeCeil: C.UN_CEIL, compute.OpTypeRound: C.UN_ROUND, compute.OpTypeSign: C.UN_SIGN, compute.OpTypeIsFinite: C.UN_ISFINITE,
+	compute.OpTypeIsNaN: C.UN_ISNAN, compute.OpTypeFusedGelu: C.UN_GELU, compute.OpTypeConvertDType: conversion,
+	opGeluGradient: C.UN_GELU_GRADIENT,
 }
+
+const conversion = -1
 
 const maxFusedRank = C.UN_MAX_DIMS
 
 // fusable tells whether native code computes the element-wise node. Registers are float32, so integers and float64 are
 // left to the fallback, except where they are only converted.
 func fusable(n *node) bool {
-	if nativeOps[n.op].instr == 0 || len(n.out) != 1 || n.out[0].shape().Size() == 0 {
+	if _, ok := nativeOps[n.op]; !ok || len(n.out) != 1 || n.out[0].shape().Size() == 0 {
 		return false
 	}
 	if n.op == compute.OpTypeFusedGelu && !n.attr.(bool) {

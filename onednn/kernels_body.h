@@ -187,7 +187,6 @@ static void execute(const un_instr *code, float *const *regs, int n) {
     UNARY(UN_GELU_GRADIENT, gelu_gradient(x))
     UNARY(UN_ROUND_BF16, from_bf16(to_bf16(x)))
     UNARY(UN_ROUND_F16, from_f16(to_f16(x)))
-    UNARY(UN_COPY, x)
   }
 }
 

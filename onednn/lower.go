@@ -72,7 +72,6 @@ type fallbackStep struct {
 	node    *node
 	exec    compute.Executable
 	in, out []int // slots
-	missing error
 }
 
 type lowering struct {
@@ -426,7 +425,7 @@ func (l *lowering) scratch() int {
 	return len(l.places) - 1
 }
 
-// String of places and steps helps when a dump is read.
+// String lists the steps.
 func (e *executable) String() string {
 	var s strings.Builder
 	for _, st := range e.steps {

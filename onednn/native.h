@@ -37,7 +37,7 @@ enum {
   UN_EQ, UN_NE, UN_LT, UN_LE, UN_GT, UN_GE, UN_AND, UN_OR, UN_XOR, UN_WHERE,
   UN_NEG, UN_ABS, UN_EXP, UN_EXPM1, UN_LOG, UN_LOG1P, UN_SQRT, UN_RSQRT, UN_TANH, UN_ERF, UN_LOGISTIC,
   UN_SIN, UN_COS, UN_FLOOR, UN_CEIL, UN_ROUND, UN_SIGN, UN_NOT, UN_ISFINITE, UN_ISNAN,
-  UN_GELU, UN_GELU_GRADIENT, UN_ROUND_BF16, UN_ROUND_F16, UN_COPY
+  UN_GELU, UN_GELU_GRADIENT, UN_ROUND_BF16, UN_ROUND_F16
 };
 
 typedef struct { uint8_t op, dst, a, b, c; } un_instr;
@@ -69,12 +69,12 @@ int un_rounds_bf16(void);          // whether the CPU converts float32 to bfloat
 un_op *un_moments(int x, int dtype, int64_t outer, int64_t rows, int64_t channels, int mean, int variance);
 
 enum { UN_REDUCE_SUM, UN_REDUCE_MAX, UN_REDUCE_MIN, UN_REDUCE_PRODUCT };
-// y[outer][inner] = reduction of x[outer][mid][inner] over mid.
 un_op *un_softmax(int x, int64_t rows, int64_t n, int y);  // float32
 // y[batch][queries][heads][dim] = softmax(scale·q·kᵀ)·v of k, v[batch][keys][heads][dim], all of dtype, UN_F32 or UN_BF16;
 // scale is positive. It works in memory of the slot scratch. NULL where oneDNN is missing or has no such products.
 un_op *un_attention(int q, int k, int v, int y, int dtype, int64_t batch, int64_t queries, int64_t keys, int64_t heads, int64_t dim, float scale, int scratch,
                     size_t *scratch_bytes);
+// y[outer][inner] = reduction of x[outer][mid][inner] over mid.
 un_op *un_reduce(int kind, int x, int x_dtype, int64_t outer, int64_t mid, int64_t inner, int y, int y_dtype);
 
 // dst[i·dst_stride + dst_offset] = src[i·src_stride + src_offset] for every index i of dims; strides and offsets in
@@ -88,7 +88,6 @@ un_op *un_fill(int size, const void *element, int64_t count, int dst);
 
 // Loads the library; returns NULL or what went wrong (static or library-owned text).
 const char *un_dnnl_load(const char *path);
-int un_dnnl_loaded(void);
 const char *un_dnnl_path(void);  // of the library's file
 void un_dnnl_version(int *major, int *minor, int *patch);
 int un_dnnl_isa(void);

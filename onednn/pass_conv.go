@@ -7,7 +7,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// Operations that only passes make. They are numbered after GoMLX's own.
+// Operations that passes and batch normalization make. They are numbered after GoMLX's own.
 const (
 	opConvBackwardData compute.OpType = compute.OpTypeLast + 1 + iota
 	opConvBackwardWeights

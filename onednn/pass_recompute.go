@@ -14,7 +14,7 @@ func recompute(g *graph) {
 	}
 	var nodes []*node
 	for _, n := range g.nodes {
-		if nativeOps[n.op].instr != 0 {
+		if _, ok := nativeOps[n.op]; ok {
 			for i, r := range n.in {
 				if r.shape().Size() < 4096 || !cheapChain(r, 4) {
 					continue

@@ -44,7 +44,7 @@ func mergeSame(g *graph) {
 		for _, r := range n.out {
 			id[r] = len(id)
 		}
-		if !describedByAttr[n.op] && nativeOps[n.op].instr == 0 {
+		if _, ok := nativeOps[n.op]; !ok && !describedByAttr[n.op] {
 			continue
 		}
 		var key strings.Builder

@@ -10,8 +10,8 @@ import (
 	"github.com/gomlx/compute"
 )
 
-// Profile collects how long each native operation of a computation takes.
-type Profile struct {
+// profile collects how long each native operation of a computation takes.
+type profile struct {
 	runs    int
 	entries map[string]*profileEntry
 }
@@ -22,7 +22,7 @@ type profileEntry struct {
 	seconds float64
 }
 
-func (p *Profile) add(e *executable) {
+func (p *profile) add(e *executable) {
 	if p == nil {
 		return
 	}
@@ -46,9 +46,9 @@ func (p *Profile) add(e *executable) {
 	}
 }
 
-// Write prints a table of the kinds of operations and one of the operations, the slowest first: time per run, share, how
+// write prints a table of the kinds of operations and one of the operations, the slowest first: time per run, share, how
 // many of them in a run, and how fast they are: GFLOP/s of convolutions and products, GB/s of what only passes over memory.
-func (p *Profile) Write(w io.Writer) {
+func (p *profile) write(w io.Writer) {
 	if p.runs == 0 {
 		return
 	}
@@ -95,19 +95,19 @@ func (p *Profile) Write(w io.Writer) {
 // StartProfile begins to time every native operation that the backend runs, whichever computation it is of.
 func StartProfile(b compute.Backend) {
 	if own, ok := b.(*Backend); ok {
-		_ = own.do(func() error { own.profile = &Profile{}; return nil })
+		_ = own.do(func() error { own.profile = &profile{}; return nil })
 	}
 }
 
-// StopProfile ends what StartProfile began and writes it; see Profile.Write.
+// StopProfile ends what StartProfile began and writes it.
 func StopProfile(b compute.Backend, w io.Writer) {
 	own, ok := b.(*Backend)
 	if !ok {
 		return
 	}
-	var p *Profile
+	var p *profile
 	_ = own.do(func() error { p, own.profile = own.profile, nil; return nil })
 	if p != nil {
-		p.Write(w)
+		p.write(w)
 	}
 }

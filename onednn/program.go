@@ -114,10 +114,6 @@ func (c *cluster) assemble(stored func(*result) bool, parts map[*result][]part) 
 	needed := func(r *result) bool { return stored(r) || len(parts[r]) > 0 }
 	shape := c.nodes[0].out[0].shape()
 	p := &program{dims: slices.Clone(shape.Dimensions)}
-	inside := map[*result]bool{}
-	for _, n := range c.nodes {
-		inside[n.out[0]] = true
-	}
 
 	// Instructions over virtual registers, equal ones merged. Inputs come first.
 	type instr struct{ op, a, b, c int }
@@ -164,8 +160,8 @@ func (c *cluster) assemble(stored func(*result) bool, parts map[*result][]part) 
 			args[i] = operand(r)
 		}
 		out := n.out[0]
-		op := int(nativeOps[n.op].instr) - 1
-		if n.op == compute.OpTypeConvertDType {
+		op := nativeOps[n.op]
+		if op == conversion {
 			to := out.shape().DType
 			switch {
 			case to == dtypes.Bool:

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,7 +169,7 @@ func readCounters(f *weights.File) (n counters, err error) {
 	n.loss, problems[1] = strconv.ParseFloat(m["loss"], 64)
 	n.seconds, problems[2] = strconv.ParseFloat(m["seconds"], 64)
 	n.logged, problems[3] = strconv.ParseInt(m["metrics"], 10, 64)
-	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 {
+	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 || !(n.loss >= 0 && n.loss <= math.MaxFloat64 && n.seconds >= 0 && n.seconds <= math.MaxFloat64) {
 		return n, fmt.Errorf("the checkpoint's counters are damaged: step %q, loss %q, seconds %q, metrics %q", m["step"], m["loss"], m["seconds"], m["metrics"])
 	}
 	all := map[string]weights.Tensor{}

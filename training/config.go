@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -126,11 +125,7 @@ func ReadConfig(dir string) (Config, error) {
 }
 
 func (c Config) write(dir string) error {
-	return atomicfile.Write(filepath.Join(dir, configFile), func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(c)
-	})
+	return atomicfile.WriteJSON(filepath.Join(dir, configFile), c)
 }
 
 // complete fills in what the run itself knows.

@@ -3,6 +3,7 @@ package training
 import (
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -54,8 +55,7 @@ func Summarize(dir string, epoch int) (Summary, error) {
 // DataOf tells which images a model was trained on. path is a run's folder, one of its epochs', or an exported model's; of others the
 // error wraps fs.ErrNotExist.
 func DataOf(path string) (Data, error) {
-	if b, err := os.ReadFile(filepath.Join(path, SummaryFile)); err == nil {
-		s, err := ParseSummary(filepath.Join(path, SummaryFile), b)
+	if s, err := ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
 		return s.Config.Data, err
 	}
 	full, err := filepath.Abs(path)
@@ -73,6 +73,16 @@ func DataOf(path string) (Data, error) {
 	}
 	c, err := ReadConfig(run)
 	return c.Data, err
+}
+
+// ReadSummary reads an exported model's SummaryFile. If the folder has none, the error wraps fs.ErrNotExist.
+func ReadSummary(dir string) (Summary, error) {
+	path := filepath.Join(dir, SummaryFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Summary{}, fmt.Errorf("reading how the model was trained: %w", err)
+	}
+	return ParseSummary(path, b)
 }
 
 // ParseSummary reads a SummaryFile's contents; errors name path.
@@ -124,26 +134,16 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("making the model's folder: %w", err)
 	}
-	write := func(name string, content func(io.Writer) error) error {
-		return atomicfile.Write(filepath.Join(out, name), content)
-	}
-	indented := func(v any) func(io.Writer) error {
-		return func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
-			return e.Encode(v)
-		}
-	}
 	if err := weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()); err != nil {
 		return err
 	}
-	if err := write(mnistunet.ConfigFile, indented(s.Config.Network)); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(out, mnistunet.ConfigFile), s.Config.Network); err != nil {
 		return err
 	}
-	if err := write(SummaryFile, indented(s)); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil {
 		return err
 	}
-	return write(metricsFile+".gz", func(w io.Writer) error {
+	return atomicfile.Write(filepath.Join(out, metricsFile+".gz"), func(w io.Writer) error {
 		in, err := os.Open(MetricsPath(dir))
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -216,7 +217,8 @@ func TestStopAndResume(t *testing.T) {
 				if !ok || stopped.Step != stopAfter || !errors.Is(err, context.Canceled) {
 					t.Fatalf("stopped after step %d: %v", stopAfter, err)
 				}
-				if _, err := Train(t.Context(), dir, c, o); err == nil || !strings.Contains(err.Error(), "--resume") {
+				_, err = Train(t.Context(), dir, c, o)
+				if _, ok := errors.AsType[*ExistsError](err); !ok {
 					t.Errorf("a second run in the folder: %v", err)
 				}
 				o.OnStep = nil
@@ -322,6 +324,28 @@ func TestDamagedCheckpoint(t *testing.T) {
 				t.Errorf("the model of the epoch before is lost: %v", err)
 			}
 		})
+	}
+}
+
+// Numbers that metrics.jsonl can't hold would stop the run at its next step.
+func TestDamagedCounters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), latestFile)
+	for name, value := range map[string]string{"": "", "loss": "NaN", "seconds": "Inf", "step": "-1", "metrics": "1e3"} {
+		m := map[string]string{"version": strconv.Itoa(version), "step": "3", "loss": "0.5", "seconds": "2", "metrics": "100", "checksum": checksum(nil)}
+		if name != "" {
+			m[name] = value
+		}
+		if err := weights.Write(path, nil, m); err != nil {
+			t.Fatal(err)
+		}
+		f, err := weights.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := readCounters(f); name == "" && err != nil || name != "" && (err == nil || !strings.Contains(err.Error(), "counters are damaged")) {
+			t.Errorf("%s %q: %v", name, value, err)
+		}
 	}
 }
 

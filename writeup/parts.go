@@ -127,7 +127,7 @@ func how(p figure.Parameters) string {
 
 type curveView struct {
 	Wide, Narrow template.HTML
-	First, Last  string // mean loss of the first and last steps
+	First, Last  string // loss of the first step, and mean of the last ones
 	EarlyFall    bool   // most of the fall is in the first tenth
 }
 

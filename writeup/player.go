@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/draw"
 	"io"
-	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
@@ -142,7 +141,7 @@ func addTrajectory(f *files, name string, batches []diffusion.Images, columns, s
 	if err != nil {
 		return err
 	}
-	a := figure.Animation{Frames: pictures, Delay: 50 * time.Millisecond, Hold: 2 * time.Second}
+	a := figure.Animation{Frames: pictures}
 	return f.add(name, func(w io.Writer) error { return figure.EncodeAPNG(w, a, parameters) })
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
 )
 
@@ -109,11 +110,10 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 func (f *benchModelFlags) folder(cmd *cobra.Command, network synthetic.Network) (string, error) {
 	parent := f.dir
 	if parent == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("finding the cache folder for random weights: %w; give --dir", err)
+		var err error
+		if parent, err = cachedir.Path("random"); err != nil {
+			return "", fmt.Errorf("%w; give --dir", err)
 		}
-		parent = filepath.Join(cache, "unnoise", "random")
 	}
 	dir := filepath.Join(parent, network.Folder)
 	if _, err := os.Stat(dir); err == nil {

@@ -69,7 +69,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	p.print("%s, %s", info, engine.Name(dtype))
 
 	c := training.Default(mnistunet.Class)
-	c.Epochs, c.Seed, c.DType, c.Threads, c.Backend = f.epochs, f.seed, engine.Name(dtype), info.Threads, f.other()
+	c.Epochs, c.Seed, c.DType, c.Backend = f.epochs, f.seed, engine.Name(dtype), f.other()
 	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
 	switch {
 	case f.dim > 0:
@@ -84,7 +84,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	o := training.Options{Backend: b, Data: train, DataName: embeddedData,
-		Warn: func(s string) { p.clear(); fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", s) },
+		Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
 			p.update(func() string {
 				return fmt.Sprintf("training: epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",

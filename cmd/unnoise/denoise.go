@@ -72,7 +72,7 @@ func newDenoise() *cobra.Command {
 	cmd.Flags().StringVar(&data, "data", "", "folder with an IDX set (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	cmd.Flags().StringVar(&out, "out", "denoised.png", "file to write")
-	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, false, "noise level")
+	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, "noise level")
 	cmd.Flags().Lookup("sigma").DefValue = "the model's"
 	intFlag(cmd, &count, "count", 10, 1, 500, "digits")
 	seedFlag(cmd, &seed, "seed of the noise")

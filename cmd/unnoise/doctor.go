@@ -3,15 +3,14 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/onednn"
 )
 
 type doctorReport struct {
@@ -93,7 +92,8 @@ func examine() (doctorReport, error) {
 	v := readVersion()
 	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(), Platform: platform(),
 		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
-		Cache: filepath.Dir(filepath.Dir(filepath.Dir(onednn.CachedLibrary()))), Problems: []string{}}
+		Problems: []string{}}
+	r.Cache, _ = cachedir.Path() // without a home there is none
 	r.Memory, r.Available = memory()
 	if w := info.Warning(); w != "" {
 		r.Problems = append(r.Problems, w)

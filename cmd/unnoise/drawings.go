@@ -71,8 +71,7 @@ func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, lab
 		start := time.Now()
 		_, _, err := s.run(ctx, m, labels, n, func(step diffusion.Step) {
 			film.add(step)
-			done := float64(step.Index+1) / float64(step.Total)
-			show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, pretty(time.Duration(float64(time.Since(start))*(1-done)/done))))
+			show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, left(start, step.Index+1, step.Total)))
 		})
 		return film.frames, err
 	})

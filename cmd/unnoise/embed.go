@@ -51,10 +51,7 @@ func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, d
 	if err != nil {
 		return deepfloyd.Prompts{}, err
 	}
-	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Backend: name, Warn: func(text string) {
-		shown.clear()
-		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
-	}}
+	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Backend: name, Warn: shown.warn(cmd)}
 	if !p.noCache {
 		if e.Cache, err = deepfloyd.CacheDir(); err != nil {
 			return deepfloyd.Prompts{}, err

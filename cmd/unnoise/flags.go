@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,9 +62,6 @@ func (f flagValue[T]) Set(text string) error {
 func intFlag(cmd *cobra.Command, target *int, name string, value, low, high int, usage string) {
 	*target = value
 	want := expected(fmt.Sprintf("a whole number from %d to %d", low, high))
-	if high == math.MaxInt {
-		want = expected(fmt.Sprintf("a whole number of at least %d", low))
-	}
 	cmd.Flags().Var(flagValue[int]{target, "int", func(s string) (int, error) {
 		v, err := strconv.Atoi(s)
 		if err != nil || v < low || v > high {
@@ -86,25 +82,13 @@ func seedFlag(cmd *cobra.Command, target *uint64, usage string) {
 	}, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
 }
 
-// floatFlag adds a finite number with a smallest and a largest value; above
-// excludes the smallest itself.
-func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, high float64, above bool, usage string) {
+// floatFlag adds a number with a smallest and a largest value.
+func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, high float64, usage string) {
 	*target = value
-	text := "at least"
-	if above {
-		text = "above"
-	}
-	text = fmt.Sprintf("a number %s %g", text, low)
-	if math.IsInf(low, -1) {
-		text = "a finite number"
-	}
-	if !math.IsInf(high, 1) {
-		text += fmt.Sprintf(" and at most %g", high)
-	}
-	want := expected(text)
+	want := expected(fmt.Sprintf("a number from %g to %g", low, high))
 	cmd.Flags().Var(flagValue[float64]{target, "float", func(s string) (float64, error) {
 		v, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < low || v > high || above && v == low {
+		if err != nil || !(v >= low && v <= high) {
 			return 0, want
 		}
 		return v, nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ func (f *stageFlags) add(cmd *cobra.Command, prefix, what string, ancestral int,
 	f.prefix, f.ancestral = prefix, ancestral
 	intFlag(cmd, &f.steps, prefix+"steps", 0, 0, 1_000_000, fmt.Sprintf("steps from noise to %s; 0: %d for ddpm, 50 else", what, ancestral))
 	choiceFlag(cmd, &f.named, prefix+"timesteps", "", "a published list of timesteps instead", deepfloyd.TimestepNames()...)
-	floatFlag(cmd, &f.guidance, prefix+"guidance", guidance, -100, 100, false, "classifier-free guidance scale γ for "+what+"; 1 is none")
+	floatFlag(cmd, &f.guidance, prefix+"guidance", guidance, -100, 100, "classifier-free guidance scale γ for "+what+"; 1 is none")
 }
 
 // schedulerClasses are diffusers' names of the samplers.
@@ -100,6 +99,8 @@ type generateFlags struct {
 	seed                       uint64
 	out                        []string
 	json                       bool
+
+	unwritten error // of the first preview that failed
 }
 
 func newGenerate() *cobra.Command {
@@ -330,20 +331,20 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 	}
 	parameters := f.parameters(dtype)
 	g := diffusion.NewGenerator(f.seed)
-	images, err := f.draw(cmd.Context(), b, dtype, f.first, walk, g, p, parameters)
+	images, err := f.draw(cmd, b, dtype, f.first, walk, g, p, parameters)
 	if err != nil {
 		return err
 	}
 	tensors := map[string]weights.Tensor{"images": tensorOf(images)}
 	if f.upscale != "" {
 		walk.Small, walk.NoiseLevel = images, f.noise
-		if images, err = f.draw(cmd.Context(), b, dtype, f.second, walk, g, p, parameters); err != nil {
+		if images, err = f.draw(cmd, b, dtype, f.second, walk, g, p, parameters); err != nil {
 			return err
 		}
 		tensors = map[string]weights.Tensor{"images": tensorOf(images), "small": tensorOf(walk.Small)}
 	}
 
-	if err := f.write(images, tensors, parameters); err != nil {
+	if err := errors.Join(f.write(images, tensors, parameters), f.unwritten); err != nil {
 		return err
 	}
 	seconds := time.Since(start)
@@ -358,7 +359,7 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 func (f *generateFlags) write(images diffusion.Images, tensors map[string]weights.Tensor, parameters figure.Parameters) error {
 	var failed []error
 	for _, path := range f.out {
-		if strings.EqualFold(filepath.Ext(path), ".safetensors") {
+		if isRaw(path) {
 			failed = append(failed, writeRaw(path, tensors, parameters))
 		} else {
 			failed = append(failed, writeGrid(path, f.grid(images), parameters))
@@ -379,7 +380,7 @@ func (f *generateFlags) leftOut() (parts []string) {
 }
 
 // draw loads a stage, draws with it and closes it: two at once may not fit into memory.
-func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtypes.DType, s stageFlags, w deepfloyd.Walk, g *diffusion.Generator, p *progress, parameters figure.Parameters) (diffusion.Images, error) {
+func (f *generateFlags) draw(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, s stageFlags, w deepfloyd.Walk, g *diffusion.Generator, p *progress, parameters figure.Parameters) (diffusion.Images, error) {
 	defer p.clear()
 	p.show("loading " + s.stage.Dir)
 	s.stage.Progress = p.loading(s.stage.Dir)
@@ -394,15 +395,15 @@ func (f *generateFlags) draw(ctx context.Context, b compute.Backend, dtype dtype
 	}
 	w.Timesteps, w.Guidance = s.timesteps, float32(s.guidance)
 	start := time.Now()
-	for step, err := range s.stage.Steps(ctx, w, x.N, g) {
+	for step, err := range s.stage.Steps(cmd.Context(), w, x.N, g) {
 		if err != nil {
 			return diffusion.Images{}, err
 		}
 		x = step.X
 		done := step.Index + 1
-		if f.previews > 0 && done%f.previews == 0 && done < step.Total {
-			if err := f.preview(s, step, parameters); err != nil {
-				return diffusion.Images{}, err
+		if f.unwritten == nil && f.previews > 0 && done%f.previews == 0 && done < step.Total {
+			if f.unwritten = f.preview(s, step, parameters); f.unwritten != nil {
+				p.warn(cmd)(fmt.Sprintf("%v; it goes on without previews", f.unwritten))
 			}
 		}
 		p.update(func() string {

@@ -111,6 +111,19 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 
+	// A preview that can't be written doesn't cost the picture.
+	whole := path("whole.safetensors")
+	if err := os.Mkdir(path("whole-step1.png"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r = unnoise(t, append(args, "--previews", "1", "--out", whole, "--out", path("whole.png"))...)
+	if r.code != exitFailure || strings.Count(r.stderr, "warning") != 1 || strings.Count(r.stderr, path("whole-step1.png")) < 2 {
+		t.Errorf("a preview that can't be written: exit code %d, %q", r.code, r.stderr)
+	}
+	if got, _ := floats(t, whole, "images"); !slices.Equal(got, images) {
+		t.Error("without a preview the images differ")
+	}
+
 	// Embeddings from a file draw the same, in other batches too.
 	prompts := path("p.safetensors")
 	succeed(t, "embed", "--model", first, "--prompt", "a photo of a man", "--prompt", "Zürich ☂", "--dtype", "f32", "--out", prompts)

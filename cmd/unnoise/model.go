@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -44,11 +42,8 @@ func summaryOf(path string) (training.Summary, error) {
 	if isPretrained(path) {
 		return pretrained.Summary(path)
 	}
-	switch b, err := os.ReadFile(filepath.Join(path, training.SummaryFile)); {
-	case err == nil:
-		return training.ParseSummary(filepath.Join(path, training.SummaryFile), b)
-	case !errors.Is(err, fs.ErrNotExist):
-		return training.Summary{}, err
+	if s, err := training.ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
+		return s, err
 	}
 	epoch, err := lastEpoch(path)
 	if err != nil {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,15 +42,11 @@ func (f *modelInfoFlags) check(cmd *cobra.Command) error {
 
 // pipeline tells whether a model is a pipeline in the hub's layout, and where it lies.
 func (f *modelInfoFlags) pipeline(path string) (dir string, ok bool, err error) {
-	if _, err := os.Stat(path); err != nil && hub.IsRepo(path) {
-		dir, err = hub.Cached(path, "main")
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", false, fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", path, err, path)
-		}
-		return dir, err == nil, err
+	if dir, err = pipelineDir(path); err != nil {
+		return "", false, err
 	}
-	_, err = os.Stat(filepath.Join(path, hub.IndexFile))
-	return path, err == nil, nil
+	_, err = os.Stat(filepath.Join(dir, hub.IndexFile))
+	return dir, err == nil, nil
 }
 
 // pipelineReport is what --json prints of a pipeline.

@@ -68,7 +68,7 @@ func pipelineDir(path string) (string, error) {
 	}
 	dir, err := hub.Cached(path, "main")
 	if err != nil {
-		return "", fmt.Errorf("%w (fetch it with 'unnoise model pull %s')", err, path)
+		return "", fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", path, err, path)
 	}
 	return dir, nil
 }

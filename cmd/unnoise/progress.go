@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 )
 
 // progress shows how far a long task is: on a terminal one line, redrawn in
@@ -67,6 +69,14 @@ func (p *progress) clear() {
 	if p.drawn {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.drawn = false
+	}
+}
+
+// warn returns what prints a warning in a command, above the line in progress.
+func (p *progress) warn(cmd *cobra.Command) func(string) {
+	return func(text string) {
+		p.clear()
+		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
 	}
 }
 

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,10 +75,10 @@ same numbers (with another --threads they are added up in another order).`,
 	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
-	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, false, "Adam's learning rate in the first epoch; 0: the recipe's")
-	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, false, "what the learning rate falls to over the run, as a factor; 0: the recipe's")
-	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, false, "how often an image's class is hidden, for class")
-	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, false, "noise level, for none; 0: the recipe's")
+	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, "Adam's learning rate in the first epoch; 0: the recipe's")
+	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "what the learning rate falls to over the run, as a factor; 0: the recipe's")
+	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
+	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
 	seedFlag(cmd, &f.seed, "seed of everything random")
 	computeFlags(cmd, &f.computing)
 	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples after the epochs")
@@ -114,7 +115,7 @@ func (f *trainFlags) config() training.Config {
 	if c.Network.Condition == mnistunet.Class {
 		c.Dropout = f.dropout
 	}
-	c.Seed, c.DType, c.Threads = f.seed, f.dtype, f.threads
+	c.Seed, c.DType = f.seed, f.dtype
 	return c
 }
 
@@ -130,7 +131,7 @@ func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 		return nil
 	}
 	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"}, {"timesteps", "time class"}, {"dropout", "class"}} {
-		if given(of.flag) && !contains(of.conditions, f.condition) {
+		if given(of.flag) && !slices.Contains(strings.Fields(of.conditions), f.condition) {
 			return usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
 		}
 	}
@@ -194,7 +195,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
 	o := training.Options{
 		Backend: b, Data: train, DataName: name, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
-		Warn: func(s string) { p.clear(); fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", s) },
+		Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
 			if f.json {
 				return
@@ -256,14 +257,11 @@ func (f *trainFlags) openData(dir string, data training.Data) (name string, trai
 	return data.Name, train, test, err
 }
 
-// drawEpoch draws what the model does after an epoch: digits in 50 steps (a look, not a measurement), or noisy
+// drawEpoch draws what the model does after an epoch: digits in few steps (a look, not a measurement), or noisy
 // test digits above what the denoiser makes of them and what they were.
 func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64, path string) error {
 	picture, parameters, err := epochPicture(ctx, e, test, seed)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(parentOf(path), 0o755); err != nil {
 		return err
 	}
 	return figure.WritePNG(path, picture, parameters)
@@ -287,12 +285,6 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 	}
 	const rows = 4
 	s := sampling{seed: seed, guidance: 1}
-	if c.Objective == mnistunet.Noise {
-		s.sampler = "ddim"
-	}
-	if err := s.complete(c); err != nil {
-		return nil, nil, err
-	}
 	var labels []int
 	n := 10 * rows
 	if c.Condition == mnistunet.Class {
@@ -301,6 +293,10 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 			labels = append(labels, i%c.Classes)
 		}
 		n = len(labels)
+	}
+	s.choose(c)
+	if err := s.complete(c); err != nil {
+		return nil, nil, err
 	}
 	s.describe(&parameters)
 	images, _, err := s.run(ctx, e.Model, labels, n, nil)

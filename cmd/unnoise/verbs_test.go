@@ -130,14 +130,14 @@ func TestTrainAndSample(t *testing.T) {
 		t.Error("the same seed drew other images")
 	}
 
-	succeed(t, "sample", "--model", run, "--count", "1", "--out", png)
-	p, err = figure.ReadParametersFile(png)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for key, want := range map[string]string{"sampler": "dpm++", "steps": "20"} {
-		if got, _ := p.Get(key); got != want {
-			t.Errorf("without flags, parameter %s is %q, want %q", key, got, want)
+	for guidance, want := range map[string][2]string{"5": {"dpm++", "20"}, "1": {"ddpm", "50"}} {
+		succeed(t, "sample", "--model", run, "--count", "1", "--guidance", guidance, "--out", png)
+		if p, err = figure.ReadParametersFile(png); err != nil {
+			t.Fatal(err)
+		}
+		sampler, _ := p.Get("sampler")
+		if steps, _ := p.Get("steps"); sampler != want[0] || steps != want[1] {
+			t.Errorf("γ = %s, without --sampler: %s, %s steps; want %s", guidance, sampler, steps, want)
 		}
 	}
 

@@ -53,7 +53,7 @@ func readVersion() versionReport {
 		Version:  jsonVersion,
 		Unnoise:  version,
 		Go:       runtime.Version(),
-		Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Platform: platform(),
 	}
 	r.Commit, r.Modified = build.Revision()
 	if info, ok := debug.ReadBuildInfo(); ok && r.Unnoise == "" && info.Main.Version != "(devel)" {

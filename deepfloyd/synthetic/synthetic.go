@@ -10,6 +10,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // Network is one network of DeepFloyd IF.
@@ -35,8 +37,8 @@ var (
 // Networks returns the networks, from small to large.
 func Networks() []Network {
 	encoder := Network{Size: "t5-xxl", Folder: "T5-XXL-random", TextEncoder: true, files: map[string]settings{
-		indexFile: index("IFPipeline", "text_encoder"),
-		filepath.Join("text_encoder", configFile): with(textEncoderConfig, nil),
+		hubfile.Index: index("IFPipeline", "text_encoder"),
+		filepath.Join("text_encoder", hubfile.Network): with(textEncoderConfig, nil),
 	}}
 	return []Network{firstStage("M", 192), secondStage(), firstStage("L", 320), firstStage("XL", 704), encoder}
 }
@@ -59,35 +61,29 @@ func Sizes() (sizes []string) {
 	return sizes
 }
 
-const (
-	indexFile     = "model_index.json"
-	configFile    = "config.json"
-	schedulerFile = "scheduler_config.json"
-)
-
 // firstStage is a stage I whose first level has width channels.
 func firstStage(size string, width int) Network {
 	return Network{Size: size, Folder: "IF-I-" + size + "-random", files: map[string]settings{
-		indexFile: index("IFPipeline", "unet", "scheduler"),
-		filepath.Join("unet", configFile): with(unetConfig, settings{
+		hubfile.Index: index("IFPipeline", "unet", "scheduler"),
+		filepath.Join("unet", hubfile.Network): with(unetConfig, settings{
 			"block_out_channels": []int{width, 2 * width, 3 * width, 4 * width}, "cross_attention_dim": 4 * width,
 		}),
-		filepath.Join("scheduler", schedulerFile): with(schedulerConfig, nil),
+		filepath.Join("scheduler", hubfile.Scheduler): with(schedulerConfig, nil),
 	}}
 }
 
 func secondStage() Network {
 	const down, crossDown, up, crossUp = "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"
 	return Network{Size: "sr-M", Folder: "IF-II-M-random", files: map[string]settings{
-		indexFile: index("IFSuperResolutionPipeline", "unet", "scheduler", "image_noising_scheduler"),
-		filepath.Join("unet", configFile): with(unetConfig, settings{
+		hubfile.Index: index("IFSuperResolutionPipeline", "unet", "scheduler", "image_noising_scheduler"),
+		filepath.Join("unet", hubfile.Network): with(unetConfig, settings{
 			"sample_size": 256, "in_channels": 6, "block_out_channels": []int{128, 256, 512, 1024}, "cross_attention_dim": 1024, "layers_per_block": []int{2, 4, 6, 6},
 			"down_block_types": []string{down, down, down, crossDown}, "up_block_types": []string{crossUp, up, up, up},
 			"class_embed_type": "timestep", "time_embedding_act_fn": "gelu", "resnet_skip_time_act": true,
 			"mid_block_scale_factor": 1.41421356237, "resnet_out_scale_factor": 1.41421356237,
 		}),
-		filepath.Join("scheduler", schedulerFile):               with(schedulerConfig, settings{"sample_max_value": 1.0}),
-		filepath.Join("image_noising_scheduler", schedulerFile): with(schedulerConfig, settings{"thresholding": false, "variance_type": "fixed_small"}),
+		filepath.Join("scheduler", hubfile.Scheduler):               with(schedulerConfig, settings{"sample_max_value": 1.0}),
+		filepath.Join("image_noising_scheduler", hubfile.Scheduler): with(schedulerConfig, settings{"thresholding": false, "variance_type": "fixed_small"}),
 	}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/filelock"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -45,7 +48,7 @@ func TestFullSizes(t *testing.T) {
 		for _, x := range tensors {
 			parameters += x.Size()
 		}
-		if path := filepath.Join(dir, part, configFile); n.TextEncoder {
+		if path := filepath.Join(dir, part, hubfile.Network); n.TextEncoder {
 			c, err := t5.ReadConfig(path)
 			if err != nil {
 				t.Fatal(err)
@@ -75,10 +78,10 @@ func small(t *testing.T, size string) Network {
 		t.Fatal(err)
 	}
 	if n.TextEncoder {
-		n.files[filepath.Join("text_encoder", configFile)] = with(textEncoderConfig, settings{"d_model": 64, "d_ff": 128, "num_layers": 1, "num_heads": 2, "vocab_size": 300})
+		n.files[filepath.Join("text_encoder", hubfile.Network)] = with(textEncoderConfig, settings{"d_model": 64, "d_ff": 128, "num_layers": 1, "num_heads": 2, "vocab_size": 300})
 		return n
 	}
-	n.files[filepath.Join("unet", configFile)] = with(unetConfig, settings{
+	n.files[filepath.Join("unet", hubfile.Network)] = with(unetConfig, settings{
 		"block_out_channels": []int{32, 32, 64, 64}, "cross_attention_dim": 64, "attention_head_dim": 32, "encoder_hid_dim": 64, "layers_per_block": 1})
 	return n
 }
@@ -131,12 +134,13 @@ func TestNumbers(t *testing.T) {
 	if err := small(t, "t5-xxl").writeConfigs(dir); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "text_encoder", configFile))
+	data, err := os.ReadFile(filepath.Join(dir, "text_encoder", hubfile.Network))
 	if err != nil || !strings.Contains(string(data), `"initializer_factor": 1.0`) {
 		t.Errorf("%s, %v", data, err)
 	}
 }
 
+// TestStoppedWrite stops a process that writes, or finds what others left.
 func TestStoppedWrite(t *testing.T) {
 	n, parent := small(t, "M"), t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
@@ -147,6 +151,31 @@ func TestStoppedWrite(t *testing.T) {
 	})
 	if left, _ := os.ReadDir(parent); !errors.Is(err, context.Canceled) || len(left) != 0 {
 		t.Errorf("%v; left behind: %v", err, left)
+	}
+
+	// What a process that was killed left is not kept, unless it still lives.
+	temporary, dir := filepath.Join(parent, ".x.tmp"), filepath.Join(parent, "x")
+	if err := os.MkdirAll(filepath.Join(temporary, "old"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Open(temporary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filelock.Take(other) {
+		t.Fatal("a new folder is locked")
+	}
+	if err := n.Write(context.Background(), dir, 0, func(Progress) {}); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("written beside another process: %v", err)
+	}
+	other.Close()
+	if err := n.Write(context.Background(), dir, 0, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{temporary, filepath.Join(dir, "old")} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

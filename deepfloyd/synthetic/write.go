@@ -3,7 +3,6 @@ package synthetic
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -19,6 +18,8 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/disk"
+	"github.com/unnoise/unnoise/internal/filelock"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -42,16 +43,34 @@ func (n Network) Write(ctx context.Context, dir string, seed uint64, report func
 	if _, err := os.Lstat(dir); err == nil {
 		return errors.New("it is there already")
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	temporary := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp")
+	if err := os.MkdirAll(temporary, 0o755); err != nil {
 		return err
 	}
-	temporary, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*.tmp")
+	lock, err := os.Open(temporary)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temporary)
-	if err := os.Chmod(temporary, 0o755); err != nil {
+	defer lock.Close()
+	if !filelock.Take(lock) {
+		return fmt.Errorf("another process is writing %s: wait for it, or stop it first", temporary)
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		return errors.New("another process has just written it")
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(temporary)
+		}
+	}()
+	left, err := os.ReadDir(temporary) // by a process that was killed
+	if err != nil {
 		return err
+	}
+	for _, e := range left {
+		if err := os.RemoveAll(filepath.Join(temporary, e.Name())); err != nil {
+			return err
+		}
 	}
 	if err := n.writeConfigs(temporary); err != nil {
 		return err
@@ -76,22 +95,15 @@ func (n Network) Write(ctx context.Context, dir string, seed uint64, report func
 
 func (n Network) writeConfigs(dir string) error {
 	for name, s := range n.files {
-		if err := writeJSON(filepath.Join(dir, name), s); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := atomicfile.WriteJSON(path, s); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(append(data, '\n')); return err })
 }
 
 // tensors returns what the network's file has by the config.json in dir, the name of the part, and that of its file without
@@ -100,14 +112,14 @@ func (n Network) tensors(dir string) (part, stem string, tensors map[string]weig
 	var shapes map[string][]int
 	if n.TextEncoder {
 		part, stem = "text_encoder", "model"
-		c, err := t5.ReadConfig(filepath.Join(dir, part, configFile))
+		c, err := t5.ReadConfig(filepath.Join(dir, part, hubfile.Network))
 		if err != nil {
 			return "", "", nil, err
 		}
 		shapes = c.Shapes()
 	} else {
 		part, stem = "unet", "diffusion_pytorch_model"
-		c, err := unet.ReadConfig(filepath.Join(dir, part, configFile))
+		c, err := unet.ReadConfig(filepath.Join(dir, part, hubfile.Network))
 		if err != nil {
 			return "", "", nil, err
 		}
@@ -154,7 +166,7 @@ func (w *writer) write(limit int64) error {
 			return err
 		}
 	}
-	return writeJSON(filepath.Join(w.dir, w.stem+".safetensors.index.json"), map[string]any{"metadata": map[string]int64{"total_size": w.progress.Total}, "weight_map": files})
+	return atomicfile.WriteJSON(filepath.Join(w.dir, w.stem+".safetensors.index.json"), map[string]any{"metadata": map[string]int64{"total_size": w.progress.Total}, "weight_map": files})
 }
 
 func (w *writer) file(name string, tensors map[string]weights.Tensor) error {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 )
 
@@ -67,7 +67,7 @@ func defaults() Config {
 
 // ReadConfig reads and validates a config.json.
 func ReadConfig(path string) (Config, error) {
-	file, err := hub.ReadConfig(path)
+	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return Config{}, err
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // library is a tokenizer.json of Hugging Face's tokenizers library.
@@ -106,7 +106,7 @@ func typeOf(data []byte) string {
 // readLibrary reads a model that was made from a SentencePiece model of T5. Its ids are that one's; the library's are others for
 // texts with special tokens, ▁ or U+0085, for several marks on a letter, and where two cuts score the same but for rounding.
 func readLibrary(path string) (*Tokenizer, error) {
-	file, err := hub.ReadConfig(path)
+	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return nil, err
 	}

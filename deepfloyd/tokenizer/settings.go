@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // settings are a tokenizer_config.json, as transformers saves it beside the model.
@@ -78,7 +78,7 @@ func (t *token) UnmarshalJSON(data []byte) error {
 
 // checkSettings refuses settings by which the same text has other ids than t gives it.
 func (t *Tokenizer) checkSettings(path string) error {
-	file, err := hub.ReadConfig(path)
+	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unnoise/unnoise/internal/hub"
+	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
 // Config is the config.json of diffusers' UNet2DConditionModel, in the variants that [Config.Validate] accepts. Fields are
@@ -133,7 +133,7 @@ func defaults() Config {
 
 // ReadConfig reads and validates a config.json.
 func ReadConfig(path string) (Config, error) {
-	file, err := hub.ReadConfig(path)
+	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return Config{}, err
 	}

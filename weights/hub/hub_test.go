@@ -181,7 +181,7 @@ func TestCache(t *testing.T) {
 		total += int64(len(s.files[name]))
 	}
 	dir, err := Cached(repo, "main")
-	if want := (Result{dir, commit, len(wanted), total, total}); err != nil || got != want || last.Done != total {
+	if want := (Result{dir, len(wanted), total, total}); err != nil || got != want || last.Done != total {
 		t.Errorf("got %+v, want %+v, at the end %+v, %v", got, want, last, err)
 	}
 	if names := tree(t, dir, s.files); !slices.Equal(names, wanted) {
@@ -617,6 +617,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for index, want := range map[string]string{
 		`{"_class_name":"StableDiffusionPipeline"}`: `"StableDiffusionPipeline", expected a pipeline of DeepFloyd IF`,
+		`{"_class_name":"IFSurePipeline"}`:          `"IFSurePipeline", expected a pipeline of DeepFloyd IF`,
 		`{"_class_name":"IFPipeline"}`:              "has no unet",
 		`{}`:                                        "_class_name",
 		`[]`:                                        "no pipeline's index",

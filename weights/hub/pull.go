@@ -15,6 +15,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/disk"
+	"github.com/unnoise/unnoise/internal/filelock"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -38,7 +39,7 @@ type Progress struct {
 
 // Result is what was fetched.
 type Result struct {
-	Dir, Commit    string
+	Dir            string
 	Files          int
 	Total, Fetched int64 // bytes in all, and what of them came over the network
 }
@@ -51,7 +52,7 @@ func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	for _, name := range o.Without {
-		if !slices.Contains(PartNames(), name) || name == "unet" || name == "scheduler" {
+		if !slices.Contains([]string{"tokenizer", "text_encoder", "image_noising_scheduler"}, name) {
 			return Result{}, fmt.Errorf("the part %q can't be left out: expected tokenizer, text_encoder or image_noising_scheduler", name)
 		}
 	}
@@ -86,7 +87,7 @@ func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
 			return Result{}, err
 		}
 	}
-	return Result{dir, p.repo.commit, p.files, p.progress.Total, p.progress.Fetched}, nil
+	return Result{dir, p.files, p.progress.Total, p.progress.Fetched}, nil
 }
 
 // pull is one call of Pull.
@@ -114,7 +115,7 @@ func (p *pull) pull(ctx context.Context, o Options) error {
 	if err := p.fetchAll(ctx, index); err != nil {
 		return err
 	}
-	x, err := ReadIndex(p.dir)
+	x, err := readIndex(p.dir)
 	if err != nil {
 		return err
 	}
@@ -303,11 +304,11 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 			return nil, err
 		}
 		p := &part{File: opened, of: f, sum: f.sum()}
-		err = lock(opened)
-		if err == nil {
-			p.done, err = io.Copy(p.sum, reader{ctx, opened})
+		if !filelock.Take(opened) {
+			opened.Close()
+			return nil, fmt.Errorf("%s is being fetched by another process: wait for it, or stop it first", path)
 		}
-		if err != nil {
+		if p.done, err = io.Copy(p.sum, reader{ctx, opened}); err != nil {
 			opened.Close()
 			return nil, err
 		}
@@ -316,9 +317,12 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 		there, err2 := os.Stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(here, there) {
 			if p.done > f.size {
-				err = p.restart()
+				if err := p.restart(); err != nil {
+					opened.Close()
+					return nil, err
+				}
 			}
-			return p, err
+			return p, nil
 		}
 		opened.Close()
 	}

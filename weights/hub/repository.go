@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -17,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -127,7 +127,7 @@ func (r repository) in(dir string) (names []string) {
 }
 
 // IndexFile says what parts a pipeline's folder has.
-const IndexFile = "model_index.json"
+const IndexFile = hubfile.Index
 
 // parts are those of a pipeline that are read, with the file that each must have, or the other in its place. Those that read texts are
 // not read of a second stage.
@@ -138,79 +138,57 @@ var parts = []struct {
 	{"tokenizer", "spiece.model", "tokenizer.json", false, true},
 	{"text_encoder", "config.json", "", true, true},
 	{"unet", "config.json", "", true, false},
-	{"scheduler", "scheduler_config.json", "", false, false},
-	{"image_noising_scheduler", "scheduler_config.json", "", false, false},
+	{"scheduler", hubfile.Scheduler, "", false, false},
+	{"image_noising_scheduler", hubfile.Scheduler, "", false, false},
 }
 
-// PartNames are the names of the parts that are read.
-func PartNames() (names []string) {
-	for _, p := range parts {
-		names = append(names, p.name)
-	}
-	return names
+// index is a model_index.json: the class of a pipeline, and those of its parts that are not null.
+type index struct {
+	class string
+	parts map[string]string
 }
 
-// Index is a model_index.json: the class of a pipeline, and those of its parts that are not null.
-type Index struct {
-	Class string
-	Parts map[string]string
-}
-
-// Names returns the names of the parts that are read, in the order they are used in, and of those that are not.
-func (x Index) Names() (read, others []string) {
-	for _, name := range PartNames() {
-		if x.Parts[name] != "" {
-			read = append(read, name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(x.Parts)) {
-		if !slices.Contains(read, name) {
-			others = append(others, name)
-		}
-	}
-	return read, others
-}
-
-// ReadIndex reads a folder's model_index.json, which must be a pipeline's of DeepFloyd IF.
-func ReadIndex(dir string) (Index, error) {
+// readIndex reads a folder's model_index.json, which must be a pipeline's of DeepFloyd IF.
+func readIndex(dir string) (index, error) {
 	path := filepath.Join(dir, IndexFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return Index{}, fmt.Errorf("reading a pipeline's index: %w", err)
+		return index{}, fmt.Errorf("reading a pipeline's index: %w", err)
 	}
 	x, err := parseIndex(data)
 	if err != nil {
-		return Index{}, fmt.Errorf("%s: %w", path, err)
+		return index{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return x, nil
 }
 
-func parseIndex(data []byte) (Index, error) {
+func parseIndex(data []byte) (index, error) {
 	var settings map[string]json.RawMessage
 	if err := json.Unmarshal(data, &settings); err != nil {
-		return Index{}, fmt.Errorf("it is no pipeline's index: %w", err)
+		return index{}, fmt.Errorf("it is no pipeline's index: %w", err)
 	}
-	x := Index{Parts: map[string]string{}}
-	if err := json.Unmarshal(settings["_class_name"], &x.Class); err != nil || !strings.HasPrefix(x.Class, "IF") || !strings.HasSuffix(x.Class, "Pipeline") {
-		return Index{}, fmt.Errorf("its _class_name is %.80s, expected a pipeline of DeepFloyd IF such as \"IFPipeline\"", settings["_class_name"])
+	x := index{parts: map[string]string{}}
+	err := json.Unmarshal(settings["_class_name"], &x.class)
+	if _, known := hubfile.SuperResolution[x.class]; err != nil || !known {
+		return index{}, fmt.Errorf("its _class_name is %.80s, expected a pipeline of DeepFloyd IF such as \"IFPipeline\"", settings["_class_name"])
 	}
 	for name, value := range settings {
 		var pair []*string // a library and a class
 		if json.Unmarshal(value, &pair) == nil && len(pair) == 2 && pair[1] != nil {
-			x.Parts[name] = *pair[1]
+			x.parts[name] = *pair[1]
 		}
 	}
-	if x.Parts["unet"] == "" {
-		return Index{}, errors.New("it has no unet")
+	if x.parts["unet"] == "" {
+		return index{}, errors.New("it has no unet")
 	}
 	return x, nil
 }
 
 // choose returns the files of the parts that are read, without the shards of weights, and the indices whose shards are to be
 // fetched.
-func (r repository) choose(x Index, variant string, without []string) (files, indices []file, err error) {
+func (r repository) choose(x index, variant string, without []string) (files, indices []file, err error) {
 	for _, p := range parts {
-		if x.Parts[p.name] == "" || slices.Contains(without, p.name) || p.texts && strings.Contains(x.Class, "SuperResolution") {
+		if x.parts[p.name] == "" || slices.Contains(without, p.name) || p.texts && hubfile.SuperResolution[x.class] {
 			continue
 		}
 		var names []string

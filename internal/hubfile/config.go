@@ -1,5 +1,5 @@
-// Package hub reads the configuration files of the hub's model folders.
-package hub
+// Package hubfile reads the configuration files of the hub's model folders.
+package hubfile
 
 import (
 	"bytes"

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package disk tells how much room there is.
 package disk
 
