@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds oneDNN version 3 (libdnnl.so.3), the library that makes convolutions fast, or fetches it into the user's cache.
-# Without it the program runs all the same, slowly: that is a warning here, not a failure. A file that is not the one
+# Without it the program runs all the same, slower: that is a warning here, not a failure. A file that is not the one
 # expected is a failure.
 . "$(dirname "$0")/lib.sh"
 
@@ -15,7 +15,7 @@ library=$cache/libdnnl.so.3
 
 slow() { # slow REASON… ends without the library
   warn "no oneDNN: $*"
-  warn "everything still works, but training and sampling are many times slower. To fix it, run 'make setup' again, or set ONEDNN_LIBRARY to a libdnnl.so.3 (oneDNN version 3)."
+  warn "everything still works, slower: by far on processors with units for bfloat16, little on others. To fix it, run 'make setup' again, or set ONEDNN_LIBRARY to a libdnnl.so.3 (oneDNN version 3)."
   exit 0
 }
 sha256() { sha256sum "$1" | cut -d ' ' -f 1; }

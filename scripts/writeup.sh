@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole of part B: trains each model by its recipe, measures it, and makes the page. Whatever is there already is used, a run that
-# was stopped goes on, a measurement that was stopped begins again. Hours, on two cores with AVX-512 and bfloat16 about eight; DIM=32 makes networks
+# Trains each model by its recipe, measures it, and makes the page of them. Whatever is there already is used, a run that was stopped goes
+# on, a measurement that was stopped begins again. Hours, on two cores with AVX-512 and bfloat16 about eight; DIM=32 begins runs with networks
 # of 32 channels, which take a fifth of the time.
 #
 # usage: writeup.sh [RUNS [PAGE]]     default: runs out/writeup

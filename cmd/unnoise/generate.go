@@ -109,9 +109,9 @@ func newGenerate() *cobra.Command {
 		Use:   "generate",
 		Short: "Draw images from prompts with DeepFloyd IF",
 		Long: `Draws images from prompts with a DeepFloyd IF pipeline's folder as the hub has it, and makes them
-larger with the folder of a stage of super-resolution. The PNG carries the parameters that made it; a
-seed makes the picture that diffusers makes of it on the CPU. A .safetensors file gets the raw
-numbers: images [N,3,H,W] in [-1,1], with --upscale also small, the images before.`,
+larger with the folder of a stage of super-resolution. The PNG carries the parameters that made it.
+With --dtype f32 a seed makes the picture that diffusers makes of it on the CPU. A .safetensors file
+gets the raw numbers: images [N,3,H,W] in [-1,1], with --upscale also small, the images before.`,
 		Example: `  unnoise generate --model IF-I-XL-v1.0 --prompt "a red fox in the snow" --seed 7 --out fox.png
   unnoise generate --model IF-I-XL-v1.0 --upscale IF-II-L-v1.0 --prompt "a red fox" --timesteps smart50 --out fox.png
   unnoise generate --model IF-I-XL-v1.0 --embeds prompts.safetensors --prompt "a red fox" --sampler dpm++ --steps 25`,
@@ -121,7 +121,7 @@ numbers: images [N,3,H,W] in [-1,1], with --upscale also small, the images befor
 	flags := cmd.Flags()
 	promptFlags(cmd, &f.prompting)
 	flags.StringVar(&f.embeds, "embeds", "", "safetensors or .pth file with the prompts' embeddings, instead of the model's text encoder")
-	flags.StringVar(&f.upscale, "upscale", "", "folder of a stage of super-resolution")
+	flags.StringVar(&f.upscale, "upscale", "", "folder of a stage of super-resolution, or OWNER/NAME in the hub's cache")
 	completeFolder(cmd, "upscale")
 	intFlag(cmd, &f.count, "count", 1, 1, 10_000, "images of each prompt")
 	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image, with the scheduler's settings otherwise; the folder's own if not given", noiseSamplers...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -109,8 +110,12 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			row("learns", "%s", c.Network.Learns())
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
 			rate := fmt.Sprintf("%g", c.LearningRate)
-			if c.Decay != 1 {
-				rate = fmt.Sprintf("%g falling to %.2g", c.LearningRate, c.LearningRate*c.Decay)
+			switch {
+			case c.Decay == 1:
+			case c.DecaySteps:
+				rate += fmt.Sprintf(" falling to %.2g", c.LearningRate*c.Decay)
+			default:
+				rate += fmt.Sprintf(" (× %.3g after each epoch)", math.Pow(c.Decay, 1/float64(c.Epochs)))
 			}
 			row("recipe", "epoch %d of %d, batches of %d, Adam %s, seed %d", s.Epoch, c.Epochs, c.Batch, rate, c.Seed)
 			if c.Network.Condition == mnistunet.Class {

@@ -37,12 +37,12 @@ type sampling struct {
 	guided   bool // the model has classes, and so a use for guidance
 }
 
-// choose chooses a sampler for a model of noise, if none is asked for: by docs/results.md the ancestral walk draws much better without
-// guidance, 50 steps of it no worse than 300, and DPM-Solver++ a little better with it.
+// choose chooses a sampler for a model of noise, if none is asked for: by docs/results.md the ancestral walk draws better with little
+// guidance or none, 50 steps of it no worse than 300, and DPM-Solver++ with much.
 func (s *sampling) choose(c mnistunet.Config) {
 	switch {
 	case s.sampler != "" || c.Objective != mnistunet.Noise:
-	case s.guidance > 1:
+	case s.guidance >= 2:
 		s.sampler = "dpm++"
 	default:
 		s.sampler = "ddpm"
@@ -252,7 +252,7 @@ and seed make the same picture. A .safetensors file gets the raw numbers: images
 	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
-	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm, ddim or dpm++; without, dpm++, or 50 steps of ddpm if γ is 1 or less; with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
+	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm, ddim or dpm++; without, dpm++, or 50 steps of ddpm if γ is below 2; with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
 	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "steps from noise to image; 0: 20 for dpm++, all timesteps for ddpm, whose variance is β̃ with fewer, 50 else")
 	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, "classifier-free guidance scale γ; 1 is none")
 	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, "ddim's share of fresh noise")

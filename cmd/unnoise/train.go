@@ -41,10 +41,11 @@ func newTrainMNIST() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mnist",
 		Short: "Train the UNet for digits on MNIST or another IDX set",
-		Long: `Trains the UNet for 28×28 images, by default with the course's recipes:
+		Long: `Trains the UNet for 28×28 images, with these recipes if no flag changes them:
 
   --condition none    σ = 0.5 denoiser: dim 128, batch 256, 5 epochs, Adam 1e-4
-  --condition time    DDPM, T = 300: dim 64, batch 128, 20 epochs, Adam 1e-3 falling to a tenth
+  --condition time    DDPM, T = 300: dim 64, batch 128, 20 epochs, Adam 1e-3 falling
+                      towards a tenth, after each epoch by the same factor
   --condition class   the same, conditioned on the class too, hidden for one image in ten
 
 With --objective flow, time and class learn flow matching instead of DDPM, by the same recipe: the
@@ -76,7 +77,7 @@ same numbers (with another --threads they are added up in another order).`,
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
 	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, "Adam's learning rate in the first epoch; 0: the recipe's")
-	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "what the learning rate falls to over the run, as a factor; 0: the recipe's")
+	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "after each of N epochs the learning rate is multiplied by the N-th root of this; 1 keeps it; 0: the recipe's")
 	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
 	seedFlag(cmd, &f.seed, "seed of everything random")
