@@ -1,4 +1,4 @@
-// Package mnistunet is the UNet of the course for 28×28 digits, as GoMLX graph functions: unconditional, conditioned on
+// Package mnistunet is a small UNet for 28×28 digits, as GoMLX graph functions: unconditional, conditioned on
 // time, or on time and class.
 //
 // With D channels (Config.Dim), the network of Ronneberger et al. 2015 (arXiv:1505.04597) is cut down to
@@ -53,7 +53,7 @@ type Config struct {
 	Sigma     float64   `json:"sigma,omitempty"` // noise level of condition none
 }
 
-// Default returns the course's configuration for a condition.
+// Default returns the recipe's configuration for a condition.
 func Default(c Condition) Config {
 	cfg := Config{Version: 1, Model: "mnist-unet", Condition: c, Dim: 64}
 	if c == None {

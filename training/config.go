@@ -53,7 +53,7 @@ type Program struct {
 	Go     string `json:"go"`
 }
 
-// Default returns the course's recipe for a condition.
+// Default returns the recipe for a condition.
 //
 // none: noise of σ = 0.5, dim 128, 5 epochs of batches of 256, Adam 1e-4. time and class: 300 timesteps, β from 1e-4 to
 // 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten. For
