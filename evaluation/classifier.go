@@ -122,23 +122,8 @@ func (c *Classifier) read(ctx context.Context, n int, fill func(from, to int, pi
 		}
 		to := min(from+readBatch, n)
 		fill(from, to, pixels)
-		x, err := nn.Buffer(c.backend, pixels, readBatch, size, size, 1)
-		if err != nil {
-			return Reading{}, err
-		}
-		in := append([]compute.Buffer{x}, c.values...)
-		donate := make([]bool, len(in))
-		donate[0] = true
-		out, err := c.reader.Execute(in, donate, 0)
-		if err != nil {
-			return Reading{}, err
-		}
-		err = out[0].ToFlatData(logits)
-		if err == nil {
-			err = out[1].ToFlatData(features)
-		}
-		nn.Finalize(out)
-		if err != nil {
+		x := nn.Array{Values: pixels, Shape: []int{readBatch, size, size, 1}}
+		if err := nn.Run(c.backend, c.reader, []nn.Array{x}, c.values, logits, features); err != nil {
 			return Reading{}, err
 		}
 		copy(r.Features[from*Features:to*Features], features)
@@ -281,15 +266,11 @@ func (t *trainer) fill(set *dataset.Labeled, indices []int, random *diffusion.Ge
 
 // step learns from what fill prepared and returns the cross-entropy before the step.
 func (t *trainer) step(rate float64) (float64, error) {
-	x, err := nn.Buffer(t.backend, t.pixels, t.batch, size, size, 1)
+	in, err := nn.Put(t.backend, nn.Array{Values: t.pixels, Shape: []int{t.batch, size, size, 1}}, nn.Array{Values: t.oneHot, Shape: []int{t.batch, t.Classes}})
 	if err != nil {
 		return 0, err
 	}
-	class, err := nn.Buffer(t.backend, t.oneHot, t.batch, t.Classes)
-	if err != nil {
-		return 0, err
-	}
-	out, err := t.adam.Step(t.compiled, []compute.Buffer{x, class}, &t.values, rate)
+	out, err := t.adam.Step(t.compiled, in, &t.values, rate)
 	if err != nil {
 		return 0, err
 	}

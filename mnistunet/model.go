@@ -192,44 +192,19 @@ func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
 	if err != nil {
 		return err
 	}
-	data, err := m.Config.inputBuffers(m.backend, x.N, x.Data, t, class)
-	if err != nil {
-		return err
-	}
-	in := append(data, m.values...)
-	donate := make([]bool, len(in))
-	for i := range data {
-		donate[i] = true
-	}
-	out, err := e.Execute(in, donate, 0)
-	if err != nil {
-		return err
-	}
-	defer nn.Finalize(out)
-	return out[0].ToFlatData(y.Data)
+	return nn.Run(m.backend, e, m.Config.arrays(x.N, x.Data, t, class), m.values, y.Data)
 }
 
-// inputBuffers makes the buffers for Config.inputs.
-func (c Config) inputBuffers(b compute.Backend, batch int, x, t, class []float32) (buffers []compute.Buffer, err error) {
-	add := func(v []float32, shape ...int) {
-		if err == nil {
-			var buffer compute.Buffer
-			if buffer, err = nn.Buffer(b, v, shape...); err == nil {
-				buffers = append(buffers, buffer)
-			}
-		}
-	}
-	add(x, batch, Size, Size, 1)
+// arrays are what Config.inputs takes.
+func (c Config) arrays(batch int, x, t, class []float32) []nn.Array {
+	arrays := []nn.Array{{Values: x, Shape: []int{batch, Size, Size, 1}}}
 	if c.Condition != None {
-		add(t, batch, 1)
+		arrays = append(arrays, nn.Array{Values: t, Shape: []int{batch, 1}})
 	}
 	if c.Condition == Class {
-		add(class, batch, c.Classes)
+		arrays = append(arrays, nn.Array{Values: class, Shape: []int{batch, c.Classes}})
 	}
-	if err != nil {
-		nn.Finalize(buffers)
-	}
-	return buffers, err
+	return arrays
 }
 
 // Denoise maps noisy images to clean ones, both [N,1,28,28]; for models of condition none.

@@ -74,17 +74,8 @@ func (t *Trainer) compiled(batch int) (compute.Executable, error) {
 	return e, err
 }
 
-func (t *Trainer) dataBuffers(b Batch) ([]compute.Buffer, error) {
-	data, err := t.Config.inputBuffers(t.backend, b.N, b.X, b.T, b.Class)
-	if err != nil {
-		return nil, err
-	}
-	target, err := nn.Buffer(t.backend, b.Target, b.N, Size, Size, 1)
-	if err != nil {
-		nn.Finalize(data)
-		return nil, err
-	}
-	return append(data, target), nil
+func (t *Trainer) put(b Batch) ([]compute.Buffer, error) {
+	return nn.Put(t.backend, append(t.Config.arrays(b.N, b.X, b.T, b.Class), nn.Array{Values: b.Target, Shape: []int{b.N, Size, Size, 1}})...)
 }
 
 // Step learns from a batch with the learning rate lr and returns the batch's mean squared error before the step.
@@ -93,7 +84,7 @@ func (t *Trainer) Step(b Batch, lr float64) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	in, err := t.dataBuffers(b)
+	in, err := t.put(b)
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +109,7 @@ func (t *Trainer) Gradients(b Batch) (output []float32, loss float64, gradients 
 		return nil, 0, nil, err
 	}
 	defer e.Finalize()
-	in, err := t.dataBuffers(b)
+	in, err := t.put(b)
 	if err != nil {
 		return nil, 0, nil, err
 	}

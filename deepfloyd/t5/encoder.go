@@ -194,33 +194,13 @@ func (e *Encoder) evaluate(s shape, x, mask []float32) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	var in []compute.Buffer
-	add := func(v []float32, dims ...int) {
-		if err == nil {
-			var b compute.Buffer
-			if b, err = nn.Buffer(e.backend, v, dims...); err == nil {
-				in = append(in, b)
-			}
-		}
+	in := []nn.Array{
+		{Values: x, Shape: []int{s.texts, s.tokens, c.DModel}},
+		{Values: c.positionBias(e.bias, s.tokens), Shape: []int{c.NumHeads, s.tokens, s.tokens}},
+		{Values: mask, Shape: []int{s.texts, s.tokens}},
 	}
-	add(x, s.texts, s.tokens, c.DModel)
-	add(c.positionBias(e.bias, s.tokens), c.NumHeads, s.tokens, s.tokens)
-	add(mask, s.texts, s.tokens)
-	if err != nil {
-		nn.Finalize(in)
-		return nil, err
-	}
-	donate := make([]bool, len(in)+len(e.values))
-	for i := range in {
-		donate[i] = true
-	}
-	out, err := run.Execute(append(in, e.values...), donate, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer nn.Finalize(out)
 	y := make([]float32, len(x))
-	return y, out[0].ToFlatData(y)
+	return y, nn.Run(e.backend, run, in, e.values, y)
 }
 
 // evaluator returns the compiled evaluation for a shape.

@@ -283,35 +283,12 @@ func (m *Model) evaluate(x diffusion.Images, t []int, r reading, class []int, y 
 	if err != nil {
 		return err
 	}
-	var in []compute.Buffer
-	add := func(v []float32, dims ...int) {
-		if err == nil {
-			var b compute.Buffer
-			if b, err = nn.Buffer(m.backend, v, dims...); err == nil {
-				in = append(in, b)
-			}
-		}
-	}
 	first := c.BlockOutChannels[0]
-	add(x.Data, x.N, x.C, x.H, x.W)
-	add(c.sinusoids(t), x.N, first)
+	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.sinusoids(t), Shape: []int{x.N, first}}}
 	if c.ClassEmbedType != nil {
-		add(c.sinusoids(class), x.N, first)
+		in = append(in, nn.Array{Values: c.sinusoids(class), Shape: []int{x.N, first}})
 	}
-	if err != nil {
-		nn.Finalize(in)
-		return err
-	}
-	donate := make([]bool, len(in)+len(r.told)+len(m.values))
-	for i := range in {
-		donate[i] = true
-	}
-	out, err := e.Execute(slices.Concat(in, r.told, m.values), donate, 0)
-	if err != nil {
-		return err
-	}
-	defer nn.Finalize(out)
-	return out[0].ToFlatData(y)
+	return nn.Run(m.backend, e, in, slices.Concat(r.told, m.values), y)
 }
 
 // sinusoids are the embeddings of timesteps (DDPM, section 3.3, as diffusers has them), [len(t), block_out_channels[0]].

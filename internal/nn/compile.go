@@ -16,6 +16,49 @@ func Buffer(b compute.Backend, v []float32, shape ...int) (compute.Buffer, error
 	return b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, shape...))
 }
 
+// Array is float32 values and their shape.
+type Array struct {
+	Values []float32
+	Shape  []int
+}
+
+// Put puts arrays on the backend.
+func Put(b compute.Backend, arrays ...Array) ([]compute.Buffer, error) {
+	var all []compute.Buffer
+	for _, a := range arrays {
+		buffer, err := Buffer(b, a.Values, a.Shape...)
+		if err != nil {
+			Finalize(all)
+			return nil, err
+		}
+		all = append(all, buffer)
+	}
+	return all, nil
+}
+
+// Run runs an executable on arrays and then values, which stay, and writes its results to outputs.
+func Run(b compute.Backend, e compute.Executable, arrays []Array, values []compute.Buffer, outputs ...[]float32) error {
+	in, err := Put(b, arrays...)
+	if err != nil {
+		return err
+	}
+	donate := make([]bool, len(in)+len(values))
+	for i := range in {
+		donate[i] = true
+	}
+	out, err := e.Execute(append(in, values...), donate, 0)
+	if err != nil {
+		return err
+	}
+	defer Finalize(out)
+	for i, to := range outputs {
+		if err := out[i].ToFlatData(to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Finalize releases buffers; nil ones are skipped.
 func Finalize(buffers []compute.Buffer) {
 	for _, b := range buffers {
