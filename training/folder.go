@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -71,8 +72,7 @@ func Epochs(dir string) ([]int, error) {
 	var epochs []int
 	for _, e := range entries {
 		if m := epochName.FindStringSubmatch(e.Name()); m != nil && exists(filepath.Join(dir, checkpointsDir, e.Name(), mnistunet.ConfigFile)) {
-			var n int
-			fmt.Sscan(m[1], &n)
+			n, _ := strconv.Atoi(m[1])
 			epochs = append(epochs, n)
 		}
 	}

@@ -182,11 +182,121 @@ func TestLearningRate(t *testing.T) {
 		steps bool
 		step  int
 		want  float64
-	}{{false, 0, 1e-3}, {false, 99, 1e-3}, {false, 2000, 1e-4}, {true, 0, 1e-3}, {true, 1000, 1e-3 * math.Sqrt(0.1)}, {true, 2000, 1e-4}} {
+	}{{false, 0, 1e-3}, {false, 99, 1e-3}, {false, 150, 1e-3 * math.Pow(0.1, 1./20)}, {false, 2000, 1e-4},
+		{true, 0, 1e-3}, {true, 50, 1e-3 * math.Pow(0.1, 0.5/20)}, {true, 1000, 1e-3 * math.Sqrt(0.1)}, {true, 2000, 1e-4}} {
 		c.DecaySteps = x.steps
 		if got := c.rate(x.step, 100); math.Abs(got-x.want) > 1e-9 {
 			t.Errorf("step %d of 2000, falling each step %v: %g, want %g", x.step, x.steps, got, x.want)
 		}
+	}
+
+	// Steps are made with it: where it falls to almost nothing, the second epoch learns almost nothing. Means are of the steps.
+	o := setUp(t)
+	c = tiny(mnistunet.None)
+	c.Epochs, c.Decay = 2, 1e-12
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := Train(t.Context(), dir, c, o); err != nil {
+		t.Fatal(err)
+	}
+	first, second := epochWeights(t, dir, 1), epochWeights(t, dir, 2)
+	for name, v := range first {
+		if strings.Contains(name, "running") || strings.Contains(name, "num_batches") {
+			continue
+		}
+		for i := range v {
+			if d := math.Abs(float64(second[name][i] - v[i])); !(d < 1e-5) {
+				t.Fatalf("%s moved by %g", name, d)
+			}
+		}
+	}
+	metrics, err := ReadMetrics(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, m := range metrics {
+		switch m.Event {
+		case "step":
+			sum += float64(m.Loss)
+		case "epoch":
+			if d := math.Abs(m.MeanLoss - sum/3); !(d < 1e-6) {
+				t.Errorf("epoch %d: the mean loss is %g, that of its steps %g", m.Epoch, m.MeanLoss, sum/3)
+			}
+			sum = 0
+		}
+	}
+}
+
+// epochWeights are the values of an epoch's model.
+func epochWeights(t *testing.T, dir string, epoch int) map[string][]float32 {
+	t.Helper()
+	f, err := weights.Open(filepath.Join(EpochDir(dir, epoch), mnistunet.WeightsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	values := map[string][]float32{}
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if values[name], err = x.Float32(); err != nil && x.DType != weights.I64 {
+			t.Fatal(err)
+		}
+	}
+	return values
+}
+
+// The newest epoch is that of the greatest number, not of the last name.
+func TestManyEpochs(t *testing.T) {
+	dir := t.TempDir()
+	for _, epoch := range []int{9, 99, 100} {
+		if err := os.MkdirAll(EpochDir(dir, epoch), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{mnistunet.ConfigFile, mnistunet.WeightsFile} {
+			if err := os.WriteFile(filepath.Join(EpochDir(dir, epoch), name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if epochs, err := Epochs(dir); err != nil || !slices.Equal(epochs, []int{9, 99, 100}) {
+		t.Errorf("epochs %v, %v", epochs, err)
+	}
+	if newest, err := ModelDir(dir); err != nil || newest != EpochDir(dir, 100) {
+		t.Errorf("the newest is %s, %v", newest, err)
+	}
+}
+
+// A crash costs no more than what CheckpointEvery says.
+func TestCheckpointEvery(t *testing.T) {
+	o, c := setUp(t), tiny(mnistunet.None)
+	c.Epochs = 1
+	o.CheckpointEvery = time.Nanosecond
+	dir := filepath.Join(t.TempDir(), "run")
+	kept := -1
+	o.OnStep = func(p Progress) {
+		if p.RunStep != 2 {
+			return
+		}
+		f, err := weights.Open(filepath.Join(dir, checkpointsDir, latestFile))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		n, err := readCounters(f)
+		if err != nil {
+			t.Error(err)
+		}
+		kept = n.step
+	}
+	if _, err := Train(t.Context(), dir, c, o); err != nil {
+		t.Fatal(err)
+	}
+	if kept != 1 {
+		t.Errorf("in the second step the checkpoint is of step %d, want 1", kept)
 	}
 }
 
@@ -487,6 +597,103 @@ func TestBatches(t *testing.T) {
 	for name, c := range map[string]Config{"noise": tiny(mnistunet.Class), "flow": tinyFlow(mnistunet.Class)} {
 		t.Run(name, func(t *testing.T) { testBatches(t, c) })
 	}
+	t.Run("denoiser", func(t *testing.T) {
+		c := tiny(mnistunet.None)
+		c.Network.Sigma = 0.25
+		s := filled(t, c)
+		if !slices.Equal(s.Target, s.clean[:len(s.Target)]) {
+			t.Error("a denoiser learns something else than clean images")
+		}
+		noise := make([]float64, len(s.X))
+		for i, x := range s.X {
+			noise[i] = float64(x-s.Target[i]) / 0.25
+		}
+		checkUnit(t, noise)
+	})
+	t.Run("classes", func(t *testing.T) {
+		for dropout, want := range map[float64]float32{0: 16, 1: 0} {
+			c := tiny(mnistunet.Class)
+			c.Dropout = dropout
+			told := float32(0)
+			for _, v := range filled(t, c).Class {
+				told += v
+			}
+			if told != want {
+				t.Errorf("dropout %g: %g of 16 classes are told", dropout, told)
+			}
+		}
+	})
+	t.Run("timesteps", func(t *testing.T) {
+		c := tiny(mnistunet.Time)
+		c.Network.Timesteps = 2
+		if s := filled(t, c); slices.Min(s.T) != 0 || slices.Max(s.T) != 0.5 {
+			t.Errorf("of two timesteps the network is told %v", s.T)
+		}
+	})
+	t.Run("order", func(t *testing.T) {
+		o, c := setUp(t), tiny(mnistunet.None)
+		order := func(seed uint64, step int) []int {
+			c.Seed = seed
+			b, err := newBatches(c, o.Data)
+			if err == nil {
+				err = b.fill(b.newScratch(), step)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b.order
+		}
+		if first := order(7, 0); slices.Equal(first, order(7, 3)) || slices.Equal(first, order(8, 0)) {
+			t.Error("two epochs, or two seeds, have the same order")
+		}
+	})
+}
+
+// filled is the first batch of a configuration.
+func filled(t *testing.T, c Config) *scratch {
+	t.Helper()
+	b, err := newBatches(c, setUp(t).Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := b.newScratch()
+	if err := b.fill(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// checkUnit tells whether values are normal as far as mean and variance go.
+func checkUnit(t *testing.T, values []float64) {
+	t.Helper()
+	var sum, squares float64
+	for _, v := range values {
+		sum, squares = sum+v, squares+v*v
+	}
+	n := float64(len(values))
+	if mean, variance := sum/n, squares/n; !(math.Abs(mean) < 6/math.Sqrt(n)) || !(math.Abs(variance-1) < 9/math.Sqrt(n)) {
+		t.Errorf("noise of mean %g and variance %g", mean, variance)
+	}
+}
+
+// checkNoise tells whether the i-th image's target is the noise in it (DDPM, eq. 4), and the network is told the timestep.
+func checkNoise(t *testing.T, b *batches, s *scratch, i int) {
+	t.Helper()
+	const pixels = mnistunet.Size * mnistunet.Size
+	at := s.timesteps[i]
+	if told := float32(at) / float32(b.config.Network.Timesteps); s.T[i] != told {
+		t.Errorf("image %d: the network is told %g at timestep %d", i, s.T[i], at)
+	}
+	alpha := float64(b.schedule.AlphasCumprod[at])
+	noise := make([]float64, pixels)
+	for j := range noise {
+		noise[j] = float64(s.Target[i*pixels+j])
+		want := math.Sqrt(alpha)*float64(s.clean[i*pixels+j]) + math.Sqrt(1-alpha)*noise[j]
+		if d := math.Abs(float64(s.X[i*pixels+j]) - want); !(d < 1e-5) {
+			t.Fatalf("image %d: %g beside the noised digit", i, d)
+		}
+	}
+	checkUnit(t, noise)
 }
 
 func testBatches(t *testing.T, c Config) {
@@ -522,6 +729,8 @@ func testBatches(t *testing.T, c Config) {
 			}
 			if c.Network.Objective == mnistunet.Flow {
 				checkFlow(t, s, i)
+			} else {
+				checkNoise(t, b, s, i)
 			}
 		}
 	}
