@@ -112,19 +112,23 @@ func TestTrain(t *testing.T) {
 	if !even.Even || even.Images%c.Classes != 0 || even.Images >= train.Len() || even.Groups != 1 {
 		t.Errorf("the floor of digits that go round the classes is %+v", even)
 	}
+	checkFloors(t, j, train, few)
 	if far.Accuracy != nil || far.Classes[0].Accuracy != nil {
 		t.Error("images that nothing was asked of have an accuracy")
 	}
 
-	// How many are read at once makes no difference, nor do values below black.
+	// How many are read at once makes no difference, nor do values below black and above white.
 	first, err := c.ReadSet(t.Context(), test)
 	if err != nil {
 		t.Fatal(err)
 	}
 	three := images.Slice(300, 303).Clone()
 	for i, v := range three.Data {
-		if v == 0 {
+		switch v {
+		case 0:
 			three.Data[i] = -0.3
+		case 1:
+			three.Data[i] = 1.4
 		}
 	}
 	second, err := c.Read(t.Context(), three)
@@ -149,6 +153,49 @@ func TestTrain(t *testing.T) {
 	if _, err := c.Read(t.Context(), diffusion.NewImages(1, 3, size, size)); err == nil {
 		t.Error("images of 3 channels were read")
 	}
+}
+
+// checkFloors tells whether floors are of random training images, those that go round the classes of each class in turn, and whether
+// one of several groups is their mean.
+func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDistance) {
+	t.Helper()
+	r, err := j.ReadSet(t.Context(), train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[[Features]float32]byte{}
+	for i, label := range train.Labels {
+		labels[[Features]float32(r.Features[i*Features:])] = label
+	}
+	for i := range len(j.even) / Features {
+		if label, ok := labels[[Features]float32(j.even[i*Features:])]; !ok || int(label) != i%j.Classes {
+			t.Fatalf("digit %d of those that go round the classes is a %d (known: %v)", i, label, ok)
+		}
+	}
+	if slices.Equal(j.training, r.Features) {
+		t.Error("floors are of neighbours in the set")
+	}
+	var distances []float64
+	for i := range floor.Groups {
+		g, err := Fit(j.training[i*floor.Images*Features:(i+1)*floor.Images*Features], Features)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := FrechetDistance(g, j.test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		distances = append(distances, d)
+	}
+	mean, squares := 0.0, 0.0
+	for _, d := range distances {
+		mean += d / float64(len(distances))
+	}
+	for _, d := range distances {
+		squares += (d - mean) * (d - mean)
+	}
+	near(t, "a floor", floor.Frechet, mean, 1e-9)
+	near(t, "a floor's deviation", floor.Deviation, math.Sqrt(squares/float64(len(distances)-1)), 1e-9)
 }
 
 func TestShifts(t *testing.T) {
@@ -351,24 +398,30 @@ func TestMeasureDenoising(t *testing.T) {
 	}
 	clean := diffusion.NewImages(300, 1, size, size)
 	test.Batch(upTo(300), clean.Data, nil)
-	estimate, err := m.Denoise(t.Context(), clean)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := 0.0
-	for i, v := range clean.Data {
-		want += math.Pow(float64(estimate.Data[i]-v), 2) / float64(len(clean.Data))
-	}
 	for _, sigma := range []float64{0, 0.5} {
+		random, noisy := diffusion.NewGenerator(0), clean.Clone()
+		for _, of := range []diffusion.Images{noisy.Slice(0, 250), noisy.Slice(250, 300)} {
+			noise := make([]float32, len(of.Data))
+			random.Normal(noise)
+			for i, e := range noise {
+				of.Data[i] += float32(sigma) * e
+			}
+		}
+		estimate, err := m.Denoise(t.Context(), noisy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0.0
+		for i, v := range clean.Data {
+			want += math.Pow(float64(estimate.Data[i]-v), 2) / float64(len(clean.Data))
+		}
 		r, err := MeasureDenoising(t.Context(), m, test, sigma, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		near(t, "the mean image's error", r.Constant, variance, 1e-6)
 		near(t, "the noisy image's error", r.Noisy, sigma*sigma, 0.005*sigma)
-		if sigma == 0 {
-			near(t, "the model's error", r.Model, want, 1e-6)
-		}
+		near(t, "the model's error", r.Model, want, 1e-6)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

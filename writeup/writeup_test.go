@@ -2,11 +2,13 @@ package writeup
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -260,5 +262,33 @@ func TestCompare(t *testing.T) {
 func TestReadRun(t *testing.T) {
 	if _, err := ReadRun(t.TempDir()); err == nil || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("a folder without a run: %v", err)
+	}
+
+	dir := t.TempDir()
+	c := training.Default(mnistunet.Class)
+	c.Version, c.DType, c.Threads, c.Program.Commit, c.Data = 1, "f32", 2, "first", training.Data{Name: "MNIST", Images: 256, Checksum: "crc32c:00000000"}
+	config, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := `{"event":"run","version":1,"steps":2,"epochs":20}
+{"event":"step","epoch":1,"step":1,"loss":1,"learning_rate":0.001}
+{"event":"resume","step":1,"commit":"first"}
+{"event":"step","epoch":1,"step":2,"loss":0.5,"learning_rate":0.001}
+{"event":"epoch","epoch":1,"step":2,"learning_rate":0.001,"mean_loss":0.75,"seconds":2}
+{"event":"resume","step":2,"commit":"second"}
+{"event":"step","epoch":2,"step":3,"loss":0.25,"learning_rate":0.0009}
+{"event":"step","epoch":2,"step":4,"loss":0.125,"learning_rate":0.0008}
+{"event":"epoch","epoch":2,"step":4,"learning_rate":0.0008,"mean_loss":0.1875,"seconds":1.5}
+`
+	for name, text := range map[string]string{"config.json": string(config), "metrics.jsonl": metrics} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ReadRun(dir)
+	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875}, LastRate: 0.0008, Others: []string{"second"}, Time: 3500 * time.Millisecond}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

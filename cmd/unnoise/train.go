@@ -284,17 +284,11 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 		picture, err := figure.Grid{Images: images, Columns: 10, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
 		return picture, parameters, err
 	}
-	const rows = 4
 	s := sampling{seed: seed, guidance: 1}
-	var labels []int
-	n := 10 * rows
 	if c.Condition == mnistunet.Class {
-		s.guidance = 5
-		for i := range rows * c.Classes {
-			labels = append(labels, i%c.Classes)
-		}
-		n = len(labels)
+		s.guidance = guidance
 	}
+	labels, n, _ := rowsOfClasses(c)
 	s.choose(c)
 	if err := s.complete(c); err != nil {
 		return nil, nil, err
@@ -304,7 +298,7 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 	if err != nil {
 		return nil, nil, err
 	}
-	picture, err := figure.Grid{Images: images, Columns: n / rows, Scale: 2, Padding: 4}.Draw()
+	picture, err := figure.Grid{Images: images, Columns: n / sampleRows, Scale: 2, Padding: 4}.Draw()
 	return picture, parameters, err
 }
 
