@@ -22,7 +22,7 @@ func TestClip(t *testing.T) {
 		got := x.Clone()
 		c.clip.apply(got)
 		for i := range got.Data {
-			if math.Abs(float64(got.Data[i]-c.want[i])) > 1e-6 {
+			if !(math.Abs(float64(got.Data[i]-c.want[i])) <= 1e-6) {
 				t.Errorf("%+v: got %v, expected %v", c.clip, got.Data, c.want)
 				break
 			}
@@ -34,7 +34,7 @@ func TestQuantileAbs(t *testing.T) {
 	values := []float32{-3, 1, 4, -2, 0}
 	kept := slices.Clone(values)
 	for q, want := range map[float32]float64{0: 0, 0.25: 1, 0.5: 2, 0.6: 2.4, 0.95: 3.8, 1: 4} {
-		if got := quantileAbs(values, q); math.Abs(float64(got)-want) > 1e-5 {
+		if got := quantileAbs(values, q); !(math.Abs(float64(got)-want) <= 1e-5) {
 			t.Errorf("quantile %g is %g, expected %g", q, got, want)
 		}
 	}

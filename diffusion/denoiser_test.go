@@ -29,7 +29,7 @@ func TestGuided(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, got := range e.Noise.Data {
-			if math.Abs(float64(got)-want) > 1e-6 {
+			if !(math.Abs(float64(got)-want) <= 1e-6) {
 				t.Errorf("γ = %g: %g, expected %g", scale, got, want)
 			}
 		}

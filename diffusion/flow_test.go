@@ -95,11 +95,11 @@ func TestFlowToTheOnlyImage(t *testing.T) {
 				if step.Index != seen || step.Total != n || !(step.Time > time) || step.Timestep != -1 || step.Next != -1 {
 					t.Errorf("%q: step %d of %d: %+v", method, seen, n, step)
 				}
-				if d := furthest(step.X0, x1); d > 1e-4 {
+				if d := furthest(step.X0, x1); !(d <= 1e-4) {
 					t.Errorf("%q, step %d of %d: the estimate is %g from the image", method, seen, n, d)
 				}
 				if step.Index == n-1 {
-					if d := furthest(step.X, x1); d > 1e-4 {
+					if d := furthest(step.X, x1); !(d <= 1e-4) {
 						t.Errorf("%q, %d steps: ends %g from the image", method, n, d)
 					}
 				}

@@ -38,7 +38,7 @@ func TestPerfectDenoiserRecoversTheImage(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				if d := furthest(got, want); d > 1e-4 {
+				if d := furthest(got, want); !(d <= 1e-4) {
 					t.Errorf("%s, T = %d, %d steps: ends %g from the image", name, s.Len(), len(roads), d)
 				}
 			}
@@ -159,7 +159,7 @@ func TestDDIMWithEta1IsDDPM(t *testing.T) {
 		}
 		ends = append(ends, x)
 	}
-	if d := furthest(ends[0], ends[1]); d > 1e-4 {
+	if d := furthest(ends[0], ends[1]); !(d <= 1e-4) {
 		t.Errorf("the ends are %g apart", d)
 	}
 }
@@ -186,10 +186,10 @@ func TestLearnedRangeEndsAtTheFixedVariances(t *testing.T) {
 		return x
 	}
 	small, large := sample(diffusion.FixedSmall, 0), sample(diffusion.FixedLarge, 0)
-	if d := furthest(sample(diffusion.LearnedRange, -1), small); d > 1e-5 {
+	if d := furthest(sample(diffusion.LearnedRange, -1), small); !(d <= 1e-5) {
 		t.Errorf("v = -1 ends %g from fixed_small", d)
 	}
-	if d := furthest(sample(diffusion.LearnedRange, 1), large); d > 1e-5 {
+	if d := furthest(sample(diffusion.LearnedRange, 1), large); !(d <= 1e-5) {
 		t.Errorf("v = 1 ends %g from fixed_large", d)
 	}
 	if furthest(small, large) < 1e-2 {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -179,6 +180,60 @@ func TestCurveComparison(t *testing.T) {
 	c.Others[0].Y = nil
 	if _, err := c.SVG(); err == nil {
 		t.Error("a line without values was accepted")
+	}
+}
+
+// Each line lies where its values are, and the legend names it by its class.
+func TestCurveLines(t *testing.T) {
+	c := Curve{Title: "t", XLabel: "x", YLabel: "y", Name: "ones", Others: []Line{{Name: "twos"}}}
+	for i := range 100 {
+		y := 1.0
+		if i%2 == 1 {
+			y = 1.5 // the raw line is at 1 and 1.5, the smoothed one between
+		}
+		c.X, c.Y = append(c.X, float64(i)), append(c.Y, y)
+		c.Others[0].X, c.Others[0].Y = append(c.Others[0].X, float64(i)), append(c.Others[0].Y, 2)
+	}
+	c.Smoothing = 20
+	svg, err := c.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticks := map[string]float64{}
+	for _, m := range regexp.MustCompile(`y1="([0-9.]+)" y2="[0-9.]+"/><text [^>]*text-anchor="end">([^<]+)<`).FindAllStringSubmatch(string(svg), -1) {
+		ticks[m[2]], _ = strconv.ParseFloat(m[1], 64)
+	}
+	one, two := ticks["1.0"], ticks["2.0"]
+	if one == 0 || two == 0 {
+		t.Fatalf("the ticks are %v", ticks)
+	}
+	within := func(class string, least, most float64) {
+		t.Helper()
+		m := regexp.MustCompile(`<path class="` + class + `" d="([^"]+)"`).FindSubmatch(svg)
+		if m == nil {
+			t.Fatalf("no line %s", class)
+		}
+		numbers := regexp.MustCompile(`[0-9.]+`).FindAllString(string(m[1]), -1)
+		for i := 1; i < len(numbers); i += 2 {
+			at, _ := strconv.ParseFloat(numbers[i], 64)
+			if y := 1 + (one-at)/(one-two); y < least-0.01 || y > most+0.01 {
+				t.Fatalf("the line %s has the value %g, expected %g to %g", class, y, least, most)
+			}
+		}
+	}
+	within("smooth", 1, 1.35)
+	within("other", 2, 2)
+	within("raw", 1, 1.5)
+	within("raw beside", 2, 2)
+	for class, name := range map[string]string{"smooth": "ones", "other": "twos", "raw": "every step"} {
+		if !regexp.MustCompile(`<line class="` + class + `"[^>]*/><text[^>]*>` + name + `<`).Match(svg) {
+			t.Errorf("the legend does not name the line %s %s", class, name)
+		}
+	}
+	for text, want := range map[string]string{"9380": "9380", "12345": "12\u2009345", "-1234567": "-1\u2009234\u2009567", "123.45": "123.45"} {
+		if got := thousands(text); got != want {
+			t.Errorf("%s is written %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -52,8 +52,16 @@ func TestMixedPrecision(t *testing.T) {
 		return r
 	}
 	want, got := of(dtypes.Float32), of(dtypes.BFloat16)
-	if d := math.Abs(got.loss-want.loss) / want.loss; d > 0.01 {
+	if d := math.Abs(got.loss-want.loss) / want.loss; !(d <= 0.01) {
 		t.Errorf("loss %g in bfloat16, %g in float32", got.loss, want.loss)
+	}
+	var off, all float64
+	for i, w := range want.output {
+		off += math.Pow(float64(got.output[i]-w), 2)
+		all += math.Pow(float64(w), 2)
+	}
+	if part := math.Sqrt(off / all); !(part < 0.03) {
+		t.Errorf("outputs differ by %.3g of their size", part)
 	}
 	for name, w := range want.gradients {
 		v := got.gradients[name]

@@ -2,6 +2,7 @@ package pretrained
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func TestModels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if was, is := meanSquare(noisy, clean), meanSquare(denoised, clean); is > was/5 {
+			if was, is := meanSquare(noisy, clean), meanSquare(denoised, clean); !(is <= was/5) {
 				t.Errorf("%s: of a mean square of %g of noise it leaves %g", name, was, is)
 			}
 			continue
@@ -73,9 +74,49 @@ func TestModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if off := meanSquare(estimate.Noise, x); off > 0.1 {
+		if off := meanSquare(estimate.Noise, x); !(off <= 0.1) {
 			t.Errorf("%s: the estimate of pure noise is off by %g (mean square)", name, off)
 		}
+		if m.Config.Condition == mnistunet.Class {
+			heedsClass(t, name, m)
+		}
+	}
+}
+
+// heedsClass tells whether the right class helps to find the noise in test digits, and a wrong one hinders.
+func heedsClass(t *testing.T, name string, m *mnistunet.Model) {
+	t.Helper()
+	_, test, err := dataset.MNIST()
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, err := m.Schedule()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	indices, right, wrong := make([]int, n), make([]int, n), make([]int, n)
+	for i := range n {
+		indices[i], right[i], wrong[i] = i, int(test.Labels[i]), (int(test.Labels[i])+1)%10
+	}
+	clean := diffusion.NewImages(n, 1, mnistunet.Size, mnistunet.Size)
+	test.Batch(indices, clean.Data, nil)
+	noise := clean.Like()
+	diffusion.NewGenerator(2).Normal(noise.Data)
+	at := m.Config.Timesteps * 2 / 3
+	noisy, err := schedule.AddNoise(clean, noise, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := func(labels []int) float64 {
+		estimate, err := m.Denoiser(labels)(t.Context(), noisy, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return meanSquare(estimate.Noise, noise)
+	}
+	if with, without, against := off(right), off(slices.Repeat([]int{-1}, n)), off(wrong); !(with < without && without < against) {
+		t.Errorf("%s: estimates are off by %g with the right class, %g without, %g with a wrong one", name, with, without, against)
 	}
 }
 

@@ -95,11 +95,15 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
 
+	if m := regexp.MustCompile(`began at (\S+) and ended at (0.0\d+)\.`).FindSubmatch(page); m == nil || string(m[1]) < "1.2" || string(m[2]) > "0.06" {
+		t.Errorf("the page says that the run %s", m)
+	}
+
 	strips := regexp.MustCompile(`url\(data:image/png;base64,([^)]+)\)`).FindAllSubmatch(page, -1)
 	if len(strips) != 2 {
 		t.Fatalf("%d strips of frames, expected 2", len(strips))
 	}
-	for _, strip := range strips {
+	for i, strip := range strips {
 		file, err := base64.StdEncoding.DecodeString(string(strip[1]))
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +127,9 @@ func TestDemo(t *testing.T) {
 		}
 		if before, result := levels(0, frames-1), levels(frames-1, frames); before != 32 || result < 100 {
 			t.Errorf("frames have %d levels of gray, the result %d", before, result)
+		}
+		if first := levels(0, 1); (first > 10) != (i == 0) { // noise in the one, a gray guess in the other
+			t.Errorf("screen %d begins with %d levels of gray", i+1, first)
 		}
 	}
 

@@ -51,6 +51,7 @@ func course(t *testing.T) Data {
 	class := run("class-conditional", mnistunet.Class)
 	flat := class
 	flat.Name, flat.Decay = "constant rate", 1
+	flat.EpochLoss = []float64{0.31, 0.07, 0.06, 0.09}
 	mean := digits.Slice(0, 1)
 	return Data{
 		Command: "unnoise writeup --seed 7", Item: "digit", Parameters: figure.Parameters{{Key: "seed", Value: "7"}},
@@ -92,7 +93,7 @@ func TestWrite(t *testing.T) {
 	for _, part := range []string{
 		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
 		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0", "Constant rate, class-flat-guidance-5",
-		"from 0.001 to 0.0005", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
+		"from 0.001 to 0.0005", "Over the last epoch the error is 0.045 with the fall and 0.09 without.", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
 	} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
@@ -290,5 +291,29 @@ func TestReadRun(t *testing.T) {
 	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875}, LastRate: 0.0008, Others: []string{"second"}, Time: 3500 * time.Millisecond}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
+// The curve's marks stand at the ends of epochs; beside another, it begins behind the first.
+func TestLossCurve(t *testing.T) {
+	draw := func(others ...figure.Line) (curveView, string) {
+		f := &files{}
+		v, err := lossCurve(f, "loss.svg", "Loss", []float64{1, 0.5, 0.25, 0.2}, 2, 64, "falling rate", others...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v, string(v.Wide)
+	}
+	alone, all := draw()
+	if alone.First != "1" || alone.Last != "0.2" || strings.Count(all, "epoch 1<") != 1 || strings.Contains(all, "epoch 2<") || !strings.Contains(all, "(64 images each)") {
+		t.Errorf("from %s to %s: %s", alone.First, alone.Last, all)
+	}
+	for _, tick := range []string{">1<", ">4<"} {
+		if !strings.Contains(all, tick) {
+			t.Errorf("the axis of all steps lacks %s", tick)
+		}
+	}
+	if _, part := draw(lossLine("constant rate", []float64{1, 0.6, 0.3, 0.3})); strings.Contains(part, ">1<") || !strings.Contains(part, ">3<") || !strings.Contains(part, ">constant rate<") {
+		t.Errorf("beside another: %s", part)
 	}
 }

@@ -70,7 +70,7 @@ func TestAdam(t *testing.T) {
 			v[i] = 0.999*v[i] + 0.001*d*d
 			mean, square := m[i]/(1-math.Pow(0.9, float64(k))), v[i]/(1-math.Pow(0.999, float64(k)))
 			want[i] -= rate * mean / (math.Sqrt(square) + 1e-8)
-			if math.Abs(float64(got[i])-want[i]) > 1e-6 {
+			if !(math.Abs(float64(got[i])-want[i]) <= 1e-6) {
 				t.Fatalf("after step %d value %d is %g, want %g", k, i, got[i], want[i])
 			}
 		}
