@@ -273,7 +273,9 @@ func (s *Scheduler) solverTimesteps(n int) ([]int, error) {
 		steps := int(math.Ceil(float64(total) / stride))
 		stride = float64(total) - (float64(total) - stride) // rounded as numpy.arange rounds it
 		for i := range steps {
-			list = append(list, int(math.RoundToEven(float64(total)-float64(i)*stride))-1)
+			if t := int(math.RoundToEven(float64(total)-float64(i)*stride)) - 1; t >= 0 { // as in [diffusion.Schedule.Timesteps]
+				list = append(list, t)
+			}
 		}
 	}
 	return s.offset(list)

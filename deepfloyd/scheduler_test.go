@@ -20,6 +20,7 @@ type reference struct {
 	Schedulers []struct {
 		Config    string
 		As        string // the class made of it
+		Eta       float32
 		Betas     map[string]float64
 		Timesteps map[string][]int
 		Steps     int
@@ -70,9 +71,13 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 				t.Fatalf("scheduler %d: %v", i, err)
 			}
 		}
+		if ddim, ok := s.Method.(diffusion.DDIM); ok {
+			ddim.Eta = want.Eta
+			s.Method = ddim
+		}
 		for at, beta := range want.Betas {
 			at, _ := strconv.Atoi(at)
-			if got := float64(s.Schedule.Betas[at]); math.Abs(got-beta) > 1e-6 {
+			if got := float64(s.Schedule.Betas[at]); !(math.Abs(got/beta-1) <= 1e-5) {
 				t.Errorf("scheduler %d: β_%d is %g, expected %g", i, at, got, beta)
 			}
 		}
@@ -99,6 +104,27 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 		}
 		if steps != len(want.X) {
 			t.Errorf("scheduler %d: %d steps, expected %d", i, steps, len(want.X))
+		}
+	}
+}
+
+// However many steps, timesteps fall and end at 0 or above.
+func TestTrailingTimesteps(t *testing.T) {
+	for _, class := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
+		s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "`+class+`", "timestep_spacing": "trailing"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 1; n <= 1000; n++ {
+			list, err := s.Timesteps(n)
+			if err != nil || len(list) != n || list[0] != 999 || list[n-1] < 0 {
+				t.Fatalf("%s, %d steps: %d, %v", class, n, list, err)
+			}
+			for i, at := range list[1:] {
+				if at >= list[i] {
+					t.Fatalf("%s, %d steps: %d after %d", class, n, at, list[i])
+				}
+			}
 		}
 	}
 }

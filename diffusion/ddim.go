@@ -8,7 +8,7 @@ type DDIM struct {
 	// Eta, from 0 to 1, scales σ (DDIM, eq. 16). With 0 the walk is deterministic, with 1 it adds as much noise as DDPM with FixedSmall.
 	Eta float32
 	// Stride, if positive, is how far each step goes back, also where the next timestep visited is another: diffusers' DDIMScheduler
-	// goes ⌊T/n⌋ back.
+	// goes ⌊T/n⌋ back. Its X has that timestep then, not Step.Next.
 	Stride int
 }
 

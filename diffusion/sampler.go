@@ -30,7 +30,7 @@ type Step struct {
 	Index    int     // this step, from 0
 	Total    int     // steps in this run
 	Timestep int     // the timestep denoised: X came from x at this timestep; -1 in a flow, which has none
-	Next     int     // the timestep that X has now; -1 after the last step, when X is the result, and in a flow
+	Next     int     // the timestep that X has now (but for [DDIM.Stride]); -1 after the last step, when X is the result, and in a flow
 	Time     float32 // in a flow: the time that X has now, 1 after the last step; otherwise 0
 
 	// X is x at timestep Next or at Time. The next step starts from it, so that changing its values in place (inpainting) changes the walk.

@@ -10,7 +10,7 @@ import (
 type Schedule struct {
 	Betas         []float32 // β_t, the variance added at step t (DDPM, eq. 2)
 	Alphas        []float32 // α_t = 1 - β_t
-	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t, the share of the image in x_t's variance (DDPM, eq. 4)
+	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t: √ᾱ_t is the image's factor in x_t (DDPM, eq. 4)
 }
 
 // Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to 0.02).
@@ -75,8 +75,8 @@ func FromBetas(betas []float32) (*Schedule, error) {
 		s.Alphas[t] = 1 - beta
 		product *= float64(s.Alphas[t])
 		s.AlphasCumprod[t] = float32(product)
-		if s.AlphasCumprod[t] == 1 {
-			return nil, fmt.Errorf("ᾱ at timestep %d is 1 in float32: β = %g adds no noise; use larger β", t, beta)
+		if s.AlphasCumprod[t] == s.alphaBar(t-1) {
+			return nil, fmt.Errorf("ᾱ at timestep %d is %g in float32, as before it: β = %g adds no noise; use larger β", t, s.AlphasCumprod[t], beta)
 		}
 		if s.AlphasCumprod[t] == 0 {
 			return nil, fmt.Errorf("ᾱ at timestep %d is 0 in float32: nothing is left of the image; use fewer timesteps or smaller β", t)

@@ -17,7 +17,8 @@ const (
 	Linspace Spacing = "linspace"
 )
 
-// Timesteps returns n of the schedule's timesteps, 1 ≤ n ≤ T, in falling order.
+// Timesteps returns n of the schedule's timesteps, 1 ≤ n ≤ T, in falling order. (Of some numbers of trailing ones, as 7 of 300, diffusers
+// makes one more by rounding, -1, which is none.)
 func (s *Schedule) Timesteps(n int, spacing Spacing) ([]int, error) {
 	total := s.Len()
 	if n < 1 || n > total {

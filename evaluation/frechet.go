@@ -46,7 +46,7 @@ func FrechetDistance(a, b Gaussian) (float64, error) {
 	for i := range a.Mean {
 		d2 += (a.Mean[i] - b.Mean[i]) * (a.Mean[i] - b.Mean[i])
 	}
-	// C₁C₂ is similar to C₁^½ C₂ C₁^½, which is symmetric: the trace of its root is the sum of its eigenvalues' roots.
+	// C₁C₂ has the eigenvalues of C₁^½ C₂ C₁^½, which is symmetric: the trace of its root is the sum of their roots.
 	root, err := squareRoot(a.Covariance)
 	if err != nil {
 		return 0, err

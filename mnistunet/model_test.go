@@ -299,7 +299,7 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// Fewer or more timesteps add the same noise in all.
+// Fewer or more timesteps add the same noise in all, a handful more.
 func TestForTimesteps(t *testing.T) {
 	left := func(c Config) float64 {
 		s, err := diffusion.Linear(c.Timesteps, c.BetaStart, c.BetaEnd)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -206,16 +207,53 @@ func TestFlow(t *testing.T) {
 }
 
 func TestDenoise(t *testing.T) {
-	run := small(t, "--condition", "none")
+	run := small(t, "--condition", "none", "--sigma", "0.3")
 	out := filepath.Join(run, "d.png")
-	succeed(t, "denoise", "--model", run, "--count", "3", "--out", out)
-	if p, err := figure.ReadParametersFile(out); err != nil {
-		t.Error(err)
-	} else if sigma, _ := p.Get("sigma"); sigma != "0.5" {
-		t.Errorf("sigma %q", sigma)
+	for want, flags := range map[string][]string{"0.3": nil, "0.8": {"--sigma", "0.8"}} {
+		succeed(t, append([]string{"denoise", "--model", run, "--count", "3", "--out", out}, flags...)...)
+		if p, err := figure.ReadParametersFile(out); err != nil {
+			t.Error(err)
+		} else if sigma, _ := p.Get("sigma"); sigma != want {
+			t.Errorf("%v: sigma %q, want %s", flags, sigma, want)
+		}
 	}
 	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure || !strings.Contains(r.stderr, "unnoise denoise") {
 		t.Errorf("sampling from a denoiser: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestExport hands on the first epoch of two, as it is.
+func TestExport(t *testing.T) {
+	run := small(t, "--condition", "none")
+	out := filepath.Join(t.TempDir(), "model")
+	succeed(t, "model", "export", "--run", run, "--epoch", "1", "--dtype", "f32", "--out", out)
+	values := func(dir string) map[string][]byte {
+		f, err := weights.Open(filepath.Join(dir, "model.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		all := map[string][]byte{}
+		for _, name := range f.Names() {
+			x, err := f.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[name] = slices.Concat([]byte(x.DType), x.Data)
+		}
+		return all
+	}
+	if got := values(out); !reflect.DeepEqual(got, values(training.EpochDir(run, 1))) || reflect.DeepEqual(got, values(training.EpochDir(run, 2))) {
+		t.Error("the model is not that of the first epoch")
+	}
+	info := succeed(t, "model", "info", out).stdout
+	for _, part := range []string{"epoch 1 of 2, batches of 64, Adam 0.0001, seed 0", "condition none, dim 4", "MNIST, 300 images", "epoch 1 "} {
+		if !strings.Contains(info, part) {
+			t.Errorf("model info lacks %q: %s", part, info)
+		}
+	}
+	if info := succeed(t, "model", "info", small(t, "--condition", "class", "--dropout", "0.25")).stdout; !strings.Contains(info, "Adam 0.001 (× 0.316 after each epoch)") || !strings.Contains(info, "hidden for 25 %") {
+		t.Errorf("model info says %s", info)
 	}
 }
 

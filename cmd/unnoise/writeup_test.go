@@ -91,6 +91,12 @@ func TestWriteup(t *testing.T) {
 		t.Errorf("the second page differs, %v", err)
 	}
 
+	// Another seed has other drawings.
+	succeed(t, "writeup", "--time", timed, "--seed", "4", "--out", dir)
+	if again, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors")); err != nil || len(again) != len(drawings)+2 {
+		t.Errorf("with another seed there are %d drawings, %v", len(again), err)
+	}
+
 	for _, c := range []struct {
 		code int
 		args []string

@@ -11,7 +11,7 @@ def estimate(x, t, ab):
     a, s = ab[t].sqrt(), (1 - ab[t]).sqrt()
     return (x - a * A * torch.tanh(A * a * x / s**2)) / s, torch.sin(3 * x)
 
-def case(scheduler, *steps, become=None):
+def case(scheduler, *steps, become=None, eta=None):
     with tempfile.TemporaryDirectory() as d:
         scheduler.save_pretrained(d)
         config = pathlib.Path(d, "scheduler_config.json").read_text()
@@ -26,9 +26,10 @@ def case(scheduler, *steps, become=None):
     for t in scheduler.timesteps:
         noise, variance = estimate(x, t, scheduler.alphas_cumprod)
         if scheduler.config.get("variance_type") == "learned_range" and not isinstance(scheduler, DDIMScheduler): noise = torch.cat([noise, variance], 1)
-        more = {"generator": g} if isinstance(scheduler, DDPMScheduler) else {}
+        more = {"generator": g} if isinstance(scheduler, DDPMScheduler) or eta else {}
+        if eta: more["eta"] = eta
         x = scheduler.step(noise, t, x, **more).prev_sample; xs.append(x.flatten().tolist())
-    return {"config": config, "as": become and become.__name__, "betas": {t: scheduler.betas[t].item() for t in range(0, len(scheduler.betas), 37)},
+    return {"config": config, "as": become and become.__name__, "eta": eta, "betas": {t: scheduler.betas[t].item() for t in range(0, len(scheduler.betas), 37)},
             "timesteps": timesteps, "steps": n, "x": xs}
 
 def upscale(h, w, H, W):
@@ -56,4 +57,11 @@ print(json.dumps({"schedulers": [
     case(spaced, 9, 27, become=DPMSolverMultistepScheduler),
     case(spaced, 9, 27, become=DDIMScheduler),
     case(DDIMScheduler(**cosine, clip_sample=False), 9, 27, become=DDPMScheduler),
+    case(DDPMScheduler(300, variance_type="fixed_small", timestep_spacing="linspace", clip_sample=False), 8, 50),
+    case(DDPMScheduler(300, variance_type="fixed_large", timestep_spacing="trailing", clip_sample=False), 8, 13),
+    case(DDPMScheduler(**cosine, variance_type="fixed_small_log", clip_sample=False), 6, 20),
+    case(DDIMScheduler(300, timestep_spacing="trailing", clip_sample=False), 8, 60, eta=0.6),
+    case(DDIMScheduler(300, timestep_spacing="linspace", clip_sample=False), 6, 60, eta=1),
+    case(DPMSolverMultistepScheduler(300, timestep_spacing="trailing"), 1, 3),
+    case(DPMSolverMultistepScheduler(300, timestep_spacing="linspace"), 2, 3),
 ], "upscaled": [upscale(4, 4, 8, 8), upscale(3, 5, 7, 6), upscale(6, 2, 1, 5), upscale(1, 1, 2, 3)]}))

@@ -291,7 +291,7 @@ func (m *Model) evaluate(x diffusion.Images, t []int, r reading, class []int, y 
 	return nn.Run(m.backend, e, in, slices.Concat(r.told, m.values), y)
 }
 
-// sinusoids are the embeddings of timesteps (DDPM, section 3.3, as diffusers has them), [len(t), block_out_channels[0]].
+// sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
 func (c Config) sinusoids(t []int) []float32 {
 	dim := c.BlockOutChannels[0]
 	half := dim / 2
