@@ -66,20 +66,30 @@ func (f *stageFlags) open(dir, variant, sampler string) (err error) {
 		}
 		return err
 	}
-	if f.steps == 0 {
+	usual := f.steps == 0
+	if usual {
 		f.steps = 50
 		if f.stage.Scheduler.Class() == deepfloyd.DDPMScheduler {
 			f.steps = f.ancestral
 		}
 		f.steps = min(f.steps, f.stage.Scheduler.Schedule.Len())
 	}
-	if f.timesteps, err = f.stage.Scheduler.Timesteps(f.steps); err != nil {
+	f.timesteps, err = f.stage.Scheduler.Timesteps(f.steps)
+	for usual && err != nil && f.steps > 1 { // schedules may be too short for as many
+		f.steps--
+		f.timesteps, err = f.stage.Scheduler.Timesteps(f.steps)
+	}
+	if err != nil {
 		return usagef("--%ssteps: %w", f.prefix, err)
 	}
 	return nil
 }
 
-func (f *stageFlags) describe(p *figure.Parameters) {
+// describe adds the stage's parameters; given is what the command line calls its folder.
+func (f *stageFlags) describe(p *figure.Parameters, given string) {
+	if f.stage.Dir != given { // the hub's cache has it, by its commit
+		p.Add(f.prefix+"revision", filepath.Base(f.stage.Dir))
+	}
 	p.Add(f.prefix+"scheduler", f.stage.Scheduler.Class())
 	if f.named != "" {
 		p.Add(f.prefix+"timesteps", f.named)
@@ -466,9 +476,9 @@ func (f *generateFlags) parameters(dtype dtypes.DType) figure.Parameters {
 	}
 	p.Add("negative", f.negative)
 	p.Add("count", f.count)
-	f.first.describe(&p)
+	f.first.describe(&p, f.model)
 	if f.upscale != "" {
-		f.second.describe(&p)
+		f.second.describe(&p, f.upscale)
 		p.Add("noise-level", f.noise)
 	}
 	p.Add("seed", f.seed)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"image/color"
+	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +40,40 @@ func floats(t *testing.T, path, tensor string) ([]float32, []int) {
 	}
 	defer f.Close()
 	return golden.Float32(t, f, tensor)
+}
+
+// samePicture tells whether a PNG is the grid of images in [-1,1]; of no values, only whether it has its size.
+func samePicture(t *testing.T, path string, values []float32, shape []int, columns, padding int) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	picture, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, channels, height, width := shape[0], shape[1], shape[2], shape[3]
+	if size := picture.Bounds().Size(); size.X != padding+columns*(width+padding) || size.Y != padding+(n+columns-1)/columns*(height+padding) {
+		t.Fatalf("%s has %v pixels", path, size)
+	}
+	if values == nil {
+		return
+	}
+	for i := range n {
+		for y := range height {
+			for x := range width {
+				c := color.NRGBAModel.Convert(picture.At(padding+i%columns*(width+padding)+x, padding+i/columns*(height+padding)+y)).(color.NRGBA)
+				for k, got := range []uint8{c.R, c.G, c.B} {
+					v := float64(values[((i*channels+k)*height+y)*width+x])/2 + 0.5
+					if want := math.Min(math.Max(v, 0), 1) * 255; math.Abs(float64(got)-want) > 0.51 {
+						t.Fatalf("%s: image %d, pixel %d, %d, channel %d is %d, want %g", path, i, x, y, k, got, want)
+					}
+				}
+			}
+		}
+	}
 }
 
 // The command line draws what diffusers' pipelines draw of the same prompts and seed.
@@ -80,7 +117,7 @@ func TestGenerate(t *testing.T) {
 	png, raw := path("a.png"), path("a.safetensors")
 	args := []string{"generate", "--model", first, "--upscale", second, "--prompt", "a photo of a man", "--prompt", "Zürich ☂", "--count", "2", "--steps", "5", "--upscale-steps", "3",
 		"--upscale-guidance", "1", "--seed", "9", "--dtype", "f32"}
-	r := succeed(t, append(args, "--previews", "2", "--out", png, "--out", raw, "--json")...)
+	r := succeed(t, append(args, "--previews", "2", "--out", png, "--out", raw, "--out", path("second.png"), "--json")...)
 	var report struct {
 		Images, Height, Width int
 		PeakBytes             int64 `json:"peak_bytes"`
@@ -89,7 +126,10 @@ func TestGenerate(t *testing.T) {
 	decode(t, r.stdout, &report)
 	images, shape := floats(t, raw, "images")
 	small, smallShape := floats(t, raw, "small")
-	if report.Images != 4 || report.PeakBytes <= 0 || !slices.Equal(report.Files, []string{png, raw}) || !slices.Equal(shape, []int{4, 3, report.Height, report.Width}) || smallShape[3] >= shape[3] || r.stderr != "" {
+	samePicture(t, png, images, shape, 2, 2)
+	samePicture(t, path("second.png"), images, shape, 2, 2)
+	samePicture(t, path("a-step2.png"), nil, smallShape, 2, 2)
+	if report.Images != 4 || report.PeakBytes <= 0 || !slices.Equal(report.Files, []string{png, raw, path("second.png")}) || !slices.Equal(shape, []int{4, 3, report.Height, report.Width}) || smallShape[3] >= shape[3] || r.stderr != "" {
 		t.Errorf("report %+v, images %d, small %d, stderr %q", report, shape, smallShape, r.stderr)
 	}
 	p, err := figure.ReadParametersFile(png)
@@ -133,6 +173,16 @@ func TestGenerate(t *testing.T) {
 	again := path("b.safetensors")
 	// Without --prompt the negative one is left out, however it is written.
 	succeed(t, append(slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--prompt" || s == "a photo of a man" || s == "Zürich ☂" }), "--embeds", prompts, "--negative", " ", "--batch", "3", "--out", again)...)
+	told, err := weights.Open(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "negative": " ", "embeds": prompts, "upscale-scheduler": "DDPMScheduler", "upscale-steps": "3"} {
+		if got := told.Metadata()[key]; got != want {
+			t.Errorf("embeddings from a file: parameter %s is %q, want %q", key, got, want)
+		}
+	}
+	told.Close()
 	got, _ := floats(t, again, "images")
 	golden.Close(t, got, images, 1e-2, "images by embeddings from a file") // bounds what other batches' rounding comes to
 	got, _ = floats(t, again, "small")
@@ -209,5 +259,93 @@ func TestGenerate(t *testing.T) {
 	}
 	if _, err := os.Stat(path("x.png")); err == nil {
 		t.Error("a stopped walk wrote a picture")
+	}
+}
+
+// The variant, the sampler and the dtype reach both stages and the text encoder.
+func TestGenerateReachesAllParts(t *testing.T) {
+	ownCache(t)
+	dir := t.TempDir()
+	var folders []string
+	for _, model := range []string{"if_tiny", "if_sr_tiny"} {
+		folder := filepath.Join(dir, model)
+		if err := os.CopyFS(folder, os.DirFS(filepath.Join(golden.Dir(t), model))); err != nil {
+			t.Fatal(err)
+		}
+		found, err := filepath.Glob(filepath.Join(folder, "*", "*.safetensors"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%q, %v", found, err)
+		}
+		for _, path := range found { // what has no variant can't be read
+			if err := os.Rename(path, strings.TrimSuffix(path, "safetensors")+"fp16.safetensors"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		folders = append(folders, folder)
+	}
+	draw := func(flags ...string) []float32 {
+		t.Helper()
+		raw := filepath.Join(dir, "x.safetensors")
+		succeed(t, append([]string{"generate", "--model", folders[0], "--upscale", folders[1], "--variant", "fp16", "--prompt", "a cat", "--steps", "3", "--upscale-steps", "3", "--out", raw}, flags...)...)
+		f, err := weights.Open(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for key, want := range map[string]string{"variant": "fp16", "scheduler": "DDIMScheduler", "upscale-scheduler": "DDIMScheduler", "upscale-guidance": "4", "guidance": "7", "revision": ""} {
+			if got := f.Metadata()[key]; got != want {
+				t.Errorf("parameter %s is %q, want %q", key, got, want)
+			}
+		}
+		values, _ := golden.Float32(t, f, "images")
+		return values
+	}
+	exact := draw("--sampler", "ddim", "--dtype", "f32")
+	if narrow := draw("--sampler", "ddim", "--dtype", "bf16"); slices.Equal(narrow, exact) {
+		t.Error("bf16 draws as f32 does, to the last bit")
+	}
+}
+
+// Steps that are not asked for are diffusers' pipelines', or as many as a short schedule has.
+func TestUsualSteps(t *testing.T) {
+	first, second := filepath.Join(golden.Dir(t), "if_tiny"), filepath.Join(golden.Dir(t), "if_sr_tiny")
+	short := filepath.Join(t.TempDir(), "short")
+	if err := os.CopyFS(short, os.DirFS(first)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(short, "scheduler", "scheduler_config.json"), []byte(`{"_class_name": "DDPMScheduler", "num_train_timesteps": 50, "steps_offset": 1, "variance_type": "learned_range"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dir, sampler    string
+		ancestral, want int
+	}{{first, "", 100, 100}, {first, "dpm++", 100, 50}, {first, "ddim", 100, 50}, {second, "", 50, 50}, {short, "dpm++", 100, 49}, {short, "", 100, 49}} {
+		f := stageFlags{ancestral: c.ancestral}
+		if err := f.open(c.dir, "", c.sampler); err != nil {
+			t.Fatal(err)
+		}
+		if f.steps != c.want || len(f.timesteps) != c.want {
+			t.Errorf("%s by %q: %d steps, %d timesteps, want %d", filepath.Base(c.dir), c.sampler, f.steps, len(f.timesteps), c.want)
+		}
+		f.stage.Close()
+	}
+	flags := newGenerate().Flags()
+	for name, want := range map[string]string{"guidance": "7", "upscale-guidance": "4", "noise-level": "250", "count": "1"} {
+		if got := flags.Lookup(name).DefValue; got != want {
+			t.Errorf("--%s is %s if not given, want %s", name, got, want)
+		}
+	}
+	named := stageFlags{named: "fast27"}
+	if err := named.open(first, "", ""); err != nil || len(named.timesteps) != 27 {
+		t.Errorf("fast27 has %d timesteps, %v", len(named.timesteps), err)
+	} else {
+		named.stage.Close()
+	}
+	named = stageFlags{named: "fast27"}
+	if err := named.open(short, "", ""); err == nil || !strings.Contains(err.Error(), "ends at 49") {
+		t.Errorf("fast27 of 50 timesteps: %v", err)
 	}
 }

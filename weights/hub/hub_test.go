@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -35,6 +36,8 @@ type server struct {
 	list  func(map[string]any)                                                           // changes what the list says
 	serve func(w http.ResponseWriter, r *http.Request, name, content string) (done bool) // instead of the file
 
+	revisions map[string]string // commits of other revisions than main
+
 	mu       sync.Mutex
 	requests []*http.Request
 }
@@ -67,7 +70,8 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r)
 	s.mu.Unlock()
-	if r.URL.Path == "/api/models/"+repo+"/revision/main" || r.URL.Path == "/api/models/"+repo+"/revision/"+commit {
+	revision, asked := strings.CutPrefix(r.URL.Path, "/api/models/"+repo+"/revision/")
+	if sha := cmp.Or(s.revisions[revision], commit); asked && (sha != commit || revision == "main" || revision == commit) {
 		var siblings []any
 		for _, name := range slices.Sorted(maps.Keys(s.files)) {
 			content := s.files[name]
@@ -77,16 +81,17 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 			}
 			siblings = append(siblings, f)
 		}
-		answer := map[string]any{"sha": commit, "siblings": siblings}
+		answer := map[string]any{"sha": sha, "siblings": siblings}
 		if s.list != nil {
 			s.list(answer)
 		}
 		json.NewEncoder(w).Encode(answer)
 		return
 	}
-	name, ok := strings.CutPrefix(r.URL.Path, "/"+repo+"/resolve/"+commit+"/")
+	rest, ok := strings.CutPrefix(r.URL.Path, "/"+repo+"/resolve/")
+	of, name, _ := strings.Cut(rest, "/")
 	content, exists := s.files[name]
-	if !ok || !exists {
+	if !ok || !exists || of != commit && !slices.Contains(slices.Collect(maps.Values(s.revisions)), of) {
 		http.NotFound(w, r)
 		return
 	}
@@ -208,6 +213,111 @@ func TestCache(t *testing.T) {
 		if _, err := Cached(repo, r); err == nil || !strings.Contains(err.Error(), "is not a revision") {
 			t.Errorf("revision %q: %v", r, err)
 		}
+	}
+}
+
+// A branch and a pinned commit have folders of their own; the cache's main stays. What another program left cut off is fetched again.
+func TestRevisions(t *testing.T) {
+	s := newServer(t, pipeline())
+	pull := func(revision string) (Result, error) {
+		return client(t).Pull(t.Context(), Options{Repo: repo, Revision: revision})
+	}
+	if _, err := pull("main"); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Cached(repo, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Repeat("b", 40)
+	s.revisions = map[string]string{"refs/pr/1": other}
+	if _, err := pull("refs/pr/1"); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.requests, func(r *http.Request) bool { return strings.HasSuffix(r.URL.EscapedPath(), "/revision/refs%2Fpr%2F1") }) {
+		t.Error("the hub was not asked for refs/pr/1")
+	}
+	if dir, err := Cached(repo, "main"); err != nil || dir != first {
+		t.Errorf("main is %s now, was %s, %v", dir, first, err)
+	}
+	if dir, err := Cached(repo, "refs/pr/1"); err != nil || filepath.Base(dir) != other {
+		t.Errorf("refs/pr/1 is %s, %v", dir, err)
+	}
+
+	blob := filepath.Join(os.Getenv("HF_HOME"), "hub/models--DeepFloyd--IF-tiny/blobs", hashOf(big))
+	if err := os.Truncate(blob, 100); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := pull("main"); err != nil || got.Fetched != int64(len(big)) {
+		t.Errorf("after a blob was cut off: %+v, %v", got, err)
+	}
+	tree(t, first, s.files)
+
+	s.list = func(answer map[string]any) { answer["sha"] = other }
+	if _, err := pull(commit); err == nil || !strings.Contains(err.Error(), "its commit is") {
+		t.Errorf("another commit than the one that was asked for: %v", err)
+	}
+}
+
+// Attempts count failures in a row: a connection that brings something each time may break off as often as it will. Waiting ends with
+// the context, and a signed address is told to nobody.
+func TestRetries(t *testing.T) {
+	s := newServer(t, pipeline())
+	at := 0
+	s.serve = func(w http.ResponseWriter, r *http.Request, name, content string) bool {
+		if name != bigFile || at == 3 {
+			return false
+		}
+		at++
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)-(at-1)<<20))
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", (at-1)<<20, len(content)-1, len(content)))
+		if at > 1 {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		io.WriteString(w, content[(at-1)<<20:at<<20])
+		if at < 3 {
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		return true
+	}
+	c := client(t)
+	c.Attempts = 2
+	if _, err := c.Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err != nil || at != 3 {
+		t.Errorf("after %d pieces: %v", at, err)
+	}
+
+	s = newServer(t, pipeline())
+	s.serve = func(w http.ResponseWriter, _ *http.Request, name, _ string) bool {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	start := time.Now()
+	_, err := client(t).Pull(ctx, Options{Repo: repo, Revision: "main", Report: func(p Progress) {
+		if p.Retry != nil {
+			if !strings.Contains(p.Retry.Error(), "again in 1m0s") {
+				t.Errorf("the hub asks for a minute: %v", p.Retry)
+			}
+			cancel()
+		}
+	}})
+	if err != context.Canceled || time.Since(start) > 20*time.Second {
+		t.Errorf("stopped while it waited: %v, after %v", err, time.Since(start))
+	}
+
+	cdn := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(cdn.Close)
+	s = newServer(t, pipeline())
+	s.serve = func(w http.ResponseWriter, r *http.Request, name, _ string) bool {
+		http.Redirect(w, r, cdn.URL+"/x?signature=1", http.StatusFound)
+		return true
+	}
+	said := ""
+	_, err = client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Report: func(p Progress) { said += fmt.Sprint(p.Retry) }})
+	if err == nil || strings.Contains(said+err.Error(), "signature") {
+		t.Errorf("an address with its signature is told: %s, %v", said, err)
 	}
 }
 
