@@ -169,6 +169,32 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	}
 	e.Backend = ""
 
+	// Nor are those of other weights or of another tokenizer taken, though all is configured alike.
+	apart := func(name string, change func([]byte) []byte) {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		whole, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, change(slices.Clone(whole)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		encode(2)
+		if err := os.WriteFile(file, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(), func(p string) bool { return p == path })[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	weightsFiles, err := filepath.Glob(filepath.Join(dir, "text_encoder", "*.safetensors"))
+	if err != nil || len(weightsFiles) == 0 {
+		t.Fatalf("%q, %v", weightsFiles, err)
+	}
+	apart(filepath.Join("text_encoder", filepath.Base(weightsFiles[0])), func(b []byte) []byte { b[len(b)-1] ^= 0x80; return b }) // a sign
+	apart("tokenizer/spiece.model", func(b []byte) []byte { return append(b, 0xf8, 0x07, 0x01) })                                 // a field that nobody knows
+
 	// What is kept is used: here something else.
 	f, err := weights.Open(path)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/internal/hubfile"
@@ -105,6 +106,104 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 		if steps != len(want.X) {
 			t.Errorf("scheduler %d: %d steps, expected %d", i, steps, len(want.X))
 		}
+	}
+}
+
+// Settings that a file does not give are diffusers', of the class that is asked for; clipping and thresholding are each class's own.
+func TestSchedulerDefaults(t *testing.T) {
+	read := func(text string) *Scheduler {
+		t.Helper()
+		s, err := ReadScheduler(write(t, hubfile.Scheduler, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	as := func(s *Scheduler, class string) *Scheduler {
+		t.Helper()
+		s, err := s.As(class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	plain := read(`{"_class_name": "DDPMScheduler"}`)
+	schedule := plain.Schedule
+	if schedule.Len() != 1000 || schedule.Betas[0] != 1e-4 || schedule.Betas[999] != 0.02 {
+		t.Errorf("β goes from %g to %g in %d timesteps", schedule.Betas[0], schedule.Betas[schedule.Len()-1], schedule.Len())
+	}
+	for class, want := range map[string]struct {
+		first, last int
+		clip        diffusion.Clip
+	}{DDPMScheduler: {900, 0, diffusion.Clip{Limit: 1}}, DDIMScheduler: {900, 0, diffusion.Clip{Limit: 1}}, DPMSolverMultistepScheduler: {999, 100, diffusion.Clip{}}} {
+		s := as(plain, class)
+		list, err := s.Timesteps(10)
+		if err != nil || list[0] != want.first || list[9] != want.last || s.Clip != want.clip {
+			t.Errorf("%s: timesteps %d, %v, clip %+v", class, list, err, s.Clip)
+		}
+	}
+	if s := read(`{"_class_name": "DDPMScheduler", "thresholding": true}`); s.Clip != (diffusion.Clip{Limit: 1, Quantile: 0.995}) {
+		t.Errorf("the usual thresholding is %+v", s.Clip)
+	}
+	bounded, threshold := read(`{"_class_name": "DDIMScheduler", "clip_sample_range": 0.5}`), read(`{"_class_name": "DDPMScheduler", "thresholding": true, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.95}`)
+	for _, class := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
+		if s := as(threshold, class); s.Clip != (diffusion.Clip{Limit: 1.5, Quantile: 0.95}) {
+			t.Errorf("%s thresholds by %+v", class, s.Clip)
+		}
+		want := diffusion.Clip{Limit: 0.5}
+		if class == DPMSolverMultistepScheduler {
+			want = diffusion.Clip{}
+		}
+		if s := as(bounded, class); s.Clip != want {
+			t.Errorf("%s clips by %+v", class, s.Clip)
+		}
+	}
+
+	// DDIM strides over its own timesteps as diffusers does, and visits published ones one by one.
+	ddim := as(plain, DDIMScheduler)
+	own, err := ddim.Timesteps(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, err := NamedTimesteps("smart50")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, list := range map[int][]int{20: own, 0: published} {
+		if stride := ddim.Sampler(list, nil).Method.(diffusion.DDIM).Stride; stride != want {
+			t.Errorf("of timesteps %d DDIM's stride is %d, want %d", list, stride, want)
+		}
+	}
+}
+
+// The small image is noised by the schedule that is for it.
+func TestNoisingSchedule(t *testing.T) {
+	cosine, err := diffusion.SquaredCosine(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linear, err := diffusion.Linear(1000, 1e-4, 0.02)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Stage{Scheduler: &Scheduler{Schedule: cosine}, Noising: &Scheduler{Schedule: linear}}
+	small, noise := diffusion.NewImages(1, 3, 4, 4), diffusion.NewImages(1, 3, 8, 8)
+	g := diffusion.NewGenerator(1)
+	g.Normal(small.Data)
+	g.Normal(noise.Data)
+	got, err := s.SuperResolution(unet.Embeddings{}, small, noise, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := Upscale(small, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if large, err = linear.AddNoise(large, noise, 500); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Beside.Data, large.Data) || got.Class != 500 {
+		t.Error("the small image is noised by another schedule, or called another level")
 	}
 }
 

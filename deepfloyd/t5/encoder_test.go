@@ -322,4 +322,7 @@ func TestXXL(t *testing.T) {
 	if n != 4_762_310_656 {
 		t.Errorf("%d parameters, want 4,762,310,656", n)
 	}
+	if c.RelativeAttentionMaxDistance != 128 {
+		t.Errorf("without the setting, relative_attention_max_distance is %d", c.RelativeAttentionMaxDistance)
+	}
 }

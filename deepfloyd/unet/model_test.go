@@ -208,6 +208,14 @@ func TestTextsAreReadOnce(t *testing.T) {
 	if back := evaluate(both.Slice(0, 1)); !slices.Equal(back, first) {
 		t.Error("the first text came to something else after another one")
 	}
+	// A caller may use its memory again.
+	own := both.Slice(0, 1)
+	own.Data = slices.Clone(own.Data)
+	evaluate(own)
+	copy(own.Data, both.Slice(1, 2).Data)
+	if other := evaluate(own); slices.Equal(other, first) {
+		t.Error("another text in the same memory was taken for the first one")
+	}
 }
 
 // Parts of one evaluation share what was made of the same text.
