@@ -177,7 +177,7 @@ func (c Curve) SVG() ([]byte, error) {
 	for _, t := range horizontal.ticks {
 		at := px(t.value)
 		fmt.Fprintf(&b, `<line class="tick" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text>`+"\n",
-			number(at), number(at), p.bottom, p.bottom+5, number(at), p.bottom+20, t.label)
+			number(at), number(at), p.bottom, p.bottom+5, number(min(at, float64(p.width)-halfOf(t.label))), p.bottom+20, t.label)
 	}
 	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", p.left, p.right, p.bottom, p.bottom)
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (p.left+p.right)/2, p.height-10, html.EscapeString(c.XLabel))
@@ -212,9 +212,12 @@ type course struct {
 	smooth []float64
 }
 
+// halfOf is about half of a text's width.
+func halfOf(text string) float64 { return textAdvance * float64(utf8.RuneCountInString(text)) / 2 }
+
 // label is the middle of a mark's label, which stays clear of the vertical axis's and inside the drawing, and half of its width.
 func (p plot) label(m Mark, px func(float64) float64) (at, half float64) {
-	half = textAdvance * float64(utf8.RuneCountInString(m.Label)) / 2
+	half = halfOf(m.Label)
 	return min(max(px(m.X), float64(p.left)+half), float64(p.width)-half), half
 }
 

@@ -237,6 +237,27 @@ func TestCurveLines(t *testing.T) {
 	}
 }
 
+// The last step's number is in the drawing.
+func TestCurveLabelsFit(t *testing.T) {
+	for _, n := range []int{30000, 1000000} {
+		c := falling(100)
+		c.X[len(c.X)-1] = float64(n)
+		svg, err := c.SVG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := regexp.MustCompile(`<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9\x{2009}]+)</text>`).FindAllStringSubmatch(string(svg), -1)
+		if len(labels) < 3 || strings.ReplaceAll(labels[len(labels)-1][2], "\u2009", "") != fmt.Sprint(n) {
+			t.Fatalf("the ticks are %q", labels)
+		}
+		for _, m := range labels {
+			if at, _ := strconv.ParseFloat(m[1], 64); at+halfOf(m[2]) > 760 {
+				t.Errorf("%s reaches beyond the drawing", m[2])
+			}
+		}
+	}
+}
+
 // Twenty epochs on a phone: marks that have a label each, none of them above another or at the legend's height.
 func TestCurveMarks(t *testing.T) {
 	for _, c := range []struct {

@@ -14,7 +14,7 @@ has() { grep -qw "$1" /proc/cpuinfo; }
 has amx_bf16 && { say "this processor has it: 'make test' tests it"; exit 0; }
 have gcc && have objdump || die "gcc or objdump is missing. On Debian or Ubuntu: apt-get install build-essential"
 
-dir=$(mktemp -d)
+dir=$(TMPDIR=/tmp mktemp -d) # its path goes where spaces part words
 trap 'rm -rf "$dir"' EXIT
 library=$(bin/unnoise doctor --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
 [ -n "$library" ] || { say "SKIPPED: there is no oneDNN here; 'make setup' gets it"; exit 0; }

@@ -54,7 +54,7 @@ timed "tests of runs" "${emulated[@]}" -exec "$emulator" -run '^(TestLearningRat
 timed "tests of the command line" "${emulated[@]}" -exec "$emulator" -run '^(TestVersion|TestUsage|TestEvalRefusals|TestDoctorAndBench|TestWithoutOneDNN|TestCompletion)$' "$@" ./cmd/unnoise
 
 # The engine without libgomp: on one thread, with the same results.
-serial=$(mktemp -d)
+serial=$(TMPDIR=/tmp mktemp -d) # its path goes where spaces part words
 trap 'rm -rf "$serial"' EXIT
 mkdir "$serial/lib"
 find "$sysroot/lib" -maxdepth 1 ! -type d ! -name 'libgomp*' -exec ln -s -t "$serial/lib" {} +

@@ -7,7 +7,7 @@ PYTHON is an interpreter that has torch. PEER is a script with the network's cla
 left out. RUN is the folder of our run, whose recipe PyTorch's training follows. OUT keeps PyTorch's state after each epoch: stopped, the
 same command goes on. Prints tables in Markdown.
 """
-import argparse, gzip, importlib.util, json, os, subprocess, time
+import argparse, gzip, importlib.util, json, os, subprocess, sys, time
 import torch
 import torch.nn.functional as F
 
@@ -87,6 +87,7 @@ def error(model, images, sigma, narrow):
 
 
 def main():
+    sys.stdout.reconfigure(encoding="utf-8")
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ["peer", "run", "out"]:
         p.add_argument(name)
@@ -108,7 +109,7 @@ def main():
     print("\nEpochs took %.0f s; PyTorch's %.0f s.\n" % tuple(sum(e["seconds"] for e in epochs) for epochs in (ours, theirs)))
     test = idx(a.data, "t10k-images-idx3-ubyte")
     command = [os.path.join(root, "bin", "unnoise"), "eval", "--json", "--model", a.run, "--count", str(len(test)), "--data", a.data, "--dtype", recipe["dtype"]]
-    report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout)
     print("| σ | Unnoise | PyTorch |\n|---:|---:|---:|")
     for level in report["denoising"]:
         print(f"| {level['sigma']:g} | {level['mse_model']:.4f} | {error(model, test, level['sigma'], narrow):.4f} |")

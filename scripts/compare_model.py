@@ -32,7 +32,7 @@ def main():
 
     def run(command):
         """The JSON line a command prints."""
-        out = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env)
+        out = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", env=env)
         if out.returncode:
             sys.exit(f"compare_model.py: {command[0]} ended with status {out.returncode}")
         return json.loads(next(line for line in out.stdout.splitlines() if line.startswith("{")))

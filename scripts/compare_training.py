@@ -9,13 +9,13 @@ PYTHON is an interpreter that has torch and safetensors. PEER is a script that t
 state as epoch-NN.pt, and samples.safetensors with images [N,1,28,28] in [0,1] and labels [N], guided with 5. It is not run where OUT has both already.
 RUN is the folder of our run. Prints tables in Markdown.
 """
-import argparse, json, os, shutil, subprocess
+import argparse, json, os, shutil, subprocess, sys
 
 root = os.path.join(os.path.dirname(__file__), "..")
 
 
 def evaluated(*args):
-    out = subprocess.run([os.path.join(root, "bin", "unnoise"), "eval", "--json", *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    out = subprocess.run([os.path.join(root, "bin", "unnoise"), "eval", "--json", *args], check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
     return json.loads(out)
 
 
@@ -37,6 +37,7 @@ save_file({k: v.float().contiguous() for k, v in state.items() if not k.endswith
 
 
 def main():
+    sys.stdout.reconfigure(encoding="utf-8")
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ["python", "peer", "run", "out"]:
         p.add_argument(name)

@@ -10,6 +10,7 @@ member=onednn_cpu_gomp-2023.2.0.data/data/lib/libdnnl.so.3
 library_sha256=e6376208cf6bacb041c346b504207e3aa1189a13f941c92a4383a55ac27058ae
 
 caches=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+case $caches in [!/]*) caches= ;; esac # the program heeds paths from the root only
 cache=$caches/unnoise/onednn/3.2
 library=$cache/libdnnl.so.3
 
@@ -50,7 +51,7 @@ gomp() { ldconfig -p 2>/dev/null | grep libgomp.so.1 >/dev/null || [ -e "$(cc -p
 gomp || { can_install && install_packages libgomp1; } ||
   slow "it needs libgomp.so.1, which is missing. On Debian or Ubuntu: apt-get install libgomp1"
 
-[ -n "$caches" ] || slow "neither XDG_CACHE_HOME nor HOME says where it could be kept"
+[ -n "$caches" ] || slow "neither XDG_CACHE_HOME nor HOME says, by a path from the root, where it could be kept"
 if [ -e "$library" ]; then
   [ "$(sha256 "$library")" = "$library_sha256" ] && { say "oneDNN 3.2: $library"; exit 0; }
   warn "$library is not the file it should be (its SHA-256 differs); removing it and fetching it again"

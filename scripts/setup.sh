@@ -12,7 +12,8 @@ found=$(sed 's/^go//; s/[^0-9.].*//' <<<"$version")
   die "this program needs Go $want or newer; '$go' is ${version#go}. Debian's golang package is often older: get a new one from https://go.dev/dl and put its bin folder first on PATH."
 
 cc=$("$go" env CC)
-compiles() { echo '#include <stdlib.h>' | $cc -E - >/dev/null 2>&1; }
+compiles() { printf '#include <stdlib.h>\n#include <omp.h>\n' | $cc -fopenmp -E - >/dev/null 2>&1; }
+! $cc -dM -E - </dev/null 2>/dev/null | grep __clang__ >/dev/null || die "gcc builds the engine's kernels, and '$cc' is clang. Try again with CC=gcc."
 compiles || { can_install && install_packages gcc libc6-dev && compiles; } ||
   die "a C compiler builds the engine's kernels, and '$cc' or the C library's headers are not here. On Debian or Ubuntu: apt-get install gcc libc6-dev"
 [ "$("$go" env CGO_ENABLED)" = 1 ] || die "the engine's kernels are in C, and cgo is off. Try again with CGO_ENABLED=1."

@@ -4,9 +4,12 @@
 # of 32 channels, which take a fifth of the time.
 #
 # usage: writeup.sh [RUNS [PAGE]]     default: runs out/writeup
+here=$PWD
 . "$(dirname "$0")/lib.sh"
 
-runs=${1:-runs} page=${2:-out/writeup}
+whole() { case $1 in '' | /*) echo "$1" ;; *) echo "$here/$1" ;; esac; } # a path that is given is meant from where it is given
+runs=$(whole "${1-}") page=$(whole "${2-}")
+runs=${runs:-runs} page=${page:-out/writeup}
 unnoise=bin/unnoise
 dim=${DIM:+--dim $DIM}
 mkdir -p "$runs"

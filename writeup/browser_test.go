@@ -161,11 +161,13 @@ func (w watched) look() frame {
 	return f
 }
 
-// plays waits until several different moments were seen.
+// plays waits until several different moments were seen. What is out of the window stands, and keys that are made here scroll, though a
+// person's, which the player takes, do not.
 func (w watched) plays(why string) {
 	w.t.Helper()
 	seen := map[float64]bool{}
 	for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
+		evaluate[bool](w.tab, fmt.Sprintf(`(() => { document.querySelector("%s .screen").scrollIntoView({block: "nearest"}); return true; })()`, w.selector))
 		seen[w.look().At] = true
 		if time.Since(start) > 10*time.Second {
 			w.t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
@@ -274,8 +276,17 @@ func TestDemoInBrowser(t *testing.T) {
 
 	b.do("the button", chromedp.Click(chromedp.CSS(".controls button")))
 	plays("started by the button")
-	b.point("h1")
+	b.do("leaving", chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 2, 2))
 	plays("started by the button, then left")
+	b.middle("#made")
+	time.Sleep(300 * time.Millisecond)
+	before := look().At
+	time.Sleep(300 * time.Millisecond)
+	if f := look(); f.At != before || !f.Playing {
+		t.Errorf("out of the window it goes on from %v: %+v", before, f)
+	}
+	b.middle(".screen")
+	plays("scrolled back")
 	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
 	still("stopped by the button", look().At)
 	b.do("a click on the pictures", chromedp.Click(chromedp.CSS(".screen")))

@@ -101,7 +101,8 @@ func (d DemoData) player(f *files) (v playerView, err error) {
 		return v, err
 	}
 	v.Name = "Animation of sampling the digits " + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(d.TrajectoryLabels)), ", "), "[]")
-	columns := 5
+	const columns = 5
+	v.Width = columns
 	noisy, estimates := batches(frames)
 	screen, err := newScreen("The picture in the making", "what the sampler holds: noise and digit, mixed", noisy, columns)
 	if err != nil {

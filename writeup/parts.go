@@ -170,7 +170,7 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 	early := false
 	if len(loss) >= 200 {
 		then := mean(loss[len(loss)/10 : len(loss)/2])
-		early = first-then > 3*(then-last)
+		early = first > then && first-then > 3*(then-last)
 	}
 	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), EarlyFall: early}, nil
 }

@@ -39,6 +39,7 @@ func checkFrames(frames []Frame) error {
 // playerView is what the page plays at once: each screen is one PNG with all frames, one below the other, of which the page shows one.
 type playerView struct {
 	Name     string // what it shows, for those who cannot see it
+	Width    int    // images side by side on a screen
 	Columns  []string
 	Across   string // says the same
 	Screens  []screenView

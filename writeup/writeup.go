@@ -231,7 +231,9 @@ func (d Data) view(f *files) (*writeupView, error) {
 		total += r.Time
 	}
 	v.Time = spokenTime(total)
-	carried := slices.Concat(figure.Parameters{{Key: "command", Value: d.Command}}, d.Parameters)
+	var carried figure.Parameters
+	carried.Add("command", d.Command)
+	carried = slices.Concat(carried, d.Parameters)
 	picture := func(p Picture) (pictureView, error) { return p.view(f, carried) }
 	curve := func(file string, r Run, name string, others ...figure.Line) (curveView, error) {
 		title := "Training loss, " + r.Name
@@ -344,7 +346,7 @@ func (m Model) parameters(epoch int) (p figure.Parameters) {
 func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
 	done := m.Done()
 	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
-	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 3*late, Hidden: fmt.Sprintf("%.4g", 100*m.Dropout)}
+	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 0 && early > 3*late, Hidden: fmt.Sprintf("%.4g", 100*m.Dropout)}
 	if m.Network.Timesteps > 0 {
 		schedule, err := diffusion.Linear(m.Network.Timesteps, m.Network.BetaStart, m.Network.BetaEnd)
 		if err != nil {
@@ -397,7 +399,7 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 // setPlayers makes the players with at most so many frames.
 func (v *writeupView) setPlayers(frames int) error {
 	for _, m := range v.Models {
-		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Columns: m.Columns, Across: across("", m.Columns)}
+		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Width: m.columns(), Columns: m.Columns, Across: across("", m.Columns)}
 		for _, t := range m.Trajectories {
 			shown := thin(t.Frames, frames)
 			if err := p.setCaptions(shown); err != nil {

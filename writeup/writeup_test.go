@@ -317,3 +317,33 @@ func TestLossCurve(t *testing.T) {
 		t.Errorf("beside another: %s", part)
 	}
 }
+
+// What is no text in a folder's name costs no page.
+func TestCommandOfAnyBytes(t *testing.T) {
+	d := course(t)
+	d.Command = "unnoise writeup --class caf\xe9"
+	dir := t.TempDir()
+	if _, err := Write(dir, d); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := figure.ReadParametersFile(filepath.Join(dir, "noise.png")); err != nil {
+		t.Error(err)
+	} else if command, _ := p.Get("command"); !strings.HasPrefix(command, "unnoise writeup --class caf") {
+		t.Errorf("the command is %q", command)
+	}
+}
+
+// A loss that rises is not said to fall.
+func TestRisingLoss(t *testing.T) {
+	d := course(t)
+	for i := range d.Models {
+		d.Models[i].EpochLoss = []float64{1.5, 2, 3, 4}
+	}
+	page, err := Write(t.TempDir(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(page); err != nil || bytes.Contains(text, []byte("Most of the fall is in the first epoch")) {
+		t.Errorf("the page tells of a fall, %v", err)
+	}
+}

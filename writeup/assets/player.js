@@ -12,7 +12,7 @@ for (const player of document.querySelectorAll(".player")) {
   const captions = JSON.parse(player.dataset.captions);
   const last = captions.length - 1;
   const delay = 50, pauseAtEnd = 1500; // milliseconds
-  let frame = last, timer = 0, asked = false;
+  let frame = last, timer = 0, asked = false, seen = true;
 
   function show(n) {
     frame = n;
@@ -23,8 +23,8 @@ for (const player of document.querySelectorAll(".player")) {
     player.dataset.frame = n;
   }
   function tick() {
-    show(frame === last ? 0 : frame + 1);
-    timer = setTimeout(tick, frame === last ? pauseAtEnd : delay);
+    if (seen) show(frame === last ? 0 : frame + 1); // what nobody sees waits
+    timer = setTimeout(tick, !seen || frame === last ? pauseAtEnd : delay);
   }
   function play() {
     if (timer) return;
@@ -40,7 +40,7 @@ for (const player of document.querySelectorAll(".player")) {
     button.setAttribute("aria-label", "Play");
   }
   function attend() {
-    if (!asked && !calm.matches) play();
+    if (!asked && !calm.matches && document.activeElement !== slider) play();
   }
   function rest() {
     if (asked || player.matches(":hover") || player.querySelector(":focus-visible")) return;
@@ -79,10 +79,9 @@ for (const player of document.querySelectorAll(".player")) {
     }
   });
   button.addEventListener("click", toggle);
-  slider.addEventListener("focus", () => {
-    if (!asked) pause(); // else each frame would be read out
-  });
+  for (const e of ["focus", "pointerdown"]) slider.addEventListener(e, pause); // else each frame would be read out, or the thumb run away
   slider.addEventListener("input", () => hold(Number(slider.value)));
+  new IntersectionObserver((changes) => { seen = changes.at(-1).isIntersecting; }).observe(player);
   controls.hidden = false;
   show(last);
 }
