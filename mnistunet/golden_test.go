@@ -112,7 +112,7 @@ func testGolden(t *testing.T, condition Condition, name string) {
 		want, _ := golden.Float32(t, f, "after_adam."+name)
 		for i := range g {
 			if g[i] > -1e-6 && g[i] < 1e-6 {
-				if d := got[i] - before[i]; d < -1.01*rate || d > 1.01*rate {
+				if d := got[i] - before[i]; !(d >= -1.01*rate && d <= 1.01*rate) {
 					t.Errorf("%s: value %d moved by %g, more than the rate %g", name, i, d, rate)
 				}
 				got[i] = want[i]

@@ -160,3 +160,43 @@ func BenchmarkAttention(b *testing.B) {
 		})
 	}
 }
+
+// What the native operation does not compute is left to the network's own graph.
+func TestAttentionRefuses(t *testing.T) {
+	b := newBackend(t, "")
+	of := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Float32, dims...) }
+	usual := of(2, 8, 4, 16) // batch, sequence, heads, dim
+	for name, c := range map[string]struct {
+		q, k   shapes.Shape
+		layout compute.AxesLayout
+		config func(q *Node) compute.ScaledDotProductAttentionConfig
+		fused  bool
+	}{
+		"as it is":       {usual, usual, compute.AxesLayoutBSHD, nil, true},
+		"another layout": {usual, usual, compute.AxesLayoutBHSD, nil, false},
+		"causal": {usual, usual, compute.AxesLayoutBSHD, func(*Node) compute.ScaledDotProductAttentionConfig {
+			return compute.ScaledDotProductAttentionConfig{Causal: true}
+		}, false},
+		"fewer key heads":   {usual, of(2, 8, 2, 16), compute.AxesLayoutBSHD, nil, false},
+		"another batch":     {usual, of(1, 8, 4, 16), compute.AxesLayoutBSHD, nil, false},
+		"another head size": {usual, of(2, 8, 4, 8), compute.AxesLayoutBSHD, nil, false},
+	} {
+		fused := false
+		g := NewGraph(b, name)
+		err := try(func() {
+			q, k := Parameter(g, "q", c.q), Parameter(g, "k", c.k)
+			config := compute.ScaledDotProductAttentionConfig{}
+			if c.config != nil {
+				config = c.config(q)
+			}
+			InternalFusedOpCaller(func() *Node {
+				y, _ := BackendFusedScaledDotProductAttention(q, k, k, c.layout, &config)
+				fused = true
+				return y
+			}, func() *Node { return q }, true)
+		})
+		if wanted := c.fused && onednn.Library().Path != ""; fused != wanted {
+			t.Errorf("%s: the operation is native: %v, want %v (%v)", name, fused, wanted, err)
+		}
+	}
+}

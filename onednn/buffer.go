@@ -226,6 +226,9 @@ func (b *Buffer) ToFlatData(flat any) error {
 		if len(dst) != len(values) {
 			return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(values), flat, len(dst))
 		}
+		if !holds(flat, b.shape.DType) {
+			return errors.Errorf("onednn: %s can't be read into a %T", b.shape, flat)
+		}
 		copy(dst, values)
 		return nil
 	})
@@ -260,12 +263,18 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 		_ = buffer.Finalize()
 		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat, len(src))
 	}
-	if elem := reflect.TypeOf(flat).Elem(); !shape.DType.IsPacked() && dtypes.FromGoType(elem) != shape.DType {
+	if !holds(flat, shape.DType) {
 		_ = buffer.Finalize()
-		return nil, errors.Errorf("onednn: a slice of %s can't fill a buffer of shape %s", elem, shape)
+		return nil, errors.Errorf("onednn: a %T can't fill a buffer of shape %s", flat, shape)
 	}
 	copy(dst, src)
 	return buffer, nil
+}
+
+// holds tells whether a slice's elements are of a dtype.
+func holds(flat any, dtype dtypes.DType) bool {
+	t := reflect.TypeOf(flat)
+	return t != nil && t.Kind() == reflect.Slice && (dtype.IsPacked() || dtypes.FromGoType(t.Elem()) == dtype)
 }
 
 // BufferFrom returns a frozen buffer whose values stay at the source until they are needed, and are read again as often as

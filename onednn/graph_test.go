@@ -220,3 +220,70 @@ func TestBatchNorm(t *testing.T) {
 		}
 	}
 }
+
+// What is added to a convolution is its bias only if it is a vector along the channels: not one number for all, nor a vector along
+// pixels of which there are as many.
+func TestSpreadAdditions(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	x, w := random(r, 2, 5, 5, 3), random(r, 3, 3, 3, 5)
+	for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
+		tolerance := 2e-5
+		if dtype == dtypes.BFloat16 {
+			tolerance = 0.03
+		}
+		conv := func(in []*Node) *Node {
+			return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(), dtypes.Float32)
+		}
+		for name, add := range map[string]struct {
+			dims   []int
+			spread func(v *Node) *Node
+		}{
+			"channels":   {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 1, 2}) }},
+			"rows":       {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 2, 3}) }},
+			"columns":    {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 1, 3}) }},
+			"one number": {nil, func(v *Node) *Node { return BroadcastToDims(v, 2, 1, 1, 1) }},
+			"one each":   {[]int{2}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 1, 1, 1}, []int{1, 2, 3}) }},
+		} {
+			agree(t, fmt.Sprint(dtype, ", ", name), tolerance, func(in []*Node) []*Node { return []*Node{Add(conv(in), add.spread(in[2]))} }, x, w, random(r, add.dims...))
+			agree(t, fmt.Sprint(dtype, ", scaled by ", name), tolerance, func(in []*Node) []*Node { return []*Node{Add(Mul(conv(in), add.spread(in[2])), add.spread(in[3]))} },
+				x, w, random(r, add.dims...), random(r, add.dims...))
+		}
+	}
+}
+
+// A window that is turned along one axis is no gradient's.
+func TestTurnedWindows(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	for _, axes := range [][]int{{0}, {1}, {0, 1}, {2}, {0, 1, 3}} {
+		agree(t, fmt.Sprint(axes), 2e-5, func(in []*Node) []*Node { return []*Node{Convolve(in[0], Reverse(in[1], axes...)).PadSame().Done()} }, random(r, 2, 5, 6, 3), random(r, 3, 3, 3, 4))
+	}
+}
+
+// Sums and extremes of more than one thread takes at once, and that don't part evenly.
+func TestLongReductions(t *testing.T) {
+	v := make([]float32, 200_003)
+	for i := range v {
+		v[i] = float32(i % 3)
+	}
+	a, b := make([]float32, 20_011), make([]float32, 601*40)
+	for i := range a {
+		a[i] = float32(i%7) - 3
+	}
+	a[len(a)-1] = 100
+	for i := range b {
+		b[i] = float32(i % 5)
+		if i >= 600*40 {
+			b[i] = -100
+		}
+	}
+	for _, threads := range []string{"1", "2", "5"} {
+		t.Run(threads, func(t *testing.T) {
+			configure(t, "threads="+threads)
+			agree(t, "one sum", 0, func(in []*Node) []*Node { return []*Node{ReduceAllSum(Square(in[0]))} }, tensors.FromFlatDataAndDimensions(v, len(v)))
+			agree(t, "sums of columns", 0, func(in []*Node) []*Node { return []*Node{ReduceSum(Square(in[0]), 0)} }, tensors.FromFlatDataAndDimensions(v[:8192], 2, 4096))
+			agree(t, "extremes", 0, func(in []*Node) []*Node {
+				return []*Node{ReduceAllMax(in[0]), ReduceAllMin(in[0]), ReduceMin(in[1], 0), ReduceMax(in[1], 0), ReduceSum(in[1], 0), ReduceSum(in[1], 1)}
+			}, tensors.FromFlatDataAndDimensions(a, len(a)), tensors.FromFlatDataAndDimensions(b, 601, 40))
+		})
+	}
+}

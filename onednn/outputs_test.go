@@ -334,7 +334,21 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("a buffer of %v: no error", flat)
 		}
 	}
+	if _, err := b.BufferFromFlatData(0, []int32{1}, shapes.Make(dtypes.Float32, 1)); err == nil {
+		t.Error("integers in a buffer of floats: no error")
+	}
+	if err := x.ToFlatData(make([]int32, 4)); err == nil {
+		t.Error("floats read as integers: no error")
+	}
 	if got := execute(t, e, []compute.Buffer{x}, nil); got[0][3] != 9 || math.Abs(got[2][0]-24) > 0 {
 		t.Errorf("after the refusals: got %v", got)
 	}
+}
+
+// Products of more axes than native code has room for.
+func TestManyAxes(t *testing.T) {
+	same(t, "nine axes", []input{{dtypes.Float32, slices.Repeat([]int{2}, 9), numbers(512)}, {dtypes.Float32, []int{2, 2, 2, 2}, numbers(16)}},
+		func(x []*Node) []*Node { return []*Node{Einsum("abcdefghi,aceg->bdfhi", x[0], x[1])} })
+	same(t, "five batch axes apart", []input{{dtypes.Float32, []int{2, 2, 2, 2, 2, 2, 3}, numbers(192)}, {dtypes.Float32, []int{2, 2, 2, 2, 2, 3, 2}, numbers(192)}},
+		func(x []*Node) []*Node { return []*Node{Einsum("abcdemk,edcbakn->abcdemn", x[0], x[1])} })
 }

@@ -35,7 +35,7 @@ func attachActivation(g *graph) {
 		if other == r {
 			other = n.in[1]
 		}
-		if v, ok := alongAxis(other, axis); ok && v.shape().DType == dtypes.Float32 {
+		if v, ok := alongAxis(other, axis, r.shape().Dimensions[axis]); ok && v.shape().DType == dtypes.Float32 {
 			return v
 		}
 		return nil

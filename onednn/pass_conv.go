@@ -192,7 +192,8 @@ func attachBias(g *graph) {
 			if c.op != opConv || uses[r] != 1 || len(c.in) != 2 || !n.out[0].shape().Equal(r.shape()) {
 				continue
 			}
-			bias, ok := alongAxis(n.in[1-i], c.attr.(*conv).dst.second)
+			axis := c.attr.(*conv).dst.second
+			bias, ok := alongAxis(n.in[1-i], axis, r.shape().Dimensions[axis])
 			if !ok || before(g, bias.node, c) == false {
 				continue
 			}
@@ -204,15 +205,14 @@ func attachBias(g *graph) {
 	g.replace(table)
 }
 
-// alongAxis returns the vector that r spreads over one axis, if that is what r is.
-func alongAxis(r *result, axis int) (*result, bool) {
+// alongAxis returns the vector of n elements along one axis that r spreads over the others, if that is what r is.
+func alongAxis(r *result, axis, n int) (*result, bool) {
 	if r.node.op != compute.OpTypeBroadcastInDim {
 		return nil, false
 	}
 	to := r.node.attr.([]int)
 	v := r.node.in[0]
-	n := r.shape().Dimensions[axis]
-	if v.shape().Size() != n {
+	if r.shape().Dimensions[axis] != n || v.shape().Size() != n {
 		return nil, false
 	}
 	for i, a := range to {

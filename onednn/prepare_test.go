@@ -1,7 +1,9 @@
 package onednn_test
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 
@@ -129,6 +131,12 @@ func testPreparedWeights(t *testing.T, options string) {
 	freeze(in2)
 	check("other frozen weights", in2, v2)
 	check("the first ones again", in, v)
+	for k := 1; k < len(in); k++ { // one of them is another, frozen too
+		mixed, values := slices.Clone(in), slices.Clone(v)
+		mixed[k], values[k] = in2[k], v2[k]
+		check(fmt.Sprint("all but parameter ", k), mixed, values)
+		check("the first ones again", in, v)
+	}
 	v[3][4] = 9
 	in[3] = buffer(3, v[3])
 	check("one of them not frozen", in, v)

@@ -62,7 +62,27 @@ func compute1(t *testing.T, b compute.Backend, x []float32, f func(x *Node) *Nod
 	return floats(t, y)
 }
 
-func TestHalfPrecision(t *testing.T) {
+// everyISA runs a test on each instruction set that the CPU has, with and without generated code and the CPU's own rounding to bfloat16.
+func everyISA(t *testing.T, test func(t *testing.T)) {
+	level, cpu := ownLevel(), roundsBF16
+	t.Cleanup(func() { limitISA(2); roundsBF16 = cpu })
+	for l := range level + 1 {
+		for _, options := range []string{"", "without=code"} {
+			for _, own := range []bool{cpu, false} {
+				limitISA(l)
+				roundsBF16 = own
+				t.Run(fmt.Sprint(ownISA(), " ", options, " ", own), func(t *testing.T) {
+					configure(t, options)
+					test(t)
+				})
+			}
+		}
+	}
+}
+
+func TestHalfPrecision(t *testing.T) { everyISA(t, testHalfPrecision) }
+
+func testHalfPrecision(t *testing.T) {
 	ours, _ := backends(t)
 	x := specials()
 	for _, c := range []struct {
@@ -86,7 +106,9 @@ func TestHalfPrecision(t *testing.T) {
 	}
 }
 
-func TestSpecialValues(t *testing.T) {
+func TestSpecialValues(t *testing.T) { everyISA(t, testSpecialValues) }
+
+func testSpecialValues(t *testing.T) {
 	ours, _ := backends(t)
 	x := specials()
 	for name, c := range map[string]struct {
@@ -140,6 +162,16 @@ func TestSoftmax(t *testing.T) {
 	}
 	low, high := float32(math.Inf(-1)), float32(3e38)
 	agree(t, "extremes", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{low, 0, 1, high, high, low, -high, 5, 5, low, low, 80}, 4, 3))
+	agree(t, "far below", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{-200, -201, -1000, -3e38, -3e38, -3.1e38}, 2, 3))
+	ours, _ := backends(t)
+	nan := float32(math.NaN())
+	for _, x := range [][]float32{{nan, 1, 2}, {1, 2, nan}, {low, low, low}} {
+		for i, v := range compute1(t, ours, x, func(x *Node) *Node { return Softmax(x, -1) }) {
+			if v == v {
+				t.Errorf("element %d of the softmax of %v is %g, want NaN", i, x, v)
+			}
+		}
+	}
 	if table := profiled(t, softmax, random(r, 64, 128)); !strings.Contains(table, "softmax (Float32)[64, 128]") {
 		t.Errorf("softmax is computed in another way:\n%s", table)
 	}

@@ -137,6 +137,8 @@ func convert(t weights.Tensor, dtype dtypes.DType) (any, error) {
 			for i, x := range v {
 				values[from+i] = bfloat16.FromFloat32(x)
 			}
+		default:
+			return nil, fmt.Errorf("weights are loaded as float32 or bfloat16, not as %s", dtype)
 		}
 		if to == n {
 			return values, nil

@@ -95,3 +95,44 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Float32 weights are rounded to the nearest bfloat16, ties to even ones; other dtypes are refused.
+func TestLoadRounds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := weights.Write(path, map[string]weights.Tensor{"w": weights.FromFloat32([]int{4}, []float32{1 + 1./256, 1 + 3./256, 1 + 1./200, -1 - 1./300})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, name := range []string{"go", "onednn"} {
+		b, err := compute.NewWithConfig(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Finalize()
+		load := func(dtype dtypes.DType) ([]bfloat16.BFloat16, error) {
+			buffers, err := Load(b, []Param{{Name: "w", Shape: []int{4}}}, func(Param) dtypes.DType { return dtype }, f, nil)
+			if err != nil {
+				return nil, err
+			}
+			defer Finalize(buffers)
+			got := make([]bfloat16.BFloat16, 4)
+			return got, buffers[0].ToFlatData(got)
+		}
+		got, err := load(dtypes.BFloat16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []float32{1, 1 + 1./64, 1 + 1./128, -1} {
+			if got[i].Float32() != want {
+				t.Errorf("%s: value %d is %g, want %g", name, i, got[i].Float32(), want)
+			}
+		}
+		if _, err := load(dtypes.Float16); err == nil {
+			t.Errorf("%s: weights were loaded as float16", name)
+		}
+	}
+}
