@@ -127,7 +127,7 @@ type cache struct {
 
 // openCache finds the files of the text encoder, and the folder for its embeddings.
 func (e TextEncoder) openCache() (cache, error) {
-	c, err := t5.ReadConfig(filepath.Join(e.folder(), "config.json"))
+	c, err := t5.ReadConfig(filepath.Join(e.folder(), hubfile.Network))
 	if err != nil {
 		return cache{}, err
 	}
@@ -146,7 +146,7 @@ func (e TextEncoder) openCache() (cache, error) {
 		fmt.Fprintf(sum, "backend %q\n", e.Backend)
 	}
 	tokens := filepath.Join(e.Dir, "tokenizer")
-	for _, path := range []string{filepath.Join(e.folder(), "config.json"), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
+	for _, path := range []string{filepath.Join(e.folder(), hubfile.Network), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)

@@ -68,7 +68,7 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 		return nil
 	}
 	const both = 2
-	config := filepath.Join(path, "config.json")
+	config := filepath.Join(path, hubfile.Network)
 	switch p.Name {
 	case "tokenizer":
 		if _, err := tokenizer.Open(path); err != nil {

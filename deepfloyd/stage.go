@@ -52,7 +52,7 @@ func OpenStage(dir, variant string) (*Stage, error) {
 			return nil, err
 		}
 	}
-	config := filepath.Join(dir, "unet", "config.json")
+	config := filepath.Join(dir, "unet", hubfile.Network)
 	if s.Config, err = unet.ReadConfig(config); err != nil {
 		return nil, err
 	}

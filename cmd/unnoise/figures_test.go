@@ -18,15 +18,26 @@ import (
 	"github.com/unnoise/unnoise/training"
 )
 
-// What is drawn is what the settings say: a walk made by hand has the same pixels, and each setting changes them.
-func TestSamplingIsHeeded(t *testing.T) {
+// untrained is a network of 4 channels with its first values.
+func untrained(t *testing.T, c mnistunet.Config) *mnistunet.Model {
+	t.Helper()
 	b, _, err := engine.New(engine.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Finalize()
-	c := mnistunet.Default(mnistunet.Class)
+	t.Cleanup(b.Finalize)
 	c.Dim = 4
+	m, err := mnistunet.New(b, c, dtypes.Float32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+// What is drawn is what the settings say: a walk made by hand has the same pixels, and each setting changes them.
+func TestSamplingIsHeeded(t *testing.T) {
+	c := mnistunet.Default(mnistunet.Class)
 	labels := []int{3, 8}
 	for _, x := range []struct {
 		config  mnistunet.Config
@@ -60,11 +71,7 @@ func TestSamplingIsHeeded(t *testing.T) {
 			"guidance": func(s *sampling) { s.guidance = 1 }, "seed": func(s *sampling) { s.seed = 6 }, "steps": func(s *sampling) { s.steps = 4 }, "euler": func(s *sampling) { s.sampler = "euler" },
 		}},
 	} {
-		m, err := mnistunet.New(b, x.config, dtypes.Float32, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
+		m := untrained(t, x.config)
 		draw := func(s sampling) []float32 {
 			t.Helper()
 			images, _, err := s.run(t.Context(), m, labels, 2, nil)
@@ -164,18 +171,7 @@ func near(got []float32, want ...float64) bool {
 
 // The rows of noisy, denoised and clean digits are what their labels say.
 func TestDenoisedRows(t *testing.T) {
-	b, _, err := engine.New(engine.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Finalize()
-	c := mnistunet.Default(mnistunet.None)
-	c.Dim = 4
-	m, err := mnistunet.New(b, c, dtypes.Float32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := untrained(t, mnistunet.Default(mnistunet.None))
 	_, test, err := dataset.MNIST()
 	if err != nil {
 		t.Fatal(err)

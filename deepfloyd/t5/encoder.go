@@ -17,6 +17,7 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -46,7 +47,7 @@ func Load(b compute.Backend, dir, variant string, dtype dtypes.DType, progress n
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the text encoder computes in Float32 or BFloat16, not %s", dtype)
 	}
-	c, err := ReadConfig(filepath.Join(dir, "config.json"))
+	c, err := ReadConfig(filepath.Join(dir, hubfile.Network))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,21 @@ import (
 )
 
 // Every dtype of a file becomes every dtype of computing, on a backend that copies and on one that reads when it must.
+// stored is a file with one tensor, w.
+func stored(t *testing.T, w weights.Tensor) *weights.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := weights.Write(path, map[string]weights.Tensor{"w": w}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 func TestLoad(t *testing.T) {
 	n := 1<<16 + 3 // more than convert takes at once
 	v := make([]float32, n)
@@ -23,20 +38,12 @@ func TestLoad(t *testing.T) {
 		v[i] = float32(i%257-128) / 64 // numbers that all the dtypes have
 	}
 	params := []Param{{Name: "w", Shape: []int{n}}}
-	for _, stored := range []weights.DType{weights.F32, weights.F16, weights.BF16} {
-		tensor, err := weights.FromFloat32([]int{n}, v).As(stored)
+	for _, kept := range []weights.DType{weights.F32, weights.F16, weights.BF16} {
+		tensor, err := weights.FromFloat32([]int{n}, v).As(kept)
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(t.TempDir(), "w.safetensors")
-		if err := weights.Write(path, map[string]weights.Tensor{"w": tensor}, nil); err != nil {
-			t.Fatal(err)
-		}
-		f, err := weights.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
+		f := stored(t, tensor)
 		for _, name := range []string{"go", "onednn"} {
 			b, err := compute.NewWithConfig(name)
 			if err != nil {
@@ -61,10 +68,10 @@ func TestLoad(t *testing.T) {
 						err = buffers[0].ToFlatData(got)
 					}
 					if err != nil || !slices.Equal(got, v) {
-						t.Errorf("%s: %s in the file, %s on the backend: other values (%v)", name, stored, dtype, err)
+						t.Errorf("%s: %s in the file, %s on the backend: other values (%v)", name, kept, dtype, err)
 					}
 				}
-				if all := n * stored.Size(); !slices.Equal(read, [][2]int{{all, all}}) {
+				if all := n * kept.Size(); !slices.Equal(read, [][2]int{{all, all}}) {
 					t.Errorf("%s: progress %d, expected %d bytes, told once", name, read, all)
 				}
 				Finalize(buffers)
@@ -79,18 +86,10 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Finalize()
-	path := filepath.Join(t.TempDir(), "w.safetensors")
-	if err := weights.Write(path, map[string]weights.Tensor{"w": weights.FromInt32([]int{2}, []int32{1, 2})}, nil); err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := stored(t, weights.FromInt32([]int{2}, []int32{1, 2}))
 	for want, p := range map[string]Param{"elements are I32": {Name: "w", Shape: []int{2}}, "has shape [2]": {Name: "w", Shape: []int{3}}, "no place in this network": {Name: "v", Shape: []int{2}}} {
 		_, err := Load(b, []Param{p}, func(Param) dtypes.DType { return dtypes.Float32 }, f, nil)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.Path()) {
 			t.Errorf("%v: %v; want the file's name and %q", p, err, want)
 		}
 	}
@@ -98,15 +97,7 @@ func TestLoadRefuses(t *testing.T) {
 
 // Float32 weights are rounded to the nearest bfloat16, ties to even ones; other dtypes are refused.
 func TestLoadRounds(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "w.safetensors")
-	if err := weights.Write(path, map[string]weights.Tensor{"w": weights.FromFloat32([]int{4}, []float32{1 + 1./256, 1 + 3./256, 1 + 1./200, -1 - 1./300})}, nil); err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := stored(t, weights.FromFloat32([]int{4}, []float32{1 + 1./256, 1 + 3./256, 1 + 1./200, -1 - 1./300}))
 	for _, name := range []string{"go", "onednn"} {
 		b, err := compute.NewWithConfig(name)
 		if err != nil {

@@ -136,8 +136,8 @@ var parts = []struct {
 	weights, texts  bool
 }{
 	{"tokenizer", "spiece.model", "tokenizer.json", false, true},
-	{"text_encoder", "config.json", "", true, true},
-	{"unet", "config.json", "", true, false},
+	{"text_encoder", hubfile.Network, "", true, true},
+	{"unet", hubfile.Network, "", true, false},
 	{"scheduler", hubfile.Scheduler, "", false, false},
 	{"image_noising_scheduler", hubfile.Scheduler, "", false, false},
 }
