@@ -12,33 +12,32 @@ type DDIM struct {
 	Stride int
 }
 
-func (m DDIM) check() error {
+// Begin starts a walk.
+func (m DDIM) Begin(s *Schedule) (Advance, error) {
 	if !(m.Eta >= 0 && m.Eta <= 1) {
-		return fmt.Errorf("DDIM's eta is %g, expected a number from 0 to 1", m.Eta)
+		return nil, fmt.Errorf("DDIM's eta is %g, expected a number from 0 to 1", m.Eta)
 	}
-	return nil
+	return func(tr Transition) (Images, error) { return m.advance(s, tr) }, nil
 }
 
-func (m DDIM) begin(s *Schedule) advance {
-	return func(tr transition) (Images, error) {
-		to := tr.to
-		if m.Stride > 0 {
-			to = max(tr.from-m.Stride, -1)
-		}
-		alphaBar, alphaBarNext := s.alphaBar(tr.from), s.alphaBar(to)
-		sigma := m.Eta * sqrt((1-alphaBarNext)/(1-alphaBar)*(1-alphaBar/alphaBarNext))
-		direction := sqrt(max(1-alphaBarNext-sigma*sigma, 0))
-		x := blend(sqrt(alphaBarNext), tr.x0, direction, tr.estimate.Noise)
-		if sigma == 0 {
-			return x, nil
-		}
-		noise, err := tr.draw()
-		if err != nil {
-			return Images{}, err
-		}
-		for i, n := range noise.Data {
-			x.Data[i] += sigma * n
-		}
+func (m DDIM) advance(s *Schedule, tr Transition) (Images, error) {
+	to := tr.To
+	if m.Stride > 0 {
+		to = max(tr.From-m.Stride, -1)
+	}
+	alphaBar, alphaBarNext := s.AlphaBar(tr.From), s.AlphaBar(to)
+	sigma := m.Eta * sqrt((1-alphaBarNext)/(1-alphaBar)*(1-alphaBar/alphaBarNext))
+	direction := sqrt(max(1-alphaBarNext-sigma*sigma, 0))
+	x := blend(sqrt(alphaBarNext), tr.X0, direction, tr.Estimate.Noise)
+	if sigma == 0 {
 		return x, nil
 	}
+	noise, err := tr.Noise()
+	if err != nil {
+		return Images{}, err
+	}
+	for i, n := range noise.Data {
+		x.Data[i] += sigma * n
+	}
+	return x, nil
 }

@@ -24,50 +24,49 @@ type DDPM struct {
 	Variance Variance // FixedSmall when empty
 }
 
-func (m DDPM) check() error {
+// Begin starts a walk.
+func (m DDPM) Begin(s *Schedule) (Advance, error) {
 	switch m.Variance {
 	case "", FixedSmall, FixedSmallLog, FixedLarge, LearnedRange:
-		return nil
+		return func(tr Transition) (Images, error) { return m.advance(s, tr) }, nil
 	}
-	return fmt.Errorf("the variance type %q is not supported, expected %q, %q, %q or %q", m.Variance, FixedSmall, FixedSmallLog, FixedLarge, LearnedRange)
+	return nil, fmt.Errorf("the variance type %q is not supported, expected %q, %q, %q or %q", m.Variance, FixedSmall, FixedSmallLog, FixedLarge, LearnedRange)
 }
 
-func (m DDPM) begin(s *Schedule) advance {
-	return func(tr transition) (Images, error) {
-		alphaBar, alphaBarNext := s.alphaBar(tr.from), s.alphaBar(tr.to)
-		alpha := alphaBar / alphaBarNext
-		beta := 1 - alpha
+func (m DDPM) advance(s *Schedule, tr Transition) (Images, error) {
+	alphaBar, alphaBarNext := s.AlphaBar(tr.From), s.AlphaBar(tr.To)
+	alpha := alphaBar / alphaBarNext
+	beta := 1 - alpha
 
-		// The posterior's mean given x_0 (DDPM, eq. 7).
-		x := blend(sqrt(alphaBarNext)*beta/(1-alphaBar), tr.x0, sqrt(alpha)*(1-alphaBarNext)/(1-alphaBar), tr.x)
-		if tr.from == 0 {
-			return x, nil
-		}
+	// The posterior's mean given x_0 (DDPM, eq. 7).
+	x := blend(sqrt(alphaBarNext)*beta/(1-alphaBar), tr.X0, sqrt(alpha)*(1-alphaBarNext)/(1-alphaBar), tr.X)
+	if tr.From == 0 {
+		return x, nil
+	}
 
-		noise, err := tr.draw()
-		if err != nil {
-			return Images{}, err
+	noise, err := tr.Noise()
+	if err != nil {
+		return Images{}, err
+	}
+	smallest := max((1-alphaBarNext)/(1-alphaBar)*beta, 1e-20) // its logarithm is taken
+	sigma := sqrt(smallest)
+	switch m.Variance {
+	case FixedLarge:
+		sigma = sqrt(beta)
+	case LearnedRange:
+		v := tr.Estimate.Variance
+		if v == nil {
+			return Images{}, errors.New(`the variance type "learned_range" needs a network that estimates the variance, and this one does not`)
 		}
-		smallest := max((1-alphaBarNext)/(1-alphaBar)*beta, 1e-20) // its logarithm is taken
-		sigma := sqrt(smallest)
-		switch m.Variance {
-		case FixedLarge:
-			sigma = sqrt(beta)
-		case LearnedRange:
-			v := tr.estimate.Variance
-			if v == nil {
-				return Images{}, errors.New(`the variance type "learned_range" needs a network that estimates the variance, and this one does not`)
-			}
-			low, high := math.Log(float64(smallest)), math.Log(float64(beta))
-			for i, n := range noise.Data {
-				w := (float64(v.Data[i]) + 1) / 2
-				x.Data[i] += float32(math.Exp((w*high+(1-w)*low)/2)) * n
-			}
-			return x, nil
-		}
+		low, high := math.Log(float64(smallest)), math.Log(float64(beta))
 		for i, n := range noise.Data {
-			x.Data[i] += sigma * n
+			w := (float64(v.Data[i]) + 1) / 2
+			x.Data[i] += float32(math.Exp((w*high+(1-w)*low)/2)) * n
 		}
 		return x, nil
 	}
+	for i, n := range noise.Data {
+		x.Data[i] += sigma * n
+	}
+	return x, nil
 }

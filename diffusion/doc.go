@@ -9,7 +9,7 @@
 // A Denoiser estimates ε from x_t. A [Sampler] walks back from noise to an image, one estimate a step:
 //
 //	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
-//	timesteps, err := schedule.Timesteps(50, diffusion.Leading)
+//	timesteps, err := schedule.Timesteps(50, diffusion.Linspace)
 //	generator := diffusion.NewGenerator(0)
 //	x := diffusion.NewImages(4, 1, 28, 28)
 //	generator.Normal(x.Data)
@@ -17,7 +17,7 @@
 //	sampler := diffusion.Sampler{
 //		Schedule:  schedule,
 //		Timesteps: timesteps,
-//		Method:    diffusion.DDPM{Variance: diffusion.FixedLarge},
+//		Method:    diffusion.DDPM{Variance: diffusion.FixedSmall},
 //		Noise:     generator.Noise,
 //	}
 //	for step, err := range sampler.Steps(ctx, denoiser, x) {

@@ -104,6 +104,47 @@ func ExampleFlowSampler_Steps() {
 	// step 4 of 4, to time 1.00: [-0.50  0.50  1.00]
 }
 
+// euler is a sampler of one's own: x_t/√ᾱ_t changes in proportion to the noise's part of it, √(1/ᾱ_t - 1) (DDIM, eq. 13).
+type euler struct{}
+
+func (euler) Begin(s *diffusion.Schedule) (diffusion.Advance, error) {
+	sigma := func(t int) float32 { return float32(math.Sqrt(1/float64(s.AlphaBar(t)) - 1)) }
+	scale := func(t int) float32 { return float32(math.Sqrt(float64(s.AlphaBar(t)))) }
+	return func(tr diffusion.Transition) (diffusion.Images, error) {
+		x := tr.X.Clone()
+		for i, e := range tr.Estimate.Noise.Data {
+			x.Data[i] = scale(tr.To) * (x.Data[i]/scale(tr.From) + (sigma(tr.To)-sigma(tr.From))*e)
+		}
+		return x, nil
+	}, nil
+}
+
+// A sampler of one's own beside the one that it is, DDIM.
+func ExampleMethod() {
+	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	x := diffusion.NewImages(1, 1, 1, 3)
+	copy(x.Data, []float32{-1, 1, 2})
+	denoiser := func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		return diffusion.Estimate{Noise: x}, nil // a network would look at x and t
+	}
+	for _, method := range []diffusion.Method{euler{}, diffusion.DDIM{}} {
+		sampler := diffusion.Sampler{Schedule: schedule, Timesteps: []int{299, 200, 100, 0}, Method: method}
+		images, err := sampler.Sample(context.Background(), denoiser, x)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%.3f\n", images.Data)
+	}
+	// Output:
+	// [-0.389 0.389 0.778]
+	// [-0.389 0.389 0.778]
+}
+
 // Image-to-image: noise an image to a timestep in the middle, and walk back from there.
 func ExampleSampler_From() {
 	schedule, err := diffusion.Linear(300, 1e-4, 0.02)

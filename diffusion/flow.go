@@ -15,8 +15,8 @@ type VelocityField func(ctx context.Context, x Images, t float32) (Images, error
 
 // FlowPath writes the point at time t of the straight line from noise to image, x_t = (1-t) ε + t x_1, to x, and its velocity
 // u = x_1 - ε to velocity (Rectified flow, eq. 1; Flow matching, eq. 22 and 23 with σ_min = 0). All have x1's shape; x and velocity may be
-// noise or x1 themselves. Give one t from 0 to 1 for all images, or one for each.
-func FlowPath(x, velocity, noise, x1 Images, t ...float32) error {
+// x1 or noise themselves. Give one t from 0 to 1 for all images, or one for each.
+func FlowPath(x, velocity, x1, noise Images, t ...float32) error {
 	if err := x1.check(); err != nil {
 		return err
 	}

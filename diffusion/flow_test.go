@@ -62,7 +62,7 @@ func TestFlowPath(t *testing.T) {
 	x1, noise := normal(1, 3, 2, 4, 4), normal(2, 3, 2, 4, 4)
 	x, u := x1.Like(), x1.Like()
 	times := []float32{0, 0.25, 1}
-	if err := diffusion.FlowPath(x, u, noise, x1, times...); err != nil {
+	if err := diffusion.FlowPath(x, u, x1, noise, times...); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(x.Slice(0, 1).Data, noise.Slice(0, 1).Data) || !slices.Equal(x.Slice(2, 3).Data, x1.Slice(2, 3).Data) {
@@ -74,7 +74,7 @@ func TestFlowPath(t *testing.T) {
 			t.Fatalf("value %d: the velocity leads %g beside the image", i, d)
 		}
 	}
-	if err := diffusion.FlowPath(x1, noise, noise, x1, times...); err != nil {
+	if err := diffusion.FlowPath(x1, noise, x1, noise, times...); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(x1.Data, x.Data) || !slices.Equal(noise.Data, u.Data) {
@@ -241,7 +241,7 @@ func TestFlowCancellation(t *testing.T) {
 func TestFlowErrors(t *testing.T) {
 	two, one := normal(0, 2, 1, 2, 2), normal(0, 1, 1, 2, 2)
 	path := func(x, u, noise, x1 diffusion.Images, at ...float32) error {
-		return diffusion.FlowPath(x, u, noise, x1, at...)
+		return diffusion.FlowPath(x, u, x1, noise, at...)
 	}
 	guide := func(cond, uncond diffusion.Images) error {
 		_, err := diffusion.GuideVelocity(cond, uncond, 2)

@@ -13,7 +13,7 @@ import (
 type Sampler struct {
 	Schedule  *Schedule   // the one the network was trained with
 	Timesteps []int       // those visited, strictly falling; see [Schedule.Timesteps]
-	Method    Method      // DDPM, DDIM or DPMSolver
+	Method    Method      // DDPM, DDIM, DPMSolver or your own
 	Clip      Clip        // bounds for the estimate of x_0
 	Noise     NoiseSource // the random part of the steps; a deterministic Method needs none
 
@@ -51,12 +51,17 @@ func (s Sampler) From(i int) Sampler {
 // that are not finite, or ctx's error as soon as a step ends after ctx did. x itself stays unchanged. Ranging again starts again from x.
 func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		if err := s.check(d, x); err != nil {
+		err := s.check(d, x)
+		if err != nil {
+			yield(Step{}, err)
+			return
+		}
+		advance, err := s.Method.Begin(s.Schedule)
+		if err != nil {
 			yield(Step{}, err)
 			return
 		}
 		x, timesteps := x, s.Timesteps[s.first:] // ranging again starts from the same x
-		advance := s.Method.begin(s.Schedule)
 		for i, t := range timesteps {
 			step := Step{Index: i, Total: len(timesteps), Timestep: t, Next: -1}
 			if i+1 < len(timesteps) {
@@ -89,7 +94,7 @@ func (s Sampler) Sample(ctx context.Context, d Denoiser, x Images) (Images, erro
 }
 
 // step fills in step's X and X0.
-func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images, step *Step) error {
+func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, x Images, step *Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,16 +108,19 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance advance, x Images
 	if !Finite(estimate.Noise.Data) || estimate.Variance != nil && !Finite(estimate.Variance.Data) {
 		return errNotFinite
 	}
-	step.X0 = predictX0(x, estimate.Noise, s.Schedule.alphaBar(step.Timestep))
+	step.X0 = predictX0(x, estimate.Noise, s.Schedule.AlphaBar(step.Timestep))
 	s.Clip.apply(step.X0)
-	step.X, err = advance(transition{
-		index: step.Index, from: step.Timestep, to: step.Next,
-		x: x, x0: step.X0, estimate: estimate, noise: s.Noise,
-	})
-	if err == nil && !Finite(step.X.Data) {
-		err = errors.New("the step leads to values that are NaN or infinite")
+	step.X, err = advance(Transition{Index: step.Index, From: step.Timestep, To: step.Next, X: x, X0: step.X0, Estimate: estimate, noise: s.Noise})
+	if err != nil {
+		return err
 	}
-	return err
+	if err := step.X.checkLike(x, "what the method makes"); err != nil {
+		return err
+	}
+	if !Finite(step.X.Data) {
+		return errors.New("the step leads to values that are NaN or infinite")
+	}
+	return nil
 }
 
 var errNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
@@ -135,8 +143,11 @@ func (s Sampler) check(d Denoiser, x Images) error {
 	if err := x.check(); err != nil {
 		return err
 	}
-	if s.Schedule == nil || s.Schedule.Len() == 0 {
+	if s.Schedule == nil {
 		return errors.New("the sampler has no schedule")
+	}
+	if err := s.Schedule.check(); err != nil {
+		return err
 	}
 	if s.Method == nil {
 		return errors.New("the sampler has no method: expected DDPM, DDIM or DPMSolver")
@@ -155,39 +166,35 @@ func (s Sampler) check(d Denoiser, x Images) error {
 			return fmt.Errorf("timesteps must fall, but %d is followed by %d", s.Timesteps[i-1], t)
 		}
 	}
-	if err := s.Clip.check(); err != nil {
-		return err
-	}
-	return s.Method.check()
+	return s.Clip.check()
 }
 
-// Method is how a sampler gets from one timestep to the next: [DDPM], [DDIM] or [DPMSolver].
+// Method is how a sampler gets from one timestep to the next, with one estimate a step: [DDPM], [DDIM], [DPMSolver], or one of your own.
 type Method interface {
-	check() error
-	// begin starts a walk: a method may remember estimates from step to step.
-	begin(*Schedule) advance
+	// Begin starts a walk: a method may remember estimates from step to step, and refuses wrong settings.
+	Begin(*Schedule) (Advance, error)
 }
 
-// advance makes x at the next timestep.
-type advance func(transition) (Images, error)
+// Advance makes x at the next timestep: new images, of the same shape.
+type Advance func(Transition) (Images, error)
 
-// transition is what a Method knows about a step.
-type transition struct {
-	index    int
-	from, to int // timesteps; to is -1 for the clean image
-	x        Images
-	x0       Images // the clipped estimate
-	estimate Estimate
+// Transition is what a Method knows about a step. All images in it are to be read only.
+type Transition struct {
+	Index    int // of the step, from 0
+	From, To int // timesteps; To is -1 for the clean image
+	X        Images
+	X0       Images // the estimate of the final images, clipped
+	Estimate Estimate
 	noise    NoiseSource
 }
 
-// draw returns the step's noise.
-func (tr transition) draw() (Images, error) {
+// Noise draws the step's standard normal noise from the sampler's source.
+func (tr Transition) Noise() (Images, error) {
 	if tr.noise == nil {
 		return Images{}, errors.New("the method adds noise, but the sampler has no source of it: set Noise, for instance to a Generator's")
 	}
-	noise := tr.x.Like()
-	if err := tr.noise(tr.index, tr.from, noise); err != nil {
+	noise := tr.X.Like()
+	if err := tr.noise(tr.Index, tr.From, noise); err != nil {
 		return Images{}, fmt.Errorf("drawing noise: %w", err)
 	}
 	return noise, nil

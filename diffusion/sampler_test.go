@@ -292,6 +292,7 @@ func TestSamplerErrors(t *testing.T) {
 		want     string
 	}{
 		"no schedule":         {change: func(s *diffusion.Sampler) { s.Schedule = nil }, want: "no schedule"},
+		"handmade schedule":   {change: func(s *diffusion.Sampler) { s.Schedule = &diffusion.Schedule{Betas: []float32{0.5}} }, want: "1 values of β and 0 of ᾱ"},
 		"no method":           {change: func(s *diffusion.Sampler) { s.Method = nil }, want: "no method"},
 		"no timesteps":        {change: func(s *diffusion.Sampler) { s.Timesteps = nil }, want: "no timesteps"},
 		"no noise":            {change: func(s *diffusion.Sampler) { s.Noise = nil }, want: "set Noise"},
@@ -302,6 +303,7 @@ func TestSamplerErrors(t *testing.T) {
 		"start too early":     {change: func(s *diffusion.Sampler) { *s = s.From(-1) }, want: "step -1"},
 		"variance type":       {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDPM{Variance: "huge"} }, want: `"huge"`},
 		"no learned variance": {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDPM{Variance: diffusion.LearnedRange} }, want: "this one does not"},
+		"own method":          {change: func(s *diffusion.Sampler) { s.Method = forgetful{} }, want: "what the method makes has shape"},
 		"eta":                 {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDIM{Eta: float32(math.NaN())} }, want: "eta is NaN"},
 		"limit":               {change: func(s *diffusion.Sampler) { s.Clip.Limit = -1 }, want: "is -1"},
 		"quantile":            {change: func(s *diffusion.Sampler) { s.Clip = diffusion.Clip{Limit: 1, Quantile: 95} }, want: "is 95"},
@@ -335,4 +337,11 @@ func TestSamplerErrors(t *testing.T) {
 	if _, err := good.Sample(context.Background(), nil, normal(1, 1, 1, 2, 2)); err == nil {
 		t.Error("a nil denoiser gives no error")
 	}
+}
+
+// forgetful is a method that makes nothing.
+type forgetful struct{}
+
+func (forgetful) Begin(*diffusion.Schedule) (diffusion.Advance, error) {
+	return func(diffusion.Transition) (diffusion.Images, error) { return diffusion.Images{}, nil }, nil
 }

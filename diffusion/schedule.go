@@ -5,12 +5,11 @@ import (
 	"math"
 )
 
-// Schedule says how much noise each of the T timesteps adds. All three slices have T values, index t being timestep t.
+// Schedule says how much noise each of the T timesteps adds. Both slices have T values, index t being timestep t.
 // Treat a Schedule as read-only; any number of samplers may share it.
 type Schedule struct {
 	Betas         []float32 // β_t, the variance added at step t (DDPM, eq. 2)
-	Alphas        []float32 // α_t = 1 - β_t
-	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t: √ᾱ_t is the image's factor in x_t (DDPM, eq. 4)
+	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t, α = 1 - β: √ᾱ_t is the image's factor in x_t (DDPM, eq. 4)
 }
 
 // Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to 0.02).
@@ -66,16 +65,15 @@ func FromBetas(betas []float32) (*Schedule, error) {
 	if len(betas) == 0 {
 		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found none")
 	}
-	s := &Schedule{Betas: betas, Alphas: make([]float32, len(betas)), AlphasCumprod: make([]float32, len(betas))}
+	s := &Schedule{Betas: betas, AlphasCumprod: make([]float32, len(betas))}
 	product := 1.0 // float64 between float32 values, as torch.cumprod keeps it
 	for t, beta := range betas {
 		if !(beta > 0 && beta < 1) {
 			return nil, fmt.Errorf("β at timestep %d is %g, expected a number between 0 and 1", t, beta)
 		}
-		s.Alphas[t] = 1 - beta
-		product *= float64(s.Alphas[t])
+		product *= float64(1 - beta)
 		s.AlphasCumprod[t] = float32(product)
-		if s.AlphasCumprod[t] == s.alphaBar(t-1) {
+		if s.AlphasCumprod[t] == s.AlphaBar(t-1) {
 			return nil, fmt.Errorf("ᾱ at timestep %d is %g in float32, as before it: β = %g adds no noise; use larger β", t, s.AlphasCumprod[t], beta)
 		}
 		if s.AlphasCumprod[t] == 0 {
@@ -88,8 +86,16 @@ func FromBetas(betas []float32) (*Schedule, error) {
 // Len returns the number of timesteps, T.
 func (s *Schedule) Len() int { return len(s.Betas) }
 
-// alphaBar returns ᾱ_t, and 1 for the clean image, t < 0.
-func (s *Schedule) alphaBar(t int) float32 {
+// check refuses a schedule that no function of this package made.
+func (s *Schedule) check() error {
+	if n := s.Len(); n == 0 || len(s.AlphasCumprod) != n {
+		return fmt.Errorf("the schedule has %d values of β and %d of ᾱ, expected as many, at least 1: see Linear, SquaredCosine and FromBetas", n, len(s.AlphasCumprod))
+	}
+	return nil
+}
+
+// AlphaBar returns ᾱ_t, and 1 for the clean image, t < 0.
+func (s *Schedule) AlphaBar(t int) float32 {
 	if t < 0 {
 		return 1
 	}
@@ -105,6 +111,9 @@ func (s *Schedule) AddNoise(x0, noise Images, t ...int) (Images, error) {
 
 // AddNoiseTo is AddNoise into dst, which has x0's shape and may be x0 or noise itself.
 func (s *Schedule) AddNoiseTo(dst, x0, noise Images, t ...int) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	if err := x0.check(); err != nil {
 		return err
 	}

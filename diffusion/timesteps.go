@@ -13,12 +13,13 @@ const (
 	Leading Spacing = "leading"
 	// Trailing counts down from T-1 in steps of T/n. The best for few steps, with DDIM and DPMSolver.
 	Trailing Spacing = "trailing"
-	// Linspace has both T-1 and 0.
+	// Linspace has both T-1 and 0, in equal steps. The best for ancestral walks of few steps.
 	Linspace Spacing = "linspace"
 )
 
 // Timesteps returns n of the schedule's timesteps, 1 ≤ n ≤ T, in falling order. (Of some numbers of trailing ones, as 7 of 300, diffusers
-// makes one more by rounding, -1, which is none.)
+// makes one more by rounding, -1, which is none.) One step of Leading or Linspace is timestep 0 alone, which removes hardly any noise: for
+// one step from noise take Trailing.
 func (s *Schedule) Timesteps(n int, spacing Spacing) ([]int, error) {
 	total := s.Len()
 	if n < 1 || n > total {

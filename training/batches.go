@@ -41,9 +41,6 @@ type batches struct {
 }
 
 func newBatches(c Config, data *dataset.Labeled) (*batches, error) {
-	if data.Rows != mnistunet.Size || data.Cols != mnistunet.Size {
-		return nil, fmt.Errorf("the images are %d×%d, expected %d×%d", data.Rows, data.Cols, mnistunet.Size, mnistunet.Size)
-	}
 	b := &batches{config: c, data: data, perEpoch: (data.Len() + c.Batch - 1) / c.Batch, epoch: -1}
 	if c.Network.Condition == mnistunet.None {
 		return b, nil
@@ -127,7 +124,7 @@ func (b *batches) fill(s *scratch, step int) error {
 		g.Uniform(out.T)
 		g.Normal(noise.Data)
 		s.Batch = out
-		return diffusion.FlowPath(noisy, noise, noise, clean, out.T...) // the velocity takes the noise's place, as the target
+		return diffusion.FlowPath(noisy, noise, clean, noise, out.T...) // the velocity takes the noise's place, as the target
 	}
 	g.IntN(s.timesteps[:n], net.Timesteps)
 	g.Normal(noise.Data)
