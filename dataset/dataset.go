@@ -3,6 +3,7 @@ package dataset
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
@@ -22,6 +23,19 @@ type Labeled struct {
 
 // Len returns the number of images.
 func (l *Labeled) Len() int { return len(l.Labels) }
+
+// Check tells whether the images are of rows×cols, at least one, and each has a label and all its values.
+func (l *Labeled) Check(rows, cols int) error {
+	switch {
+	case l == nil || len(l.Labels) == 0:
+		return errors.New("there are no images, or they have no labels: each needs one, 0 where there are no classes")
+	case l.Rows != rows || l.Cols != cols:
+		return fmt.Errorf("the images are %d×%d, expected %d×%d", l.Rows, l.Cols, rows, cols)
+	case len(l.Images) != l.Len()*rows*cols:
+		return fmt.Errorf("%d images of %d×%d need %d values, found %d", l.Len(), rows, cols, l.Len()*rows*cols, len(l.Images))
+	}
+	return nil
+}
 
 // Head returns the first n images, all of them if there are fewer.
 func (l *Labeled) Head(n int) *Labeled {

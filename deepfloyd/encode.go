@@ -35,7 +35,7 @@ type TextEncoder struct {
 	Backend string       // what encodes, if not onednn: embeddings made by it are kept apart
 	Warn    func(string) // told what does not stop the work; may be nil
 
-	Progress nn.Progress // told how much of the text encoder's weights was read; may be nil
+	Progress nn.Progress // told how many bytes of the text encoder's weights were read, of how many; may be nil
 }
 
 // CacheDir is where embeddings are kept by default, in the user's cache folder.

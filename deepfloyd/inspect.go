@@ -36,8 +36,13 @@ type PartInfo struct {
 	}
 }
 
-// Memory returns how many bytes the part's values take when it computes in dtype.
-func (p PartInfo) Memory(dtype dtypes.DType) int { return p.config.Bytes(dtype) }
+// Memory returns how many bytes the part's values take when it computes in dtype: none, where it is missing or has no weights.
+func (p PartInfo) Memory(dtype dtypes.DType) int {
+	if p.config == nil {
+		return 0
+	}
+	return p.config.Bytes(dtype)
+}
 
 // Inspect tells what the parts of a pipeline's folder are that are run, in the order they are run in. Of weights it reads
 // headers only; see [weights.OpenFolder] for the variant. Evaluations are of two images or texts: one with guidance.

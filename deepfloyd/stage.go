@@ -29,7 +29,7 @@ type Stage struct {
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
 	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
-	Progress  nn.Progress   // told how much of the weights was read, by Load or the first step; may be nil
+	Progress  nn.Progress   // told how many bytes of the weights were read, of how many, by Load or the first step; may be nil
 	weights   *weights.File // which UNet reads
 }
 

@@ -33,7 +33,7 @@ func Open(ctx context.Context, b compute.Backend, path string, train, test *data
 			return c, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("the classifier can't be read; train it anew with --retrain: %w", err)
+			return nil, fmt.Errorf("the classifier can't be read (retrain makes it anew): %w", err)
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

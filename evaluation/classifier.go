@@ -108,6 +108,9 @@ func (c *Classifier) Read(ctx context.Context, images diffusion.Images) (Reading
 
 // ReadSet reads a set's images.
 func (c *Classifier) ReadSet(ctx context.Context, set *dataset.Labeled) (Reading, error) {
+	if err := set.Check(size, size); err != nil {
+		return Reading{}, fmt.Errorf("reading images: %w", err)
+	}
 	all := upTo(set.Len())
 	return c.read(ctx, set.Len(), func(from, to int, pixels []float32) { set.Batch(all[from:to], pixels, nil) })
 }
@@ -160,8 +163,8 @@ type TrainProgress struct {
 // result. each is called after every step, if not nil.
 func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled, seed uint64, each func(TrainProgress)) (_ *Classifier, err error) {
 	for _, set := range []*dataset.Labeled{train, test} {
-		if set.Rows != size || set.Cols != size || set.Len() == 0 {
-			return nil, fmt.Errorf("the classifier learns from images of %d×%d, got %d of %d×%d", size, size, set.Len(), set.Rows, set.Cols)
+		if err := set.Check(size, size); err != nil {
+			return nil, fmt.Errorf("training the classifier: %w", err)
 		}
 	}
 	random := diffusion.NewGenerator(seed)

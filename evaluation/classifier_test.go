@@ -298,7 +298,7 @@ func TestOpen(t *testing.T) {
 		if err := weights.Write(damaged, tensors, wrong); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(t.Context(), b, damaged, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "--retrain") {
+		if _, err := Open(t.Context(), b, damaged, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "retrain") {
 			t.Errorf("%s %s: %v", key, value, err)
 		}
 	}
@@ -306,7 +306,7 @@ func TestOpen(t *testing.T) {
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--retrain") {
+	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "retrain") {
 		t.Errorf("a truncated classifier: %v", err)
 	}
 
@@ -353,8 +353,10 @@ func TestReadSamples(t *testing.T) {
 		`"images" has shape [1 1 28 56`: func(t map[string]weights.Tensor) {
 			t["images"] = weights.FromFloat32([]int{1, 1, size, 2 * size}, pixels)
 		},
-		`"labels" has shape [1]`:            func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{1}, []int32{1}) },
-		`elements are I64; want I32`:        func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt64([]int{2}, []int64{1, 2}) },
+		`"labels" has shape [1]`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{1}, []int32{1}) },
+		`elements are I64; want I32`: func(t map[string]weights.Tensor) {
+			t["labels"] = weights.Tensor{DType: weights.I64, Shape: []int{2}, Data: make([]byte, 16)}
+		},
 		`image 1 has class 10; want 0 to 9`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{9, 10}) },
 		`image 0 has class -2`:              func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{-2, 1}) },
 		`elements are I32; want F32`: func(t map[string]weights.Tensor) {

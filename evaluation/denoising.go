@@ -21,6 +21,9 @@ type NoiseLevel struct {
 
 // MeasureDenoising measures a model of condition none on a set's images at one noise level σ ≥ 0.
 func MeasureDenoising(ctx context.Context, m *mnistunet.Model, set *dataset.Labeled, sigma float64, seed uint64) (NoiseLevel, error) {
+	if err := set.Check(size, size); err != nil {
+		return NoiseLevel{}, fmt.Errorf("measuring a denoiser: %w", err)
+	}
 	r := NoiseLevel{Sigma: sigma, Images: set.Len()}
 	all, values := upTo(set.Len()), float64(set.Len()*size*size)
 	random := diffusion.NewGenerator(seed)

@@ -16,8 +16,8 @@ type Gaussian struct {
 
 // Fit fits a Gaussian to rows of d features: their mean, and their covariance with N−1 below.
 func Fit(features []float32, d int) (Gaussian, error) {
-	n := len(features) / d
-	if n < 2 || len(features) != n*d {
+	n := len(features) / max(d, 1)
+	if d < 1 || n < 2 || len(features) != n*d {
 		return Gaussian{}, fmt.Errorf("a Gaussian of %d features is fitted to at least 2 images, got %d values", d, len(features))
 	}
 	x := mat.NewDense(n, d, nil)

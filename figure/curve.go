@@ -17,7 +17,7 @@ type Curve struct {
 	Title          string // read out by screen readers; not drawn
 	XLabel, YLabel string // what the axes show, with units
 	X, Y           []float64
-	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth]; 0: a fiftieth of the points
+	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth], logarithms where LogY is set; 0: a fiftieth of the points
 	LogY           bool    // logarithmic vertical axis; values that are not positive are left out
 	From           float64 // what lies left of it is smoothed with the rest, and not drawn; 0: all is
 

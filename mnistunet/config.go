@@ -8,6 +8,8 @@
 //
 // where every block is convolution, batch normalisation and GELU. Conditions enter behind unflatten and up1: with fully
 // connected blocks of t/T and of the one-hot class, unflatten·c1 + t1 and up1·c2 + t2.
+//
+// Digits have values from 0, black, to 1.
 package mnistunet
 
 import (

@@ -2,6 +2,7 @@ package mnistunet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,6 +109,8 @@ func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Par
 	return m, nil
 }
 
+var errClosed = errors.New("the model was closed")
+
 // Close releases the model's values and compiled graphs.
 func (m *Model) Close() {
 	m.mu.Lock()
@@ -124,6 +127,9 @@ func (m *Model) Close() {
 func (m *Model) Tensors() (map[string]weights.Tensor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.values == nil {
+		return nil, errClosed
+	}
 	return nn.Tensors(m.params, m.values, "")
 }
 
@@ -161,7 +167,8 @@ func (m *Model) evaluator(batch int) (compute.Executable, error) {
 // maxBatch bounds the images, and so the memory, of one evaluation.
 const maxBatch = 256
 
-// Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, class rows of the one-hot matrix.
+// Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, from 0 to 1, class [N,Classes] a row for each
+// image: 1 at its class and 0 else, or 0 everywhere for none.
 // A cancelled context is noticed before each batch that the images are cut into.
 func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
@@ -170,7 +177,10 @@ func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t, class []flo
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.values == nil {
-		return diffusion.Images{}, fmt.Errorf("the model was closed")
+		return diffusion.Images{}, errClosed
+	}
+	if err := checkTimes(t); err != nil {
+		return diffusion.Images{}, err
 	}
 	y := x.Like()
 	for from := 0; from < x.N; from += maxBatch {
@@ -193,6 +203,16 @@ func (m *Model) evaluateInto(y, x diffusion.Images, t, class []float32) error {
 		return err
 	}
 	return nn.Run(m.backend, e, m.Config.arrays(x.N, x.Data, t, class), m.values, y.Data)
+}
+
+// checkTimes refuses timesteps where the network takes t/T.
+func checkTimes(t []float32) error {
+	for i, v := range t {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("image %d has the time %g, expected t/T or a flow's t, from 0 to 1", i, v)
+		}
+	}
+	return nil
 }
 
 // arrays are what Config.inputs takes.

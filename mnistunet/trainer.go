@@ -21,13 +21,14 @@ type Trainer struct {
 }
 
 // Batch is what one step learns from: N images [N,1,28,28], each with its target of the same size (the clean image for
-// condition none, the noise or the flow's velocity else), t/T or the flow's t for time and class, one-hot rows for class.
+// condition none, the noise or the flow's velocity else), t/T or the flow's t, from 0 to 1, for time and class, and for class [N,Classes] a
+// row for each image: 1 at its class and 0 else, or 0 everywhere where the class is hidden.
 type Batch struct {
 	N                   int
 	X, Target, T, Class []float32
 }
 
-// NewTrainer makes a trainer of m with moments of zero; m must not be used otherwise until Close.
+// NewTrainer makes a trainer of m with moments of zero. m may be evaluated and saved between two steps; the trainer's Close closes it.
 func NewTrainer(m *Model) (*Trainer, error) {
 	adam, err := nn.NewAdam(m.backend, m.params)
 	if err != nil {
@@ -80,6 +81,12 @@ func (t *Trainer) put(b Batch) ([]compute.Buffer, error) {
 
 // Step learns from a batch with the learning rate lr and returns the batch's mean squared error before the step.
 func (t *Trainer) Step(b Batch, lr float64) (loss float64, err error) {
+	if t.values == nil {
+		return 0, errClosed
+	}
+	if err := checkTimes(b.T); err != nil {
+		return 0, err
+	}
 	e, err := t.compiled(b.N)
 	if err != nil {
 		return 0, err
@@ -138,6 +145,9 @@ const paramPrefix = "param."
 // State returns everything that the next steps depend on but the number of steps: parameters, running statistics and
 // Adam's moments.
 func (t *Trainer) State() (map[string]weights.Tensor, error) {
+	if t.values == nil {
+		return nil, errClosed
+	}
 	state, err := t.adam.Tensors()
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	}
 	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{}), live: map[*executable]bool{}}
 	if b.threads == 0 {
-		b.threads = runtime.NumCPU()
+		b.threads = runtime.GOMAXPROCS(0) // not NumCPU: a container's limit counts
 	}
 	started := make(chan struct{})
 	go b.serve(started)

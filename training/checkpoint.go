@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gomlx/compute"
+	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -38,6 +40,12 @@ func checksum(tensors map[string]weights.Tensor) string {
 	return fmt.Sprintf("crc32c:%08x", h.Sum32())
 }
 
+// counterSum covers a checkpoint's numbers beside the tensors.
+func counterSum(metadata map[string]string) string {
+	text := strings.Join([]string{metadata["step"], metadata["loss"], metadata["seconds"], metadata["metrics"]}, " ")
+	return fmt.Sprintf("crc32c:%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+}
+
 // saveCheckpoint writes checkpoints/latest.safetensors. The one before stays as previous.safetensors.
 func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
 	state, err := t.State()
@@ -54,14 +62,16 @@ func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
 		}
 	}
 	path := func(name string) string { return filepath.Join(dir, checkpointsDir, name) }
-	err = weights.Write(path(nextFile), state, map[string]string{
+	metadata := map[string]string{
 		"version":  strconv.Itoa(version),
 		"step":     strconv.Itoa(c.step),
 		"loss":     strconv.FormatFloat(c.loss, 'g', -1, 64),
 		"seconds":  strconv.FormatFloat(c.seconds, 'g', -1, 64),
 		"metrics":  strconv.FormatInt(c.logged, 10),
 		"checksum": checksum(state),
-	})
+	}
+	metadata["counters"] = counterSum(metadata)
+	err = weights.Write(path(nextFile), state, metadata)
 	if err != nil {
 		return err
 	}
@@ -138,13 +148,16 @@ func newTrainer(b compute.Backend, c Config) (*mnistunet.Trainer, error) {
 }
 
 func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Trainer, counters, error) {
-	f, err := weights.Open(path)
-	var refused *fs.PathError // by the system: nothing is known of what is in the file
-	if err != nil && !errors.As(err, &refused) {
-		err = damagedError{err}
-	}
+	data, err := os.ReadFile(path) // not mapped: a sector that can't be read is an error then, which the checkpoint before helps with
 	if err != nil {
+		if errors.Is(err, unix.EIO) {
+			err = damagedError{err}
+		}
 		return nil, counters{}, err
+	}
+	f, err := weights.Parse(path, data)
+	if err != nil {
+		return nil, counters{}, damagedError{err}
 	}
 	defer f.Close()
 	n, err := readCounters(f)
@@ -171,6 +184,9 @@ func readCounters(f *weights.File) (n counters, err error) {
 	n.logged, problems[3] = strconv.ParseInt(m["metrics"], 10, 64)
 	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 || !(n.loss >= 0 && n.loss <= math.MaxFloat64 && n.seconds >= 0 && n.seconds <= math.MaxFloat64) {
 		return n, fmt.Errorf("the checkpoint's counters are damaged: step %q, loss %q, seconds %q, metrics %q", m["step"], m["loss"], m["seconds"], m["metrics"])
+	}
+	if sum, ok := m["counters"]; ok && sum != counterSum(m) { // earlier versions wrote none
+		return n, fmt.Errorf("the checkpoint's counters are damaged: their checksum is %s, expected %s", counterSum(m), sum)
 	}
 	all := map[string]weights.Tensor{}
 	for _, name := range f.Names() {

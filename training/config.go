@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/gomlx/compute"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/onednn"
 )
 
 const version = 1
@@ -51,6 +53,7 @@ type Data struct {
 type Program struct {
 	Commit string `json:"commit,omitempty"` // with -dirty if there were changes beside it
 	Go     string `json:"go"`
+	OneDNN string `json:"onednn,omitempty"` // the library's version and instruction set
 }
 
 // Default returns the recipe for a condition.
@@ -132,18 +135,25 @@ func (c Config) write(dir string) error {
 func (c *Config) complete(o Options) {
 	c.Version = version
 	c.Data = describe(o.Data, o.DataName)
-	c.Program = Program{Commit: build.Commit(), Go: runtime.Version()}
-	threads, backend := computer(o.Backend)
-	c.Threads, c.Backend = threads, cmp.Or(c.Backend, backend)
+	by := computer(o.Backend)
+	c.Program = Program{Commit: build.Commit(), Go: runtime.Version(), OneDNN: by.library}
+	c.Threads, c.Backend = by.threads, cmp.Or(c.Backend, by.backend)
 	if d, err := engine.DType(c.DType, c.Backend); err == nil {
 		c.DType = engine.Name(d)
 	}
 }
 
-// computer returns the threads of onednn, or another backend's name.
-func computer(b compute.Backend) (threads int, backend string) {
-	if t, ok := b.(interface{ Threads() int }); ok {
-		return t.Threads(), ""
+// computedBy is what sums' last bits depend on.
+type computedBy struct {
+	threads int    // of onednn
+	library string // of onednn
+	backend string // another one's name
+}
+
+func computer(b compute.Backend) computedBy {
+	if t, ok := b.(*onednn.Backend); ok {
+		l := onednn.Library()
+		return computedBy{threads: t.Threads(), library: strings.TrimSpace(l.Version + " " + l.ISA)}
 	}
-	return 0, b.Name()
+	return computedBy{backend: b.Name()}
 }

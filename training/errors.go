@@ -24,13 +24,18 @@ func (e *ExistsError) Error() string {
 	return fmt.Sprintf("%s holds a training run already: go on with it, or choose another folder", e.Dir)
 }
 
-// DivergedError is returned when the loss or a value is no longer a finite number. The last checkpoint is from before.
+// DivergedError is returned when the loss or a value is no longer a finite number. Gone on with, the run does the same again.
 type DivergedError struct {
 	Dir         string
 	Epoch, Step int // from 1
+	Saved       int // the step of the last checkpoint, 0 for none
 	What        string
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged: %s is not a finite number (epoch %d, step %d). Start again with a lower --lr or with --dtype f32; the checkpoints in %s are from before it", e.What, e.Epoch, e.Step, e.Dir)
+	s := fmt.Sprintf("training diverged: %s is not a finite number (epoch %d, step %d). Train anew with a lower learning rate or in float32, in another folder", e.What, e.Epoch, e.Step)
+	if e.Saved > 0 {
+		s += fmt.Sprintf("; the checkpoints in %s are from before it, the latest of step %d", e.Dir, e.Saved)
+	}
+	return s
 }

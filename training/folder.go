@@ -39,8 +39,12 @@ func MetricsPath(dir string) string { return filepath.Join(dir, metricsFile) }
 
 // ModelDir returns the folder of a model: path itself, or that of the newest epoch if path is a run folder.
 func ModelDir(path string) (string, error) {
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return "", fmt.Errorf("opening the model: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s is a file, expected the folder of a model or of a training run", path)
 	}
 	if exists(filepath.Join(path, mnistunet.WeightsFile)) {
 		return path, nil
@@ -93,13 +97,19 @@ func IsRun(dir string) bool {
 // Remove removes the run in a folder, unless it is being trained, and leaves what else is there. A folder without a run stays as it is.
 func Remove(dir string) error {
 	if !exists(filepath.Join(dir, metricsFile)) && !exists(filepath.Join(dir, checkpointsDir)) {
-		return nil
+		if _, err := ReadConfig(dir); err != nil { // another program's, or none
+			return nil
+		}
 	}
-	unlock, err := lock(dir)
+	l, err := lock(dir)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer l.release()
+	return remove(dir)
+}
+
+func remove(dir string) error {
 	for _, name := range []string{checkpointsDir, samplesDir, metricsFile, configFile} { // not the lock, which is held
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("removing the run: %w", err)
@@ -109,19 +119,19 @@ func Remove(dir string) error {
 }
 
 // create makes the folder of a new run and locks it. A folder that holds a run or a model already is refused.
-func create(dir string) (unlock func(), err error) {
+func create(dir string) (*runLock, error) {
 	if exists(filepath.Join(dir, mnistunet.WeightsFile)) {
 		return nil, fmt.Errorf("%s holds a model: choose another folder for the run", dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the run's folder: %w", err)
 	}
-	unlock, err = lock(dir)
+	l, err := lock(dir)
 	if err == nil && IsRun(dir) {
-		unlock()
+		l.release()
 		return nil, &ExistsError{Dir: dir}
 	}
-	return unlock, err
+	return l, err
 }
 
 func makeSubfolders(dir string) error {

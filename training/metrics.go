@@ -2,6 +2,7 @@ package training
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,13 +70,18 @@ type metrics struct {
 	flushed time.Time
 }
 
-// openMetrics opens the file and drops what stands behind size, which later steps had written before the run was stopped.
-func openMetrics(dir string, size int64) (*metrics, error) {
+// openMetrics opens the file and drops what stands behind size, which later steps had written before the run was stopped. A file that is
+// shorter has lost something: it goes on after its last whole line.
+func openMetrics(dir string, size int64, warn func(string)) (*metrics, error) {
 	f, err := os.OpenFile(MetricsPath(dir), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the run's metrics: %w", err)
 	}
 	end, err := f.Seek(0, io.SeekEnd)
+	if err == nil && end < size {
+		warn(fmt.Sprintf("%s has %d bytes, %d when the checkpoint was written: the losses of some steps are gone", f.Name(), end, size))
+		size, err = wholeLines(f)
+	}
 	if err == nil && end > size {
 		if err = f.Truncate(size); err == nil {
 			end, err = f.Seek(size, io.SeekStart)
@@ -86,6 +92,12 @@ func openMetrics(dir string, size int64) (*metrics, error) {
 		return nil, fmt.Errorf("opening the run's metrics: %w", err)
 	}
 	return &metrics{f: f, w: bufio.NewWriter(f), size: end}, nil
+}
+
+// wholeLines returns the length of a file without an unfinished last line.
+func wholeLines(f *os.File) (int64, error) {
+	b, err := os.ReadFile(f.Name())
+	return int64(bytes.LastIndexByte(b, '\n') + 1), err
 }
 
 func (m *metrics) add(x Metric) error {

@@ -97,9 +97,9 @@ func ParseSummary(path string, b []byte) (Summary, error) {
 	return s, nil
 }
 
-// Export writes the model that a run kept after an epoch, counted from 1, to the folder out, with how it was trained: the files that package
-// pretrained embeds. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32. Folders of
-// runs are refused: theirs have files of the same names.
+// Export writes the model that a run kept after an epoch, counted from 1, to the folder out, with how it was trained: the files of a model
+// of package pretrained. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32. Folders of
+// runs are refused, and others with files of the same names that no export wrote.
 func Export(dir string, epoch int, out string, dtype weights.DType) error {
 	folder, err := filepath.Abs(out)
 	if err != nil {
@@ -108,6 +108,11 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 	for ; folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
 		if exists(filepath.Join(folder, configFile)) && exists(filepath.Join(folder, checkpointsDir)) {
 			return fmt.Errorf("expected a folder of its own for the model, found one of the training run %s: %s", folder, out)
+		}
+	}
+	for _, name := range []string{mnistunet.ConfigFile, mnistunet.WeightsFile} {
+		if exists(filepath.Join(out, name)) && !exists(filepath.Join(out, SummaryFile)) {
+			return fmt.Errorf("expected a folder of its own for the model, found one with a %s that no export wrote: %s", name, out)
 		}
 	}
 	s, err := Summarize(dir, epoch)
@@ -134,13 +139,13 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("making the model's folder: %w", err)
 	}
-	if err := weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil { // first: with it, another export may follow one that broke off
 		return err
 	}
 	if err := atomicfile.WriteJSON(filepath.Join(out, mnistunet.ConfigFile), s.Config.Network); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil {
+	if err := weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()); err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(out, metricsFile+".gz"), func(w io.Writer) error {

@@ -134,6 +134,13 @@ func TestMovedAndRemoved(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[0].Name() != lockFile || left[1].Name() != "notes.txt" {
 		t.Errorf("a run removed leaves %v, %v", left, err)
 	}
+	c.complete(o)
+	if err := c.write(dir); err != nil { // all that a kill in time leaves
+		t.Fatal(err)
+	}
+	if err := Remove(dir); err != nil || IsRun(dir) {
+		t.Errorf("a run that has its config.json only was not removed: %v", err)
+	}
 	model := filepath.Join(dir, mnistunet.ConfigFile)
 	if err := os.WriteFile(model, nil, 0o644); err != nil {
 		t.Fatal(err)

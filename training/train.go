@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -19,7 +20,7 @@ import (
 type Options struct {
 	Backend  compute.Backend
 	Data     *dataset.Labeled
-	DataName string // for config.json
+	DataName string // where Data can be opened again, for config.json; empty in Resume: as before
 
 	// CheckpointEvery is the longest time between two checkpoints, a minute when 0. There is one after each epoch besides.
 	CheckpointEvery time.Duration
@@ -63,8 +64,8 @@ type Result struct {
 
 // Train makes a new run in dir. It ends with a [StoppedError] when ctx ends.
 func Train(ctx context.Context, dir string, c Config, o Options) (Result, error) {
-	if o.Data == nil || o.Data.Len() == 0 {
-		return Result{}, errors.New("there are no images to train on")
+	if err := o.check(); err != nil {
+		return Result{}, err
 	}
 	c.complete(o)
 	if err := c.Validate(); err != nil {
@@ -74,22 +75,40 @@ func Train(ctx context.Context, dir string, c Config, o Options) (Result, error)
 	if err != nil {
 		return Result{}, err
 	}
-	unlock, err := create(dir)
+	l, err := create(dir)
 	if err != nil {
 		return Result{}, err
 	}
-	defer unlock()
-	if err := c.write(dir); err != nil {
+	defer l.release()
+	if err = c.write(dir); err != nil {
 		return Result{}, err
 	}
-	return train(ctx, dir, c, b, o)
+	r, err := train(ctx, dir, l, c, b, o)
+	var stopped *StoppedError
+	if err != nil && !errors.As(err, &stopped) && !learned(dir) { // nothing to go on with: another try may have the folder
+		err = errors.Join(err, remove(dir))
+	}
+	return r, err
+}
+
+// learned tells whether a run has made a step, or may have.
+func learned(dir string) bool {
+	metrics, err := ReadMetrics(dir)
+	return err != nil && !errors.Is(err, fs.ErrNotExist) || slices.ContainsFunc(metrics, func(m Metric) bool { return m.Event == "step" })
+}
+
+func (o Options) check() error {
+	if o.Backend == nil {
+		return errors.New("training needs a backend: see onednn.New")
+	}
+	return o.Data.Check(mnistunet.Size, mnistunet.Size)
 }
 
 // Resume goes on with the run in dir, to the same numbers as without the stop, if the backend has as many threads as before and runs
 // on the same kind of CPU. Of a run that is complete, it only repeats the last call of OnEpoch.
 func Resume(ctx context.Context, dir string, o Options) (Result, error) {
-	if o.Data == nil || o.Data.Len() == 0 {
-		return Result{}, errors.New("there are no images to train on")
+	if err := o.check(); err != nil {
+		return Result{}, err
 	}
 	c, err := ReadConfig(dir)
 	if err != nil {
@@ -103,24 +122,25 @@ func Resume(ctx context.Context, dir string, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("the run in %s learns from other images: it has %s with %d images (%s), found %d images (%s)",
 			dir, c.Data.Name, c.Data.Images, c.Data.Checksum, data.Images, data.Checksum)
 	}
-	unlock, err := lock(dir)
+	l, err := lock(dir)
 	if err != nil {
 		return Result{}, err
 	}
-	defer unlock()
-	if o.DataName != c.Data.Name { // the same images, moved
+	defer l.release()
+	if o.DataName != "" && o.DataName != c.Data.Name { // the same images, moved
 		c.Data.Name = o.DataName
 		if err := c.write(dir); err != nil {
 			return Result{}, err
 		}
 	}
-	return train(ctx, dir, c, b, o)
+	return train(ctx, dir, l, c, b, o)
 }
 
 // run is a run in progress.
 type run struct {
 	Options
 	dir     string
+	lock    *runLock
 	config  Config
 	batches *batches
 	trainer *mnistunet.Trainer
@@ -131,7 +151,7 @@ type run struct {
 	total     int // steps
 }
 
-func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ Result, err error) {
+func train(ctx context.Context, dir string, l *runLock, c Config, b *batches, o Options) (_ Result, err error) {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = time.Minute
 	}
@@ -147,7 +167,7 @@ func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ 
 	if err := makeSubfolders(dir); err != nil {
 		return Result{}, err
 	}
-	r := &run{Options: o, dir: dir, config: c, batches: b, total: c.Epochs * b.perEpoch, saved: time.Now()}
+	r := &run{Options: o, dir: dir, lock: l, config: c, batches: b, total: c.Epochs * b.perEpoch, saved: time.Now()}
 	r.trainer, r.counters, err = loadCheckpoint(dir, o.Backend, c, o.Warn)
 	if err != nil {
 		return Result{}, err
@@ -157,7 +177,7 @@ func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ 
 	if r.step > r.total {
 		return Result{}, fmt.Errorf("the checkpoint in %s is of step %d, but the run has %d: its %s does not belong to it", dir, r.step, r.total, configFile)
 	}
-	if r.metrics, err = openMetrics(dir, r.logged); err != nil {
+	if r.metrics, err = openMetrics(dir, r.logged, o.Warn); err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, r.metrics.close()) }()
@@ -165,8 +185,11 @@ func train(ctx context.Context, dir string, c Config, b *batches, o Options) (_ 
 	case r.step == 0:
 		err = r.metrics.add(Metric{Event: "run", Version: version, Epochs: c.Epochs, Steps: b.perEpoch})
 	case r.step < r.total:
-		threads, backend := computer(o.Backend)
-		err = r.metrics.add(Metric{Event: "resume", Step: r.step, Commit: build.Commit(), Threads: threads, Backend: backend})
+		by := computer(o.Backend)
+		if before := c.Program.OneDNN; before != "" && by.library != "" && by.library != before {
+			o.Warn(fmt.Sprintf("the run began with oneDNN %s and goes on with %s: sums may round otherwise", before, by.library))
+		}
+		err = r.metrics.add(Metric{Event: "resume", Step: r.step, Commit: build.Commit(), Threads: by.threads, Backend: by.backend})
 	}
 	if err != nil {
 		return Result{}, err
@@ -250,6 +273,9 @@ func (r *run) loop(ctx context.Context) (Result, error) {
 // called again when the run goes on.
 func (r *run) endEpoch(ctx context.Context) error {
 	epoch := r.step / r.batches.perEpoch
+	if err := r.lock.check(); err != nil {
+		return err
+	}
 	if err := r.trainer.Save(EpochDir(r.dir, epoch)); err != nil {
 		return err
 	}
@@ -267,6 +293,9 @@ func (r *run) endEpoch(ctx context.Context) error {
 
 // save writes a checkpoint.
 func (r *run) save() error {
+	if err := r.lock.check(); err != nil {
+		return err
+	}
 	if err := r.metrics.sync(); err != nil {
 		return err
 	}
@@ -295,7 +324,7 @@ func (r *run) stopped(ctx context.Context) error {
 }
 
 func (r *run) diverged(step int, what string) error {
-	return &DivergedError{Dir: filepath.Join(r.dir, checkpointsDir), Epoch: (step-1)/r.batches.perEpoch + 1, Step: step, What: what}
+	return &DivergedError{Dir: r.dir, Saved: r.savedStep, Epoch: (step-1)/r.batches.perEpoch + 1, Step: step, What: what}
 }
 
 // speed averages over the last steps.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/gobackend"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -440,8 +441,9 @@ func TestDamagedCheckpoint(t *testing.T) {
 // Numbers that metrics.jsonl can't hold would stop the run at its next step.
 func TestDamagedCounters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), latestFile)
-	for name, value := range map[string]string{"": "", "loss": "NaN", "seconds": "Inf", "step": "-1", "metrics": "1e3"} {
+	for name, value := range map[string]string{"": "", "loss": "NaN", "seconds": "Inf", "step": "2", "metrics": "1e3"} {
 		m := map[string]string{"version": strconv.Itoa(version), "step": "3", "loss": "0.5", "seconds": "2", "metrics": "100", "checksum": checksum(nil)}
+		m["counters"] = counterSum(m)
 		if name != "" {
 			m[name] = value
 		}
@@ -509,6 +511,17 @@ func TestRefusals(t *testing.T) {
 	wrong.Batch = 0
 	_, err := Train(t.Context(), dir, wrong, o)
 	expect("batch 0", err, "batch is 0")
+	for what, data := range map[string]*dataset.Labeled{
+		"there are no images":               nil,
+		"the images are 14×56":              {Rows: 14, Cols: 56, Images: make([]byte, 784), Labels: []byte{0}},
+		"2 images of 28×28 need 1568 value": {Rows: 28, Cols: 28, Images: make([]byte, 784), Labels: []byte{0, 1}},
+		"or they have no labels":            {Rows: 28, Cols: 28, Images: make([]byte, 784)},
+	} {
+		_, err = Train(t.Context(), dir, c, Options{Backend: o.Backend, Data: data})
+		expect("images made by hand", err, what)
+	}
+	_, err = Train(t.Context(), dir, c, Options{Data: o.Data})
+	expect("no backend", err, "needs a backend")
 	few := c
 	few.Network.Classes = 3
 	_, err = Train(t.Context(), dir, few, o)
@@ -556,6 +569,100 @@ func TestRefusals(t *testing.T) {
 	expect("a damaged configuration", err, configFile)
 }
 
+// A run that can't make its first step leaves the folder as it was.
+func TestFailedStart(t *testing.T) {
+	o := setUp(t)
+	slow, err := gobackend.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Finalize()
+	dir := t.TempDir()
+	notes := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(notes, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), Options{Backend: slow, Data: o.Data}); err == nil {
+		t.Fatal("GoMLX's backend has batch normalisation's training by now")
+	}
+	if IsRun(dir) || !exists(notes) {
+		t.Error("what is left is called a run, or too little is left")
+	}
+	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), o); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another run in the folder's place is left alone.
+func TestReplacedFolder(t *testing.T) {
+	o := setUp(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	o.OnStep = func(p Progress) {
+		if p.RunStep != 1 {
+			return
+		}
+		if err := os.Rename(dir, dir+"-moved"); err != nil {
+			t.Fatal(err)
+		}
+		l, err := create(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.release)
+	}
+	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), o); err == nil || !strings.Contains(err.Error(), dir+" was moved or removed") {
+		t.Errorf("a run whose folder was replaced: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != lockFile {
+		t.Errorf("it wrote %v, %v", left, err)
+	}
+}
+
+// Metrics that have lost their end go on with whole lines.
+func TestShortMetrics(t *testing.T) {
+	o := setUp(t)
+	c := tiny(mnistunet.None)
+	dir := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(t.Context())
+	o.OnStep = func(p Progress) {
+		if p.RunStep == 8 {
+			cancel()
+		}
+	}
+	var stopped *StoppedError
+	if _, err := Train(ctx, dir, c, o); !errors.As(err, &stopped) {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(MetricsPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(MetricsPath(dir), b[:len(b)-10], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var warning string
+	o.OnStep, o.Warn = nil, func(s string) { warning = s }
+	if _, err := Resume(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(warning, MetricsPath(dir)) || !strings.Contains(warning, "losses of some steps are gone") {
+		t.Errorf("the warning is %q", warning)
+	}
+	metrics, err := ReadMetrics(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []int
+	for _, m := range metrics {
+		if m.Event == "step" {
+			steps = append(steps, m.Step)
+		}
+	}
+	if !slices.Equal(steps, []int{1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12}) {
+		t.Errorf("the metrics have steps %v", steps)
+	}
+}
+
 func TestReadOnly(t *testing.T) {
 	o := setUp(t)
 	dir := t.TempDir()
@@ -579,7 +686,7 @@ func TestDivergence(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	_, err := Train(t.Context(), dir, c, o)
 	var diverged *DivergedError
-	if !errors.As(err, &diverged) {
+	if !errors.As(err, &diverged) || strings.Contains(err.Error(), "checkpoints") {
 		t.Errorf("a learning rate of 1e30: %v", err)
 	}
 

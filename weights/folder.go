@@ -66,7 +66,7 @@ func Choose(dir string, files []string, variant string) (string, error) {
 	case len(found) == 0:
 		return "", fmt.Errorf("%s has no weights: no file model.safetensors or diffusion_pytorch_model.safetensors, nor an index such as model.safetensors.index.json", dir)
 	case variant == "":
-		return "", fmt.Errorf("%s has weights of the variants %s: choose one of them", dir, strings.Join(variants, ", "))
+		return "", fmt.Errorf("%s has weights of the variants %s: choose one of them as the variant", dir, strings.Join(variants, ", "))
 	}
 	if variants[0] == "" {
 		variants[0] = "without a variant"

@@ -26,7 +26,7 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	}
 	data, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &os.PathError{Op: "mmap", Path: path, Err: err}
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
 }

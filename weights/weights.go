@@ -134,9 +134,6 @@ func FromFloat32(shape []int, values []float32) Tensor { return from(F32, shape,
 // FromInt32 makes an I32 tensor as FromFloat32 does.
 func FromInt32(shape []int, values []int32) Tensor { return from(I32, shape, values) }
 
-// FromInt64 makes an I64 tensor as FromFloat32 does.
-func FromInt64(shape []int, values []int64) Tensor { return from(I64, shape, values) }
-
 func from[T any](dtype DType, shape []int, values []T) Tensor {
 	t := Tensor{DType: dtype, Shape: slices.Clone(shape)}
 	if t.Size() != len(values) {

@@ -28,7 +28,7 @@ func TestRoundTrip(t *testing.T) {
 	tensors := map[string]Tensor{
 		"b":   FromFloat32([]int{2, 3}, []float32{1, -2, 3.5, 0, float32(math.Inf(1)), 1e-40}),
 		"a":   FromInt32([]int{}, []int32{-7}),
-		"é\"": FromInt64([]int{0, 4}, nil),
+		"é\"": {DType: I64, Shape: []int{0, 4}},
 	}
 	if err := Write(path, tensors, map[string]string{"k": "v"}); err != nil {
 		t.Fatal(err)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"image"
 	"image/color"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,8 +206,24 @@ func (f files) names() (names []string) {
 	return names
 }
 
+// Check tells whether a page may be written to a folder: whether the index.html that is there, if there is one, is a page of this package.
+func Check(dir string) error {
+	path := filepath.Join(dir, "index.html")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !bytes.Contains(b, []byte(`<meta name="generator" content="Unnoise">`)) {
+		err = fmt.Errorf("%s is another program's page: choose another folder", path)
+	}
+	return err
+}
+
 // write writes the files, makes the folder where it is missing, and returns the last one's path.
 func (f files) write(dir string) (path string, err error) {
+	if err := Check(dir); err != nil {
+		return "", err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
@@ -46,7 +47,7 @@ type Level struct{ Sigma, Noisy, Denoised float64 }
 // Model is the section on a model that draws images from noise.
 type Model struct {
 	Run
-	Kind         string // which text it gets: time, class or flow
+	Kind         string // which text it gets, time, class or flow; one of each at most
 	Columns      []string
 	Trajectories []Trajectory      // by rising epoch, with equally many frames
 	Sampling     figure.Parameters // of the trajectories
@@ -54,6 +55,8 @@ type Model struct {
 	BySteps      []Picture
 	Flat         *Flat
 }
+
+var kinds = []string{"time", "class", "flow"} // as writeup.html has texts for
 
 // Trajectory is how images came out of noise after an epoch of training.
 type Trajectory struct {
@@ -131,7 +134,12 @@ func (d Data) check() error {
 	if n := d.Denoiser; n != nil && (n.Mean.N != 1 || !n.Answer.SameShape(n.Mean)) {
 		return fmt.Errorf("the denoiser's mean answer has shape %s, the mean image %s; expected one image each", n.Answer.Shape(), n.Mean.Shape())
 	}
+	seen := map[string]bool{}
 	for _, m := range d.Models {
+		if !slices.Contains(kinds, m.Kind) || seen[m.Kind] {
+			return fmt.Errorf("the %s model is of kind %q, expected one of each of %s at most", m.Name, m.Kind, strings.Join(kinds, ", "))
+		}
+		seen[m.Kind] = true
 		if len(m.Trajectories) == 0 {
 			return fmt.Errorf("the %s model has no trajectory", m.Name)
 		}

@@ -44,17 +44,22 @@ type Result struct {
 	Total, Fetched int64 // bytes in all, and what of them came over the network
 }
 
+// Check tells what is wrong with the options, before anything is asked of the hub.
+func (o Options) Check() error {
+	for _, name := range o.Without {
+		if !slices.Contains([]string{"tokenizer", "text_encoder", "image_noising_scheduler"}, name) {
+			return fmt.Errorf("the part %q can't be left out: expected tokenizer, text_encoder or image_noising_scheduler", name)
+		}
+	}
+	return check(o.Repo, o.Revision)
+}
+
 // Pull fetches what Unnoise reads of a pipeline: model_index.json and its parts' configurations, vocabularies and weights in
 // safetensors. Each file's size and hash are checked before it gets its name; a transfer that broke off is gone on with, by
 // the next call too.
 func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
-	if err := check(o.Repo, o.Revision); err != nil {
+	if err := o.Check(); err != nil {
 		return Result{}, err
-	}
-	for _, name := range o.Without {
-		if !slices.Contains([]string{"tokenizer", "text_encoder", "image_noising_scheduler"}, name) {
-			return Result{}, fmt.Errorf("the part %q can't be left out: expected tokenizer, text_encoder or image_noising_scheduler", name)
-		}
 	}
 	if o.Report == nil {
 		o.Report = func(Progress) {}
@@ -148,7 +153,7 @@ func (p *pull) pull(ctx context.Context, o Options) error {
 // place is where a file's bytes lie when they are all there.
 func (p *pull) place(f file) string {
 	if p.cache != "" {
-		return filepath.Join(p.cache, "blobs", f.hash) // named by hashes, so that one that is there is the right one
+		return filepath.Join(p.cache, "blobs", f.hash) // named by hashes
 	}
 	return filepath.Join(p.dir, filepath.FromSlash(f.name))
 }
@@ -223,20 +228,12 @@ func (p *pull) file(ctx context.Context, f file) error {
 		if err != nil {
 			return err
 		}
-		if info.Size() == f.size && info.Mode().IsRegular() {
-			part, err := os.Open(name)
-			if err != nil {
-				return err
-			}
-			defer part.Close()
-			sum := f.sum()
-			if _, err := io.Copy(sum, reader{ctx, part}); err != nil {
-				return err
-			}
-			if hex.EncodeToString(sum.Sum(nil)) == f.hash {
-				p.progress.Done += f.size
-				return nil
-			}
+		switch same, err := f.is(ctx, name, info); {
+		case err != nil:
+			return err
+		case same:
+			p.progress.Done += f.size
+			return nil
 		}
 		return fmt.Errorf("%s is another file: remove it, or choose another folder", name)
 	}
@@ -244,7 +241,13 @@ func (p *pull) file(ctx context.Context, f file) error {
 	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
 		return err
 	}
-	if info, err := os.Stat(blob); err == nil && info.Size() == f.size {
+	there := false
+	if info, err := os.Stat(blob); err == nil { // of another program's download too, which may not have checked it
+		if there, err = f.is(ctx, blob, info); err != nil {
+			return err
+		}
+	}
+	if there {
 		p.progress.Done += f.size
 	} else if err := p.fetch(ctx, f, blob); err != nil {
 		return err
@@ -328,6 +331,23 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 	}
 }
 
+// is tells whether what is at path, of which info is, is this file.
+func (f file) is(ctx context.Context, path string, info os.FileInfo) (bool, error) {
+	if info.Size() != f.size || !info.Mode().IsRegular() {
+		return false, nil
+	}
+	there, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer there.Close()
+	sum := f.sum()
+	if _, err := io.Copy(sum, reader{ctx, there}); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(sum.Sum(nil)) == f.hash, nil
+}
+
 // fetch fetches a file to path by way of path.incomplete.
 func (p *pull) fetch(ctx context.Context, f file, path string) error {
 	begun := path + incomplete
@@ -363,6 +383,13 @@ func (p *pull) fetch(ctx context.Context, f file, path string) error {
 	}
 	if err := part.Sync(); err != nil {
 		return err
+	}
+	info, err := part.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != f.size {
+		return fmt.Errorf("%s has %d bytes, %d were fetched: another program writes to it too", begun, info.Size(), f.size)
 	}
 	return os.Rename(begun, path)
 }
