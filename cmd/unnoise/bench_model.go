@@ -69,16 +69,16 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	dir, err := f.folder(cmd, network)
-	if err != nil {
-		return err
-	}
 	saveMemory()
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
+	dir, err := f.folder(cmd, network)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	load := f.loadStage
 	if network.TextEncoder {

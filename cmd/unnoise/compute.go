@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/gobackend"
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
@@ -46,6 +48,14 @@ func (c computing) other() string {
 	return c.backend
 }
 
+// trains refuses a backend that can't train.
+func (c computing) trains() error {
+	if c.backend == gobackend.BackendName {
+		return usagef("--backend %s does not train: it lacks batch normalisation's training", c.backend)
+	}
+	return nil
+}
+
 // describe tells what networks were computed in, and by what if it was not onednn.
 func (c computing) describe(p *figure.Parameters, dtype dtypes.DType) {
 	p.Add("dtype", engine.Name(dtype))
@@ -62,6 +72,11 @@ func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtype
 	}{{"threads", c.threads > 0}, {"without", len(c.without) > 0}, {"profile", c.profile}} {
 		if of.given && c.other() != "" {
 			return nil, engine.Info{}, 0, usagef("--%s is for --backend %s", of.flag, onednn.BackendName)
+		}
+	}
+	for _, name := range c.without {
+		if all := onednn.Optimizations(); !slices.Contains(all, name) {
+			return nil, engine.Info{}, 0, usagef("--without: expected %s, found %q", alternatives(all), name)
 		}
 	}
 	b, info, err := engine.New(engine.Options{Backend: c.backend, Threads: c.threads, Without: c.without})
@@ -105,8 +120,8 @@ func openData(name string) (train, test *dataset.Labeled, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if train.Rows != mnistunet.Size || train.Cols != mnistunet.Size {
-		return nil, nil, fmt.Errorf("the images in %s are %d×%d, the network takes %d×%d", name, train.Rows, train.Cols, mnistunet.Size, mnistunet.Size)
+	if err := train.Check(mnistunet.Size, mnistunet.Size); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return train, test, nil
 }
@@ -158,16 +173,16 @@ func openModel(b compute.Backend, path string, dtype dtypes.DType) (*mnistunet.M
 	}
 	dir, err := training.ModelDir(path)
 	if err != nil {
-		return nil, "", noModel(path, err)
+		return nil, "", noModel("--model: ", path, err)
 	}
 	m, err := mnistunet.Load(b, dir, dtype)
 	return m, dir, err
 }
 
-// noModel explains why a --model has no folder.
-func noModel(path string, err error) error {
+// noModel explains why a model, given by a flag, has no folder.
+func noModel(flag, path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--model: there is no folder %s, and the models that come with the program are %s", path, alternatives(pretrained.Names()))
+		return fmt.Errorf("%sthere is no folder %s, and the models that come with the program are %s", flag, path, alternatives(pretrained.Names()))
 	}
 	return err
 }
@@ -191,6 +206,14 @@ func checkOutput(flag, path string, endings ...string) error {
 		}
 	}
 	return usagef("--%s: expected a file name that ends with %s, found %q", flag, alternatives(endings), path)
+}
+
+// refuseUnnamed refuses to replace a file whose name is --out's default and so nobody's choice, where making it again takes long.
+func refuseUnnamed(cmd *cobra.Command, path string) error {
+	if _, err := os.Stat(path); err == nil && !cmd.Flags().Changed("out") {
+		return usagef("--out: %s is there already; give its name to replace it, or another", path)
+	}
+	return nil
 }
 
 func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }

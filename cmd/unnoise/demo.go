@@ -53,6 +53,12 @@ channels instead of 64, so that it takes minutes there too; --dim changes that.`
 
 func (f *demoFlags) run(cmd *cobra.Command) error {
 	start := time.Now()
+	if err := f.trains(); err != nil {
+		return err
+	}
+	if err := writeup.Check(f.out); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
 	train, _, err := openData(embeddedData)
 	if err != nil {
 		return err

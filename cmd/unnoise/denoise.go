@@ -43,7 +43,7 @@ func newDenoise() *cobra.Command {
 			}
 			defer m.Close()
 			if m.Config.Condition != mnistunet.None {
-				return fmt.Errorf("%s has condition %s; denoise wants a model of condition none. Draw from noise with 'unnoise sample --model %s'", model, m.Config.Condition, model)
+				return fmt.Errorf("%s has condition %s; denoise wants a model of condition none. Draw from noise with: unnoise sample --model %s", model, m.Config.Condition, quote(model))
 			}
 			if !cmd.Flags().Changed("sigma") {
 				sigma = m.Config.Sigma

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 
@@ -60,19 +61,21 @@ func newDoctor() *cobra.Command {
 			if r.Memory > 0 {
 				memory = fmt.Sprintf("%.1f GiB, %.1f GiB of it available", float64(r.Memory)/(1<<30), float64(r.Available)/(1<<30))
 			}
+			var text strings.Builder
 			for _, line := range [][2]string{
 				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform}, {"oneDNN", library}, {"instructions", r.ISA},
-				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory}, {"cache", r.Cache},
+				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory}, {"cache", cmp.Or(r.Cache, "none")},
 			} {
-				fmt.Fprintf(cmd.OutOrStdout(), "%-14s%s\n", line[0], line[1])
+				fmt.Fprintf(&text, "%-14s%s\n", line[0], line[1])
 			}
 			for _, p := range r.Problems {
-				fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", p)
+				fmt.Fprintf(&text, "\n%s\n", p)
 			}
 			if len(r.Problems) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "\nNothing is missing.")
+				fmt.Fprintln(&text, "\nNothing is missing.")
 			}
-			return nil
+			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
+			return err
 		},
 	}
 	jsonFlag(cmd, &asJSON, "print a JSON object")
@@ -93,7 +96,9 @@ func examine() (doctorReport, error) {
 	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(), Platform: platform(),
 		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Problems: []string{}}
-	r.Cache, _ = cachedir.Path() // without a home there is none
+	if r.Cache, err = cachedir.Path(); err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	}
 	r.Memory, r.Available = memory()
 	if w := info.Warning(); w != "" {
 		r.Problems = append(r.Problems, w)

@@ -54,7 +54,7 @@ func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, d
 	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Backend: name, Warn: shown.warn(cmd)}
 	if !p.noCache {
 		if e.Cache, err = deepfloyd.CacheDir(); err != nil {
-			return deepfloyd.Prompts{}, err
+			return deepfloyd.Prompts{}, fmt.Errorf("%w; or do without the cache, by --no-cache", err)
 		}
 	}
 	e.Progress = shown.loading(filepath.Join(dir, "text_encoder"))
@@ -84,6 +84,9 @@ small for the text encoder.`,
 				return usagef("--prompt: expected a prompt, found nothing")
 			}
 			if err := checkOutput("out", out, ".safetensors"); err != nil {
+				return err
+			}
+			if err := refuseUnnamed(cmd, out); err != nil {
 				return err
 			}
 			saveMemory()

@@ -202,7 +202,7 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 		data = s.Config.Data
 	default:
 		if _, err := training.ModelDir(f.model); err != nil {
-			return "", nil, nil, noModel(f.model, err)
+			return "", nil, nil, noModel("--model: ", f.model, err)
 		}
 		data, err = training.DataOf(f.model)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -253,11 +253,11 @@ func (e *evaluating) finish(err error) error {
 	if e.json {
 		show = func(w io.Writer) error { return printJSON(w, e.Report) }
 	}
-	failed := show(e.cmd.OutOrStdout())
-	if e.out != "" {
-		failed = errors.Join(failed, e.Write(e.out))
+	var failed error
+	if e.out != "" { // first, for who reads the output may stop reading
+		failed = e.Write(e.out)
 	}
-	return errors.Join(err, failed)
+	return errors.Join(err, failed, show(e.cmd.OutOrStdout()))
 }
 
 // judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there are samples; labels

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,17 @@ func (f flagValue[T]) Set(text string) error {
 	return err
 }
 
+// refuseEmpty refuses texts that were given as nothing, as a shell's unset variable is: a flag would do as if it weren't there.
+func refuseEmpty(cmd *cobra.Command) (err error) {
+	mayBe := []string{"negative", "variant"}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && !slices.Contains(mayBe, f.Name) {
+			err = usagef("--%s: expected a value, found nothing", f.Name)
+		}
+	})
+	return err
+}
+
 // intFlag adds a whole-number flag with a smallest and a largest value.
 func intFlag(cmd *cobra.Command, target *int, name string, value, low, high int, usage string) {
 	*target = value
@@ -76,7 +88,7 @@ func seedFlag(cmd *cobra.Command, target *uint64, usage string) {
 	cmd.Flags().Var(flagValue[uint64]{target, "int", func(s string) (uint64, error) {
 		v, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
-			return 0, expected("a whole number of at least 0")
+			return 0, expected(fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)))
 		}
 		return v, nil
 	}, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
@@ -109,10 +121,11 @@ func choiceFlag(cmd *cobra.Command, target *string, name, value, usage string, c
 	complete(cmd, name, choices...)
 }
 
-// listFlag adds a flag that takes values with commas between them, at least one, each once.
+// listFlag adds a flag that takes values with commas between them, at least one, each once. Given again, it takes more of them.
 func listFlag[T any](cmd *cobra.Command, target *[]T, name, kind string, want expected, parse func(string) (T, bool), show func(T) string, usage string) {
-	cmd.Flags().Var(flagValue[[]T]{target, kind, func(s string) (list []T, err error) {
-		seen := map[string]bool{}
+	seen := map[string]bool{}
+	var list []T // not target, which has the default
+	cmd.Flags().Var(flagValue[[]T]{target, kind, func(s string) ([]T, error) {
 		for word := range strings.SplitSeq(s, ",") {
 			v, ok := parse(strings.TrimSpace(word))
 			if !ok {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func (f *stageFlags) open(dir, variant, sampler string) (err error) {
 	if f.named != "" {
 		f.timesteps, err = deepfloyd.NamedTimesteps(f.named)
 		if last := f.stage.Scheduler.Schedule.Len() - 1; err == nil && f.timesteps[0] > last {
-			err = usagef("the timesteps %s begin at %d, and the schedule of %s ends at %d", f.named, f.timesteps[0], dir, last)
+			err = usagef("--%stimesteps: %s begins at %d, and the schedule of %s ends at %d", f.prefix, f.named, f.timesteps[0], dir, last)
 		}
 		return err
 	}
@@ -160,6 +161,12 @@ func (f *generateFlags) check(cmd *cobra.Command) error {
 		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
 			return err
 		}
+		if f.embeds != "" && sameFile(path, f.embeds) {
+			return usagef("--out: expected another file than --embeds', found %s", path)
+		}
+	}
+	if err := refuseUnnamed(cmd, f.out[0]); err != nil {
+		return err
 	}
 	if f.previews > 0 && f.picture() == "" {
 		return usagef("--previews needs --out with a file name that ends with .png: previews lie beside it")
@@ -236,11 +243,16 @@ func (f *generateFlags) fits() error {
 	if f.previews == 0 {
 		shown = shown[len(shown)-1:]
 	}
+	longest := 0
 	for _, s := range shown {
 		x := s.stage.Shape(len(f.prompts) * f.count)
 		if err := drawable(path, f.layout(x)); err != nil {
 			return err
 		}
+		longest = max(longest, len(s.timesteps))
+	}
+	if f.previews >= longest {
+		return usagef("--previews: expected fewer than the %d steps, found %d", longest, f.previews)
 	}
 	return nil
 }
@@ -290,7 +302,11 @@ func (f *generateFlags) text(cmd *cobra.Command, b compute.Backend, dtype dtypes
 	}
 	if guided {
 		if w.Negative, err = all.Select(f.negative); err != nil {
-			return fmt.Errorf("%s, for the negative prompt: %w (without guidance, --guidance 1, there is none)", f.embeds, err)
+			unguided := "--guidance 1"
+			if f.upscale != "" {
+				unguided += " --upscale-guidance 1"
+			}
+			return fmt.Errorf("%s, for the negative prompt: %w (without guidance, %s, there is none)", f.embeds, err, unguided)
 		}
 	}
 	for _, s := range []stageFlags{f.first, f.second} {
@@ -349,26 +365,44 @@ func (f *generateFlags) run(cmd *cobra.Command) error {
 	if f.upscale != "" {
 		walk.Small, walk.NoiseLevel = images, f.noise
 		if images, err = f.draw(cmd, b, dtype, f.second, walk, g, p, parameters); err != nil {
-			return err
+			return f.keepSmall(cmd, walk.Small, parameters, err)
 		}
 		tensors = map[string]weights.Tensor{"images": tensorOf(images), "small": tensorOf(walk.Small)}
 	}
 
-	if err := errors.Join(f.write(images, tensors, parameters), f.unwritten); err != nil {
+	if err := errors.Join(f.write(f.out, images, tensors, parameters), f.unwritten); err != nil {
 		return err
 	}
 	seconds := time.Since(start)
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": images.N, "height": images.H, "width": images.W, "seconds": seconds.Seconds(), "peak_bytes": peakMemory(), "files": f.out})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d images of %d×%d in %s: %s\n", images.N, images.W, images.H, pretty(seconds), strings.Join(f.out, ", "))
-	return nil
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d images of %d×%d in %s: %s\n", images.N, images.W, images.H, pretty(seconds), strings.Join(f.out, ", "))
+	return err
+}
+
+// keepSmall writes the small images, of which err keeps the large ones from being made, beside where these would have been.
+func (f *generateFlags) keepSmall(cmd *cobra.Command, small diffusion.Images, parameters figure.Parameters, err error) error {
+	if cause := context.Cause(cmd.Context()); cause != nil {
+		err = fmt.Errorf("stopped by %w", cause)
+	}
+	var paths []string
+	for _, path := range f.out {
+		ending := filepath.Ext(path)
+		paths = append(paths, strings.TrimSuffix(path, ending)+"-small"+ending)
+	}
+	parameters = slices.Clone(parameters)
+	parameters.Add("stopped", "before the images were larger")
+	if failed := f.write(paths, small, map[string]weights.Tensor{"images": tensorOf(small)}, parameters); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return fmt.Errorf("%w\nThe small images are kept: %s", err, strings.Join(paths, ", "))
 }
 
 // write writes every file that it can.
-func (f *generateFlags) write(images diffusion.Images, tensors map[string]weights.Tensor, parameters figure.Parameters) error {
+func (f *generateFlags) write(paths []string, images diffusion.Images, tensors map[string]weights.Tensor, parameters figure.Parameters) error {
 	var failed []error
-	for _, path := range f.out {
+	for _, path := range paths {
 		if isRaw(path) {
 			failed = append(failed, writeRaw(path, tensors, parameters))
 		} else {

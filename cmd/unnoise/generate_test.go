@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"image/color"
 	"image/png"
 	"math"
@@ -221,6 +223,7 @@ func TestGenerate(t *testing.T) {
 		`x.png: a grid of 4000 images in 64 columns at scale 32 would be`:        {exitFailure, []string{"--model", first, "--count", "4000", "--scale", "32"}},
 		`for the negative prompt: there are no embeddings of the prompt "a dog"`: {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
 		`no embeddings of the prompt "a cat"`:                                    {exitFailure, []string{"--model", first, "--embeds", prompts}},
+		`--previews: expected fewer than the 50 steps, found 50`:                 {exitUsage, []string{"--model", first, "--steps", "50", "--previews", "50"}},
 	} {
 		if r := unnoise(t, append([]string{"generate", "--prompt", "a cat", "--out", path("x.png")}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, want)
@@ -240,8 +243,9 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("--out %s: exit code %d, %q", wrong, r.code, r.stderr)
 		}
 	}
-	f := generateFlags{out: []string{path("none/y.png"), path("y.safetensors"), path("none/z.png"), path("y.png")}, count: 1, scale: 1}
-	err = f.write(diffusion.NewImages(1, 3, 4, 4), map[string]weights.Tensor{"images": weights.FromFloat32([]int{1}, []float32{0})}, nil)
+	f := generateFlags{count: 1, scale: 1}
+	out := []string{path("none/y.png"), path("y.safetensors"), path("none/z.png"), path("y.png")}
+	err = f.write(out, diffusion.NewImages(1, 3, 4, 4), map[string]weights.Tensor{"images": weights.FromFloat32([]int{1}, []float32{0})}, nil)
 	if err == nil || !strings.Contains(err.Error(), "none/y.png") || !strings.Contains(err.Error(), "none/z.png") {
 		t.Errorf("two files that can't be written: %v", err)
 	}
@@ -251,6 +255,19 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 
+	// What the first stage drew is kept where the second one fails.
+	broken := path("broken")
+	if err := os.CopyFS(broken, os.DirFS(second)); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, filepath.Join(broken, "unet", "diffusion_pytorch_model.safetensors"), "conv_out.bias")
+	r = unnoise(t, "generate", "--model", first, "--upscale", broken, "--prompt", "a cat", "--steps", "5", "--upscale-steps", "3", "--dtype", "f32", "--out", path("k.png"), "--out", path("k.safetensors"))
+	if r.code != exitFailure || !strings.Contains(r.stderr, "NaN") || !strings.Contains(r.stderr, "The small images are kept: "+path("k-small.png")+", "+path("k-small.safetensors")) {
+		t.Errorf("a second stage that fails: exit code %d, %q", r.code, r.stderr)
+	}
+	early, earlyShape := floats(t, path("k-small.safetensors"), "images")
+	samePicture(t, path("k-small.png"), early, earlyShape, 1, 0)
+
 	// Ctrl-C stops between evaluations and leaves nothing half-written.
 	cmd := command(t, "generate", "--model", first, "--prompt", "a cat", "--steps", "1000", "--count", "4", "--out", path("x.png"))
 	time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(os.Interrupt) })
@@ -259,6 +276,34 @@ func TestGenerate(t *testing.T) {
 	}
 	if _, err := os.Stat(path("x.png")); err == nil {
 		t.Error("a stopped walk wrote a picture")
+	}
+}
+
+// spoil makes the first number of a tensor NaN.
+func spoil(t *testing.T, path, tensor string) {
+	t.Helper()
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]weights.Tensor{}
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.Data = bytes.Clone(x.Data); name == tensor {
+			v, err := x.Float32()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v[0] = float32(math.NaN())
+			x = weights.FromFloat32(x.Shape, v)
+		}
+		all[name] = x
+	}
+	if err := errors.Join(f.Close(), weights.Write(path, all, nil)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -99,7 +99,8 @@ func decode(t *testing.T, text string, into any) {
 }
 
 func TestVersion(t *testing.T) {
-	if out := succeed(t, "version").stdout; !strings.HasPrefix(out, "unnoise ") || strings.Count(out, "\n") != 1 {
+	out := succeed(t, "version").stdout
+	if !strings.HasPrefix(out, "unnoise ") || strings.Count(out, "\n") != 1 || succeed(t, "--version").stdout != out {
 		t.Errorf("version printed %q", out)
 	}
 	var v versionReport

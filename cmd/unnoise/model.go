@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,8 +33,11 @@ func newModelList() *cobra.Command {
 					return err
 				}
 				n := s.Config.Network
-				fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
 					name, n.Condition, n.Learns(), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
+				if err != nil {
+					return err
+				}
 			}
 			return nil
 		},
@@ -46,9 +52,12 @@ func summaryOf(path string) (training.Summary, error) {
 	if s, err := training.ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
 		return s, err
 	}
+	if _, err := os.Stat(path); err != nil {
+		return training.Summary{}, noModel("", path, err)
+	}
 	epoch, err := lastEpoch(path)
 	if err != nil {
-		return training.Summary{}, err
+		return training.Summary{}, fmt.Errorf("%w, nor a folder with a %s", err, training.SummaryFile)
 	}
 	return training.Summarize(path, epoch)
 }
@@ -60,7 +69,7 @@ func lastEpoch(run string) (int, error) {
 		return 0, err
 	}
 	if len(epochs) == 0 {
-		return 0, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s", run, training.SummaryFile)
+		return 0, fmt.Errorf("%s is not a training run with a model in it", run)
 	}
 	return epochs[len(epochs)-1], nil
 }
@@ -102,9 +111,10 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			if f.json {
 				return printJSON(cmd.OutOrStdout(), s)
 			}
-			out, c := cmd.OutOrStdout(), s.Config
+			var text strings.Builder
+			c := s.Config
 			row := func(name, format string, values ...any) {
-				fmt.Fprintf(out, "%-10s %s\n", name, fmt.Sprintf(format, values...))
+				fmt.Fprintf(&text, "%-10s %s\n", name, fmt.Sprintf(format, values...))
 			}
 			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
 			row("learns", "%s", c.Network.Learns())
@@ -128,7 +138,8 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 			}
-			return nil
+			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
+			return err
 		},
 	}
 	f.add(cmd)

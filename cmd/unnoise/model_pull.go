@@ -30,19 +30,24 @@ another cache. Second stages come without text encoder, since generate takes the
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o := hub.Options{Repo: args[0], Revision: revision, Variant: variant, Without: without, Out: out}
+			if err := o.Check(); err != nil {
+				return usageError{err}
+			}
 			client, err := hub.New()
 			if err != nil {
 				return err
 			}
 			p := newProgress(cmd.ErrOrStderr())
 			start := time.Now()
-			r, err := client.Pull(cmd.Context(), hub.Options{Repo: args[0], Revision: revision, Variant: variant, Without: without, Out: out, Report: func(s hub.Progress) {
+			o.Report = func(s hub.Progress) {
 				if s.Retry != nil {
 					p.print("%s: %v; trying again", s.File, s.Retry)
 					return
 				}
 				p.update(func() string { return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done), megabytes(s.Total)) })
-			}})
+			}
+			r, err := client.Pull(cmd.Context(), o)
 			p.clear()
 			if err != nil {
 				return err

@@ -88,13 +88,27 @@ func newRoot(started *bool) *cobra.Command {
 every curve and every sample on the way.
 
 Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			*started = true
+			return refuseEmpty(cmd)
+		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
+	root.Version = readVersion().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDemo(), newTrain(), newSample(), newDenoise(), newGenerate(), newEmbed(), newEval(), newModel(), newWriteup(), newBench(), newDoctor(), newVersion())
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() == "help" { // which would print its mistakes as help
+			help.Args = func(_ *cobra.Command, args []string) error {
+				_, _, err := root.Find(args)
+				return err
+			}
+		}
+	}
 	return root
 }
 

@@ -225,11 +225,12 @@ func (f *film) keep(i, last int, frame writeup.Frame) {
 type sampleFlags struct {
 	computing
 	sampling
-	model, classes string
-	count, scale   int
-	out            []string
-	animate        string
-	json           bool
+	model        string
+	classes      []string
+	count, scale int
+	out          []string
+	animate      string
+	json         bool
 }
 
 func newSample() *cobra.Command {
@@ -249,7 +250,7 @@ and seed make the same picture. A .safetensors file gets the raw numbers: images
 	}
 	flags := cmd.Flags()
 	modelFlag(cmd, &f.model, "mnist-class")
-	flags.StringVar(&f.classes, "class", "all", "classes to draw: numbers with commas, or all")
+	flags.StringSliceVar(&f.classes, "class", []string{"all"}, "classes to draw: numbers with commas, or all")
 	complete(cmd, "class", "all", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
 	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm, ddim or dpm++; without, dpm++, or 50 steps of ddpm if γ is below 2; with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
@@ -265,6 +266,9 @@ and seed make the same picture. A .safetensors file gets the raw numbers: images
 	return cmd
 }
 
+// all tells whether all classes are to be drawn.
+func (f *sampleFlags) all() bool { return slices.Equal(f.classes, []string{"all"}) }
+
 // labels lists the classes to draw, one for each image.
 func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error) {
 	if c.Condition != mnistunet.Class {
@@ -275,15 +279,15 @@ func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error
 		return nil, n, nil
 	}
 	var classes []int
-	if f.classes == "all" {
+	if f.all() {
 		for i := range c.Classes {
 			classes = append(classes, i)
 		}
 	} else {
-		for word := range strings.SplitSeq(f.classes, ",") {
+		for _, word := range f.classes {
 			i, err := strconv.Atoi(strings.TrimSpace(word))
 			if err != nil || i < 0 || i >= c.Classes {
-				return nil, 0, usagef("--class: expected all or numbers from 0 to %d with commas, found %q", c.Classes-1, f.classes)
+				return nil, 0, usagef("--class: expected all or numbers from 0 to %d with commas, found %q", c.Classes-1, strings.Join(f.classes, ","))
 			}
 			classes = append(classes, i)
 		}
@@ -331,7 +335,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	defer m.Close()
 	c := m.Config
 	if c.Condition == mnistunet.None {
-		return fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise --model %s'", f.model, f.model)
+		return fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or: unnoise denoise --model %s", f.model, quote(f.model))
 	}
 	if c.Condition != mnistunet.Class {
 		for _, flag := range []string{"class", "guidance"} {
@@ -350,8 +354,8 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	columns := min(n, 10)
-	if c.Condition == mnistunet.Class && f.classes != "all" {
-		columns = min(n, max(strings.Count(f.classes, ",")+1, 10/(strings.Count(f.classes, ",")+1)*(strings.Count(f.classes, ",")+1)))
+	if k := len(f.classes); c.Condition == mnistunet.Class && !f.all() {
+		columns = min(n, max(k, 10/k*k)) // whole rounds
 	}
 	grid := figure.Grid{Images: diffusion.Images{N: n, C: 1, H: mnistunet.Size, W: mnistunet.Size}, Columns: columns, Scale: f.scale, Padding: 2 * f.scale}
 	for _, path := range append(f.out, f.animate) {
@@ -388,7 +392,7 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	parameters.Add("Software", "unnoise "+build.Commit())
 	parameters.Add("model", dir)
 	if labels != nil {
-		parameters.Add("class", f.classes)
+		parameters.Add("class", strings.Join(f.classes, ","))
 	}
 	parameters.Add("count", n)
 	f.sampling.describe(&parameters)
@@ -417,8 +421,8 @@ func (f *sampleFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": n, "steps": f.steps, "evaluations": evaluations, "seconds": seconds.Seconds(), "files": written})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d images in %s: %s\n", n, pretty(seconds), strings.Join(written, ", "))
-	return nil
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d images in %s: %s\n", n, pretty(seconds), strings.Join(written, ", "))
+	return err
 }
 
 func isRaw(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }

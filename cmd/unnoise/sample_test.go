@@ -119,10 +119,8 @@ func TestBackends(t *testing.T) {
 			t.Fatalf("pixel %d is %g with onednn and %g with go", i, v, images[1].Data[i])
 		}
 	}
-	// A run goes on with the backend that it was begun with; this one does no batch normalisation in training.
-	run := filepath.Join(dir, "run")
-	for _, args := range [][]string{{"--backend", "go", "--out", run, "--dim", "4", "--limit", "20", "--batch", "10", "--epochs", "1", "--no-samples"}, {"--resume", run}} {
-		if r := unnoise(t, append([]string{"train", "mnist"}, args...)...); !strings.Contains(r.stdout, "Go Portable Compute Backend") {
+	for _, args := range [][]string{{"train", "mnist", "--out", filepath.Join(dir, "run")}, {"demo", "--fresh", "--out", dir}} {
+		if r := unnoise(t, append(args, "--backend", "go")...); r.code != exitUsage || !strings.Contains(r.stderr, "--backend go does not train") {
 			t.Errorf("%v: exit code %d, %q, %q", args, r.code, r.stdout, r.stderr)
 		}
 	}

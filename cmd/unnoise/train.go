@@ -149,6 +149,9 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if err := f.misplaced(cmd); err != nil {
 		return err
 	}
+	if err := f.trains(); err != nil {
+		return err
+	}
 	c, dir := f.config(), f.out
 	if f.resume != "" {
 		dir = f.resume
@@ -192,6 +195,11 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		show = func(string, ...any) {}
 	}
+	if f.json {
+		if err := printJSON(out, map[string]any{"version": jsonVersion, "event": "start", "run": dir}); err != nil {
+			return err
+		}
+	}
 	show("%s, %s", info, engine.Name(dtype))
 	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
 	o := training.Options{
@@ -234,6 +242,10 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if errors.As(err, &stopped) || errors.As(err, &exists) {
 		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, quote(dir))
 	}
+	var diverged *training.DivergedError
+	if errors.As(err, &diverged) {
+		return fmt.Errorf("%w (--lr, --dtype f32, --out)", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -242,7 +254,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, pretty(time.Since(start)))
 	if c.Network.Condition != mnistunet.None {
-		show("Draw digits with: unnoise sample --model %s --out digits.png", r.Dir)
+		show("Draw digits with: unnoise sample --model %s --out digits.png", quote(r.Dir))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	pkgerrors "github.com/pkg/errors"
 
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -73,12 +74,45 @@ func TestUsage(t *testing.T) {
 		{[]string{"bench", "train", "--backend", "go", "--threads", "2"}, "--threads is for --backend onednn"},
 		{[]string{"bench", "train", "--backend", "go", "--profile"}, "--profile is for --backend onednn"},
 		{[]string{"model", "info", "mnist-class", "--backend", "go"}, "--backend is for pipelines"},
+		{[]string{"bench", "train", "--without", "winograd,speed"}, `--without: expected `},
+		{[]string{"bench", "model", "--backend", "cuda", "--dir", "networks"}, `backend "cuda" is unknown`},
+		{[]string{"model", "pull", "a/b", "--without", "unet"}, `the part "unet" can't be left out`},
+		{[]string{"train", "mnist", "--resume", ""}, "--resume: expected a value, found nothing"},
+		{[]string{"train", "mnist", "--data="}, "--data: expected a value, found nothing"},
+		{[]string{"train", "mnist", "--seed", "18446744073709551616"}, "--seed: expected a whole number from 0 to 18446744073709551615"},
+		{[]string{"eval", "--model", "x", "--guidance", "1", "--guidance", "1"}, "each once"},
+		{[]string{"generate", "--model", "x", "--embeds", "a.safetensors", "--out", "./a.safetensors"}, "--out: expected another file than --embeds'"},
+		{[]string{"help", "smaple"}, `unknown command "smaple"`},
 		{[]string{"nothing"}, "nothing"},
 		{[]string{"train"}, "unnoise train: expected mnist after it, found nothing"},
 		{[]string{"train", "fashion"}, `unnoise train: expected mnist after it, found "fashion"`},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", c.args, r.code, r.stderr, c.want)
+		}
+	}
+}
+
+// A list may be given in parts.
+func TestLists(t *testing.T) {
+	cmd := newEval()
+	if err := cmd.ParseFlags([]string{"--guidance", "1,2", "--guidance", "5", "--sampler", "ddim:20", "--sampler", "ddpm"}); err != nil {
+		t.Fatal(err)
+	}
+	if g, s := cmd.Flag("guidance").Value.String(), cmd.Flag("sampler").Value.String(); g != "1,2,5" || s != "ddim:20,ddpm" {
+		t.Errorf("lists in parts are %q and %q", g, s)
+	}
+}
+
+// Files of nobody's choice are not replaced where making them takes long.
+func TestDefaultNames(t *testing.T) {
+	for name, args := range map[string][]string{"generated.png": {"generate", "--model", "x", "--prompt", "x"}, "prompts.safetensors": {"embed", "--model", "x", "--prompt", "x"}} {
+		cmd := command(t, args...)
+		if err := os.WriteFile(filepath.Join(cmd.Dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := finish(t, cmd); r.code != exitUsage || !strings.Contains(r.stderr, "--out: "+name+" is there already") {
+			t.Errorf("%v: exit code %d, %q", args, r.code, r.stderr)
 		}
 	}
 }
@@ -91,7 +125,7 @@ func TestTrainAndSample(t *testing.T) {
 		}
 	}
 	png, raw, gif := filepath.Join(run, "a.png"), filepath.Join(run, "a.safetensors"), filepath.Join(run, "a.gif")
-	args := []string{"sample", "--model", run, "--class", "3,1", "--count", "5", "--steps", "7", "--sampler", "ddim", "--seed", "9", "--out", png, "--out", raw, "--animate", gif, "--json"}
+	args := []string{"sample", "--model", run, "--class", "3", "--class", "1", "--count", "5", "--steps", "7", "--sampler", "ddim", "--seed", "9", "--out", png, "--out", raw, "--animate", gif, "--json"}
 	var report struct {
 		Images, Evaluations int
 		Files               []string
@@ -158,6 +192,9 @@ func TestTrainAndSample(t *testing.T) {
 		t.Errorf("a second run in one folder: exit code %d, %q", r.code, r.stderr)
 	}
 	broken := filepath.Join(training.EpochDir(run, 2), "model.safetensors")
+	if r := unnoise(t, "sample", "--model", broken); r.code != exitFailure || !strings.Contains(r.stderr, broken+" is a file, expected the folder") {
+		t.Errorf("a file for a model: exit code %d, %q", r.code, r.stderr)
+	}
 	if err := os.Truncate(broken, 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -245,6 +282,18 @@ func TestExport(t *testing.T) {
 	}
 	if got := values(out); !reflect.DeepEqual(got, values(training.EpochDir(run, 1))) || reflect.DeepEqual(got, values(training.EpochDir(run, 2))) {
 		t.Error("the model is not that of the first epoch")
+	}
+	for what, c := range map[string]struct {
+		want string
+		args []string
+	}{
+		"of an export": {out + " is not a training run with a model in it\n", []string{"model", "export", "--run", out, "--out", out + "2"}},
+		"over another": {"expected a folder of its own for the model, found one with a config.json", []string{"model", "export", "--run", run, "--out", filepath.Join(golden.Dir(t), "if_tiny", "unet")}},
+		"of nothing":   {"there is no folder mnist-clas, and the models that come with the program are mnist-class", []string{"model", "info", "mnist-clas"}},
+	} {
+		if r := unnoise(t, c.args...); r.code != exitFailure || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%s: exit code %d, %q; want %q", what, r.code, r.stderr, c.want)
+		}
 	}
 	info := succeed(t, "model", "info", out).stdout
 	for _, part := range []string{"epoch 1 of 2, batches of 64, Adam 0.0001, seed 0", "condition none, dim 4", "MNIST, 300 images", "epoch 1 "} {
@@ -353,6 +402,15 @@ func TestDemo(t *testing.T) {
 		t.Errorf("a damaged run: exit code %d, %q", r.code, r.stderr)
 	}
 	succeed(t, append(args, "--fresh")...)
+	page := filepath.Join(dir, "index.html")
+	if err := os.WriteFile(page, []byte("<!doctype html><title>Mine</title>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{args, {"writeup", "--class", filepath.Join(dir, "run"), "--out", dir}} {
+		if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, "--out: "+page+" is another program's page") {
+			t.Errorf("%s over another page: exit code %d, %q", args[0], r.code, r.stderr)
+		}
+	}
 }
 
 func TestQuote(t *testing.T) {

@@ -33,19 +33,23 @@ func newVersion() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			commit := ""
-			if r.Commit != "" {
-				commit = " " + r.Commit[:min(12, len(r.Commit))]
-				if r.Modified {
-					commit += " with changes"
-				}
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "unnoise %s%s (%s, %s)\n", r.Unnoise, commit, r.Go, r.Platform)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), r)
 			return err
 		},
 	}
 	jsonFlag(cmd, &asJSON, "print a JSON object")
 	return cmd
+}
+
+func (r versionReport) String() string {
+	commit := ""
+	if r.Commit != "" {
+		commit = " " + r.Commit[:min(12, len(r.Commit))]
+		if r.Modified {
+			commit += " with changes"
+		}
+	}
+	return fmt.Sprintf("unnoise %s%s (%s, %s)", r.Unnoise, commit, r.Go, r.Platform)
 }
 
 func readVersion() versionReport {

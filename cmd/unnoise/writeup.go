@@ -153,6 +153,9 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	case flat != nil && flat.Network.Classes != class.Network.Classes:
 		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class, class.Network.Classes)
 	}
+	if err := writeup.Check(f.out); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
 	w := writeup.Data{Item: "digit"}
 	var reports []evaluation.Report
 	said := map[string]bool{} // notes: once each
