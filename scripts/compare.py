@@ -3,8 +3,9 @@
 
 usage: compare.py [--rounds 3] [--runs 5] [--dim 64] [--batch 128] [--condition class] [--dtype auto] [--config NAME ...] PYTHON PEER
 
-PYTHON is an interpreter that has torch, PEER the script with PyTorch's side of the benchmark (mnist_unet.py). Each round
-runs both. Prints the best and the median over all rounds of the rounds' bests, their ratios, and peak memory.
+PYTHON is an interpreter that has torch, PEER a script with PyTorch's side of the benchmark (mnist_unet.py). It is called as
+PYTHON PEER --dim D --batch B --runs N [--only CONFIG], with OMP_NUM_THREADS set, and prints a JSON line for each configuration:
+{"config": "fp32", "train_step": {"best_s": 1.2}, "evaluation": {"best_s": 0.4}}. Each round runs both. Prints the best and the median over all rounds of the rounds' bests, their ratios, and peak memory.
 """
 import argparse, json, os, statistics, subprocess, sys
 

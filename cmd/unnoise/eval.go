@@ -72,7 +72,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
 	complete(cmd, "sampler", allSamplers()...)
 	f.guidance = []float64{5}
-	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ; 1 is none")
+	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ: 0 ignores the class, 1 is the model without guidance, more exaggerates the class")
 	intFlag(cmd, &f.count, "count", 1000, 2, 100_000, "samples of each row, going round the classes; or test digits, for condition none")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
 	flags.StringVar(&f.out, "out", "", "write the report to this file too, .json")

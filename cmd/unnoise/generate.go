@@ -39,7 +39,7 @@ func (f *stageFlags) add(cmd *cobra.Command, prefix, what string, ancestral int,
 	f.prefix, f.ancestral = prefix, ancestral
 	intFlag(cmd, &f.steps, prefix+"steps", 0, 0, 1_000_000, fmt.Sprintf("steps from noise to %s; 0: %d for ddpm, 50 else", what, ancestral))
 	choiceFlag(cmd, &f.named, prefix+"timesteps", "", "a published list of timesteps instead", deepfloyd.TimestepNames()...)
-	floatFlag(cmd, &f.guidance, prefix+"guidance", guidance, -100, 100, "classifier-free guidance scale γ for "+what+"; 1 is none")
+	floatFlag(cmd, &f.guidance, prefix+"guidance", guidance, -100, 100, "classifier-free guidance scale γ for "+what+": 0 ignores the prompt, 1 is the model without guidance")
 }
 
 // schedulerClasses are diffusers' names of the samplers.

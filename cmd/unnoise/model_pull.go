@@ -14,7 +14,7 @@ func newModelPull() *cobra.Command {
 	var revision, variant, out string
 	var without []string
 	cmd := &cobra.Command{
-		Use: "pull OWNER/NAME", Short: "Fetch a pipeline of DeepFloyd IF from the hub",
+		Use: "pull OWNER/NAME", Short: "Fetch a pipeline of DeepFloyd IF from the Hugging Face Hub",
 		Long: `Fetches what Unnoise reads of a repository in diffusers' layout into the cache that the hub's own
 programs share, or to --out. Sizes and hashes are checked; a transfer that broke off goes on where it was.
 

@@ -255,7 +255,7 @@ and seed make the same picture. A .safetensors file gets the raw numbers: images
 	intFlag(cmd, &f.count, "count", 0, 0, 100_000, "images to draw, going round the classes; 0: ten rounds (40 without classes)")
 	choiceFlag(cmd, &f.sampler, "sampler", "", "how to go from noise to image: ddpm, ddim or dpm++; without, dpm++, or 50 steps of ddpm if γ is below 2; with objective flow euler (default) or midpoint", slices.Concat(noiseSamplers, flowSamplers)...)
 	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000, "steps from noise to image; 0: 20 for dpm++, all timesteps for ddpm, whose variance is β̃ with fewer, 50 else")
-	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, "classifier-free guidance scale γ; 1 is none")
+	floatFlag(cmd, &f.guidance, "guidance", 5, -100, 100, "classifier-free guidance scale γ: 0 ignores the class, 1 is the model without guidance, more exaggerates the class")
 	floatFlag(cmd, &f.eta, "eta", 0, 0, 1, "ddim's share of fresh noise")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
 	flags.StringArrayVar(&f.out, "out", []string{"samples.png"}, "file to write, .png or .safetensors; may be given more than once")
