@@ -33,6 +33,9 @@ func (t *terms) mul(x, y value) value { return t.do(func() (value, error) { retu
 func (t *terms) rsqrt(x value) value  { return t.do(func() (value, error) { return t.g.Rsqrt(x) }) }
 
 func (t *terms) sum(x value, axes []int) value {
+	if len(axes) == 0 { // which ReduceSum takes for all
+		return x
+	}
 	return t.do(func() (value, error) { return t.g.ReduceSum(x, axes...) })
 }
 
@@ -89,6 +92,10 @@ func (f *function) featureAxis(op compute.OpType, operand value, vectors []value
 // moments records mean and biased variance over all axes but one.
 func (f *function) moments(x value, shape shapes.Shape, axis int) (mean, variance value, err error) {
 	axes := otherAxes(shape.Rank(), axis)
+	if len(axes) == 0 {
+		t := &terms{g: f}
+		return x, t.constant(0, shape.DType, shape.Dimensions...), t.err
+	}
 	out, err := f.record(opMoments, axes, momentsReplay(shape, axes), x)
 	if err != nil {
 		return nil, nil, err

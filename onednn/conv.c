@@ -24,7 +24,7 @@ static void release_products(un_op *op) {
   free(p);
 }
 
-static products_op *new_products(int capacity, int scratch) {
+static products_op *new_products(int64_t capacity, int scratch) {
   products_op *p = malloc(sizeof *p);
   *p = (products_op){{run_products, release_products}, un_current_kernels(), scratch, omp_get_max_threads(), 0, NULL};
   p->products = calloc((size_t)capacity, sizeof *p->products);
@@ -66,7 +66,6 @@ static void add_phase(products_op *op, const un_conv_spec *s, const axis *axes, 
   for (int i = 0; i < n; i++) {
     const axis *a = &axes[i];
     const int d = skip + i;
-    if (a->phase >= out.dims[2 + i]) return;
     p.grid[d] = (out.dims[2 + i] - a->phase + a->period - 1) / a->period;
     p.size[d] = in.dims[2 + i];
     p.step[d] = a->period * a->stride / a->spread;
@@ -118,20 +117,22 @@ un_op *un_own_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
   const int64_t *w_dims = s->weights_dims + 2 + grouped, *w_strides = s->weights_strides + 2 + grouped;
   const side src = {s->src, s->src_dtype, s->src_dims, s->src_strides}, dst = {s->dst, s->dst_dtype, s->dst_dims, s->dst_strides};
   axis axes[3];
-  int64_t phases = 1;
+  int64_t phases = 1, counts[3]; // phases with a pixel of the output
   for (int i = 0; i < n; i++) {
     axis *a = &axes[i];
     *a = back ? (axis){s->src_spread[i], s->stride[i], -1, s->dilation[i], s->pad_lo[i], 1, 0}
               : (axis){s->stride[i], s->src_spread[i], 1, s->dilation[i], -s->pad_lo[i], 1, 0};
     a->period = a->spread / un_gcd(a->spread, a->stride);
-    phases *= a->period;
+    const int64_t size = (back ? src : dst).dims[2 + i];
+    counts[i] = a->period < size ? a->period : size;
+    phases *= counts[i];
   }
-  products_op *op = new_products((int)phases, scratch);
+  products_op *op = new_products(phases, scratch);
   for (int64_t phase = 0; phase < phases; phase++) {
     int64_t rest = phase;
     for (int i = 0; i < n; i++) {
-      axes[i].phase = rest % axes[i].period;
-      rest /= axes[i].period;
+      axes[i].phase = rest % counts[i];
+      rest /= counts[i];
     }
     if (back) add_phase(op, s, axes, dst, src, w_dims, w_strides, 0, 1);
     else add_phase(op, s, axes, src, dst, w_dims, w_strides, 1, 0);
@@ -279,7 +280,7 @@ un_op *un_own_matmul(const un_matmul_spec *s, int scratch, size_t *scratch_bytes
   const int n = s->n_dims, m = n - 2, k = n - 1, inner = n - 3;  // the innermost dimension of the batch becomes groups
   int64_t outer = 1;
   for (int d = 0; d < inner; d++) outer *= s->c_dims[d];
-  products_op *op = new_products((int)outer, scratch);
+  products_op *op = new_products(outer, scratch);
   for (int64_t i = 0; i < outer; i++) {
     un_product p = {.groups = 1, .batch = s->c_dims[m], .grid = {1, 1, 1}, .in = s->a_dims[k], .out = s->c_dims[k], .n_taps = 1, .size = {1, 1, 1},
                     .x = s->a, .x_dtype = s->a_dtype, .x_batch = s->a_strides[m], .x_channel = s->a_strides[k],

@@ -195,6 +195,32 @@ func TestRandomConvolutions(t *testing.T) {
 	}
 }
 
+// Where the input is spread wide, few of the phases have pixels.
+func TestWideSpread(t *testing.T) {
+	b, _ := backends(t)
+	axes := compute.ConvolveAxesConfig{InputBatch: 0, InputChannels: 3, InputSpatial: []int{1, 2}, KernelInputChannels: 2, KernelOutputChannels: 3, KernelSpatial: []int{0, 1},
+		OutputBatch: 0, OutputChannels: 3, OutputSpatial: []int{1, 2}}
+	for _, c := range []randomConv{
+		{input: []int{1, 1, 1, 8}, kernel: []int{1, 1, 8, 3}, inputDilations: []int{1 << 16, 1 << 16}, paddings: [][2]int{{0, 0}, {0, 0}}},
+		{input: []int{1, 2, 1, 8}, kernel: []int{1, 2, 8, 3}, inputDilations: []int{3, 100}, paddings: [][2]int{{0, 1}, {1, 1}}},
+	} {
+		c.axes, c.strides, c.kernelDilations, c.channelGroups, c.batchGroups, c.dtype = axes, []int{1, 1}, []int{1, 1}, 1, 1, dtypes.Float32
+		x, w := make([]float32, shapes.Make(dtypes.Float32, c.input...).Size()), make([]float32, shapes.Make(dtypes.Float32, c.kernel...).Size())
+		for i := range x {
+			x[i] = float32(i%5 + 1)
+		}
+		for i := range w {
+			w[i] = float32(i%7 - 2)
+		}
+		got, shape := c.run(t, b, x, w)
+		for i, want := range c.want(shape, x, w) {
+			if float64(got[i]) != want {
+				t.Fatalf("%+v element %d: got %g, want %g", c, i, got[i], want)
+			}
+		}
+	}
+}
+
 // TestConvolutionGradients compares gradients of convolutions with GoMLX's Go backend, in all element types.
 func TestConvolutionGradients(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))

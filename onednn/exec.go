@@ -93,7 +93,7 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	c.e = e
 	for i, b := range inputs {
 		buffer, ok := b.(*Buffer)
-		if !ok {
+		if !ok || buffer.backend != e.backend {
 			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i, e.graph.names[i], e.name, b)
 		}
 		if err := buffer.check(); err != nil {

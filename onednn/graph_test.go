@@ -172,12 +172,23 @@ func TestConcatenateManyTimes(t *testing.T) {
 
 // TestBatchNorm compares with the same mathematics written as primitives, in float64 on the host.
 func TestBatchNorm(t *testing.T) {
+	for _, dims := range [][]int{{3, 4, 5, 7}, {1, 7}, {7}} {
+		t.Run(fmt.Sprint(dims), func(t *testing.T) { testBatchNorm(t, dims) })
+	}
+}
+
+// testBatchNorm normalizes the last of the axes.
+func testBatchNorm(t *testing.T, dims []int) {
 	ours, _ := backends(t)
 	r := rand.New(rand.NewPCG(9, 10))
-	const rows, channels, epsilon = 60, 7, 1e-5
-	x, scale, offset, weights := random(r, 3, 4, 5, channels), random(r, channels), random(r, channels), random(r, 3, 4, 5, channels)
+	const epsilon = 1e-5
+	axis := len(dims) - 1
+	channels := dims[axis]
+	rows := shapes.Make(dtypes.Float32, dims[:axis]...).Size()
+	n := float64(rows)
+	x, scale, offset, weights := random(r, dims...), random(r, channels), random(r, channels), random(r, dims...)
 	exec, err := NewExec(ours, func(in []*Node) []*Node {
-		y, mean, variance := InternalBatchNormForTraining(in[0], in[1], in[2], epsilon, 3)
+		y, mean, variance := InternalBatchNormForTraining(in[0], in[1], in[2], epsilon, axis)
 		loss := ReduceAllSum(Mul(y, in[3]))
 		return append([]*Node{y, mean, variance}, Gradient(loss, in[:3]...)...)
 	})
@@ -192,11 +203,11 @@ func TestBatchNorm(t *testing.T) {
 	for c := range channels {
 		mean, variance, dScale, dOffset := 0.0, 0.0, 0.0, 0.0
 		for i := range rows {
-			mean += float64(fx[i*channels+c]) / rows
+			mean += float64(fx[i*channels+c]) / n
 		}
 		for i := range rows {
 			d := float64(fx[i*channels+c]) - mean
-			variance += d * d / rows
+			variance += d * d / n
 		}
 		inverse := 1 / math.Sqrt(variance+epsilon)
 		for i := range rows {
@@ -205,7 +216,7 @@ func TestBatchNorm(t *testing.T) {
 		}
 		check := func(what string, got float32, want float64) {
 			t.Helper()
-			if math.Abs(float64(got)-want) > 2e-5*max(1, math.Abs(want)) {
+			if d := math.Abs(float64(got) - want); !(d <= 2e-5*max(1, inverse, math.Abs(want))) {
 				t.Errorf("channel %d %s: got %g, want %g", c, what, got, want)
 			}
 		}
@@ -214,9 +225,9 @@ func TestBatchNorm(t *testing.T) {
 		check("∂scale", floats(t, out[4])[c], dScale)
 		check("∂offset", floats(t, out[5])[c], dOffset)
 		for i := range rows {
-			n := (float64(fx[i*channels+c]) - mean) * inverse
-			check("normalized", floats(t, out[0])[i*channels+c], n*float64(fs[c])+float64(fo[c]))
-			check("∂x", floats(t, out[3])[i*channels+c], float64(fs[c])*inverse*(float64(fw[i*channels+c])-dOffset/rows-n*dScale/rows))
+			y := (float64(fx[i*channels+c]) - mean) * inverse
+			check("normalized", floats(t, out[0])[i*channels+c], y*float64(fs[c])+float64(fo[c]))
+			check("∂x", floats(t, out[3])[i*channels+c], float64(fs[c])*inverse*(float64(fw[i*channels+c])-dOffset/n-y*dScale/n))
 		}
 	}
 }

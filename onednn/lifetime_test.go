@@ -110,6 +110,35 @@ func TestConcurrency(t *testing.T) {
 	wg.Wait()
 }
 
+// A buffer of another backend, whose thread may be at it, is refused.
+func TestOtherBackend(t *testing.T) {
+	var both [2]compute.Backend
+	for i := range both {
+		b, err := onednn.New("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Finalize()
+		both[i] = b
+	}
+	g, err := network(both[0], 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Finalize()
+	if _, err := runNetwork(both[0], g, 4, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	x, err := networkInput(both[1], 4, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = try(func() { g.RunWithBuffers([]compute.Buffer{x}, []bool{false}, 0) })
+	if err == nil || !strings.Contains(err.Error(), "want a buffer of this backend") {
+		t.Errorf("a buffer of another backend: %v", err)
+	}
+}
+
 // TestFinalizeWhileRunning: what runs ends well, what comes later is refused.
 func TestFinalizeWhileRunning(t *testing.T) {
 	for range 5 {
