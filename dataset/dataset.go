@@ -155,6 +155,9 @@ func readOne(dir fs.FS, name, stem, ending string, rank int) (idx, string, error
 				return idx{}, "", fmt.Errorf("opening %s: %w", filepath.Join(name, base), err)
 			}
 			defer f.Close()
+			if info, err := f.Stat(); err == nil && info.IsDir() { // as some archives unpack it, with the file beside it
+				continue
+			}
 			path := filepath.Join(name, base)
 			x, err := read(f, gz != "", rank)
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
@@ -38,6 +39,9 @@ func Open(ctx context.Context, b compute.Backend, path string, train, test *data
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the classifier's folder: %w", err)
+	}
+	if err := atomicfile.Check(path); err != nil { // before the work
+		return nil, err
 	}
 	c, err := Train(ctx, b, train, test, seed, each)
 	if err != nil {

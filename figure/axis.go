@@ -29,7 +29,7 @@ func (a axis) fraction(v float64) float64 {
 
 // linearAxis spans the values, and has ticks at round numbers that are at least so far apart: at most that many where these leave 3.
 func linearAxis(low, high float64, ticks int, least float64) axis {
-	if !(high > low) {
+	if !(high-low > 1e-9*math.Max(math.Abs(low), math.Abs(high))) { // or ticks would be closer than numbers are
 		low, high = low-math.Max(math.Abs(low), 1)/2, low+math.Max(math.Abs(low), 1)/2
 	}
 	count := func(step float64) int { return int(math.Floor(high/step+1e-9)-math.Ceil(low/step-1e-9)) + 1 }

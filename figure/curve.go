@@ -154,7 +154,7 @@ func (c Curve) SVG() ([]byte, error) {
 	horizontal := linearAxis(low, high, p.width/80, least)
 	low, high = bounds(allY)
 	if typical := percentile(allY, 0.995); !c.LogY && typical < high && len(y) > 50 {
-		high = math.Max(typical*1.1, strongest) // a first step's spike would flatten the rest
+		high = math.Max(typical+0.1*(typical-math.Min(low, 0)), strongest) // a first step's spike would flatten the rest
 	}
 	vertical := linearAxis(math.Min(low, 0), high, 7, 0)
 	if c.LogY {

@@ -89,6 +89,21 @@ func TestCurveKeepsSpikes(t *testing.T) {
 	}
 }
 
+// A spike may be cut off, the rest of the curve may not, below zero neither.
+func TestCurveBelowZero(t *testing.T) {
+	c := Curve{X: make([]float64, 100), Y: make([]float64, 100)}
+	for i := range c.X {
+		c.X[i], c.Y[i] = float64(i), -100+math.Sin(float64(i))
+	}
+	svg, err := c.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(svg), fmt.Sprintf(" %dL", c.plot().top)); n > 1 {
+		t.Errorf("%d points lie on the upper end", n)
+	}
+}
+
 func TestCurveRefuses(t *testing.T) {
 	if _, err := (Curve{X: []float64{1}}).SVG(); err == nil {
 		t.Error("unequal lengths were accepted")
@@ -99,7 +114,7 @@ func TestCurveRefuses(t *testing.T) {
 }
 
 func TestAxes(t *testing.T) {
-	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}} {
+	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}, {-5, math.Nextafter(-5, 0)}} {
 		most := 4
 		a := linearAxis(c.low, c.high, most, 0)
 		if n := len(a.ticks); n < 3 || n > most+1 {

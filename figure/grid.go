@@ -42,13 +42,14 @@ func (g Grid) Draw() (image.Image, error) {
 	if background == nil {
 		background = color.White
 	}
+	background = opaque(background)
 	var picture draw.Image
 	if m.C == 1 && isGray(background) {
 		picture = image.NewGray(bounds)
 	} else {
 		picture = image.NewRGBA(bounds)
 	}
-	draw.Draw(picture, bounds, image.NewUniform(opaque(background)), image.Point{}, draw.Src)
+	draw.Draw(picture, bounds, image.NewUniform(background), image.Point{}, draw.Src)
 	for i := range m.N {
 		paste(picture, l.cell(i), m, i, l.scale)
 	}

@@ -103,6 +103,10 @@ func TestGridLabels(t *testing.T) {
 	if picture = drawn(t, g).(*image.Gray); dark(corner) == 0 {
 		t.Error("the corner's label left no ink")
 	}
+	g.Background = color.NRGBA{R: 255, G: 255, B: 255, A: 100} // drawn as white
+	if picture = drawn(t, g).(*image.Gray); dark(corner) == 0 {
+		t.Error("a label on a translucent background left no ink")
+	}
 	for i := range 4 {
 		if n := dark(l.cell(i)); n != 0 {
 			t.Errorf("labels cover %d pixels of image %d", n, i)

@@ -4,8 +4,9 @@
 usage: compare_model.py [--rounds 2] [--runs 3] [--batch 2] [--dtype bf16] [--threads N] [--dir DIR] PYTHON PEER [SIZE ...]
 
 PYTHON is an interpreter that has torch, diffusers and transformers, PEER a script with PyTorch's side of the benchmark
-(deepfloyd.py): called as PYTHON PEER unet-M|unet-L|unet-XL|sr-M|t5-xxl --runs N --batch B, it prints a JSON line, {"best_s": 1.2, "peak_rss_gb": 1.6}. SIZE is those of 'unnoise bench model', M if none is given. Each round runs both, one after the other. Prints the best over all rounds and
-the median of the rounds' bests of one evaluation, their ratios, and peak memory.
+(deepfloyd.py): called as PYTHON PEER unet-M|unet-L|unet-XL|sr-M|t5-xxl --runs N --batch B, it prints a JSON line,
+{"best_s": 1.2, "peak_rss_gb": 1.6}. SIZE is one of 'unnoise bench model', M if none is given. Each round runs both, one after
+the other. Prints the best over all rounds and the median of the rounds' bests of one evaluation, their ratios, and peak memory.
 """
 import argparse, json, os, statistics, subprocess, sys
 

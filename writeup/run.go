@@ -1,6 +1,7 @@
 package writeup
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type Run struct {
 	EpochLoss     []float64 // mean of each finished epoch's steps
 	LastRate      float64   // the last step's learning rate
 	Others        []string  // commits of other builds that went on with it, in their order
+	Computers     []string  // what it was computed by, in their order: threads of the CPU or another backend
 	Time          time.Duration
 }
 
@@ -33,7 +35,7 @@ func ReadRun(dir string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	r := Run{Config: c}
+	r := Run{Config: c, Computers: []string{computer(c.Threads, c.Backend)}}
 	commit := c.Program.Commit
 	for _, m := range metrics {
 		switch m.Event {
@@ -44,7 +46,13 @@ func ReadRun(dir string) (Run, error) {
 				commit = m.Commit
 				r.Others = append(r.Others, commit)
 			}
+			if by := computer(m.Threads, m.Backend); by != r.Computers[len(r.Computers)-1] {
+				r.Computers = append(r.Computers, by)
+			}
 		case "step":
+			if expected := len(r.Loss) + 1; m.Step != expected {
+				return Run{}, fmt.Errorf("%s lacks step %d: what is left can't be shown", training.MetricsPath(dir), expected)
+			}
 			r.Loss = append(r.Loss, float64(m.Loss))
 			r.LastRate = m.LearningRate
 		case "epoch":
@@ -57,6 +65,8 @@ func ReadRun(dir string) (Run, error) {
 	}
 	return r, nil
 }
+
+func computer(threads int, backend string) string { return cmp.Or(backend, plural(threads, "thread")) }
 
 // Alike tells whether both runs have the same recipe, but for how the learning rate falls.
 func (r Run) Alike(o Run) bool {
@@ -121,12 +131,7 @@ func runsTable(runs []Run) Table {
 	add("mean loss of the first epoch", Run.FirstLoss)
 	add("mean loss of the last epoch", Run.LastLoss)
 	add("training time", func(r Run) string { return spokenTime(r.Time) })
-	add("computed in", func(r Run) string {
-		if r.Backend != "" {
-			return r.DType + ", " + r.Backend
-		}
-		return r.DType + ", " + plural(r.Threads, "thread")
-	})
+	add("computed in", func(r Run) string { return r.DType + ", " + strings.Join(r.Computers, ", then ") })
 	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
 	add("data", func(r Run) string { return r.Data.Checksum })
 	add("commit", func(r Run) string { return strings.Join(append([]string{r.Program.Commit}, r.Others...), ", then ") })

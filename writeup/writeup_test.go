@@ -274,10 +274,10 @@ func TestReadRun(t *testing.T) {
 	}
 	metrics := `{"event":"run","version":1,"steps":2,"epochs":20}
 {"event":"step","epoch":1,"step":1,"loss":1,"learning_rate":0.001}
-{"event":"resume","step":1,"commit":"first"}
+{"event":"resume","step":1,"commit":"first","threads":2}
 {"event":"step","epoch":1,"step":2,"loss":0.5,"learning_rate":0.001}
 {"event":"epoch","epoch":1,"step":2,"learning_rate":0.001,"mean_loss":0.75,"seconds":2}
-{"event":"resume","step":2,"commit":"second"}
+{"event":"resume","step":2,"commit":"second","threads":4}
 {"event":"step","epoch":2,"step":3,"loss":0.25,"learning_rate":0.0009}
 {"event":"step","epoch":2,"step":4,"loss":0.125,"learning_rate":0.0008}
 {"event":"epoch","epoch":2,"step":4,"learning_rate":0.0008,"mean_loss":0.1875,"seconds":1.5}
@@ -288,9 +288,16 @@ func TestReadRun(t *testing.T) {
 		}
 	}
 	got, err := ReadRun(dir)
-	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875}, LastRate: 0.0008, Others: []string{"second"}, Time: 3500 * time.Millisecond}
+	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875}, LastRate: 0.0008, Others: []string{"second"}, Computers: []string{"2 threads", "4 threads"}, Time: 3500 * time.Millisecond}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	short := strings.Replace(metrics, `{"event":"step","epoch":2,"step":3,"loss":0.25,"learning_rate":0.0009}`+"\n", "", 1)
+	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(short), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadRun(dir); err == nil || !strings.Contains(err.Error(), "metrics.jsonl lacks step 3") {
+		t.Errorf("a step is missing: %v", err)
 	}
 }
 

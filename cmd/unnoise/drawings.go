@@ -49,7 +49,8 @@ type by struct {
 // drawing is all that determines a drawing.
 type drawing struct {
 	Version  int     `json:"version"`
-	Model    string  `json:"model"` // SHA-256 of its weights
+	Model    string  `json:"model"`  // SHA-256 of its weights
+	Config   string  `json:"config"` // and of its configuration, which has the schedule
 	DType    string  `json:"dtype"`
 	Backend  string  `json:"backend,omitempty"` // if it is not onednn
 	Sampler  string  `json:"sampler,omitempty"`
@@ -97,7 +98,11 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 	if err != nil {
 		return nil, fmt.Errorf("reading the model: %w", err)
 	}
-	key.Version, key.Model, key.DType, key.Backend = 2, sum, engine.Name(d.dtype), d.other
+	config, err := fileSum(filepath.Join(dir, mnistunet.ConfigFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the model: %w", err)
+	}
+	key.Version, key.Model, key.Config, key.DType, key.Backend = 3, sum, config, engine.Name(d.dtype), d.other
 	text, err := json.Marshal(key)
 	if err != nil {
 		return nil, err

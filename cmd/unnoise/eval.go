@@ -295,7 +295,9 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 			j.Close()
 			return nil, err
 		}
-		e.Floors = append(e.Floors, floor)
+		if !slices.Contains(e.Floors, floor) { // as many samples as images
+			e.Floors = append(e.Floors, floor)
+		}
 	}
 	return j, nil
 }

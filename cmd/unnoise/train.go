@@ -293,7 +293,7 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 		}
 		parameters.Add("sigma", c.Sigma)
 		parameters.Add("seed", seed)
-		picture, err := figure.Grid{Images: images, Columns: 10, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
+		picture, err := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
 		return picture, parameters, err
 	}
 	s := sampling{seed: seed, guidance: 1}

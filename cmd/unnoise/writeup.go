@@ -14,6 +14,7 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -188,6 +189,9 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, other: f.other(), by: by{"unnoise " + build.Commit(), info.Device}, p: p}
 	defer d.close()
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	if err := atomicfile.Check(filepath.Join(d.dir, "drawing")); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	var test *dataset.Labeled

@@ -1,7 +1,11 @@
 // Package disk tells how much room there is.
 package disk
 
-import "golang.org/x/sys/unix"
+import (
+	"cmp"
+
+	"golang.org/x/sys/unix"
+)
 
 // Free returns the bytes that the user may still write to the disk of a folder, and false where the system does not say.
 func Free(dir string) (int64, bool) {
@@ -9,5 +13,5 @@ func Free(dir string) (int64, bool) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, false
 	}
-	return int64(s.Bavail) * int64(s.Bsize), true
+	return int64(s.Bavail) * cmp.Or(int64(s.Frsize), int64(s.Bsize)), true // blocks are counted in fragments
 }
