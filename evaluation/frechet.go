@@ -16,10 +16,10 @@ type Gaussian struct {
 
 // Fit fits a Gaussian to rows of d features: their mean, and their covariance with N−1 below.
 func Fit(features []float32, d int) (Gaussian, error) {
-	n := len(features) / max(d, 1)
-	if d < 1 || n < 2 || len(features) != n*d {
+	if d < 1 || len(features) < 2*d || len(features)%d != 0 {
 		return Gaussian{}, fmt.Errorf("a Gaussian of %d features is fitted to at least 2 images, got %d values", d, len(features))
 	}
+	n := len(features) / d
 	x := mat.NewDense(n, d, nil)
 	g := Gaussian{Mean: make([]float64, d), Covariance: mat.NewSymDense(d, nil)}
 	for i, v := range features {

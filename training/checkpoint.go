@@ -71,8 +71,7 @@ func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
 		"checksum": checksum(state),
 	}
 	metadata["counters"] = counterSum(metadata)
-	err = weights.Write(path(nextFile), state, metadata)
-	if err != nil {
+	if err := weights.Write(path(nextFile), state, metadata); err != nil {
 		return err
 	}
 	// A stop between the two leaves the one before, which is as good: it only costs time.

@@ -114,6 +114,23 @@ func reference(t *testing.T, o Options, c Config) string {
 	return dir
 }
 
+// stopAt begins a run that is stopped after a step.
+func stopAt(t *testing.T, dir string, c Config, o Options, step int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.OnStep = func(p Progress) {
+		if p.RunStep == step {
+			cancel()
+		}
+	}
+	_, err := Train(ctx, dir, c, o)
+	stopped, ok := errors.AsType[*StoppedError](err)
+	if !ok || stopped.Step != step || !errors.Is(err, context.Canceled) {
+		t.Fatalf("stopped after step %d: %v", step, err)
+	}
+}
+
 func TestTrain(t *testing.T) {
 	for name, c := range map[string]Config{
 		"none": tiny(mnistunet.None), "time": tiny(mnistunet.Time), "class": tiny(mnistunet.Class),
@@ -316,23 +333,12 @@ func TestStopAndResume(t *testing.T) {
 			want := reference(t, o, c)
 			for _, stopAfter := range x.stops {
 				dir := filepath.Join(t.TempDir(), "run")
-				ctx, cancel := context.WithCancel(t.Context())
-				o.OnStep = func(p Progress) {
-					if p.RunStep == stopAfter {
-						cancel()
-					}
-				}
 				o.OnEpoch = func(ctx context.Context, _ Epoch) error { return ctx.Err() }
-				_, err := Train(ctx, dir, c, o)
-				stopped, ok := errors.AsType[*StoppedError](err)
-				if !ok || stopped.Step != stopAfter || !errors.Is(err, context.Canceled) {
-					t.Fatalf("stopped after step %d: %v", stopAfter, err)
-				}
-				_, err = Train(t.Context(), dir, c, o)
+				stopAt(t, dir, c, o, stopAfter)
+				_, err := Train(t.Context(), dir, c, o)
 				if _, ok := errors.AsType[*ExistsError](err); !ok {
 					t.Errorf("a second run in the folder: %v", err)
 				}
-				o.OnStep = nil
 				if _, err := Resume(t.Context(), dir, o); err != nil {
 					t.Fatal(err)
 				}
@@ -387,16 +393,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
-			ctx, cancel := context.WithCancel(t.Context())
-			o.OnStep = func(p Progress) {
-				if p.RunStep == 8 {
-					cancel()
-				}
-			}
-			var stopped *StoppedError
-			if _, err := Train(ctx, dir, c, o); !errors.As(err, &stopped) {
-				t.Fatal(err)
-			}
+			stopAt(t, dir, c, o, 8)
 			spoil := func(name string) {
 				path := filepath.Join(dir, checkpointsDir, name)
 				b, err := os.ReadFile(path)
@@ -415,7 +412,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 
 			// The one before it is sound.
 			var warning string
-			o.OnStep, o.Warn = nil, func(s string) { warning = s }
+			o.Warn = func(s string) { warning = s }
 			if _, err := Resume(t.Context(), dir, o); err != nil {
 				t.Fatal(err)
 			}
@@ -623,16 +620,7 @@ func TestShortMetrics(t *testing.T) {
 	o := setUp(t)
 	c := tiny(mnistunet.None)
 	dir := filepath.Join(t.TempDir(), "run")
-	ctx, cancel := context.WithCancel(t.Context())
-	o.OnStep = func(p Progress) {
-		if p.RunStep == 8 {
-			cancel()
-		}
-	}
-	var stopped *StoppedError
-	if _, err := Train(ctx, dir, c, o); !errors.As(err, &stopped) {
-		t.Fatal(err)
-	}
+	stopAt(t, dir, c, o, 8)
 	b, err := os.ReadFile(MetricsPath(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -641,7 +629,7 @@ func TestShortMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var warning string
-	o.OnStep, o.Warn = nil, func(s string) { warning = s }
+	o.Warn = func(s string) { warning = s }
 	if _, err := Resume(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 package writeup
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 )
@@ -35,7 +35,7 @@ func ReadRun(dir string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	r := Run{Config: c, Computers: []string{computer(c.Threads, c.Backend)}}
+	r := Run{Config: c, Computers: []string{engine.Computer(c.Backend, c.Threads)}}
 	commit := c.Program.Commit
 	for _, m := range metrics {
 		switch m.Event {
@@ -46,7 +46,7 @@ func ReadRun(dir string) (Run, error) {
 				commit = m.Commit
 				r.Others = append(r.Others, commit)
 			}
-			if by := computer(m.Threads, m.Backend); by != r.Computers[len(r.Computers)-1] {
+			if by := engine.Computer(m.Backend, m.Threads); (m.Threads > 0 || m.Backend != "") && by != r.Computers[len(r.Computers)-1] { // early runs don't say
 				r.Computers = append(r.Computers, by)
 			}
 		case "step":
@@ -65,8 +65,6 @@ func ReadRun(dir string) (Run, error) {
 	}
 	return r, nil
 }
-
-func computer(threads int, backend string) string { return cmp.Or(backend, plural(threads, "thread")) }
 
 // Alike tells whether both runs have the same recipe, but for how the learning rate falls.
 func (r Run) Alike(o Run) bool {

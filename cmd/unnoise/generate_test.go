@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"image/color"
 	"image/png"
 	"math"
@@ -260,7 +258,7 @@ func TestGenerate(t *testing.T) {
 	if err := os.CopyFS(broken, os.DirFS(second)); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, filepath.Join(broken, "unet", "diffusion_pytorch_model.safetensors"), "conv_out.bias")
+	golden.Spoil(t, filepath.Join(broken, "unet", "diffusion_pytorch_model.safetensors"), "conv_out.bias")
 	r = unnoise(t, "generate", "--model", first, "--upscale", broken, "--prompt", "a cat", "--steps", "5", "--upscale-steps", "3", "--dtype", "f32", "--out", path("k.png"), "--out", path("k.safetensors"))
 	if r.code != exitFailure || !strings.Contains(r.stderr, "NaN") || !strings.Contains(r.stderr, "The small images are kept: "+path("k-small.png")+", "+path("k-small.safetensors")) {
 		t.Errorf("a second stage that fails: exit code %d, %q", r.code, r.stderr)
@@ -276,34 +274,6 @@ func TestGenerate(t *testing.T) {
 	}
 	if _, err := os.Stat(path("x.png")); err == nil {
 		t.Error("a stopped walk wrote a picture")
-	}
-}
-
-// spoil makes the first number of a tensor NaN.
-func spoil(t *testing.T, path, tensor string) {
-	t.Helper()
-	f, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]weights.Tensor{}
-	for _, name := range f.Names() {
-		x, err := f.Tensor(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if x.Data = bytes.Clone(x.Data); name == tensor {
-			v, err := x.Float32()
-			if err != nil {
-				t.Fatal(err)
-			}
-			v[0] = float32(math.NaN())
-			x = weights.FromFloat32(x.Shape, v)
-		}
-		all[name] = x
-	}
-	if err := errors.Join(f.Close(), weights.Write(path, all, nil)); err != nil {
-		t.Fatal(err)
 	}
 }
 

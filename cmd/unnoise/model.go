@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -131,9 +130,9 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			if c.Network.Condition == mnistunet.Class {
 				row("classes", "%d, hidden for %.4g %% of the images", c.Network.Classes, 100*c.Dropout)
 			}
-			row("trained", "in %s on %s, commit %s, %s", c.DType, cmp.Or(c.Backend, engine.Threads(c.Threads)), c.Program.Commit, c.Program.Go)
+			row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Resumed {
-				row("resumed", "after step %d on %s, commit %s", m.Step, cmp.Or(m.Backend, engine.Threads(m.Threads)), m.Commit)
+				row("resumed", "after step %d on %s, commit %s", m.Step, engine.Computer(m.Backend, m.Threads), m.Commit)
 			}
 			for _, m := range s.Epochs {
 				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)

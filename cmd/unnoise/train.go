@@ -194,8 +194,6 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	show := p.print
 	if f.json {
 		show = func(string, ...any) {}
-	}
-	if f.json {
 		if err := printJSON(out, map[string]any{"version": jsonVersion, "event": "start", "run": dir}); err != nil {
 			return err
 		}

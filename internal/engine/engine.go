@@ -2,6 +2,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -47,6 +48,9 @@ func Threads(n int) string {
 	}
 	return fmt.Sprintf("%d threads", n)
 }
+
+// Computer says what computed: another backend by its name, or so many threads of onednn.
+func Computer(backend string, threads int) string { return cmp.Or(backend, Threads(threads)) }
 
 // Warning tells people that networks run slowly here and what to do about it; it is empty where all is well.
 func (i Info) Warning() string {

@@ -2,6 +2,8 @@
 package golden
 
 import (
+	"bytes"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -47,6 +49,30 @@ func Float32(t testing.TB, f *weights.File, name string) (values []float32, shap
 		t.Fatalf("%s: %v", name, err)
 	}
 	return values, x.Shape
+}
+
+// Spoil makes the first number of a tensor in a safetensors file NaN.
+func Spoil(t testing.TB, path, tensor string) {
+	t.Helper()
+	f, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]weights.Tensor{}
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Data = bytes.Clone(x.Data) // the file is replaced
+		all[name] = x
+	}
+	values, shape := Float32(t, f, tensor)
+	values[0] = float32(math.NaN())
+	all[tensor] = weights.FromFloat32(shape, values)
+	if err := errors.Join(f.Close(), weights.Write(path, all, nil)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Close fails the test unless every value is within an absolute tolerance of the one wanted.

@@ -15,7 +15,6 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Every dtype of a file becomes every dtype of computing, on a backend that copies and on one that reads when it must.
 // stored is a file with one tensor, w.
 func stored(t *testing.T, w weights.Tensor) *weights.File {
 	t.Helper()
@@ -31,6 +30,7 @@ func stored(t *testing.T, w weights.Tensor) *weights.File {
 	return f
 }
 
+// Every dtype of a file becomes every dtype of computing, on a backend that copies and on one that reads when it must.
 func TestLoad(t *testing.T) {
 	n := 1<<16 + 3 // more than convert takes at once
 	v := make([]float32, n)

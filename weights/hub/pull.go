@@ -221,14 +221,14 @@ func (p *pull) file(ctx context.Context, f file) error {
 		return err
 	}
 	if p.cache == "" {
-		info, err := os.Stat(name)
+		_, err := os.Stat(name)
 		if errors.Is(err, os.ErrNotExist) {
 			return p.fetch(ctx, f, name)
 		}
 		if err != nil {
 			return err
 		}
-		switch same, err := f.is(ctx, name, info); {
+		switch same, err := f.is(ctx, name); {
 		case err != nil:
 			return err
 		case same:
@@ -241,11 +241,9 @@ func (p *pull) file(ctx context.Context, f file) error {
 	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
 		return err
 	}
-	there := false
-	if info, err := os.Stat(blob); err == nil { // of another program's download too, which may not have checked it
-		if there, err = f.is(ctx, blob, info); err != nil {
-			return err
-		}
+	there, err := f.is(ctx, blob) // of another program's download too, which may not have checked it
+	if err != nil {
+		return err
 	}
 	if there {
 		p.progress.Done += f.size
@@ -331,9 +329,9 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 	}
 }
 
-// is tells whether what is at path, of which info is, is this file.
-func (f file) is(ctx context.Context, path string, info os.FileInfo) (bool, error) {
-	if info.Size() != f.size || !info.Mode().IsRegular() {
+// is tells whether this file is at path.
+func (f file) is(ctx context.Context, path string) (bool, error) {
+	if info, err := os.Stat(path); err != nil || info.Size() != f.size || !info.Mode().IsRegular() {
 		return false, nil
 	}
 	there, err := os.Open(path)
