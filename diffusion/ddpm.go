@@ -1,13 +1,14 @@
 package diffusion
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 )
 
 // Variance names how much noise a [DDPM] step adds, with diffusers' names. β here is the variance between the two
-// timesteps of the step, 1 - ᾱ_t/ᾱ_t', and β̃ = β (1-ᾱ_t')/(1-ᾱ_t).
+// times of the step, 1 - ᾱ_t/ᾱ_t', and β̃ = β (1-ᾱ_t')/(1-ᾱ_t).
 type Variance string
 
 const (
@@ -18,29 +19,30 @@ const (
 )
 
 // DDPM is ancestral sampling (DDPM, algorithm 2), over any subset of the timesteps, as diffusers' DDPMScheduler does it:
-// x_t' ~ N(μ(x_t, x̂_0), variance). Every step but one that leaves timestep 0 adds noise, so Timesteps should end at 0
-// ([Leading] and [Linspace] do).
+// x_t' ~ N(μ(x_t, x̂_0), variance). With a [Schedule] every step but one that leaves timestep 0 adds noise, so a path should visit
+// it ([Leading] and [Linspace] do).
 type DDPM struct {
 	Variance Variance // FixedSmall when empty
 }
 
-// Begin starts a walk.
-func (m DDPM) Begin(s *Schedule) (Advance, error) {
+// Begin starts a run.
+func (m DDPM) Begin(p Process) (Advance, error) {
 	switch m.Variance {
 	case "", FixedSmall, FixedSmallLog, FixedLarge, LearnedRange:
-		return func(tr Transition) (Images, error) { return m.advance(s, tr) }, nil
+		return func(_ context.Context, tr Transition) (Images, error) { return m.advance(p, tr) }, nil
 	}
 	return nil, fmt.Errorf("the variance type %q is not supported, expected %q, %q, %q or %q", m.Variance, FixedSmall, FixedSmallLog, FixedLarge, LearnedRange)
 }
 
-func (m DDPM) advance(s *Schedule, tr Transition) (Images, error) {
-	alphaBar, alphaBarNext := s.AlphaBar(tr.From), s.AlphaBar(tr.To)
+func (m DDPM) advance(p Process, tr Transition) (Images, error) {
+	alphaBar, scale := varianceOne(p, tr.From)
+	alphaBarNext, scaleNext := varianceOne(p, tr.To)
 	alpha := alphaBar / alphaBarNext
 	beta := 1 - alpha
 
 	// The posterior's mean given x_0 (DDPM, eq. 7).
-	x := blend(sqrt(alphaBarNext)*beta/(1-alphaBar), tr.X0, sqrt(alpha)*(1-alphaBarNext)/(1-alphaBar), tr.X)
-	if tr.From == 0 {
+	x := blend(sqrt(alphaBarNext)*beta/(1-alphaBar)/scaleNext, tr.X0, sqrt(alpha)*(1-alphaBarNext)/(1-alphaBar)*scale/scaleNext, tr.X)
+	if m.last(p, tr.Move) {
 		return x, nil
 	}
 
@@ -54,19 +56,31 @@ func (m DDPM) advance(s *Schedule, tr Transition) (Images, error) {
 	case FixedLarge:
 		sigma = sqrt(beta)
 	case LearnedRange:
-		v := tr.Estimate.Variance
-		if v == nil {
+		if tr.Variance == nil {
 			return Images{}, errors.New(`the variance type "learned_range" needs a network that estimates the variance, and this one does not`)
 		}
 		low, high := math.Log(float64(smallest)), math.Log(float64(beta))
 		for i, n := range noise.Data {
-			w := (float64(v.Data[i]) + 1) / 2
-			x.Data[i] += float32(math.Exp((w*high+(1-w)*low)/2)) * n
+			w := (float64(tr.Variance.Data[i]) + 1) / 2
+			x.Data[i] += float32(math.Exp((w*high+(1-w)*low)/2)) / scaleNext * n
 		}
 		return x, nil
 	}
-	for i, n := range noise.Data {
-		x.Data[i] += sigma * n
-	}
+	addTo(x, sigma/scaleNext, noise)
 	return x, nil
+}
+
+// last reports whether a move adds no noise.
+func (DDPM) last(p Process, m Move) bool {
+	if _, ok := p.(*Schedule); ok {
+		return m.From == 0
+	}
+	return isClean(p, m.To)
+}
+
+// addTo adds a·y to x.
+func addTo(x Images, a float32, y Images) {
+	for i, v := range y.Data {
+		x.Data[i] += a * v
+	}
 }

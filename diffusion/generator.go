@@ -59,7 +59,7 @@ func (g *Generator) Normal(dst []float32) {
 }
 
 // Noise fills dst with standard normal numbers. It is a [NoiseSource].
-func (g *Generator) Noise(_, _ int, dst Images) error {
+func (g *Generator) Noise(_ int, _ float64, dst Images) error {
 	g.Normal(dst.Data)
 	return nil
 }

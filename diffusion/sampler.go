@@ -8,68 +8,88 @@ import (
 	"math"
 )
 
-// Sampler walks from x_t back to images: at each timestep it asks a [Denoiser] for ε, estimates x_0, and lets its
-// Method make x at the next timestep. A Sampler holds settings only and may be used again and, where Noise allows, at the same time.
+// Sampler goes from noise to images: for each move of its path it asks a [Denoiser] for an estimate, and lets its Method make x at
+// the next time. A Sampler holds settings only and may be used again and, where Noise allows, at the same time.
 type Sampler struct {
-	Schedule  *Schedule   // the one the network was trained with
-	Timesteps []int       // those visited, strictly falling; see [Schedule.Timesteps]
-	Method    Method      // DDPM, DDIM, DPMSolver or your own
-	Clip      Clip        // bounds for the estimate of x_0
-	Noise     NoiseSource // the random part of the steps; a deterministic Method needs none
+	Process Process     // the one the network was trained with
+	Path    []Move      // see [Process.Path], [Visit] and [Resample]
+	Method  Method      // DDPM, DDIM, DPMSolver, Euler, Midpoint, Heun or your own
+	Clip    Clip        // bounds for the estimate of x_0
+	Noise   NoiseSource // the random part of the steps; a deterministic Method needs none
 
 	first int
 }
 
-// NoiseSource fills dst with the standard normal noise that a step adds. index counts the steps of this run from 0,
-// timestep is the one that the step leaves. [Generator.Noise] is one; another may replay recorded noise.
-// It is asked only by steps that add noise.
-type NoiseSource func(index, timestep int, dst Images) error
+// NoiseSource fills dst with the standard normal noise that a step adds. index counts the steps of this run from 0, from is the
+// time that the step leaves. [Generator.Noise] is one; another may replay recorded noise. It is asked only by steps that add noise.
+type NoiseSource func(index int, from float64, dst Images) error
 
-// Step is the state after one step.
+// Step is one step and the state after it.
 type Step struct {
-	Index    int     // this step, from 0
-	Total    int     // steps in this run
-	Timestep int     // the timestep denoised: X came from x at this timestep; -1 in a flow, which has none
-	Next     int     // the timestep that X has now (but for [DDIM.Stride]); -1 after the last step, when X is the result, and in a flow
-	Time     float32 // in a flow: the time that X has now, 1 after the last step; otherwise 0
+	Index int // this step, from 0
+	Total int // steps in this run
+	Move      // the time that was left, and the one that X has now
 
-	// X is x at timestep Next or at Time. The next step starts from it, so that changing its values in place (inpainting) changes the walk.
-	X Images
-	// X0 is the estimate of the final images that this step was based on, after clipping.
-	X0 Images
+	Input Images // x at the time From, read-only
+	// X is x at the time To. The next step starts from it, so that changing its values in place (inpainting) changes the run.
+	X       Images
+	X0      Images // the estimate of the final images that this step was based on, after clipping
+	Epsilon Images // the noise that the network sees in Input, read-only
 }
 
-// From returns a sampler that starts with the i-th of the timesteps (from 0), for image-to-image: noise an image to
-// Timesteps[i] with [Schedule.AddNoise] and let the sampler go on from there (SDEdit, arXiv:2108.01073).
+// From returns a sampler that starts with the i-th move of the path (from 0), for image-to-image: see [Sampler.Start].
 func (s Sampler) From(i int) Sampler {
 	s.first = i
 	return s
 }
 
-// Steps returns the walk from x, which is x_t at the first timestep: pure noise, or a noised image for [Sampler.From].
+// Start returns images noised to the time where the sampler's first move begins: what SDEdit (arXiv:2108.01073) starts from.
+// noise is standard normal and has x0's shape.
+func (s Sampler) Start(x0, noise Images) (Images, error) {
+	if err := s.check(); err != nil {
+		return Images{}, err
+	}
+	return AddNoise(s.Process, x0, noise, s.Path[s.first].From)
+}
+
+// Steps returns the run from x, which is x_t where the first move begins: pure noise, or a noised image for [Sampler.From].
 // It stops after the first error, which comes with a zero Step: wrong settings, the Denoiser's or NoiseSource's error, values
 // that are not finite, or ctx's error as soon as a step ends after ctx did. x itself stays unchanged. Ranging again starts again from x.
 func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		err := s.check(d, x)
+		err := s.check()
+		if err == nil && d == nil {
+			err = errors.New("the sampler has no denoiser")
+		}
+		if err == nil {
+			err = x.check()
+		}
 		if err != nil {
 			yield(Step{}, err)
 			return
 		}
-		advance, err := s.Method.Begin(s.Schedule)
-		if err != nil {
-			yield(Step{}, err)
-			return
-		}
-		x, timesteps := x, s.Timesteps[s.first:] // ranging again starts from the same x
-		for i, t := range timesteps {
-			step := Step{Index: i, Total: len(timesteps), Timestep: t, Next: -1}
-			if i+1 < len(timesteps) {
-				step.Next = timesteps[i+1]
+		path := s.Path[s.first:]
+		step := Step{X: x, X0: x, Epsilon: x}
+		var advance Advance
+		for i, move := range path {
+			step = Step{Index: i, Total: len(path), Move: move, Input: step.X, X0: step.X0, Epsilon: step.Epsilon}
+			err := ctx.Err()
+			switch {
+			case err != nil:
+			case s.rises(move):
+				advance = nil // what a method remembers of the steps before has no place in the ones to come
+				err = s.renoise(&step)
+			default:
+				if advance == nil {
+					advance, err = s.Method.Begin(s.Process)
+				}
+				if err == nil {
+					err = s.step(ctx, d, advance, &step)
+				}
 			}
-			if err := s.step(ctx, d, advance, x, &step); err != nil {
+			if err != nil {
 				if ctx.Err() == nil {
-					err = fmt.Errorf("step %d of %d, timestep %d: %w", i+1, len(timesteps), t, err)
+					err = fmt.Errorf("step %d of %d, time %g: %w", i+1, len(path), move.From, err)
 				}
 				yield(Step{}, err)
 				return
@@ -77,12 +97,11 @@ func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step
 			if !yield(step, nil) {
 				return
 			}
-			x = step.X
 		}
 	}
 }
 
-// Sample walks to the end and returns the images.
+// Sample runs to the end and returns the images.
 func (s Sampler) Sample(ctx context.Context, d Denoiser, x Images) (Images, error) {
 	for step, err := range s.Steps(ctx, d, x) {
 		if err != nil {
@@ -93,28 +112,49 @@ func (s Sampler) Sample(ctx context.Context, d Denoiser, x Images) (Images, erro
 	return x, nil
 }
 
-// step fills in step's X and X0.
-func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, x Images, step *Step) error {
-	if err := ctx.Err(); err != nil {
+// Evaluations returns how often a run asks for an estimate.
+func (s Sampler) Evaluations() int {
+	n := 0
+	for _, move := range s.Path[s.first:] {
+		switch m := s.Method.(type) {
+		case interface{ evaluations(Process, Move) int }:
+			n += m.evaluations(s.Process, move)
+		default:
+			n++
+		}
+		if s.rises(move) {
+			n--
+		}
+	}
+	return n
+}
+
+// rises reports whether a move goes to more noise.
+func (s Sampler) rises(m Move) bool {
+	from, _ := straight(s.Process, m.From)
+	to, _ := straight(s.Process, m.To)
+	return to < from
+}
+
+func (s Sampler) renoise(step *Step) error {
+	noise, err := draw(s.Noise, step.Index, step.From, step.Input)
+	if err == nil {
+		step.X = renoise(s.Process, step.Input, noise, step.Move)
+	}
+	return err
+}
+
+// step fills in step's X, X0 and Epsilon.
+func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, step *Step) (err error) {
+	tr := Transition{Index: step.Index, Move: step.Move, X: step.Input, sampler: s, denoiser: d}
+	if tr.Parts, err = tr.Estimate(ctx, step.Input, step.From); err != nil {
 		return err
 	}
-	estimate, err := d(ctx, x, step.Timestep)
-	if err != nil {
+	step.X0, step.Epsilon = tr.X0, tr.Epsilon
+	if step.X, err = advance(ctx, tr); err != nil {
 		return err
 	}
-	if err := estimate.check(x); err != nil {
-		return err
-	}
-	if !Finite(estimate.Noise.Data) || estimate.Variance != nil && !Finite(estimate.Variance.Data) {
-		return errNotFinite
-	}
-	step.X0 = predictX0(x, estimate.Noise, s.Schedule.AlphaBar(step.Timestep))
-	s.Clip.apply(step.X0)
-	step.X, err = advance(Transition{Index: step.Index, From: step.Timestep, To: step.Next, X: x, X0: step.X0, Estimate: estimate, noise: s.Noise})
-	if err != nil {
-		return err
-	}
-	if err := step.X.checkLike(x, "what the method makes"); err != nil {
+	if err := step.X.checkLike(step.Input, "what the method makes"); err != nil {
 		return err
 	}
 	if !Finite(step.X.Data) {
@@ -125,79 +165,111 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, x Images
 
 var errNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
 
-// predictX0 solves the forward process for x_0 (DDPM, eq. 15): (x_t - √(1-ᾱ_t) ε) / √ᾱ_t.
-func predictX0(x, noise Images, alphaBar float32) Images {
-	x0 := x.Like()
-	signal, sigma := sqrt(alphaBar), sqrt(1-alphaBar)
-	for i := range x0.Data {
-		x0.Data[i] = (x.Data[i] - sigma*noise.Data[i]) / signal
+// check tells what is wrong with the settings.
+func (s Sampler) check() error {
+	if s.Process == nil || s.Process == (*Schedule)(nil) {
+		return errors.New("the sampler has no process: expected a *Schedule or a Flow")
 	}
-	return x0
-}
-
-// check tells whether the settings fit together and to the walk.
-func (s Sampler) check(d Denoiser, x Images) error {
-	if d == nil {
-		return errors.New("the sampler has no denoiser")
-	}
-	if err := x.check(); err != nil {
-		return err
-	}
-	if s.Schedule == nil {
-		return errors.New("the sampler has no schedule")
-	}
-	if err := s.Schedule.check(); err != nil {
-		return err
+	if schedule, ok := s.Process.(*Schedule); ok {
+		if err := schedule.check(); err != nil {
+			return err
+		}
 	}
 	if s.Method == nil {
-		return errors.New("the sampler has no method: expected DDPM, DDIM or DPMSolver")
+		return errors.New("the sampler has no method: expected DDPM, DDIM, DPMSolver, Euler, Midpoint or Heun")
 	}
-	if len(s.Timesteps) == 0 {
-		return errors.New("the sampler has no timesteps: see Schedule.Timesteps")
+	if len(s.Path) == 0 {
+		return errors.New("the sampler's path has no moves: see Process.Path")
 	}
-	if s.first < 0 || s.first >= len(s.Timesteps) {
-		return fmt.Errorf("the walk starts with step %d, but there are steps 0 to %d", s.first, len(s.Timesteps)-1)
+	if s.first < 0 || s.first >= len(s.Path) {
+		return fmt.Errorf("the first step is %d, but there are steps 0 to %d", s.first, len(s.Path)-1)
 	}
-	for i, t := range s.Timesteps {
-		if t < 0 || t >= s.Schedule.Len() {
-			return fmt.Errorf("timestep %d is outside the schedule's 0 to %d", t, s.Schedule.Len()-1)
+	for i, m := range s.Path {
+		for _, t := range []float64{m.From, m.To} {
+			if err := checkTime(s.Process, t); err != nil {
+				return err
+			}
 		}
-		if i > 0 && t >= s.Timesteps[i-1] {
-			return fmt.Errorf("timesteps must fall, but %d is followed by %d", s.Timesteps[i-1], t)
+		if isClean(s.Process, m.From) && !s.rises(m) || m.From == m.To {
+			return fmt.Errorf("move %d goes from %g to %g: expected one that removes or adds noise", i, m.From, m.To)
 		}
 	}
 	return s.Clip.check()
 }
 
-// Method is how a sampler gets from one timestep to the next, with one estimate a step: [DDPM], [DDIM], [DPMSolver], or one of your own.
+// Method is how a sampler gets from one time to the next: [DDPM], [DDIM], [DPMSolver], [Euler], [Midpoint], [Heun], or one of your own.
 type Method interface {
-	// Begin starts a walk: a method may remember estimates from step to step, and refuses wrong settings.
-	Begin(*Schedule) (Advance, error)
+	// Begin starts a run: a method may remember estimates from step to step, and refuses wrong settings.
+	Begin(Process) (Advance, error)
 }
 
-// Advance makes x at the next timestep: new images, of the same shape.
-type Advance func(Transition) (Images, error)
+// Advance makes x at the time that a step goes to: new images, of the same shape.
+type Advance func(context.Context, Transition) (Images, error)
 
 // Transition is what a Method knows about a step. All images in it are to be read only.
 type Transition struct {
-	Index    int // of the step, from 0
-	From, To int // timesteps; To is -1 for the clean image
-	X        Images
-	X0       Images // the estimate of the final images, clipped
-	Estimate Estimate
-	noise    NoiseSource
+	Index int // of the step, from 0
+	Move      // the times it goes from and to
+	X     Images
+	Parts // what the network sees in X
+
+	sampler  Sampler
+	denoiser Denoiser
+}
+
+// Parts are the image and the noise that an estimate takes some x_t apart into.
+type Parts struct {
+	X0       Images  // the estimate of the final images, clipped
+	Epsilon  Images  // the estimate of the noise, of before X0 was clipped
+	Variance *Images // the estimate of the variance, where the network makes one
+
+	velocity *Images // where the network estimates that and nothing was clipped
+}
+
+// Velocity returns x̂_0 - ε̂.
+func (p Parts) Velocity() Images {
+	if p.velocity != nil {
+		return *p.velocity
+	}
+	return blend(1, p.X0, -1, p.Epsilon)
 }
 
 // Noise draws the step's standard normal noise from the sampler's source.
-func (tr Transition) Noise() (Images, error) {
-	if tr.noise == nil {
-		return Images{}, errors.New("the method adds noise, but the sampler has no source of it: set Noise, for instance to a Generator's")
+func (tr Transition) Noise() (Images, error) { return draw(tr.sampler.Noise, tr.Index, tr.From, tr.X) }
+
+func draw(source NoiseSource, index int, from float64, x Images) (Images, error) {
+	if source == nil {
+		return Images{}, errors.New("the step adds noise, but the sampler has no source of it: set Noise, for instance to a Generator's")
 	}
-	noise := tr.X.Like()
-	if err := tr.noise(tr.Index, tr.From, noise); err != nil {
+	noise := x.Like()
+	if err := source(index, from, noise); err != nil {
 		return Images{}, fmt.Errorf("drawing noise: %w", err)
 	}
 	return noise, nil
+}
+
+// Estimate asks the network once more within a step: what it sees in other images at another time.
+func (tr Transition) Estimate(ctx context.Context, x Images, t float64) (Parts, error) {
+	if err := ctx.Err(); err != nil {
+		return Parts{}, err
+	}
+	e, err := tr.denoiser(ctx, x, t)
+	if err != nil {
+		return Parts{}, err
+	}
+	if err := e.check(x); err != nil {
+		return Parts{}, err
+	}
+	p := Parts{Variance: e.Variance}
+	p.X0, p.Epsilon = e.split(tr.sampler.Process, x, t)
+	switch {
+	case tr.sampler.Clip != (Clip{}):
+		p.X0 = p.X0.Clone() // it may be the network's own
+		tr.sampler.Clip.apply(p.X0)
+	case e.Of == Velocity:
+		p.velocity = &e.Value
+	}
+	return p, nil
 }
 
 // blend returns a·x + b·y.
@@ -209,7 +281,7 @@ func blend(a float32, x Images, b float32, y Images) Images {
 	return sum
 }
 
-// Finite tells whether no value is NaN or infinite.
+// Finite reports whether no value is NaN or infinite.
 func Finite(values []float32) bool {
 	for _, v := range values {
 		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {

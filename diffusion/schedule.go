@@ -73,7 +73,7 @@ func FromBetas(betas []float32) (*Schedule, error) {
 		}
 		product *= float64(1 - beta)
 		s.AlphasCumprod[t] = float32(product)
-		if s.AlphasCumprod[t] == s.AlphaBar(t-1) {
+		if s.AlphasCumprod[t] == s.alphaBar(float64(t-1)) {
 			return nil, fmt.Errorf("ᾱ at timestep %d is %g in float32, as before it: β = %g adds no noise; use larger β", t, s.AlphasCumprod[t], beta)
 		}
 		if s.AlphasCumprod[t] == 0 {
@@ -94,16 +94,36 @@ func (s *Schedule) check() error {
 	return nil
 }
 
-// AlphaBar returns ᾱ_t, and 1 for the clean image, t < 0.
-func (s *Schedule) AlphaBar(t int) float32 {
+// Clean is the time of the clean image in a [Schedule]: it lies before the first timestep.
+const Clean = -1
+
+// alphaBar returns ᾱ_t, and 1 for the clean image. Between two timesteps log ᾱ/(1-ᾱ) is interpolated.
+func (s *Schedule) alphaBar(t float64) float32 {
 	if t < 0 {
 		return 1
 	}
-	return s.AlphasCumprod[t]
+	i := int(t)
+	share := t - float64(i)
+	if share == 0 {
+		return s.AlphasCumprod[i]
+	}
+	logSNR := func(alphaBar float32) float64 { return math.Log(float64(alphaBar) / (1 - float64(alphaBar))) }
+	between := (1-share)*logSNR(s.AlphasCumprod[i]) + share*logSNR(s.AlphasCumprod[i+1])
+	return float32(1 / (1 + math.Exp(-between)))
 }
 
-// AddNoise returns x_t, the images noised to timestep t (DDPM, eq. 4): √ᾱ_t x_0 + √(1-ᾱ_t) ε.
-// noise is ε and has x0's shape. Give one timestep for all images, or one for each.
+// Levels returns √ᾱ_t and √(1-ᾱ_t) for a timestep from 0 to T-1 or a time between, and 1 and 0 for [Clean].
+func (s *Schedule) Levels(t float64) (signal, noise float64) {
+	if !(t >= 0 && t <= float64(s.Len()-1) || t == Clean) || s.check() != nil {
+		return math.NaN(), math.NaN()
+	}
+	alphaBar := s.alphaBar(t)
+	return math.Sqrt(float64(alphaBar)), math.Sqrt(float64(1 - alphaBar))
+}
+
+func (s *Schedule) String() string { return fmt.Sprintf("its timesteps are 0 to %d", s.Len()-1) }
+
+// AddNoise is the function [AddNoise] for timesteps (DDPM, eq. 4): √ᾱ_t x_0 + √(1-ᾱ_t) ε.
 func (s *Schedule) AddNoise(x0, noise Images, t ...int) (Images, error) {
 	x := x0.Like()
 	return x, s.AddNoiseTo(x, x0, noise, t...)
@@ -114,34 +134,14 @@ func (s *Schedule) AddNoiseTo(dst, x0, noise Images, t ...int) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if err := x0.check(); err != nil {
-		return err
-	}
-	if err := noise.checkLike(x0, "the noise"); err != nil {
-		return err
-	}
-	if err := dst.checkLike(x0, "the destination"); err != nil {
-		return err
-	}
-	if len(t) != 1 && len(t) != x0.N {
-		return fmt.Errorf("%d images need 1 timestep or %d, found %d", x0.N, x0.N, len(t))
-	}
-	for _, t := range t {
+	times := make([]float64, len(t))
+	for i, t := range t {
 		if t < 0 || t >= s.Len() {
 			return fmt.Errorf("timestep %d is outside the schedule's 0 to %d", t, s.Len()-1)
 		}
+		times[i] = float64(t)
 	}
-	size := x0.Size()
-	for n := range x0.N {
-		alphaBar := s.AlphasCumprod[t[min(n, len(t)-1)]]
-		signal, sigma := sqrt(alphaBar), sqrt(1-alphaBar)
-		from, to := n*size, (n+1)*size
-		d, x, e := dst.Data[from:to], x0.Data[from:to], noise.Data[from:to]
-		for i := range d {
-			d[i] = signal*x[i] + sigma*e[i]
-		}
-	}
-	return nil
+	return addNoiseTo(s, dst, x0, noise, times)
 }
 
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }

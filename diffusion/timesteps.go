@@ -42,3 +42,21 @@ func (s *Schedule) Timesteps(n int, spacing Spacing) ([]int, error) {
 	}
 	return timesteps, nil
 }
+
+// Path returns the moves between n of the schedule's timesteps, and from the last of them to the clean image; see [Schedule.Timesteps].
+func (s *Schedule) Path(n int, spacing Spacing) ([]Move, error) {
+	timesteps, err := s.Timesteps(n, spacing)
+	return Visit(timesteps...), err
+}
+
+// Visit returns the path through the timesteps of a schedule, as a rule falling, to the clean image.
+func Visit(timesteps ...int) []Move {
+	path := make([]Move, len(timesteps))
+	for i, t := range timesteps {
+		path[i] = Move{From: float64(t), To: Clean}
+		if i > 0 {
+			path[i-1].To = float64(t)
+		}
+	}
+	return path
+}

@@ -1,0 +1,95 @@
+package diffusion
+
+import (
+	"fmt"
+	"iter"
+)
+
+// Known is the part of images that inpainting keeps.
+type Known struct {
+	Process Process
+	Images  Images      // x_0, the originals
+	Mask    Images      // 1 where to generate, 0 where to keep the original, between 1 and 0 a mixture; [N or 1, C or 1, H, W]
+	Noise   NoiseSource // standard normal noise for the originals, for steps that don't lead to the clean image
+}
+
+// Keep wraps a run: after each step the known part is overwritten by the originals, noised to the time that the step leads to.
+// (RePaint, arXiv:2201.09865, eq. 8, without its resampling, which is a matter of the path: see [Resample].)
+// After the last step known pixels are the originals' to the bit.
+func (k Known) Keep(steps iter.Seq2[Step, error]) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		if err := k.check(); err != nil {
+			yield(Step{}, err)
+			return
+		}
+		for step, err := range steps {
+			if err == nil {
+				err = k.overwrite(step)
+			}
+			if err != nil {
+				yield(Step{}, err)
+				return
+			}
+			if !yield(step, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (k Known) overwrite(step Step) error {
+	if err := k.Images.checkLike(step.X, "the original"); err != nil {
+		return err
+	}
+	known := k.Images
+	if !isClean(k.Process, step.To) {
+		noise, err := draw(k.Noise, step.Index, step.To, step.X)
+		if err != nil {
+			return err
+		}
+		if known, err = AddNoise(k.Process, k.Images, noise, step.To); err != nil {
+			return err
+		}
+	}
+	k.mix(step.X, known)
+	return nil
+}
+
+// mix overwrites x by what is known.
+func (k Known) mix(x, known Images) {
+	plane := x.H * x.W
+	for n := range x.N {
+		for c := range x.C {
+			at := (n*x.C + c) * plane
+			mask := k.Mask.Data[(min(n, k.Mask.N-1)*k.Mask.C+min(c, k.Mask.C-1))*plane:]
+			for i := range plane {
+				switch m := mask[i]; m {
+				case 1:
+				case 0:
+					x.Data[at+i] = known.Data[at+i]
+				default:
+					x.Data[at+i] = m*x.Data[at+i] + (1-m)*known.Data[at+i]
+				}
+			}
+		}
+	}
+}
+
+func (k Known) check() error {
+	if err := k.Images.check(); err != nil {
+		return fmt.Errorf("the original: %w", err)
+	}
+	if err := k.Mask.check(); err != nil {
+		return fmt.Errorf("the mask: %w", err)
+	}
+	x, m := k.Images, k.Mask
+	if m.H != x.H || m.W != x.W || m.N != 1 && m.N != x.N || m.C != 1 && m.C != x.C {
+		return fmt.Errorf("the mask has shape %s, expected [1 or %d,1 or %d,%d,%d] for images %s", m.Shape(), x.N, x.C, x.H, x.W, x.Shape())
+	}
+	for _, v := range m.Data {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("the mask has the value %g, expected 0 (keep) to 1 (generate)", v)
+		}
+	}
+	return nil
+}
