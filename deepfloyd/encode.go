@@ -15,11 +15,11 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
-	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -102,7 +102,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		}
 		all.Texts = append(all.Texts, text)
 		all.Mask = append(all.Mask, mask...)
-		all.Embeds = unet.Embeddings{N: all.Embeds.N + 1, Tokens: TextTokens, Dim: kept.dim, Data: append(all.Embeds.Data, values...)}
+		all.Embeds = model.Embeddings{N: all.Embeds.N + 1, Tokens: TextTokens, Dim: kept.dim, Data: append(all.Embeds.Data, values...)}
 	}
 	return all, nil
 }
@@ -187,7 +187,7 @@ func (c cache) write(text string, values []float32, mask []int32) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return err
 	}
-	p := Prompts{Texts: []string{text}, Embeds: unet.Embeddings{N: 1, Tokens: TextTokens, Dim: c.dim, Data: values}, Mask: mask}
+	p := Prompts{Texts: []string{text}, Embeds: model.Embeddings{N: 1, Tokens: TextTokens, Dim: c.dim, Data: values}, Mask: mask}
 	return p.Write(c.path(text), map[string]string{"model": c.model, "checksum": checksum(values)})
 }
 

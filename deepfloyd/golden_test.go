@@ -16,6 +16,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -63,7 +64,7 @@ func encode(t testing.TB, b compute.Backend, model string, texts ...string) Prom
 	return p
 }
 
-func selected(t testing.TB, p Prompts, texts ...string) unet.Embeddings {
+func selected(t testing.TB, p Prompts, texts ...string) model.Embeddings {
 	t.Helper()
 	e, err := p.Select(texts...)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
-	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/weights/pth"
 )
@@ -19,8 +19,8 @@ import (
 // Prompts are prompts and what a text encoder makes of them.
 type Prompts struct {
 	Texts  []string
-	Embeds unet.Embeddings // one of each text
-	Mask   []int32         // [N,Tokens], 1 for a text's own tokens and 0 for the filling; nil where it isn't known. Stages are not told it
+	Embeds model.Embeddings // one of each text
+	Mask   []int32          // [N,Tokens], 1 for a text's own tokens and 0 for the filling; nil where it isn't known. Stages are not told it
 }
 
 // Find returns which of the texts are a text: those that equal it or, where none does, those that [tokenizer.Preprocess] makes
@@ -41,18 +41,18 @@ func (p Prompts) Find(text string) (found []int) {
 }
 
 // Select returns the embeddings of texts, one of each, as [Prompts.Find] finds them.
-func (p Prompts) Select(texts ...string) (unet.Embeddings, error) {
+func (p Prompts) Select(texts ...string) (model.Embeddings, error) {
 	e := p.Embeds
 	e.N, e.Data = 0, nil
 	for _, text := range texts {
 		found := p.Find(text)
 		if len(found) == 0 {
-			return unet.Embeddings{}, fmt.Errorf("there are no embeddings of the prompt %q, only of %s", text, list(p.Texts))
+			return model.Embeddings{}, fmt.Errorf("there are no embeddings of the prompt %q, only of %s", text, list(p.Texts))
 		}
 		one := p.Embeds.Slice(found[0], found[0]+1).Data
 		for _, i := range found[1:] {
 			if !slices.Equal(p.Embeds.Slice(i, i+1).Data, one) {
-				return unet.Embeddings{}, fmt.Errorf("the prompt %q may be %q or %q, which have different embeddings: write it as one of them is written", text, p.Texts[found[0]], p.Texts[i])
+				return model.Embeddings{}, fmt.Errorf("the prompt %q may be %q or %q, which have different embeddings: write it as one of them is written", text, p.Texts[found[0]], p.Texts[i])
 			}
 		}
 		e.Data = append(e.Data, one...)
@@ -146,7 +146,7 @@ func readPrompts(f *weights.File) (Prompts, error) {
 	if len(shape) != 3 || t.Size() == 0 {
 		return Prompts{}, fmt.Errorf("tensor %q has shape %v, expected [N,Tokens,Dim]", embedsName, t.Shape)
 	}
-	p := Prompts{Embeds: unet.Embeddings{N: shape[0], Tokens: shape[1], Dim: shape[2]}}
+	p := Prompts{Embeds: model.Embeddings{N: shape[0], Tokens: shape[1], Dim: shape[2]}}
 	if p.Embeds.Data, err = t.Float32(); err != nil {
 		return Prompts{}, fmt.Errorf("tensor %q: %w", embedsName, err)
 	}
@@ -219,9 +219,9 @@ func dictionary(texts []string, tensor func(text string) (weights.Tensor, error)
 		if len(shape) != 2 || t.Size() == 0 {
 			return Prompts{}, fmt.Errorf("tensor %q has shape %v, expected [Tokens,Dim] or [1,Tokens,Dim] for each prompt, or one tensor named %q", text, t.Shape, embedsName)
 		}
-		e := unet.Embeddings{N: 1, Tokens: shape[0], Dim: shape[1]}
+		e := model.Embeddings{N: 1, Tokens: shape[0], Dim: shape[1]}
 		if i == 0 {
-			p.Embeds = unet.Embeddings{Tokens: e.Tokens, Dim: e.Dim}
+			p.Embeds = model.Embeddings{Tokens: e.Tokens, Dim: e.Dim}
 		}
 		if e.Tokens != p.Embeds.Tokens || e.Dim != p.Embeds.Dim {
 			return Prompts{}, fmt.Errorf("tensor %q has shape %v, and %q has [%d,%d]: expected the same for all prompts", text, t.Shape, texts[0], p.Embeds.Tokens, p.Embeds.Dim)

@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -21,7 +22,7 @@ func TestPromptsFiles(t *testing.T) {
 	path := filepath.Join(dir, "p.safetensors")
 	want := Prompts{
 		Texts:  []string{"a cat", "", `"ß" & co`},
-		Embeds: unet.Embeddings{N: 3, Tokens: 2, Dim: 2, Data: []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+		Embeds: model.Embeddings{N: 3, Tokens: 2, Dim: 2, Data: []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 		Mask:   []int32{1, 1, 1, 0, 1, 1},
 	}
 	if err := want.Write(path, map[string]string{"model": "m"}); err != nil {
@@ -102,7 +103,7 @@ func TestPromptsLayouts(t *testing.T) {
 
 // A text is found as it is written; only else do case and outer spaces not count, unless that leaves a choice.
 func TestSelect(t *testing.T) {
-	p := Prompts{Texts: []string{"a cat", "A cat", "Dog", "dog ", "Owl", "owl "}, Embeds: unet.Embeddings{N: 6, Tokens: 1, Dim: 1, Data: []float32{1, 2, 3, 4, 5, 5}}}
+	p := Prompts{Texts: []string{"a cat", "A cat", "Dog", "dog ", "Owl", "owl "}, Embeds: model.Embeddings{N: 6, Tokens: 1, Dim: 1, Data: []float32{1, 2, 3, 4, 5, 5}}}
 	for text, want := range map[string]float32{"a cat": 1, "A cat": 2, "dog ": 4, "OWL": 5} {
 		if e := selected(t, p, text); e.Data[0] != want {
 			t.Errorf("%q: text %v, want %g", text, e.Data, want)
@@ -282,7 +283,7 @@ func TestTorchPrompts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (unet.Embeddings{N: 3, Tokens: 5, Dim: 4}); p.Embeds.N != want.N || p.Embeds.Tokens != want.Tokens || p.Embeds.Dim != want.Dim {
+	if want := (model.Embeddings{N: 3, Tokens: 5, Dim: 4}); p.Embeds.N != want.N || p.Embeds.Tokens != want.Tokens || p.Embeds.Dim != want.Dim {
 		t.Fatalf("embeddings [%d,%d,%d], want [3,5,4]", p.Embeds.N, p.Embeds.Tokens, p.Embeds.Dim)
 	}
 	if want := []string{"a photo of a dog", "an oil painting", ""}; !slices.Equal(p.Texts, want) {

@@ -40,12 +40,12 @@ type schedulerConfig struct {
 	TrainedBetas        []float32 `json:"trained_betas"`
 	RescaleBetasZeroSNR bool      `json:"rescale_betas_zero_snr"`
 
-	PredictionType           string            `json:"prediction_type"`
-	Thresholding             bool              `json:"thresholding"`
-	DynamicThresholdingRatio float32           `json:"dynamic_thresholding_ratio"`
-	SampleMaxValue           float32           `json:"sample_max_value"`
-	TimestepSpacing          diffusion.Spacing `json:"timestep_spacing"`
-	StepsOffset              int               `json:"steps_offset"`
+	PredictionType           diffusion.Prediction `json:"prediction_type"`
+	Thresholding             bool                 `json:"thresholding"`
+	DynamicThresholdingRatio float32              `json:"dynamic_thresholding_ratio"`
+	SampleMaxValue           float32              `json:"sample_max_value"`
+	TimestepSpacing          diffusion.Spacing    `json:"timestep_spacing"`
+	StepsOffset              int                  `json:"steps_offset"`
 
 	// DDPM's and DDIM's
 	ClipSample      truth   `json:"clip_sample"`
@@ -101,13 +101,16 @@ func ReadScheduler(path string) (*Scheduler, error) {
 // the file does not give have the other class's defaults.
 func (s *Scheduler) As(class string) (*Scheduler, error) { return readScheduler(s.file, class) }
 
+// Prediction says what the network estimates.
+func (s *Scheduler) Prediction() diffusion.Prediction { return s.config.PredictionType }
+
 // Class is diffusers' name of the scheduler.
 func (s *Scheduler) Class() string { return s.config.class }
 
 func readScheduler(file *hubfile.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
 		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
-		PredictionType: "epsilon", DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
+		PredictionType: diffusion.Epsilon, DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
 		ClipSample: true, ClipSampleRange: 1, SetAlphaToOne: true,
 		SolverOrder: 2, SolverType: "midpoint", AlgorithmType: "dpmsolver++", FinalSigmasType: "zero",
 	}
@@ -172,7 +175,7 @@ func (c schedulerConfig) check() error {
 		{"_class_name", c.class, []any{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler}, ""},
 		{"beta_schedule", c.BetaSchedule, []any{"linear", "scaled_linear", "squaredcos_cap_v2"}, ""},
 		{"rescale_betas_zero_snr", c.RescaleBetasZeroSNR, []any{false}, ""},
-		{"prediction_type", c.PredictionType, []any{"epsilon"}, ""},
+		{"prediction_type", c.PredictionType, []any{diffusion.Epsilon, diffusion.Sample, diffusion.V}, ""},
 		{"timestep_spacing", c.TimestepSpacing, []any{diffusion.Leading, diffusion.Trailing, diffusion.Linspace}, ""},
 		{"variance_type", c.variance(), []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, DDPMScheduler},
 		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, DDIMScheduler},
@@ -286,15 +289,18 @@ func (s *Scheduler) lambda(t int) float64 {
 	return math.Log(alphaBar/(1-alphaBar)) / 2
 }
 
-// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. The latter, which diffusers'
-// DDIMScheduler does not take, DDIM visits one by one.
+// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. diffusers' DDIMScheduler goes
+// ⌊T/n⌋ back in each of its own n timesteps, also where the next one it visits is another. The named ones, which it does not take,
+// DDIM visits one by one.
 func (s *Scheduler) Sampler(timesteps []int, noise diffusion.NoiseSource) diffusion.Sampler {
-	method := s.Method
-	if ddim, ok := method.(diffusion.DDIM); ok {
+	path := diffusion.Visit(timesteps...)
+	if _, ok := s.Method.(diffusion.DDIM); ok {
 		if own, err := s.Timesteps(len(timesteps)); err == nil && slices.Equal(own, timesteps) {
-			ddim.Stride = s.Schedule.Len() / len(timesteps)
-			method = ddim
+			stride := s.Schedule.Len() / len(timesteps)
+			for i := range path {
+				path[i].To = max(path[i].From-float64(stride), diffusion.Clean)
+			}
 		}
 	}
-	return diffusion.Sampler{Schedule: s.Schedule, Timesteps: timesteps, Method: method, Clip: s.Clip, Noise: noise}
+	return diffusion.Sampler{Process: s.Schedule, Path: path, Method: s.Method, Clip: s.Clip, Noise: noise}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/model"
 )
 
 // reference is testdata/schedulers.json, recorded by testdata/record.py.
@@ -191,7 +192,7 @@ func TestNoisingSchedule(t *testing.T) {
 	g := diffusion.NewGenerator(1)
 	g.Normal(small.Data)
 	g.Normal(noise.Data)
-	got, err := s.SuperResolution(unet.Embeddings{}, small, noise, 500)
+	got, err := s.SuperResolution(model.Embeddings{}, small, noise, 500)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func OpenStage(dir, variant string) (*Stage, error) {
 	if s.Config, err = unet.ReadConfig(config); err != nil {
 		return nil, err
 	}
-	if err := s.check(s.Config); err != nil {
+	if err := s.check(s.Config, s.Scheduler); err != nil {
 		return nil, fmt.Errorf("%s: %w", config, err)
 	}
 	if s.weights, err = weights.OpenFolder(filepath.Join(dir, "unet"), variant); err != nil {
@@ -69,19 +69,21 @@ func OpenStage(dir, variant string) (*Stage, error) {
 	return s, nil
 }
 
-// Use replaces the scheduler by one of another class; see [Scheduler.As].
-func (s *Stage) Use(class string) error {
+// as returns the folder's scheduler as one of another class; see [Scheduler.As].
+func (s *Stage) as(class string) (*Scheduler, error) {
 	other, err := s.Scheduler.As(class)
+	if err == nil {
+		err = s.check(s.Config, other)
+	}
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s with a %s: %w", s.Dir, class, err)
 	}
-	before := s.Scheduler
-	s.Scheduler = other
-	if err := s.check(s.Config); err != nil {
-		s.Scheduler = before
-		return fmt.Errorf("%s with a %s: %w", s.Dir, class, err)
-	}
-	return nil
+	return other, nil
+}
+
+func (s *Stage) checkAs(class string) error {
+	_, err := s.as(class)
+	return err
 }
 
 func openScheduler(dir, part string, class Part) (*Scheduler, error) {
@@ -101,12 +103,14 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 	if s.UNet != nil || s.weights == nil {
 		return errors.New("the stage's weights were read before, or the stage was closed")
 	}
-	s.UNet, err = unet.New(b, s.Config, dtype, s.weights, s.Progress)
+	if s.UNet, err = unet.New(b, s.Config, dtype, s.weights, s.Progress); err == nil {
+		s.UNet.Of = s.Scheduler.Prediction()
+	}
 	return err
 }
 
 // check tells whether the network fits to the rest of the stage.
-func (s *Stage) check(c unet.Config) error {
+func (s *Stage) check(c unet.Config, scheduler *Scheduler) error {
 	if s.Noising != nil && c.ClassEmbedType == nil {
 		return errors.New("class_embed_type is null, expected timestep: the folder has an image_noising_scheduler, and the network must be told the noise level")
 	}
@@ -120,7 +124,7 @@ func (s *Stage) check(c unet.Config) error {
 	if c.OutChannels != channels && c.OutChannels != 2*channels {
 		return fmt.Errorf("out_channels is %d, expected %d, or %d with a learned variance", c.OutChannels, channels, 2*channels)
 	}
-	if m, ok := s.Scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange && c.OutChannels != 2*channels {
+	if m, ok := scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange && c.OutChannels != 2*channels {
 		return fmt.Errorf("out_channels is %d, expected %d: the scheduler's variance_type is learned_range", c.OutChannels, 2*channels)
 	}
 	return checkSize(c)
@@ -167,20 +171,21 @@ func (s *Stage) Shape(n int) diffusion.Images {
 	return diffusion.Images{N: n, C: s.channels(s.Config), H: s.Config.SampleSize.H, W: s.Config.SampleSize.W}
 }
 
-// SuperResolution is what a stage of super-resolution is told (a first stage is told a text alone): a text, and the small images in [-1,1], scaled up to the size of
-// noise and noised with it to level, a timestep of the noising scheduler. More noise lets the stage invent more.
-func (s *Stage) SuperResolution(text unet.Embeddings, small, noise diffusion.Images, level int) (unet.Condition, error) {
+// Beside makes of small images in [-1,1] what a stage of super-resolution is told (a first stage is told a text alone): they are
+// scaled up to the size of noise and noised with it to level, a timestep of the noising scheduler. More noise lets the stage invent
+// more.
+func (s *Stage) Beside(small, noise diffusion.Images, level int) (diffusion.Images, error) {
 	if s.Noising == nil {
-		return unet.Condition{}, errors.New("the stage has no image_noising_scheduler: it draws from a text alone")
+		return diffusion.Images{}, errors.New("the stage has no image_noising_scheduler: it draws from a text alone")
 	}
 	large, err := Upscale(small, noise.H, noise.W)
 	if err != nil {
-		return unet.Condition{}, err
+		return diffusion.Images{}, err
 	}
 	if large, err = s.Noising.Schedule.AddNoise(large, noise, level); err != nil {
-		return unet.Condition{}, fmt.Errorf("noising the small image to level %d: %w", level, err)
+		return diffusion.Images{}, fmt.Errorf("noising the small image to level %d: %w", level, err)
 	}
-	return unet.Condition{Text: text, Beside: large, Class: level}, nil
+	return large, nil
 }
 
 // Upscale is bilinear interpolation with aligned corners: the images' corner pixels stay the corners.

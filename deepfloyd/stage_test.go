@@ -14,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/model"
 )
 
 // copyStage copies a stage's configurations, not its weights, and replaces words in them.
@@ -121,7 +122,7 @@ func TestStageProgress(t *testing.T) {
 	if err := s.Load(b, dtypes.BFloat16); err != nil {
 		t.Fatal(err)
 	}
-	text := unet.Embeddings{N: 1, Tokens: 2, Dim: s.Config.TextDim(), Data: make([]float32, 2*s.Config.TextDim())}
+	text := model.Embeddings{N: 1, Tokens: 2, Dim: s.Config.TextDim(), Data: make([]float32, 2*s.Config.TextDim())}
 	for range 2 {
 		draw(t, s, Walk{Timesteps: []int{0}, Text: text, Guidance: 1}, 1, diffusion.NewGenerator(1))
 	}
@@ -139,14 +140,14 @@ func TestSuperResolutionMisuse(t *testing.T) {
 	} {
 		s := openStage(t, b, filepath.Join(golden.Dir(t), model))
 		for level, words := range levels {
-			if _, err := s.SuperResolution(unet.Embeddings{}, small, noise, level); err == nil || !strings.Contains(err.Error(), words) {
+			if _, err := s.SuperResolution(model.Embeddings{}, small, noise, level); err == nil || !strings.Contains(err.Error(), words) {
 				t.Errorf("%s at level %d: %v; want a word on %q", model, level, err, words)
 			}
 		}
 		if s.Noising == nil {
 			continue
 		}
-		if _, err := s.SuperResolution(unet.Embeddings{}, diffusion.NewImages(2, 3, 16, 16), noise, 10); err == nil || !strings.Contains(err.Error(), "the noise has shape [1,3,32,32], expected [2,3,32,32]") {
+		if _, err := s.SuperResolution(model.Embeddings{}, diffusion.NewImages(2, 3, 16, 16), noise, 10); err == nil || !strings.Contains(err.Error(), "the noise has shape [1,3,32,32], expected [2,3,32,32]") {
 			t.Errorf("two small images and noise for one: %v", err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 
 // Model is a network with its values, ready to evaluate. It is safe for concurrent use.
 type Model struct {
+	Name    string // what people call it: see [model.Spec]
 	Config  Config
 	backend compute.Backend
 	dtype   dtypes.DType
@@ -268,99 +269,60 @@ func (m *Model) oneHot(labels []int, n int) ([]float32, error) {
 	return v, nil
 }
 
-// noise estimates the noise in x at timestep t.
-func (m *Model) noise(ctx context.Context, x diffusion.Images, t int, labels []int) (diffusion.Images, error) {
-	if m.Config.Condition == None {
-		return diffusion.Images{}, fmt.Errorf("a model of condition none removes noise of one level: it has no timesteps")
+// estimate evaluates the network with the same time for all images, in the clock of the model's process.
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, labels []int) (diffusion.Estimate, error) {
+	c := m.Config
+	last, scale := 1.0, 1.0
+	switch {
+	case c.Condition == None:
+		return diffusion.Estimate{}, fmt.Errorf("a model of condition none removes noise of one level: it draws nothing from noise")
+	case c.Objective == Noise:
+		last, scale = float64(c.Timesteps-1), float64(c.Timesteps)
 	}
-	if m.Config.Objective != Noise {
-		return diffusion.Images{}, fmt.Errorf("a model of objective %s estimates velocities: it is no denoiser", m.Config.Objective)
+	if !(t >= 0 && t <= last) {
+		return diffusion.Estimate{}, fmt.Errorf("time %g; the model knows 0 to %g", t, last)
 	}
-	if t < 0 || t >= m.Config.Timesteps {
-		return diffusion.Images{}, fmt.Errorf("timestep %d; the model knows 0 to %d", t, m.Config.Timesteps-1)
-	}
-	return m.estimate(ctx, x, float32(t)/float32(m.Config.Timesteps), labels)
-}
-
-// estimate evaluates the network with the same time for all images.
-func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float32, labels []int) (diffusion.Images, error) {
 	class, err := m.oneHot(labels, x.N)
 	if err != nil {
-		return diffusion.Images{}, err
+		return diffusion.Estimate{}, err
 	}
-	return m.Evaluate(ctx, x, slices.Repeat([]float32{t}, x.N), class)
+	value, err := m.Evaluate(ctx, x, slices.Repeat([]float32{float32(t) / float32(scale)}, x.N), class)
+	return diffusion.Estimate{Value: value, Of: c.prediction()}, err
 }
 
-// Denoiser estimates the noise in x [N,1,28,28]. labels gives each image's class, -1 for none, where the model's condition
-// is class; it is nil otherwise.
+// Denoiser estimates the noise or, with objective flow, the velocity of x [N,1,28,28]. labels gives each image's class, -1 for none,
+// where the model's condition is class; it is nil otherwise.
 func (m *Model) Denoiser(labels []int) diffusion.Denoiser {
-	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		noise, err := m.noise(ctx, x, t, labels)
-		return diffusion.Estimate{Noise: noise}, err
-	}
-}
-
-// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
-// evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
-func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
-	if scale == 1 {
-		return m.Denoiser(labels)
-	}
-	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		cond, uncond, err := m.both(x, labels, scale, func(x diffusion.Images, labels []int) (diffusion.Images, error) {
-			return m.noise(ctx, x, t, labels)
-		})
-		if err != nil {
-			return diffusion.Estimate{}, err
-		}
-		return diffusion.Guide(diffusion.Estimate{Noise: cond}, diffusion.Estimate{Noise: uncond}, scale)
-	}
-}
-
-// Velocity estimates the velocity of x [N,1,28,28] at a time t in [0,1), for models of objective flow; labels are as for Denoiser.
-func (m *Model) Velocity(labels []int) diffusion.VelocityField {
-	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
-		if m.Config.Objective != Flow {
-			return diffusion.Images{}, fmt.Errorf("the model estimates no velocities: its objective is not flow")
-		}
-		if !(t >= 0 && t < 1) {
-			return diffusion.Images{}, fmt.Errorf("time %g; the model knows 0 (included) to 1 (excluded)", t)
-		}
+	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		return m.estimate(ctx, x, t, labels)
 	}
 }
 
-// GuidedVelocity is to Velocity what GuidedDenoiser is to Denoiser.
-func (m *Model) GuidedVelocity(labels []int, scale float32) diffusion.VelocityField {
-	if scale == 1 {
-		return m.Velocity(labels)
-	}
-	return func(ctx context.Context, x diffusion.Images, t float32) (diffusion.Images, error) {
-		cond, uncond, err := m.both(x, labels, scale, func(x diffusion.Images, labels []int) (diffusion.Images, error) {
-			return m.Velocity(labels)(ctx, x, t)
-		})
-		if err != nil {
-			return diffusion.Images{}, err
-		}
-		return diffusion.GuideVelocity(cond, uncond, scale)
-	}
+// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) away from no class, with both estimates from one
+// evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
+func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
+	return m.guided(labels, slices.Repeat([]int{-1}, len(labels)), scale)
 }
 
-// both returns the estimates with and without the classes, for guidance, from one call of twice the batch.
-func (m *Model) both(x diffusion.Images, labels []int, scale float32, estimate func(diffusion.Images, []int) (diffusion.Images, error)) (cond, uncond diffusion.Images, err error) {
-	if m.Config.Condition != Class {
-		return cond, uncond, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
+func (m *Model) guided(labels, away []int, scale float32) diffusion.Denoiser {
+	if scale == 1 {
+		return m.Denoiser(labels)
 	}
-	if len(labels) != x.N {
-		return cond, uncond, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
+	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
+		if m.Config.Condition != Class {
+			return diffusion.Estimate{}, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
+		}
+		if len(labels) != x.N {
+			return diffusion.Estimate{}, fmt.Errorf("got %d classes for %d images", len(labels), x.N)
+		}
+		twice, err := diffusion.Concat(x, x)
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		both, err := m.estimate(ctx, twice, t, slices.Concat(labels, away))
+		if err != nil {
+			return diffusion.Estimate{}, err
+		}
+		return diffusion.Guide(both.Slice(0, x.N), both.Slice(x.N, 2*x.N), scale)
 	}
-	twice, err := diffusion.Concat(x, x)
-	if err != nil {
-		return cond, uncond, err
-	}
-	all, err := estimate(twice, slices.Concat(labels, slices.Repeat([]int{-1}, x.N)))
-	if err != nil {
-		return cond, uncond, err
-	}
-	return all.Slice(0, x.N), all.Slice(x.N, 2*x.N), nil
 }

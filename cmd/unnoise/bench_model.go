@@ -20,6 +20,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/model"
 )
 
 type benchModelFlags struct {
@@ -147,7 +148,7 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 	}
 	c, g := s.Config, diffusion.NewGenerator(0)
 	x := diffusion.NewImages(f.batch, c.InChannels, c.SampleSize.H, c.SampleSize.W)
-	text := unet.Embeddings{N: f.batch, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, f.batch*deepfloyd.TextTokens*c.TextDim())}
+	text := model.Embeddings{N: f.batch, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, f.batch*deepfloyd.TextTokens*c.TextDim())}
 	g.Normal(x.Data)
 	g.Normal(text.Data)
 	var class []int

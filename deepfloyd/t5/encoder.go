@@ -19,6 +19,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -141,39 +142,33 @@ func (e *Encoder) Close() error {
 	return f.Close()
 }
 
-// Embeddings are the last hidden states: N texts of Tokens vectors of Dim numbers, [N,Tokens,Dim].
-type Embeddings struct {
-	N, Tokens, Dim int
-	Data           []float32
-}
-
 // Encode reads texts: for each its tokens' ids, and a mask that is 0 where there is only filling, which no other token
 // attends to. All texts have the same length.
-func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (Embeddings, error) {
+func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embeddings, error) {
 	if err := ctx.Err(); err != nil {
-		return Embeddings{}, err
+		return model.Embeddings{}, err
 	}
 	if len(ids) == 0 || len(ids) != len(mask) || len(ids[0]) == 0 {
-		return Embeddings{}, fmt.Errorf("got the ids of %d texts and the masks of %d, expected the same, and at least one text of one token", len(ids), len(mask))
+		return model.Embeddings{}, fmt.Errorf("got the ids of %d texts and the masks of %d, expected the same, and at least one text of one token", len(ids), len(mask))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.file == nil {
-		return Embeddings{}, fmt.Errorf("the text encoder was closed")
+		return model.Embeddings{}, fmt.Errorf("the text encoder was closed")
 	}
-	out := Embeddings{N: len(ids), Tokens: len(ids[0]), Dim: e.Config.DModel}
+	out := model.Embeddings{N: len(ids), Tokens: len(ids[0]), Dim: e.Config.DModel}
 	var x, hidden []float32
 	for i := range ids {
 		if len(ids[i]) != out.Tokens || len(mask[i]) != out.Tokens {
-			return Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has", i, len(ids[i]), len(mask[i]), out.Tokens)
+			return model.Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has", i, len(ids[i]), len(mask[i]), out.Tokens)
 		}
 		for j, id := range ids[i] {
 			if id < 0 || int(id) >= e.Config.VocabSize {
-				return Embeddings{}, fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id, e.Config.VocabSize-1)
+				return model.Embeddings{}, fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id, e.Config.VocabSize-1)
 			}
 			row, err := e.row(id)
 			if err != nil {
-				return Embeddings{}, err
+				return model.Embeddings{}, err
 			}
 			x = append(x, row...)
 			score := float32(0)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -49,7 +50,7 @@ func rows(t testing.TB, f *weights.File, name string) [][]int32 {
 }
 
 // goldenText encodes the golden ids.
-func goldenText(t testing.TB, e *Encoder) Embeddings {
+func goldenText(t testing.TB, e *Encoder) model.Embeddings {
 	t.Helper()
 	f := golden.Open(t, "if_tiny_modules.safetensors")
 	got, err := e.Encode(t.Context(), rows(t, f, "text.ids"), rows(t, f, "text.mask"))

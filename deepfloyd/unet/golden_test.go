@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -48,17 +49,17 @@ func images(t testing.TB, f *weights.File, name string) diffusion.Images {
 	return diffusion.Images{N: s[0], C: s[1], H: s[2], W: s[3], Data: v}
 }
 
-func embeddings(t testing.TB, f *weights.File, name string) Embeddings {
+func embeddings(t testing.TB, f *weights.File, name string) model.Embeddings {
 	t.Helper()
 	v, s := golden.Float32(t, f, name)
 	if len(s) != 3 {
 		t.Fatalf("%s: shape %d, expected three dimensions", name, s)
 	}
-	return Embeddings{s[0], s[1], s[2], v}
+	return model.Embeddings{s[0], s[1], s[2], v}
 }
 
 // compare checks the outputs that a file has under names such as unet.t999 or unet.t321.noise250, the timestep and the class label.
-func compare(t *testing.T, m *Model, f *weights.File, text Embeddings) {
+func compare(t *testing.T, m *Model, f *weights.File, text model.Embeddings) {
 	t.Helper()
 	x := images(t, f, "unet.x")
 	compared := 0

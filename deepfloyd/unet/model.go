@@ -18,6 +18,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -27,6 +28,8 @@ type Model struct {
 	// Batch is the most images of one evaluation, each estimate of guidance counted; 0: all at once. More take more memory.
 	// It is set before the first evaluation.
 	Batch int
+	// Of is what the network estimates; empty is the noise. The folder's scheduler says it.
+	Of diffusion.Prediction
 
 	backend compute.Backend
 	dtype   dtypes.DType
@@ -44,7 +47,7 @@ type shape struct{ images, height, width, tokens int }
 
 // reading is what the network made of texts: walks tell it the same ones at each step.
 type reading struct {
-	text Embeddings
+	text model.Embeddings
 	told []compute.Buffer
 }
 
@@ -82,25 +85,11 @@ func (m *Model) Close() {
 	}
 }
 
-// Embeddings are a text encoder's last hidden states: N texts of Tokens vectors of Dim numbers, [N,Tokens,Dim].
-type Embeddings struct {
-	N, Tokens, Dim int
-	Data           []float32
-}
-
-// Slice returns texts from (included) to to (excluded). It shares e's Data, and panics where the bounds are outside.
-func (e Embeddings) Slice(from, to int) Embeddings {
-	size := e.Tokens * e.Dim
-	e.Data = e.Data[from*size : to*size : to*size]
-	e.N = to - from
-	return e
-}
-
 // texts gives the texts of the images from (included) to to (excluded): there may be no room for those of all images at once.
-type texts func(from, to int) Embeddings
+type texts func(from, to int) model.Embeddings
 
 // texts checks the texts of n images, one for each or one for all.
-func (m *Model) texts(e Embeddings, n int) (texts, error) {
+func (m *Model) texts(e model.Embeddings, n int) (texts, error) {
 	if e.N < 1 || e.Tokens < 1 || e.Dim < 1 || len(e.Data) != e.N*e.Tokens*e.Dim {
 		return nil, fmt.Errorf("text embeddings of shape [%d,%d,%d] with %d numbers", e.N, e.Tokens, e.Dim, len(e.Data))
 	}
@@ -113,14 +102,14 @@ func (m *Model) texts(e Embeddings, n int) (texts, error) {
 	if e.N == n {
 		return e.Slice, nil
 	}
-	return func(from, to int) Embeddings {
-		return Embeddings{to - from, e.Tokens, e.Dim, slices.Repeat(e.Data, to-from)}
+	return func(from, to int) model.Embeddings {
+		return model.Embeddings{N: to - from, Tokens: e.Tokens, Dim: e.Dim, Data: slices.Repeat(e.Data, to-from)}
 	}, nil
 }
 
 // before gives a's texts for the first n images, then b's.
 func (a texts) before(b texts, n int) texts {
-	return func(from, to int) Embeddings {
+	return func(from, to int) model.Embeddings {
 		switch {
 		case to <= n:
 			return a(from, to)
@@ -128,7 +117,7 @@ func (a texts) before(b texts, n int) texts {
 			return b(from-n, to-n)
 		}
 		x, y := a(from, n), b(0, to-n)
-		return Embeddings{to - from, x.Tokens, x.Dim, slices.Concat(x.Data, y.Data)}
+		return model.Embeddings{N: to - from, Tokens: x.Tokens, Dim: x.Dim, Data: slices.Concat(x.Data, y.Data)}
 	}
 }
 
@@ -144,13 +133,9 @@ func (m *Model) keep(read []reading) {
 	m.read = read
 }
 
-func (e Embeddings) equal(other Embeddings) bool {
-	return e.N == other.N && e.Tokens == other.Tokens && e.Dim == other.Dim && slices.Equal(e.Data, other.Data)
-}
-
 // tell returns the network's reading of texts, one of those that there are if it is among them.
-func (m *Model) tell(text Embeddings, read []reading) (reading, error) {
-	if i := slices.IndexFunc(read, func(r reading) bool { return r.text.equal(text) }); i >= 0 {
+func (m *Model) tell(text model.Embeddings, read []reading) (reading, error) {
+	if i := slices.IndexFunc(read, func(r reading) bool { return r.text.Equal(text) }); i >= 0 {
 		return read[i], nil
 	}
 	e, err := compiled(m.readers, shape{images: text.N, tokens: text.Tokens}, func(s shape) (compute.Executable, error) {
@@ -208,7 +193,7 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 // Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each image or
 // one for all. class are the timestep class labels, one for each image, where the configuration has them, and nil otherwise.
 // The result is [N,out_channels,H,W]. A cancelled context is noticed before each part that [Model.Batch] makes.
-func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []int, text Embeddings, class []int) (diffusion.Images, error) {
+func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []float64, text model.Embeddings, class []float64) (diffusion.Images, error) {
 	all, err := m.texts(text, x.N)
 	if err != nil {
 		return diffusion.Images{}, err
@@ -216,7 +201,7 @@ func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []int, text 
 	return m.tellAndEvaluate(ctx, x, t, all, class)
 }
 
-func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []int, texts texts, class []int) (diffusion.Images, error) {
+func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []float64, texts texts, class []float64) (diffusion.Images, error) {
 	c := m.Config
 	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
@@ -250,7 +235,7 @@ func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []int
 		if !slices.ContainsFunc(read, r.is) {
 			read = append(read, r)
 		}
-		var part []int
+		var part []float64
 		if class != nil {
 			part = class[from:to]
 		}
@@ -277,7 +262,7 @@ func (m *Model) parts(n int) iter.Seq2[int, int] {
 }
 
 // evaluate applies the network once and writes what it returns to y.
-func (m *Model) evaluate(x diffusion.Images, t []int, r reading, class []int, y []float32) error {
+func (m *Model) evaluate(x diffusion.Images, t []float64, r reading, class []float64, y []float32) error {
 	c := m.Config
 	e, err := m.evaluator(shape{x.N, x.H, x.W, r.text.Tokens})
 	if err != nil {
@@ -292,7 +277,7 @@ func (m *Model) evaluate(x diffusion.Images, t []int, r reading, class []int, y 
 }
 
 // sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
-func (c Config) sinusoids(t []int) []float32 {
+func (c Config) sinusoids(t []float64) []float32 {
 	dim := c.BlockOutChannels[0]
 	half := dim / 2
 	v := make([]float32, len(t)*dim)
@@ -313,7 +298,7 @@ func (c Config) sinusoids(t []int) []float32 {
 
 // Condition is what the network is told besides x_t and t.
 type Condition struct {
-	Text Embeddings // one for each image, or one for all
+	Text model.Embeddings // one for each image, or one for all
 	// Beside, if not empty, is one image for each, or one for all, that is laid beside x_t on the channel axis: the noised
 	// small image of super-resolution.
 	Beside diffusion.Images
@@ -323,7 +308,7 @@ type Condition struct {
 
 // Denoiser estimates the noise in x, and the variance where out_channels says that the network learned it.
 func (m *Model) Denoiser(c Condition) diffusion.Denoiser {
-	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		all, err := m.texts(c.Text, x.N)
 		if err != nil {
 			return diffusion.Estimate{}, err
@@ -335,11 +320,11 @@ func (m *Model) Denoiser(c Condition) diffusion.Denoiser {
 // GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
 // evaluation of twice the batch; negative takes the text's place in the unconditional one. A scale of 1 is the
 // conditional estimate alone.
-func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) diffusion.Denoiser {
+func (m *Model) GuidedDenoiser(c Condition, negative model.Embeddings, scale float32) diffusion.Denoiser {
 	if scale == 1 {
 		return m.Denoiser(c)
 	}
-	return func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		both, all, err := m.twice(c, negative, x.N)
 		if err != nil {
 			return diffusion.Estimate{}, err
@@ -352,12 +337,12 @@ func (m *Model) GuidedDenoiser(c Condition, negative Embeddings, scale float32) 
 		if err != nil {
 			return diffusion.Estimate{}, err
 		}
-		return diffusion.Guide(part(e, 0, x.N), part(e, x.N, 2*x.N), scale)
+		return diffusion.Guide(e.Slice(0, x.N), e.Slice(x.N, 2*x.N), scale)
 	}
 }
 
 // twice is the condition of 2n images and their texts: n with the text, n with the negative one.
-func (m *Model) twice(c Condition, negative Embeddings, n int) (Condition, texts, error) {
+func (m *Model) twice(c Condition, negative model.Embeddings, n int) (Condition, texts, error) {
 	with, err := m.texts(c.Text, n)
 	if err != nil {
 		return c, nil, err
@@ -375,17 +360,7 @@ func (m *Model) twice(c Condition, negative Embeddings, n int) (Condition, texts
 	return c, with.before(without, n), err
 }
 
-// part returns the estimates of images from to to.
-func part(e diffusion.Estimate, from, to int) diffusion.Estimate {
-	p := diffusion.Estimate{Noise: e.Noise.Slice(from, to)}
-	if e.Variance != nil {
-		v := e.Variance.Slice(from, to)
-		p.Variance = &v
-	}
-	return p
-}
-
-func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condition, texts texts) (diffusion.Estimate, error) {
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, c Condition, texts texts) (diffusion.Estimate, error) {
 	if m.Config.ClassEmbedType == nil && c.Class != 0 {
 		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network takes none", c.Class)
 	}
@@ -397,24 +372,24 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t int, c Condi
 	if err != nil {
 		return diffusion.Estimate{}, err
 	}
-	var class []int
+	var class []float64
 	if m.Config.ClassEmbedType != nil {
-		class = slices.Repeat([]int{c.Class}, x.N)
+		class = slices.Repeat([]float64{float64(c.Class)}, x.N)
 	}
-	y, err := m.tellAndEvaluate(ctx, seen, slices.Repeat([]int{t}, x.N), texts, class)
+	y, err := m.tellAndEvaluate(ctx, seen, slices.Repeat([]float64{t}, x.N), texts, class)
 	if err != nil {
 		return diffusion.Estimate{}, err
 	}
 	if out == x.C {
-		return diffusion.Estimate{Noise: y}, nil
+		return diffusion.Estimate{Value: y, Of: m.Of}, nil
 	}
-	noise, variance := x.Like(), x.Like()
+	value, variance := x.Like(), x.Like()
 	for n := range x.N {
 		values := y.Slice(n, n+1).Data
-		copy(noise.Slice(n, n+1).Data, values[:x.Size()])
+		copy(value.Slice(n, n+1).Data, values[:x.Size()])
 		copy(variance.Slice(n, n+1).Data, values[x.Size():])
 	}
-	return diffusion.Estimate{Noise: noise, Variance: &variance}, nil
+	return diffusion.Estimate{Value: value, Of: m.Of, Variance: &variance}, nil
 }
 
 // beside joins images on the channel axis; other may be one image for all, or empty.

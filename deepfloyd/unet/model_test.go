@@ -13,6 +13,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -65,7 +66,7 @@ func TestGuidedDenoiser(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	texts := embeddings(t, f, "text")
 	x, low := normal(1, 3, 3, 8, 8), normal(2, 3, 3, 8, 8)
-	each := Condition{Text: Embeddings{3, texts.Tokens, texts.Dim, slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
+	each := Condition{Text: model.Embeddings{3, texts.Tokens, texts.Dim, slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
 	one := Condition{Text: texts.Slice(0, 1), Beside: low.Slice(0, 1), Class: 40}
 	negative := texts.Slice(1, 2)
 	for _, c := range []Condition{each, one} {
@@ -120,7 +121,7 @@ func TestMisuse(t *testing.T) {
 		_, err := d(ctx, x, 3)
 		return err
 	}
-	short := Embeddings{2, 3, text.Dim, make([]float32, 6*text.Dim)}
+	short := model.Embeddings{2, 3, text.Dim, make([]float32, 6*text.Dim)}
 	evaluate := func(times []int, class []int) error {
 		_, err := m.Evaluate(t.Context(), normal(1, 2, 6, 8, 8), times, text, class)
 		return err
@@ -134,7 +135,7 @@ func TestMisuse(t *testing.T) {
 		"too many beside":   {estimate(t.Context(), m.Denoiser(Condition{Text: text.Slice(0, 1), Beside: low}), normal(1, 3, 3, 8, 8)), "expected [3,C,8,8]"},
 		"an odd size":       {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 3, 7, 8)), "multiples of 2, got [2,3,7,8]"},
 		"another text":      {estimate(t.Context(), plain.Denoiser(Condition{Text: text}), x), "12 numbers a token, the network takes 8"},
-		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: Embeddings{3, 1, 12, make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
+		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: model.Embeddings{3, 1, 12, make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
 		"no text":           {estimate(t.Context(), m.Denoiser(Condition{Beside: low}), x), "[0,0,0]"},
 		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x), "of 5 tokens and the negative prompt's of 3"},
 		"a class":           {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText, Class: 3}), x), "class label is 3"},
@@ -186,7 +187,7 @@ func TestBatch(t *testing.T) {
 func TestTextsAreReadOnce(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	x, both := normal(3, 1, m.Config.InChannels, 8, 8), embeddings(t, f, "text")
-	evaluate := func(text Embeddings) []float32 {
+	evaluate := func(text model.Embeddings) []float32 {
 		t.Helper()
 		y, err := m.Evaluate(t.Context(), x, []int{300}, text, []int{7})
 		if err != nil {
@@ -224,7 +225,7 @@ func TestPartsShareTexts(t *testing.T) {
 	m.Batch = 1
 	both := embeddings(t, f, "text")
 	for _, c := range []struct {
-		text Embeddings
+		text model.Embeddings
 		want int
 	}{{both.Slice(0, 1), 1}, {both, 2}, {both.Slice(1, 2), 1}} {
 		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []int{300, 300}, c.text, []int{7, 7}); err != nil {
