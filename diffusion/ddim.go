@@ -21,11 +21,11 @@ func (m DDIM) Begin(p Process) (Advance, error) {
 }
 
 func (m DDIM) advance(p Process, tr Transition) (Images, error) {
-	alphaBar, _ := varianceOne(p, tr.From)
-	alphaBarNext, scale := varianceOne(p, tr.To)
-	sigma := m.Eta * sqrt((1-alphaBarNext)/(1-alphaBar)*(1-alphaBar/alphaBarNext))
-	direction := sqrt(max(1-alphaBarNext-sigma*sigma, 0))
-	x := blend(sqrt(alphaBarNext)/scale, tr.X0, direction/scale, tr.Epsilon)
+	_, rest, _ := varianceOne(p, tr.From)
+	alphaBar, restNext, scale := varianceOne(p, tr.To)
+	sigma := m.Eta * sqrt(restNext/rest*betaOf(p, tr.Move))
+	direction := sqrt(max(restNext-sigma*sigma, 0))
+	x := blend(sqrt(alphaBar)/scale, tr.X0, direction/scale, tr.Epsilon)
 	if sigma == 0 {
 		return x, nil
 	}

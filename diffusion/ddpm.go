@@ -35,13 +35,12 @@ func (m DDPM) Begin(p Process) (Advance, error) {
 }
 
 func (m DDPM) advance(p Process, tr Transition) (Images, error) {
-	alphaBar, scale := varianceOne(p, tr.From)
-	alphaBarNext, scaleNext := varianceOne(p, tr.To)
-	alpha := alphaBar / alphaBarNext
-	beta := 1 - alpha
+	alphaBar, rest, scale := varianceOne(p, tr.From)
+	alphaBarNext, restNext, scaleNext := varianceOne(p, tr.To)
+	alpha, beta := alphaBar/alphaBarNext, betaOf(p, tr.Move)
 
 	// The posterior's mean given x_0 (DDPM, eq. 7).
-	x := blend(sqrt(alphaBarNext)*beta/(1-alphaBar)/scaleNext, tr.X0, sqrt(alpha)*(1-alphaBarNext)/(1-alphaBar)*scale/scaleNext, tr.X)
+	x := blend(sqrt(alphaBarNext)*beta/rest/scaleNext, tr.X0, sqrt(alpha)*restNext/rest*scale/scaleNext, tr.X)
 	if m.last(p, tr.Move) {
 		return x, nil
 	}
@@ -50,7 +49,7 @@ func (m DDPM) advance(p Process, tr Transition) (Images, error) {
 	if err != nil {
 		return Images{}, err
 	}
-	smallest := max((1-alphaBarNext)/(1-alphaBar)*beta, 1e-20) // its logarithm is taken
+	smallest := max(restNext/rest*beta, 1e-20) // its logarithm is taken
 	sigma := sqrt(smallest)
 	switch m.Variance {
 	case FixedLarge:

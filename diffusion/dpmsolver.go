@@ -14,8 +14,12 @@ type DPMSolver struct{}
 func (DPMSolver) Begin(p Process) (Advance, error) {
 	// lambda is half the log of the signal-to-noise ratio, the solver's time: -∞ for pure noise.
 	lambda := func(t float64) float64 {
-		alphaBar, _ := varianceOne(p, t)
-		return math.Log(float64(alphaBar)/(1-float64(alphaBar))) / 2
+		if s, ok := p.(*Schedule); ok {
+			alphaBar := float64(s.alphaBar(t))
+			return math.Log(alphaBar/(1-alphaBar)) / 2
+		}
+		signal, noise := p.Levels(t)
+		return math.Log(signal / noise)
 	}
 	var previous struct { // the step before
 		x0   Images
@@ -29,13 +33,13 @@ func (DPMSolver) Begin(p Process) (Advance, error) {
 		}
 		h := lambda(tr.To) - lambda(tr.From)
 		x0 := tr.X0
-		if before.x0.Data != nil { // extrapolate to the middle of the step
+		if before.x0.Data != nil && before.from != tr.From { // extrapolate to the middle of the step
 			r := (lambda(tr.From) - lambda(before.from)) / h
 			x0 = blend(float32(1+1/(2*r)), tr.X0, float32(-1/(2*r)), before.x0)
 		}
-		alphaBar, scale := varianceOne(p, tr.From)
-		alphaBarNext, scaleNext := varianceOne(p, tr.To)
-		ratio := sqrt((1 - alphaBarNext) / (1 - alphaBar))
-		return blend(ratio*scale/scaleNext, tr.X, sqrt(alphaBarNext)*float32(-math.Expm1(-h))/scaleNext, x0), nil
+		_, rest, scale := varianceOne(p, tr.From)
+		alphaBar, restNext, scaleNext := varianceOne(p, tr.To)
+		ratio := sqrt(restNext / rest)
+		return blend(ratio*scale/scaleNext, tr.X, sqrt(alphaBar)*float32(-math.Expm1(-h))/scaleNext, x0), nil
 	}, nil
 }

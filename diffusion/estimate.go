@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 )
@@ -18,7 +19,7 @@ const (
 
 // Denoiser estimates what a [Prediction] names from x_t, at a time of the process that the network was trained with, the same for
 // all images. What else the network is told (labels, a prompt) is bound when the Denoiser is made.
-// It leaves x unchanged, and returns early with ctx's error when ctx ends.
+// It leaves x unchanged, later calls leave its estimate unchanged, and it returns early with ctx's error when ctx ends.
 type Denoiser func(ctx context.Context, x Images, t float64) (Estimate, error)
 
 // Estimate is what a [Denoiser] returns.
@@ -60,35 +61,45 @@ func (e Estimate) check(x Images) error {
 }
 
 // split solves the forward process at x = x_t for the image and the noise that an estimate stands for.
-func (e Estimate) split(p Process, x Images, t float64) (x0, epsilon Images) {
+func (e Estimate) split(p Process, x Images, t float64) (x0, epsilon Images, err error) {
+	if err := e.check(x); err != nil {
+		return x0, epsilon, err
+	}
+	if err := checkTime(p, t); err != nil {
+		return x0, epsilon, err
+	}
 	signal, sigma := levels(p, t)
 	switch e.Of {
 	case Sample:
-		return e.Value, noiseOf(x, e.Value, signal, sigma)
+		return e.Value, noiseOf(x, e.Value, signal, sigma), nil
 	case Velocity: // scale·x = w x_0 + (1-w) ε, and the value is x_0 - ε
 		w, scale := straight(p, t)
-		return blend(scale, x, float32(1-w), e.Value), blend(scale, x, float32(-w), e.Value)
+		return blend(scale, x, float32(1-w), e.Value), blend(scale, x, float32(-w), e.Value), nil
 	case V: // a turn by the angle between signal and noise (appendix D)
-		alphaBar, scale := varianceOne(p, t)
-		a, s := sqrt(alphaBar), sqrt(1-alphaBar)
-		return blend(a*scale, x, -s, e.Value), blend(s*scale, x, a, e.Value)
+		alphaBar, rest, scale := varianceOne(p, t)
+		a, s := sqrt(alphaBar), sqrt(rest)
+		return blend(a*scale, x, -s, e.Value), blend(s*scale, x, a, e.Value), nil
+	}
+	if signal == 0 {
+		return x0, epsilon, fmt.Errorf("at time %g x is noise alone, and an estimate of the noise doesn't tell the image: "+
+			"begin later, or take a network that predicts %q, %q or %q", t, Sample, V, Velocity)
 	}
 	x0 = x.Like() // DDPM, eq. 15
 	for i := range x0.Data {
 		x0.Data[i] = (x.Data[i] - sigma*e.Value.Data[i]) / signal
 	}
-	return x0, e.Value
+	return x0, e.Value, nil
 }
 
 // As returns the estimate as another prediction, given the x_t that it was made of. The variance stays.
 func (e Estimate) As(of Prediction, p Process, x Images, t float64) (Estimate, error) {
-	if err := e.check(x); err != nil {
+	if err := x.check(); err != nil {
 		return Estimate{}, err
 	}
-	if err := checkTime(p, t); err != nil {
+	x0, epsilon, err := e.split(p, x, t)
+	if err != nil {
 		return Estimate{}, err
 	}
-	x0, epsilon := e.split(p, x, t)
 	value, err := Target(of, p, x0, epsilon, t)
 	return Estimate{Value: value, Of: of, Variance: e.Variance}, err
 }
@@ -96,6 +107,9 @@ func (e Estimate) As(of Prediction, p Process, x Images, t float64) (Estimate, e
 // Target returns what a network of the given prediction learns to estimate from x_t = signal·x_0 + noise·ε.
 // Give one time for all images, or one for each.
 func Target(of Prediction, p Process, x0, epsilon Images, t ...float64) (Images, error) {
+	if err := x0.check(); err != nil {
+		return Images{}, err
+	}
 	if err := epsilon.checkLike(x0, "the noise"); err != nil {
 		return Images{}, err
 	}
@@ -116,8 +130,8 @@ func Target(of Prediction, p Process, x0, epsilon Images, t ...float64) (Images,
 			if err := checkTime(p, at); err != nil {
 				return Images{}, err
 			}
-			alphaBar, _ := varianceOne(p, at)
-			one := blend(sqrt(alphaBar), epsilon.Slice(n, n+1), -sqrt(1-alphaBar), x0.Slice(n, n+1))
+			alphaBar, rest, _ := varianceOne(p, at)
+			one := blend(sqrt(alphaBar), epsilon.Slice(n, n+1), -sqrt(rest), x0.Slice(n, n+1))
 			copy(v.Slice(n, n+1).Data, one.Data)
 		}
 		return v, nil
@@ -147,8 +161,8 @@ func Guide(cond, uncond Estimate, scale float32) (Estimate, error) {
 	if err := uncond.check(cond.Value); err != nil {
 		return Estimate{}, fmt.Errorf("unconditional estimate: %w", err)
 	}
-	if cond.Of != uncond.Of {
-		return Estimate{}, fmt.Errorf("guidance between predictions %q and %q, expected the same", cond.Of, uncond.Of)
+	if c, u := cmp.Or(cond.Of, Epsilon), cmp.Or(uncond.Of, Epsilon); c != u {
+		return Estimate{}, fmt.Errorf("guidance between predictions %q and %q, expected the same", c, u)
 	}
 	guided := cond.Value.Like()
 	for i, c := range cond.Value.Data {

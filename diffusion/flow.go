@@ -43,6 +43,9 @@ func FlowPath(x, velocity, x0, noise Images, t ...float32) error {
 	for i, t := range t {
 		times[i] = float64(t)
 	}
+	if err := x.checkLike(x0, "the destination"); err != nil {
+		return err
+	}
 	if err := velocity.checkLike(x0, "the velocity"); err != nil {
 		return err
 	}
@@ -54,5 +57,5 @@ func FlowPath(x, velocity, x0, noise Images, t ...float32) error {
 		velocity.Data[i] = v - noise.Data[i]
 	}
 	copy(x.Data, at.Data)
-	return x.checkLike(x0, "the destination")
+	return nil
 }

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -9,12 +10,13 @@ import (
 type Known struct {
 	Process Process
 	Images  Images      // x_0, the originals
-	Mask    Images      // 1 where to generate, 0 where to keep the original, between 1 and 0 a mixture; [N or 1, C or 1, H, W]
+	Mask    Images      // 1 where to generate, 0 where to keep the original, between them a mixture; [N or 1, C or 1, H, W]
 	Noise   NoiseSource // standard normal noise for the originals, for steps that don't lead to the clean image
 }
 
 // Keep wraps a run: after each step the known part is overwritten by the originals, noised to the time that the step leads to.
 // (RePaint, arXiv:2201.09865, eq. 8, without its resampling, which is a matter of the path: see [Resample].)
+// Where the mask is m, between 0 and 1, x becomes m·x + (1-m)·original with as much noise as both.
 // After the last step known pixels are the originals' to the bit.
 func (k Known) Keep(steps iter.Seq2[Step, error]) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
@@ -41,41 +43,38 @@ func (k Known) overwrite(step Step) error {
 	if err := k.Images.checkLike(step.X, "the original"); err != nil {
 		return err
 	}
-	known := k.Images
-	if !isClean(k.Process, step.To) {
-		noise, err := draw(k.Noise, step.Index, step.To, step.X)
-		if err != nil {
-			return err
-		}
-		if known, err = AddNoise(k.Process, k.Images, noise, step.To); err != nil {
+	signal, sigma := levels(k.Process, step.To)
+	noise := step.X.Like()
+	if sigma != 0 {
+		var err error
+		if noise, err = draw(k.Noise, step.Index, step.To, step.X); err != nil {
 			return err
 		}
 	}
-	k.mix(step.X, known)
-	return nil
-}
-
-// mix overwrites x by what is known.
-func (k Known) mix(x, known Images) {
+	x := step.X
 	plane := x.H * x.W
 	for n := range x.N {
 		for c := range x.C {
 			at := (n*x.C + c) * plane
 			mask := k.Mask.Data[(min(n, k.Mask.N-1)*k.Mask.C+min(c, k.Mask.C-1))*plane:]
 			for i := range plane {
-				switch m := mask[i]; m {
+				switch m, x0, e := mask[i], k.Images.Data[at+i], noise.Data[at+i]; m {
 				case 1:
 				case 0:
-					x.Data[at+i] = known.Data[at+i]
-				default:
-					x.Data[at+i] = m*x.Data[at+i] + (1-m)*known.Data[at+i]
+					x.Data[at+i] = signal*x0 + sigma*e
+				default: // x and ε are independent: m² + (1-m²) = 1 keeps the noise's variance
+					x.Data[at+i] = m*x.Data[at+i] + (1-m)*signal*x0 + sqrt(1-m*m)*sigma*e
 				}
 			}
 		}
 	}
+	return nil
 }
 
 func (k Known) check() error {
+	if k.Process == nil || k.Process == (*Schedule)(nil) {
+		return errors.New("there is no process that noises the originals: expected a *Schedule or a Flow")
+	}
 	if err := k.Images.check(); err != nil {
 		return fmt.Errorf("the original: %w", err)
 	}

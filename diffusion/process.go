@@ -78,14 +78,26 @@ func isClean(p Process, t float64) bool {
 	return noise == 0
 }
 
-// varianceOne describes a process as DDPM's paper does, by x_t of variance one: scale·x_t = √ᾱ x_0 + √(1-ᾱ) ε.
-func varianceOne(p Process, t float64) (alphaBar, scale float32) {
+// varianceOne describes a process as DDPM's paper does, by x_t of variance one: scale·x_t = √ᾱ x_0 + √(1-ᾱ) ε. rest is 1-ᾱ.
+func varianceOne(p Process, t float64) (alphaBar, rest, scale float32) {
 	if s, ok := p.(*Schedule); ok {
-		return s.alphaBar(t), 1
+		alphaBar = s.alphaBar(t)
+		return alphaBar, 1 - alphaBar, 1
 	}
 	signal, noise := p.Levels(t)
 	variance := signal*signal + noise*noise
-	return float32(signal * signal / variance), float32(1 / math.Sqrt(variance))
+	return float32(signal * signal / variance), float32(noise * noise / variance), float32(1 / math.Sqrt(variance))
+}
+
+// betaOf returns the variance that lies between the two times of a move, 1 - ᾱ_t/ᾱ_t'.
+func betaOf(p Process, m Move) float32 {
+	if s, ok := p.(*Schedule); ok { // in float32, as PyTorch
+		return 1 - s.alphaBar(m.From)/s.alphaBar(m.To)
+	}
+	signal, noise := p.Levels(m.From)
+	signalTo, noiseTo := p.Levels(m.To)
+	ratio, ratioTo := noise/signal, noiseTo/signalTo
+	return float32(1 - (1+ratioTo*ratioTo)/(1+ratio*ratio))
 }
 
 // straight describes a process as a straight line: scale·x_t = w x_0 + (1-w) ε.

@@ -33,7 +33,7 @@ type Step struct {
 	Input Images // x at the time From, read-only
 	// X is x at the time To. The next step starts from it, so that changing its values in place (inpainting) changes the run.
 	X       Images
-	X0      Images // the estimate of the final images that this step was based on, after clipping
+	X0      Images // the last estimate of the final images that this step was based on, after clipping, read-only
 	Epsilon Images // the noise that the network sees in Input, read-only
 }
 
@@ -116,14 +116,13 @@ func (s Sampler) Sample(ctx context.Context, d Denoiser, x Images) (Images, erro
 func (s Sampler) Evaluations() int {
 	n := 0
 	for _, move := range s.Path[s.first:] {
-		switch m := s.Method.(type) {
-		case interface{ evaluations(Process, Move) int }:
+		m, several := s.Method.(interface{ evaluations(Process, Move) int })
+		switch {
+		case s.rises(move):
+		case several:
 			n += m.evaluations(s.Process, move)
 		default:
 			n++
-		}
-		if s.rises(move) {
-			n--
 		}
 	}
 	return n
@@ -146,11 +145,11 @@ func (s Sampler) renoise(step *Step) error {
 
 // step fills in step's X, X0 and Epsilon.
 func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, step *Step) (err error) {
-	tr := Transition{Index: step.Index, Move: step.Move, X: step.Input, sampler: s, denoiser: d}
+	tr := Transition{Index: step.Index, Move: step.Move, X: step.Input, sampler: s, denoiser: d, x0: &step.X0}
 	if tr.Parts, err = tr.Estimate(ctx, step.Input, step.From); err != nil {
 		return err
 	}
-	step.X0, step.Epsilon = tr.X0, tr.Epsilon
+	step.Epsilon = tr.Epsilon
 	if step.X, err = advance(ctx, tr); err != nil {
 		return err
 	}
@@ -215,6 +214,7 @@ type Transition struct {
 
 	sampler  Sampler
 	denoiser Denoiser
+	x0       *Images // the step's
 }
 
 // Parts are the image and the noise that an estimate takes some x_t apart into.
@@ -223,13 +223,13 @@ type Parts struct {
 	Epsilon  Images  // the estimate of the noise, of before X0 was clipped
 	Variance *Images // the estimate of the variance, where the network makes one
 
-	velocity *Images // where the network estimates that and nothing was clipped
+	velocity func() Images // where it is not x̂_0 - ε̂ of above
 }
 
-// Velocity returns x̂_0 - ε̂.
+// Velocity returns x̂_0 - ε̂. Where x̂_0 was clipped, ε̂ is what remains of x_t then, so that it leads to x̂_0.
 func (p Parts) Velocity() Images {
 	if p.velocity != nil {
-		return *p.velocity
+		return p.velocity()
 	}
 	return blend(1, p.X0, -1, p.Epsilon)
 }
@@ -257,18 +257,23 @@ func (tr Transition) Estimate(ctx context.Context, x Images, t float64) (Parts, 
 	if err != nil {
 		return Parts{}, err
 	}
-	if err := e.check(x); err != nil {
+	p := Parts{Variance: e.Variance}
+	if p.X0, p.Epsilon, err = e.split(tr.sampler.Process, x, t); err != nil {
 		return Parts{}, err
 	}
-	p := Parts{Variance: e.Variance}
-	p.X0, p.Epsilon = e.split(tr.sampler.Process, x, t)
 	switch {
 	case tr.sampler.Clip != (Clip{}):
-		p.X0 = p.X0.Clone() // it may be the network's own
-		tr.sampler.Clip.apply(p.X0)
+		x0 := p.X0.Clone() // it may be the network's own
+		tr.sampler.Clip.apply(x0)
+		p.X0 = x0
+		p.velocity = func() Images { // scale·x = w x_0 + (1-w) ε, solved for x_0 - ε
+			w, scale := straight(tr.sampler.Process, t)
+			return blend(float32(1/(1-w)), x0, float32(-1/(1-w))*scale, x)
+		}
 	case e.Of == Velocity:
-		p.velocity = &e.Value
+		p.velocity = func() Images { return e.Value }
 	}
+	*tr.x0 = p.X0
 	return p, nil
 }
 
