@@ -55,12 +55,23 @@ func (c Config) prediction() diffusion.Prediction {
 	return diffusion.Epsilon
 }
 
+// Plan completes how to sample; see [Config.Plan].
+func (m *Model) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
+	return m.Config.plan(m.Spec(), s)
+}
+
 // Plan completes how to sample. By docs/results.md ancestral sampling draws better with little guidance or none, 50 steps of it no
 // worse than 300, and DPM-Solver++ with much.
-func (m *Model) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
-	spec := m.Spec()
+func (c Config) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
+	return c.plan(c.Spec(), s)
+}
+
+func (c Config) plan(spec model.Spec, s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	if spec.Process == nil {
-		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise", spec.ID)
+		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise'", spec.ID)
+	}
+	if s.Timesteps != "" {
+		return s, diffusion.Sampler{}, model.Errorf("timesteps", "there are no published timesteps for %s; expected steps", spec.ID)
 	}
 	guidance := spec.Guidance
 	if s.Guidance != nil {
@@ -68,19 +79,16 @@ func (m *Model) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error
 	}
 	fallback := "dpm++"
 	switch {
-	case m.Config.Objective == Flow:
+	case c.Objective == Flow:
 		fallback = "euler"
 	case guidance < 2:
 		fallback = "ddpm"
 		if s.Sampler == "" && s.Steps == 0 {
-			s.Steps = min(50, m.Config.Timesteps)
+			s.Steps = min(50, c.Timesteps)
 		}
 	}
-	if s.Timesteps != "" {
-		return s, diffusion.Sampler{}, model.Errorf("timesteps", "there are no published timesteps for %s; expected steps", spec.ID)
-	}
 	s, sampler, err := model.Plan(spec, s, fallback)
-	if err == nil && s.Sampler == "ddpm" && s.Steps == m.Config.Timesteps && s.Steps > 0 {
+	if err == nil && s.Sampler == "ddpm" && c.Objective != Flow && s.Steps == c.Timesteps {
 		sampler.Method = diffusion.DDPM{Variance: diffusion.FixedLarge} // with fewer steps, β is too noisy between distant timesteps
 	}
 	return s, sampler, err

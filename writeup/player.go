@@ -13,11 +13,7 @@ import (
 )
 
 // Frame is one moment of sampling.
-type Frame struct {
-	Caption string           // where in the walk it is, such as "t = 120"
-	X       diffusion.Images // x_t
-	X0      diffusion.Images // the estimate of x_0 at that moment; empty in all frames: not shown
-}
+type Frame = figure.Frame
 
 // checkFrames tells whether frames can be played.
 func checkFrames(frames []Frame) error {
@@ -54,19 +50,10 @@ type screenView struct {
 	Title, Note string
 }
 
-// Kept tells whether a film of at most n frames shows moment i of those from 0 to last: each k-th, counted from the last, and the first.
-func Kept(i, last, n int) bool {
-	if n < 2 {
-		return i == last
-	}
-	k := max((last+n-2)/(n-1), 1)
-	return i == 0 || (last-i)%k == 0
-}
-
 // thin keeps at most n frames.
 func thin(frames []Frame, n int) (kept []Frame) {
 	for i, f := range frames {
-		if Kept(i, len(frames)-1, n) {
+		if figure.Kept(i, len(frames)-1, n) {
 			kept = append(kept, f)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/deepfloyd/synthetic"
 	"github.com/unnoise/unnoise/deepfloyd/t5"
-	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -151,12 +150,12 @@ func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir s
 	text := model.Embeddings{N: f.batch, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, f.batch*deepfloyd.TextTokens*c.TextDim())}
 	g.Normal(x.Data)
 	g.Normal(text.Data)
-	var class []int
+	var class []float64
 	if c.ClassEmbedType != nil {
-		class = slices.Repeat([]int{250}, f.batch)
+		class = slices.Repeat([]float64{250}, f.batch)
 	}
 	return func() error {
-		y, err := s.UNet.Evaluate(cmd.Context(), x, slices.Repeat([]int{500}, f.batch), text, class)
+		y, err := s.UNet.Evaluate(cmd.Context(), x, slices.Repeat([]float64{500}, f.batch), text, class)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,7 +20,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
-	"github.com/unnoise/unnoise/pretrained"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -148,43 +147,28 @@ func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, er
 	return train, test, nil
 }
 
-// isPretrained tells whether a --model means one that comes with the program: a folder of that name goes first.
-func isPretrained(path string) bool {
-	info, err := os.Stat(path)
-	return (err != nil || !info.IsDir()) && pretrained.Has(path)
-}
-
 // modelFlag adds --model.
 func modelFlag(cmd *cobra.Command, target *string, value string) {
-	cmd.Flags().StringVar(target, "model", value, "a run's folder, a model folder, or one of 'unnoise model list'")
+	cmd.Flags().StringVar(target, "model", value, "one of 'unnoise model list', the folder of a run, of a model or of a pipeline of the hub, or OWNER/NAME in the hub's cache")
 	err := cmd.RegisterFlagCompletionFunc("model", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return pretrained.Names(), cobra.ShellCompDirectiveDefault
+		return registry.Names(), cobra.ShellCompDirectiveDefault
 	})
 	if err != nil {
 		panic(err) // the flag's name is misspelt in the program
 	}
 }
 
-// openModel loads the model of a run or a model folder, or one that comes with the program.
-func openModel(b compute.Backend, path string, dtype dtypes.DType) (*mnistunet.Model, string, error) {
-	if isPretrained(path) {
-		m, err := pretrained.Load(b, path, dtype)
-		return m, path, err
-	}
-	dir, err := training.ModelDir(path)
+// openModel loads a network for digits, and returns what it is called.
+func openModel(b compute.Backend, name string, dtype dtypes.DType) (*mnistunet.Model, string, error) {
+	place, err := registry.Find(name)
 	if err != nil {
-		return nil, "", noModel("--model: ", path, err)
+		return nil, "", fmt.Errorf("--model: %w", err)
 	}
-	m, err := mnistunet.Load(b, dir, dtype)
-	return m, dir, err
-}
-
-// noModel explains why a model, given by a flag, has no folder.
-func noModel(flag, path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%sthere is no folder %s, and the models that come with the program are %s", flag, path, alternatives(pretrained.Names()))
+	m, err := place.Digits(registry.Options{Backend: b, DType: dtype})
+	if err != nil {
+		return nil, "", fmt.Errorf("--model: %w", err)
 	}
-	return err
+	return m, m.Name, nil
 }
 
 // checkOutput refuses an output file early, before work is lost on it.

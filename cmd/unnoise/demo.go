@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/writeup"
@@ -180,15 +180,17 @@ func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.D
 	}
 	d.TrajectoryLabels = d.Labels[:classes]
 	s := sampling{sampler: "ddpm", steps: d.Steps, guidance: float64(d.Guidance), seed: seed}
-	film := s.film(len(d.Labels), writeup.DemoFrames)
+	film := lab.Film{Stage: lab.Drawing, Most: writeup.DemoFrames}
 	start := time.Now()
-	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(step diffusion.Step) {
-		film.add(step)
-		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
+	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(e lab.Event) {
+		film.Add(e)
+		if step := e.Step; step != nil {
+			p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
+		}
 	})
 	p.clear()
 	d.Samples, d.SamplingTime = images, time.Since(start)
-	for _, f := range film.frames {
+	for _, f := range film.Frames {
 		f.X, f.X0 = f.X.Slice(0, classes), f.X0.Slice(0, classes)
 		d.Trajectory = append(d.Trajectory, f)
 	}

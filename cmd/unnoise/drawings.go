@@ -18,6 +18,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/writeup"
@@ -68,13 +69,15 @@ type drawing struct {
 func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, labels []int, n, frames int) ([]writeup.Frame, error) {
 	key := drawing{Sampler: s.sampler, Steps: s.steps, Eta: s.eta, Guidance: s.guidance, Seed: s.seed, Labels: labels, Count: n, Frames: frames}
 	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error) {
-		film := s.film(n, frames)
+		film := lab.Film{Stage: lab.Drawing, Most: frames}
 		start := time.Now()
-		_, _, err := s.run(ctx, m, labels, n, func(step diffusion.Step) {
-			film.add(step)
-			show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, left(start, step.Index+1, step.Total)))
+		_, _, err := s.run(ctx, m, labels, n, func(e lab.Event) {
+			film.Add(e)
+			if step := e.Step; step != nil {
+				show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, left(start, step.Index+1, step.Total)))
+			}
 		})
-		return film.frames, err
+		return film.Frames, err
 	})
 }
 

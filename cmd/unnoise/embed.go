@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/registry"
 )
 
 // prompting says which prompts are read, and by which model.
@@ -47,10 +48,14 @@ func (p *prompting) check() error {
 
 // encode encodes texts with the model's text encoder; name is that of the backend if it is not onednn.
 func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
-	dir, err := pipelineDir(p.model)
-	if err != nil {
-		return deepfloyd.Prompts{}, err
+	place, err := registry.Find(p.model)
+	if err == nil && place.Kind != registry.Pipeline {
+		err = fmt.Errorf("%s reads no texts; expected the folder of a DeepFloyd IF pipeline", p.model)
 	}
+	if err != nil {
+		return deepfloyd.Prompts{}, fmt.Errorf("--model: %w", err)
+	}
+	dir := place.Dir
 	e := deepfloyd.TextEncoder{Dir: dir, Variant: p.variant, DType: dtype, Backend: name, Warn: shown.warn(cmd)}
 	if !p.noCache {
 		if e.Cache, err = deepfloyd.CacheDir(); err != nil {

@@ -15,12 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
-	"github.com/unnoise/unnoise/pretrained"
+	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 )
 
@@ -82,7 +83,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	return cmd
 }
 
-func allSamplers() []string { return slices.Concat(noiseSamplers, flowSamplers) }
+func allSamplers() []string { return model.Samplers() }
 
 // parseSampling reads ddim or ddim:20.
 func parseSampling(word string) (s sampling, ok bool) {
@@ -178,11 +179,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		f.guidance = []float64{1}
 	}
 	for i, s := range f.samplings {
-		if most := mostSteps(m.Config); s.steps > most {
-			return usagef("--sampler %s: expected at most %d steps with this model, found %d", s.short(), most, s.steps)
-		}
 		if err := f.samplings[i].complete(m.Config); err != nil {
-			return err
+			return usagef("--sampler %s: %w", s.short(), err)
 		}
 	}
 	return e.finish(e.measureModel(b, m, train, test))
@@ -194,15 +192,18 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 	switch {
 	case f.data != "" || f.model == "":
 		return openFlagData(f.data)
-	case isPretrained(f.model):
-		s, err := pretrained.Summary(f.model)
-		if err != nil {
-			return "", nil, nil, err
-		}
-		data = s.Config.Data
 	default:
-		if _, err := training.ModelDir(f.model); err != nil {
-			return "", nil, nil, noModel("--model: ", f.model, err)
+		place, err := registry.Find(f.model)
+		if err != nil {
+			return "", nil, nil, fmt.Errorf("--model: %w", err)
+		}
+		if place.Kind == registry.Bundled {
+			s, err := place.Summary()
+			if err != nil {
+				return "", nil, nil, err
+			}
+			data = s.Config.Data
+			break
 		}
 		data, err = training.DataOf(f.model)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -357,8 +358,10 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 				row.Guidance = &scale
 			}
 			start := time.Now()
-			images, evaluations, err := s.run(ctx, m, labels, e.count, func(step diffusion.Step) {
-				e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, left(start, step.Index+1, step.Total))
+			images, evaluations, err := s.run(ctx, m, labels, e.count, func(event lab.Event) {
+				if step := event.Step; step != nil {
+					e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, left(start, step.Index+1, step.Total))
+				}
 			})
 			if err != nil {
 				return err

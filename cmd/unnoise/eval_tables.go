@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -113,6 +114,7 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 	}
 	type measured struct {
 		model string
+		flow  bool
 		evaluation.Row
 	}
 	var settings []setting
@@ -130,14 +132,14 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 			if rows[s] == nil {
 				settings = append(settings, s)
 			}
-			rows[s] = append(rows[s], measured{r.Model, row})
+			rows[s] = append(rows[s], measured{r.Model, r.Config != nil && r.Config.Objective == mnistunet.Flow, row})
 		}
 	}
 	var how [2][]string // noise estimates' settings, flows'
 	for _, s := range settings {
 		flows := 0
 		for _, m := range rows[s] {
-			if slices.Contains(flowSamplers, m.Sampler) {
+			if m.flow {
 				flows++
 			}
 		}

@@ -73,38 +73,60 @@ func refuseEmpty(cmd *cobra.Command) (err error) {
 // intFlag adds a whole-number flag with a smallest and a largest value.
 func intFlag(cmd *cobra.Command, target *int, name string, value, low, high int, usage string) {
 	*target = value
-	want := expected(fmt.Sprintf("a whole number from %d to %d", low, high))
-	cmd.Flags().Var(flagValue[int]{target, "int", func(s string) (int, error) {
-		v, err := strconv.Atoi(s)
-		if err != nil || v < low || v > high {
-			return 0, want
-		}
-		return v, nil
-	}, strconv.Itoa}, name, usage)
+	cmd.Flags().Var(flagValue[int]{target, "int", parseInt(low, high), strconv.Itoa}, name, usage)
 }
 
 // seedFlag adds --seed.
 func seedFlag(cmd *cobra.Command, target *uint64, usage string) {
-	cmd.Flags().Var(flagValue[uint64]{target, "int", func(s string) (uint64, error) {
-		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			return 0, expected(fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)))
+	cmd.Flags().Var(flagValue[uint64]{target, "int", parseSeed, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
+}
+
+// pointerFlag adds a flag whose value is nil where it is not given.
+func pointerFlag[T any](cmd *cobra.Command, target **T, name, kind, usage string, parse func(string) (T, error)) {
+	cmd.Flags().Var(flagValue[*T]{target, kind, func(s string) (*T, error) {
+		v, err := parse(s)
+		return &v, err
+	}, func(v *T) string {
+		if v == nil {
+			return ""
+		}
+		return fmt.Sprint(*v)
+	}}, name, usage)
+}
+
+func parseInt(low, high int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < low || v > high {
+			return 0, expected(fmt.Sprintf("a whole number from %d to %d", low, high))
 		}
 		return v, nil
-	}, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
+	}
+}
+
+func parseFloat(low, high float64) func(string) (float64, error) {
+	return func(s string) (float64, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(v >= low && v <= high) {
+			return 0, expected(fmt.Sprintf("a number from %g to %g", low, high))
+		}
+		return v, nil
+	}
+}
+
+func parseSeed(s string) (uint64, error) {
+	v, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, expected(fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)))
+	}
+	return v, nil
 }
 
 // floatFlag adds a number with a smallest and a largest value.
 func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, high float64, usage string) {
 	*target = value
-	want := expected(fmt.Sprintf("a number from %g to %g", low, high))
-	cmd.Flags().Var(flagValue[float64]{target, "float", func(s string) (float64, error) {
-		v, err := strconv.ParseFloat(s, 64)
-		if err != nil || !(v >= low && v <= high) {
-			return 0, want
-		}
-		return v, nil
-	}, func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }}, name, usage)
+	show := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	cmd.Flags().Var(flagValue[float64]{target, "float", parseFloat(low, high), show}, name, usage)
 }
 
 // choiceFlag adds a flag that takes one of a few words, which the shell

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +11,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -41,24 +39,6 @@ func newModelList() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// summaryOf tells how a model was trained: one of the program's own, an exported one, or the newest epoch of a run.
-func summaryOf(path string) (training.Summary, error) {
-	if isPretrained(path) {
-		return pretrained.Summary(path)
-	}
-	if s, err := training.ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
-		return s, err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return training.Summary{}, noModel("", path, err)
-	}
-	epoch, err := lastEpoch(path)
-	if err != nil {
-		return training.Summary{}, fmt.Errorf("%w, nor a folder with a %s", err, training.SummaryFile)
-	}
-	return training.Summarize(path, epoch)
 }
 
 // lastEpoch is the newest epoch of which a run keeps the model.
@@ -103,7 +83,11 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			if err := f.check(cmd); err != nil {
 				return err
 			}
-			s, err := summaryOf(args[0])
+			place, err := registry.Find(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := place.Summary()
 			if err != nil {
 				return err
 			}

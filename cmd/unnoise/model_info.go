@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/weights/hub"
 )
@@ -42,11 +41,8 @@ func (f *modelInfoFlags) check(cmd *cobra.Command) error {
 
 // pipeline tells whether a model is a pipeline in the hub's layout, and where it lies.
 func (f *modelInfoFlags) pipeline(path string) (dir string, ok bool, err error) {
-	if dir, err = pipelineDir(path); err != nil {
-		return "", false, err
-	}
-	_, err = os.Stat(filepath.Join(dir, hub.IndexFile))
-	return dir, err == nil, nil
+	place, err := registry.Find(path)
+	return place.Dir, place.Kind == registry.Pipeline, err
 }
 
 // pipelineReport is what --json prints of a pipeline.

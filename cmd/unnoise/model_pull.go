@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,15 +64,3 @@ another cache. Second stages come without text encoder, since generate takes the
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-
-// pipelineDir is the folder of a pipeline: path itself, or where the hub's cache has the repository of that name.
-func pipelineDir(path string) (string, error) {
-	if _, err := os.Stat(path); err == nil || !hub.IsRepo(path) {
-		return path, nil
-	}
-	dir, err := hub.Cached(path, "main")
-	if err != nil {
-		return "", fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", path, err, path)
-	}
-	return dir, nil
-}

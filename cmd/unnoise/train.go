@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
 )
@@ -299,7 +300,11 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 		s.guidance = guidance
 	}
 	labels, n, _ := rowsOfClasses(c)
-	s.choose(c)
+	usual, _, err := c.Plan(model.Sampling{Guidance: &s.guidance})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.sampler, s.steps = usual.Sampler, usual.Steps
 	if err := s.complete(c); err != nil {
 		return nil, nil, err
 	}

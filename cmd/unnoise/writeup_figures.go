@@ -267,7 +267,7 @@ func (f *writeupFlags) fewSteps(flow, class *shownRun) (all []drawnBy, err error
 func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy) (pictures []writeup.Picture, err error) {
 	for _, w := range ways {
 		p, err := f.samples(ctx, d, w.run, w.sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.sampler, "+"), w.steps),
-			fmt.Sprintf("%s: %d evaluations", inSteps(w.sampler, w.steps), w.evaluations()))
+			fmt.Sprintf("%s: %d evaluations", inSteps(w.sampler, w.steps), w.evaluations(w.run.Network)))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,333 @@
+// Package lab draws: a [Request] goes in, [Event]s come out. It owns what computes and what is in memory, and knows no flags, no
+// terminal and no HTTP. The command line, pages, evaluations and servers draw through it.
+package lab
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/registry"
+)
+
+// Options say what computes.
+type Options struct {
+	Backend string   // for requests that name none; empty: onednn
+	Threads int      // of onednn; 0: one for each CPU
+	Without []string // optimizations of onednn to leave out
+	NoCache bool     // keep no embeddings of prompts in the cache folder
+}
+
+// Lab draws requests, one at a time. It is safe for concurrent use.
+type Lab struct {
+	options  Options
+	turn     chan struct{} // holds one token
+	engines  map[engineKey]*computer
+	models   []*opened // in memory, the last used at the end
+	warnings func(string)
+}
+
+type engineKey struct {
+	backend string
+	exact   bool // sums in the order that PyTorch has them in
+}
+
+// computer is what computes, with what is known of it.
+type computer struct {
+	compute.Backend
+	info engine.Info
+}
+
+// opened is a model that was opened. Its memory may have been needed for another since.
+type opened struct {
+	modelKey
+	model  model.Model
+	spec   model.Spec
+	closed bool
+}
+
+type modelKey struct {
+	name, variant string
+	engine        engineKey
+	dtype         dtypes.DType
+}
+
+// New makes a lab. Nothing is started before it is needed.
+func New(o Options) *Lab {
+	l := &Lab{options: o, turn: make(chan struct{}, 1), engines: map[engineKey]*computer{}}
+	l.turn <- struct{}{}
+	return l
+}
+
+// Close releases everything. It waits for the drawing in progress.
+func (l *Lab) Close() {
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	for _, m := range l.models {
+		m.model.Close()
+	}
+	l.models = nil
+	for _, c := range l.engines {
+		c.Finalize()
+	}
+	clear(l.engines)
+}
+
+// engine starts what computes, once.
+func (l *Lab) engine(key engineKey) (*computer, error) {
+	if c := l.engines[key]; c != nil {
+		return c, nil
+	}
+	without := l.options.Without
+	if key.exact && key.backend == "" {
+		without = append(slices.Clone(without), "winograd")
+	}
+	b, info, err := engine.New(engine.Options{Backend: key.backend, Threads: l.options.Threads, Without: without})
+	if errors.Is(err, engine.ErrUnknown) {
+		return nil, &model.FieldError{Field: "backend", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w := info.Warning(); w != "" && len(l.engines) == 0 {
+		l.warn(w)
+	}
+	c := &computer{b, info}
+	l.engines[key] = c
+	return c, nil
+}
+
+func (l *Lab) warn(text string) {
+	if l.warnings != nil {
+		l.warnings(text)
+	}
+}
+
+// smallModels is how many bytes of weights are kept in memory beside the model that draws.
+const smallModels = 512 << 20
+
+// open opens a model, or returns the one that is open.
+func (l *Lab) open(key modelKey) (*opened, error) {
+	if i := slices.IndexFunc(l.models, func(o *opened) bool { return o.modelKey == key && !o.closed }); i >= 0 {
+		o := l.models[i]
+		l.models = append(slices.Delete(l.models, i, i+1), o)
+		return o, nil
+	}
+	c, err := l.engine(key.engine)
+	if err != nil {
+		return nil, err
+	}
+	options := registry.Options{Backend: c.Backend, BackendName: key.engine.backend, DType: key.dtype, Variant: key.variant, Warn: l.warn}
+	if !l.options.NoCache {
+		if options.Embeddings, err = deepfloyd.CacheDir(); err != nil {
+			l.warn(fmt.Sprintf("%v; embeddings of prompts are not kept", err))
+		}
+	}
+	m, err := registry.Open(key.name, options)
+	if err != nil {
+		return nil, &model.FieldError{Field: "model", Err: err}
+	}
+	o := &opened{modelKey: key, model: m, spec: m.Spec()}
+	l.models = append(l.models, o)
+	return o, nil
+}
+
+// use returns a model whose weights may be read: others that would not fit beside it are closed, the longest unused first.
+func (l *Lab) use(o *opened) (model.Model, error) {
+	if l == nil { // the model is the caller's
+		return o.model, nil
+	}
+	if o.closed {
+		again, err := l.open(o.modelKey)
+		if err != nil {
+			return nil, err
+		}
+		*o = *again
+	}
+	total := o.spec.WeightBytes
+	for i := len(l.models) - 1; i >= 0; i-- {
+		other := l.models[i]
+		if other.model == o.model {
+			continue
+		}
+		if total += other.spec.WeightBytes; total > smallModels {
+			other.model.Close()
+			other.closed = true
+			l.models = slices.Delete(l.models, i, i+1)
+			debug.FreeOSMemory() // gigabytes, which the collector would leave until as many more are asked for
+		}
+	}
+	return o.model, nil
+}
+
+// plan is a completed request with what it opened.
+type plan struct {
+	Request
+	model, upscaler *opened
+	sampler, larger diffusion.Sampler
+	dtype           dtypes.DType
+}
+
+// GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or those given. 0:
+// ten rounds, or 40 images of a model without classes.
+func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
+	specs, err := l.Specs(r)
+	if err != nil {
+		return r, err
+	}
+	if len(classes) > 0 && !slices.Equal(classes, []string{"all"}) {
+		r.Prompts = classes
+	} else if r.Prompts = specs[0].Vocabulary; len(r.Prompts) == 0 {
+		r.Count = cmp.Or(total, 40)
+		return r, nil
+	}
+	k := len(r.Prompts)
+	total = cmp.Or(total, 10*k)
+	r.Order, r.Count = InRounds, total/k
+	if total%k != 0 { // the last round is not whole: name each image's
+		round := r.Prompts
+		r.Prompts, r.Count = nil, 1
+		for i := range total {
+			r.Prompts = append(r.Prompts, round[i%k])
+		}
+	}
+	return r, nil
+}
+
+// Complete fills in every field of a request, and refuses what can't be drawn before anything takes long.
+func (l *Lab) Complete(r Request) (Request, error) {
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	p, err := l.complete(r)
+	return p.Request, err
+}
+
+// Specs describes the models of a request: the one that draws and, where there is one, the one that enlarges.
+func (l *Lab) Specs(r Request) ([]model.Spec, error) {
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	p, err := l.complete(r)
+	if err != nil {
+		return nil, err
+	}
+	specs := []model.Spec{p.model.spec}
+	if p.upscaler != nil {
+		specs = append(specs, p.upscaler.spec)
+	}
+	return specs, nil
+}
+
+func (l *Lab) complete(r Request) (p plan, err error) {
+	if err := r.completeVersion(); err != nil {
+		return p, err
+	}
+	if r.Backend == "" {
+		r.Backend = l.options.Backend
+	}
+	if r.Backend == "onednn" {
+		r.Backend = ""
+	}
+	name := r.DType
+	if name == "" {
+		name = "auto"
+	}
+	key := engineKey{backend: r.Backend}
+	if _, err := l.engine(key); err != nil { // which oneDNN tells what there are units for
+		return p, err
+	}
+	if p.dtype, err = engine.DType(name, r.Backend); err != nil {
+		return p, &model.FieldError{Field: "dtype", Err: err}
+	}
+	r.DType = engine.Name(p.dtype)
+	place, err := registry.Find(r.Model)
+	if err != nil {
+		return p, &model.FieldError{Field: "model", Err: err}
+	}
+	// Who asks for float32 wants diffusers' picture: walks magnify what other sums round.
+	key.exact = place.Kind == registry.Pipeline && p.dtype == dtypes.Float32
+	if p.model, err = l.open(modelKey{r.Model, r.Variant, key, p.dtype}); err != nil {
+		return p, err
+	}
+	p.Request = r
+	if err := p.completeFor(p.model); err != nil {
+		return p, err
+	}
+	if p.Upscale != nil {
+		u := *p.Upscale
+		if p.upscaler, p.larger, err = l.completeUpscale(&u, p.model.spec, key, p.dtype); err != nil {
+			return p, under("upscale", err)
+		}
+		p.Upscale = &u
+	}
+	return p, nil
+}
+
+// completeFor fills in what depends on the model alone.
+func (p *plan) completeFor(o *opened) (err error) {
+	spec := o.spec
+	if spec.Upscales {
+		return model.Errorf("model", "%s is a stage of super-resolution: expected it as upscale, and a first stage as model", spec.ID)
+	}
+	if p.Model, p.Revision, err = identify(spec, p.Revision); err != nil {
+		return err
+	}
+	if err := p.completePrompts(spec); err != nil {
+		return err
+	}
+	if err := p.completeCount(); err != nil {
+		return err
+	}
+	if p.Sampling, p.sampler, err = o.model.Plan(p.Sampling); err != nil {
+		return err
+	}
+	if p.Seed == nil {
+		seed := uint64(rand.Uint32())
+		p.Seed = &seed
+	}
+	return nil
+}
+
+func (l *Lab) completeUpscale(u *Upscale, small model.Spec, key engineKey, dtype dtypes.DType) (*opened, diffusion.Sampler, error) {
+	m, err := l.open(modelKey{u.Model, u.Variant, key, dtype})
+	if err != nil {
+		return nil, diffusion.Sampler{}, err
+	}
+	spec := m.spec
+	if !spec.Upscales {
+		return nil, diffusion.Sampler{}, model.Errorf("model", "%s draws from a text alone: expected a stage of super-resolution", spec.ID)
+	}
+	if spec.Channels != small.Channels || spec.Range != small.Range {
+		return nil, diffusion.Sampler{}, model.Errorf("model", "%s enlarges images of %d channels, and %s draws ones of %d", spec.ID, spec.Channels, small.ID, small.Channels)
+	}
+	if u.Model, u.Revision, err = identify(spec, u.Revision); err != nil {
+		return nil, diffusion.Sampler{}, err
+	}
+	if u.NoiseLevel == nil {
+		level := spec.NoiseLevel
+		u.NoiseLevel = &level
+	}
+	if *u.NoiseLevel < 0 || *u.NoiseLevel > spec.MaxLevel {
+		return nil, diffusion.Sampler{}, model.Errorf("noise_level", "expected 0 to %d, the timesteps of the image_noising_scheduler, found %d", spec.MaxLevel, *u.NoiseLevel)
+	}
+	var sampler diffusion.Sampler
+	u.Sampling, sampler, err = m.model.Plan(u.Sampling)
+	return m, sampler, err
+}
+
+// identify returns what a recipe calls a model, which must be of the revision that the recipe asks for.
+func identify(spec model.Spec, revision string) (id, found string, err error) {
+	if revision != "" && spec.Revision != "" && revision != spec.Revision {
+		return "", "", model.Errorf("revision", "expected the commit %s of %s, found %s in the hub's cache", revision, spec.ID, spec.Revision)
+	}
+	return spec.ID, spec.Revision, nil
+}

@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/model"
+)
+
+// RecipeKey is the keyword of the chunk of a PNG that holds its recipe.
+const RecipeKey = "recipe"
+
+// ReadRecipe reads the recipe in a PNG file.
+func ReadRecipe(path string) (Request, error) {
+	p, err := figure.ReadParametersFile(path)
+	if err != nil {
+		return Request{}, err
+	}
+	text, ok := p.Get(RecipeKey)
+	if !ok {
+		return Request{}, fmt.Errorf("%s carries no recipe: it was drawn by an older program or another one, or saved again without its texts", path)
+	}
+	r, err := ParseRequest([]byte(text))
+	if err != nil {
+		return Request{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Parameters tells what made a picture: for people to read, and the recipe.
+func (r Request) Parameters() (figure.Parameters, error) {
+	var p figure.Parameters
+	p.Add("Software", "unnoise "+build.Commit())
+	add := func(key string, value any, told bool) {
+		if told {
+			p.Add(key, value)
+		}
+	}
+	p.Add("model", r.Model)
+	add("revision", r.Revision, r.Revision != "")
+	add("variant", r.Variant, r.Variant != "")
+	add("embeds", r.Embeds, r.Embeds != "")
+	short := !slices.ContainsFunc(r.Prompts, func(text string) bool { return len(text) > 3 })
+	switch {
+	case len(r.Prompts) == 1 || short && len(r.Prompts) > 0:
+		p.Add("prompt", strings.Join(r.Prompts, ","))
+	default:
+		for i, text := range r.Prompts {
+			p.Add(fmt.Sprintf("prompt %d", i+1), text)
+		}
+	}
+	add("negative", r.Negative, r.Negative != "")
+	p.Add("count", r.Count)
+	describe(&p, "", r.Sampling, len(r.Prompts) > 0)
+	if u := r.Upscale; u != nil {
+		p.Add("upscale", u.Model)
+		add("upscale-revision", u.Revision, u.Revision != "")
+		describe(&p, "upscale-", u.Sampling, true)
+		if u.NoiseLevel != nil {
+			p.Add("noise-level", *u.NoiseLevel)
+		}
+	}
+	if r.Seed != nil {
+		p.Add("seed", *r.Seed)
+	}
+	p.Add("dtype", r.DType)
+	add("backend", r.Backend, r.Backend != "")
+	recipe, err := r.JSON()
+	if err != nil {
+		return nil, err
+	}
+	p.Add(RecipeKey, string(recipe))
+	return p, nil
+}
+
+func describe(p *figure.Parameters, prefix string, s model.Sampling, prompted bool) {
+	p.Add(prefix+"sampler", s.Sampler)
+	if s.Timesteps != "" {
+		p.Add(prefix+"timesteps", s.Timesteps)
+	} else {
+		p.Add(prefix+"steps", s.Steps)
+	}
+	if s.Guidance != nil && prompted {
+		p.Add(prefix+"guidance", *s.Guidance)
+	}
+	if s.Sampler == "ddim" {
+		p.Add(prefix+"eta", s.Eta)
+	}
+}
+
+// Grid arranges images of a completed request. scale is the picture's pixels for each pixel of an image; 0 is what suits the eye.
+func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid {
+	g := figure.Grid{Images: of.To(model.ZeroToOne, x), Columns: r.columns(x.N), Scale: scale}
+	if scale == 0 {
+		g.Scale = 1
+		if x.H <= 32 { // too small to be judged
+			g.Scale = min(max(600/(g.Columns*(x.W+2)), 2), 8)
+		}
+	}
+	if x.N > 1 {
+		g.Padding = 2 * g.Scale
+	}
+	return g
+}
+
+// columns is how many of n images stand side by side.
+func (r Request) columns(n int) int {
+	const usual = 10
+	k := len(r.Prompts)
+	switch {
+	case k == 0 || r.Order == InRounds && k > 2*usual:
+		return min(n, usual)
+	case r.Order == InRounds:
+		return min(n, max(k, usual/k*k)) // whole rounds
+	case k == 1:
+		return int(math.Ceil(math.Sqrt(float64(n))))
+	}
+	return r.Count
+}

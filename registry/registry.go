@@ -1,0 +1,139 @@
+// Package registry finds models by their names. It is the only place that knows what a name may be: that of a model in the program, the
+// folder of a training run, of a model or of a pipeline as the hub has it, or OWNER/NAME in the hub's cache.
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/pretrained"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/weights/hub"
+)
+
+// Kind is a kind of place where models lie.
+type Kind int
+
+// The kinds.
+const (
+	Bundled  Kind = iota // in the program
+	Folder               // a network for digits: config.json and model.safetensors
+	Pipeline             // the hub's layout, with a model_index.json
+)
+
+// Place is where a model lies.
+type Place struct {
+	Kind Kind
+	Name string // what it was asked for
+	Dir  string // the model's folder; of a run, that of its newest epoch. Empty for Bundled
+}
+
+// Names lists the models in the program.
+func Names() []string { return pretrained.Names() }
+
+// Find finds a model. A folder goes before a model in the program, and that before the hub's cache.
+func Find(name string) (Place, error) {
+	p := Place{Name: name, Dir: name}
+	info, err := os.Stat(name)
+	isFolder := err == nil && info.IsDir()
+	switch {
+	case name == "":
+		return p, errors.New("expected a model, found nothing")
+	case !isFolder && pretrained.Has(name):
+		p.Kind, p.Dir = Bundled, ""
+		return p, nil
+	case err != nil && hub.IsRepo(name):
+		if p.Dir, err = hub.Cached(name, "main"); err != nil {
+			return p, fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", name, err, name)
+		}
+		p.Kind = Pipeline
+		return p, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return p, fmt.Errorf("there is no folder %s, and the models that come with the program are %s", name, strings.Join(pretrained.Names(), ", "))
+	case err != nil:
+		return p, err
+	}
+	if _, err := os.Stat(filepath.Join(name, hub.IndexFile)); err == nil {
+		p.Kind = Pipeline
+		return p, nil
+	}
+	p.Kind = Folder
+	p.Dir, err = training.ModelDir(name)
+	return p, err
+}
+
+// Options say how models are opened.
+type Options struct {
+	Backend     compute.Backend
+	BackendName string // if it is not onednn
+	DType       dtypes.DType
+	Variant     string // of a pipeline's weights
+	Embeddings  string // folder where a pipeline keeps prompts' embeddings; empty: nowhere
+	Warn        func(string)
+}
+
+// Open finds and opens a model.
+func Open(name string, o Options) (model.Model, error) {
+	p, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(o)
+}
+
+// Open opens the model at a place.
+func (p Place) Open(o Options) (model.Model, error) {
+	if p.Kind != Pipeline {
+		return p.Digits(o)
+	}
+	return deepfloyd.OpenPipeline(o.Backend, p.Dir, deepfloyd.Options{
+		ID: p.Name, Variant: o.Variant, DType: o.DType, Cache: o.Embeddings, Backend: o.BackendName, Warn: o.Warn,
+	})
+}
+
+// Digits opens the model at a place as a network for digits.
+func (p Place) Digits(o Options) (m *mnistunet.Model, err error) {
+	id := p.Dir
+	switch p.Kind {
+	case Bundled:
+		id = p.Name
+		m, err = pretrained.Load(o.Backend, p.Name, o.DType)
+	case Folder:
+		m, err = mnistunet.Load(o.Backend, p.Dir, o.DType)
+	default:
+		return nil, fmt.Errorf("%s is a pipeline as the hub has it; expected a network for digits", p.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Name = id
+	return m, nil
+}
+
+// Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest epoch.
+func (p Place) Summary() (training.Summary, error) {
+	if p.Kind == Bundled {
+		return pretrained.Summary(p.Name)
+	}
+	if s, err := training.ReadSummary(p.Dir); !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	epochs, err := training.Epochs(p.Name)
+	if err != nil {
+		return training.Summary{}, err
+	}
+	if len(epochs) == 0 {
+		return training.Summary{}, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s", p.Name, training.SummaryFile)
+	}
+	return training.Summarize(p.Name, epochs[len(epochs)-1])
+}
