@@ -172,7 +172,7 @@ func TestGoldenSchedulerSteps(t *testing.T) {
 		prefix := part[1]
 		n, _ := strconv.Atoi(part[3])
 		timestep, _ := strconv.Atoi(part[4])
-		sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps(t, schedule, n, diffusion.Leading)}
+		sampler := diffusion.Sampler{Process: schedule, Path: path(t, schedule, n, diffusion.Leading)}
 		if part[2] == "ddim" {
 			sampler.Method = diffusion.DDIM{}
 		} else {
@@ -180,7 +180,7 @@ func TestGoldenSchedulerSteps(t *testing.T) {
 			sampler.Clip = threshold
 		}
 		if recorded := prefix + ".noise"; slices.Contains(names, recorded) {
-			sampler.Noise = func(_, _ int, dst diffusion.Images) error {
+			sampler.Noise = func(_ int, _ float64, dst diffusion.Images) error {
 				copy(dst.Data, goldenImages(t, f, recorded).Data)
 				return nil
 			}
@@ -190,8 +190,8 @@ func TestGoldenSchedulerSteps(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", prefix, err)
 		}
-		d := func(context.Context, diffusion.Images, int) (diffusion.Estimate, error) { return estimate, nil }
-		for step, err := range sampler.From(slices.Index(sampler.Timesteps, timestep)).Steps(context.Background(), d, x) {
+		d := func(context.Context, diffusion.Images, float64) (diffusion.Estimate, error) { return estimate, nil }
+		for step, err := range sampler.From(slices.Index(timesteps(t, schedule, n, diffusion.Leading), timestep)).Steps(t.Context(), d, x) {
 			if err != nil {
 				t.Fatalf("%s: %v", prefix, err)
 			}
@@ -211,7 +211,7 @@ func TestGoldenSchedulerSteps(t *testing.T) {
 // split takes a network's output apart: noise, and variance where it has twice the channels.
 func split(output diffusion.Images, channels int) (diffusion.Estimate, error) {
 	if output.C == channels {
-		return diffusion.Estimate{Noise: output}, nil
+		return diffusion.Estimate{Value: output}, nil
 	}
 	if output.C != 2*channels {
 		return diffusion.Estimate{}, fmt.Errorf("the output has %d channels, expected %d or %d", output.C, channels, 2*channels)
@@ -223,12 +223,12 @@ func split(output diffusion.Images, channels int) (diffusion.Estimate, error) {
 		copy(noise.Slice(n, n+1).Data, image[:noise.Size()])
 		copy(variance.Slice(n, n+1).Data, image[noise.Size():])
 	}
-	return diffusion.Estimate{Noise: noise, Variance: &variance}, nil
+	return diffusion.Estimate{Value: noise, Variance: &variance}, nil
 }
 
 // The forward process to the first timestep of the image-to-image trace.
-func TestGoldenAddNoise(t *testing.T) {
-	schedule, _ := deepFloyd(t)
+func TestGoldenStart(t *testing.T) {
+	schedule, threshold := deepFloyd(t)
 	var traces []struct {
 		Technique string
 		Steps     int
@@ -242,8 +242,8 @@ func TestGoldenAddNoise(t *testing.T) {
 			continue
 		}
 		found = true
-		first := timesteps(t, schedule, trace.Steps, diffusion.Leading)[trace.First]
-		x, err := schedule.AddNoise(goldenImages(t, f, "image"), goldenImages(t, f, "noise"), first)
+		sampler := diffusion.Sampler{Process: schedule, Path: path(t, schedule, trace.Steps, diffusion.Leading), Method: diffusion.DDPM{}, Clip: threshold}
+		x, err := sampler.From(trace.First).Start(goldenImages(t, f, "image"), goldenImages(t, f, "noise"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,9 @@ func (k Known) overwrite(step Step) error {
 	if err := k.Images.checkLike(step.X, "the original"); err != nil {
 		return err
 	}
+	if err := checkTime(k.Process, step.To); err != nil {
+		return err
+	}
 	signal, sigma := levels(k.Process, step.To)
 	noise := step.X.Like()
 	if sigma != 0 {

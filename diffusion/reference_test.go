@@ -1,7 +1,6 @@
 package diffusion_test
 
 import (
-	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -106,7 +105,7 @@ func TestTimestepsEqualDiffusers(t *testing.T) {
 	}
 }
 
-// Whole walks with a known denoiser and noise from the generator.
+// Whole runs with a known denoiser and noise from the generator.
 func TestWalksEqualDiffusers(t *testing.T) {
 	methods := map[string]diffusion.Sampler{
 		"ddpm fixed_large":     {Method: diffusion.DDPM{Variance: diffusion.FixedLarge}},
@@ -125,15 +124,15 @@ func TestWalksEqualDiffusers(t *testing.T) {
 		g := diffusion.NewGenerator(walk.Seed)
 		x := diffusion.NewImages(2, 1, 4, 4)
 		g.Normal(x.Data)
-		sampler.Schedule, sampler.Timesteps, sampler.Noise = schedule, walk.Timesteps, g.Noise
+		sampler.Process, sampler.Path, sampler.Noise = schedule, diffusion.Visit(walk.Timesteps...), g.Noise
 		steps := 0
-		for step, err := range sampler.Steps(context.Background(), twoValues(schedule, 0.8), x) {
+		for step, err := range sampler.Steps(t.Context(), twoValues(schedule, 0.8), x) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, want := range walk.X[step.Index] {
 				if got := step.X.Data[i]; !(math.Abs(float64(got-want)) <= 2e-5) {
-					t.Fatalf("%s, %d steps: after timestep %d, value %d is %g, expected %g", walk.Name, len(walk.X), step.Timestep, i, got, want)
+					t.Fatalf("%s, %d steps: after timestep %g, value %d is %g, expected %g", walk.Name, len(walk.X), step.From, i, got, want)
 				}
 			}
 			steps++

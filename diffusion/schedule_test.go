@@ -31,7 +31,7 @@ func TestScheduleErrors(t *testing.T) {
 		"too many steps":   {func() error { _, err := s.Timesteps(301, diffusion.Leading); return err }, "is 301"},
 		"spacing":          {func() error { _, err := s.Timesteps(3, "karras"); return err }, `"karras"`},
 		"timestep":         {func() error { _, err := s.AddNoise(two, two, 300); return err }, "timestep 300 is outside the schedule's 0 to 299"},
-		"no timestep":      {func() error { _, err := s.AddNoise(two, two); return err }, "2 images need 1 timestep or 2, found 0"},
+		"no timestep":      {func() error { _, err := s.AddNoise(two, two); return err }, "2 images need 1 time or 2, found 0"},
 		"three timesteps":  {func() error { _, err := s.AddNoise(two, two, 1, 2, 3); return err }, "found 3"},
 		"noise":            {func() error { _, err := s.AddNoise(two, normal(0, 1, 1, 2, 2), 1); return err }, "the noise has shape [1,1,2,2], expected [2,1,2,2]"},
 		"short":            {func() error { _, err := s.AddNoise(diffusion.Images{N: 1, C: 1, H: 1, W: 1}, two, 1); return err }, "need 1 values, found 0"},
