@@ -11,6 +11,8 @@ import (
 
 	pkgerrors "github.com/pkg/errors"
 	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/model"
 )
 
 // Exit codes: 0 success, 1 failure, 2 wrong usage, 128+n stopped by signal n
@@ -56,9 +58,13 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		return 0
 	}
 	var usage usageError
-	wrongUsage := !started || errors.As(err, &usage)
+	var field *model.FieldError
+	wrongUsage := !started || errors.As(err, &usage) || errors.As(err, &field)
 
 	message := strings.TrimSpace(err.Error())
+	if field != nil {
+		message = flagOf(cmd, field.Field) + ": " + field.Err.Error()
+	}
 	var signal signaled
 	stopped := errors.As(context.Cause(ctx), &signal)
 	if stopped && message == context.Canceled.Error() {
@@ -133,6 +139,23 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	}
 	cmd.AddCommand(verbs...)
 	return cmd
+}
+
+// flagOf names the flag of a command that fills in a field of a request, or the field where there is none.
+func flagOf(cmd *cobra.Command, field string) string {
+	flag := strings.NewReplacer(".", "-", "_", "-").Replace(field)
+	switch flag {
+	case "prompts":
+		flag = "prompt"
+	case "upscale-model":
+		flag = "upscale"
+	case "upscale-noise-level":
+		flag = "noise-level"
+	}
+	if cmd.Flags().Lookup(flag) == nil {
+		return field
+	}
+	return "--" + flag
 }
 
 // origin tells where the innermost error arose that knows it, as the engine's do.
