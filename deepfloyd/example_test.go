@@ -8,6 +8,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
 )
 
@@ -27,33 +28,29 @@ func rocket(ctx context.Context, dir string) (diffusion.Images, error) {
 		return diffusion.Images{}, err
 	}
 	defer backend.Finalize()
-	encoder := deepfloyd.TextEncoder{Dir: dir, DType: dtypes.BFloat16}
-	prompts, err := encoder.Encode(ctx, backend, "a rocket", "")
+	pipeline, err := deepfloyd.OpenPipeline(backend, dir, deepfloyd.Options{DType: dtypes.BFloat16})
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	walk := deepfloyd.Walk{Guidance: 7}
-	if walk.Text, err = prompts.Select("a rocket"); err != nil {
+	defer pipeline.Close()
+	plan, sampler, err := pipeline.Plan(model.Sampling{}) // the folder's sampler, its steps and guidance
+	if err != nil {
 		return diffusion.Images{}, err
 	}
-	if walk.Negative, err = prompts.Select(""); err != nil {
+	prompts, err := pipeline.Encode(ctx, []string{"a rocket", ""}, nil)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	denoiser, err := pipeline.Bind(ctx, model.Ask{Show: prompts[:1], Away: prompts[1], Guidance: plan.Scale()})
+	if err != nil {
 		return diffusion.Images{}, err
 	}
 
-	stage, err := deepfloyd.OpenStage(dir, "")
-	if err != nil {
-		return diffusion.Images{}, err
-	}
-	defer stage.Close()
-	if err := stage.Load(backend, dtypes.BFloat16); err != nil {
-		return diffusion.Images{}, err
-	}
-	if walk.Timesteps, err = stage.Scheduler.Timesteps(100); err != nil {
-		return diffusion.Images{}, err
-	}
-	const n = 4
-	x := stage.Shape(n)
-	for step, err := range stage.Steps(ctx, walk, n, diffusion.NewGenerator(0)) {
+	generator := diffusion.NewGenerator(0)
+	x := pipeline.Spec().Images(4)
+	generator.Normal(x.Data)
+	sampler.Noise = generator.Noise
+	for step, err := range sampler.Steps(ctx, denoiser, x) {
 		if err != nil {
 			return diffusion.Images{}, err
 		}

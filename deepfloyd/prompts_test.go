@@ -10,7 +10,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/model"

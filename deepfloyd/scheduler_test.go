@@ -10,11 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/internal/hubfile"
-	"github.com/unnoise/unnoise/model"
 )
 
 // reference is testdata/schedulers.json, recorded by testdata/record.py.
@@ -46,8 +44,8 @@ func write(t testing.TB, name, text string) string {
 // estimate is the exact noise estimate for pixels that are ±0.8 with equal chance, and some variance, as in record.py.
 func estimate(s *diffusion.Schedule) diffusion.Denoiser {
 	const value = 0.8
-	return func(_ context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
-		alphaBar := float64(s.AlphasCumprod[t])
+	return func(_ context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
+		alphaBar := float64(s.AlphasCumprod[int(t)])
 		signal, sigma := math.Sqrt(alphaBar), math.Sqrt(1-alphaBar)
 		noise, variance := x.Like(), x.Like()
 		for i, v := range x.Data {
@@ -55,7 +53,7 @@ func estimate(s *diffusion.Schedule) diffusion.Denoiser {
 			noise.Data[i] = float32((v - signal*value*math.Tanh(value*signal*v/(sigma*sigma))) / sigma)
 			variance.Data[i] = float32(math.Sin(3 * v))
 		}
-		return diffusion.Estimate{Noise: noise, Variance: &variance}, nil
+		return diffusion.Estimate{Value: noise, Variance: &variance}, nil
 	}
 }
 
@@ -160,6 +158,10 @@ func TestSchedulerDefaults(t *testing.T) {
 		}
 	}
 
+	if s := read(`{"_class_name": "DDPMScheduler", "prediction_type": "v_prediction"}`); s.Prediction() != diffusion.V || plain.Prediction() != diffusion.Epsilon {
+		t.Errorf("the networks predict %s and %s", s.Prediction(), plain.Prediction())
+	}
+
 	// DDIM strides over its own timesteps as diffusers does, and visits published ones one by one.
 	ddim := as(plain, DDIMScheduler)
 	own, err := ddim.Timesteps(50)
@@ -170,9 +172,17 @@ func TestSchedulerDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, list := range map[int][]int{20: own, 0: published} {
-		if stride := ddim.Sampler(list, nil).Method.(diffusion.DDIM).Stride; stride != want {
-			t.Errorf("of timesteps %d DDIM's stride is %d, want %d", list, stride, want)
+	for stride, list := range map[int][]int{20: own, 0: published} {
+		for i, m := range ddim.Sampler(list, nil).Path {
+			want := max(list[i]-stride, diffusion.Clean)
+			if stride == 0 {
+				if want = diffusion.Clean; i+1 < len(list) {
+					want = list[i+1]
+				}
+			}
+			if int(m.From) != list[i] || int(m.To) != want {
+				t.Errorf("of timesteps %d DDIM's step %d goes from %g to %g, expected %d to %d", list, i, m.From, m.To, list[i], want)
+			}
 		}
 	}
 }
@@ -192,7 +202,7 @@ func TestNoisingSchedule(t *testing.T) {
 	g := diffusion.NewGenerator(1)
 	g.Normal(small.Data)
 	g.Normal(noise.Data)
-	got, err := s.SuperResolution(model.Embeddings{}, small, noise, 500)
+	got, err := s.Beside(small, noise, 500)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +213,8 @@ func TestNoisingSchedule(t *testing.T) {
 	if large, err = linear.AddNoise(large, noise, 500); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got.Beside.Data, large.Data) || got.Class != 500 {
-		t.Error("the small image is noised by another schedule, or called another level")
+	if !slices.Equal(got.Data, large.Data) {
+		t.Error("the small image is noised by another schedule")
 	}
 }
 
@@ -234,7 +244,7 @@ func TestSchedulersRefused(t *testing.T) {
 		{"EulerDiscreteScheduler", ``, "_class_name is EulerDiscreteScheduler, expected DDPMScheduler or"},
 		{DDPMScheduler, `"beta_schedule": "sigmoid"`, "beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
 		{DDPMScheduler, `"rescale_betas_zero_snr": true`, "rescale_betas_zero_snr is true"},
-		{DDPMScheduler, `"prediction_type": "v_prediction"`, "prediction_type is v_prediction, expected epsilon"},
+		{DDPMScheduler, `"prediction_type": "flow_prediction"`, "prediction_type is flow_prediction, expected epsilon or sample or v_prediction"},
 		{DDPMScheduler, `"variance_type": "learned"`, "variance_type is learned"},
 		{DDPMScheduler, `"timestep_spacing": "karras"`, "timestep_spacing is karras"},
 		{DDPMScheduler, `"steps_offset": 1000`, "steps_offset is 1000, expected 0 to 999"},

@@ -10,7 +10,6 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/internal/hubfile"
@@ -124,31 +123,11 @@ func TestStageProgress(t *testing.T) {
 	}
 	text := model.Embeddings{N: 1, Tokens: 2, Dim: s.Config.TextDim(), Data: make([]float32, 2*s.Config.TextDim())}
 	for range 2 {
-		draw(t, s, Walk{Timesteps: []int{0}, Text: text, Guidance: 1}, 1, diffusion.NewGenerator(1))
+		if _, err := s.UNet.Denoiser(unet.Condition{Text: text})(t.Context(), s.Images(1), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if done != want {
 		t.Errorf("%d of %d bytes were told", done, want)
-	}
-}
-
-func TestSuperResolutionMisuse(t *testing.T) {
-	b := enginetest.Backend(t, "winograd")
-	small, noise := diffusion.NewImages(1, 3, 16, 16), diffusion.NewImages(1, 3, 32, 32)
-	for model, levels := range map[string]map[int]string{
-		"if_tiny":    {100: "draws from a text alone"},
-		"if_sr_tiny": {-1: "timestep -1 is outside", 1 << 20: "outside the schedule's 0 to"},
-	} {
-		s := openStage(t, b, filepath.Join(golden.Dir(t), model))
-		for level, words := range levels {
-			if _, err := s.SuperResolution(model.Embeddings{}, small, noise, level); err == nil || !strings.Contains(err.Error(), words) {
-				t.Errorf("%s at level %d: %v; want a word on %q", model, level, err, words)
-			}
-		}
-		if s.Noising == nil {
-			continue
-		}
-		if _, err := s.SuperResolution(model.Embeddings{}, diffusion.NewImages(2, 3, 16, 16), noise, 10); err == nil || !strings.Contains(err.Error(), "the noise has shape [1,3,32,32], expected [2,3,32,32]") {
-			t.Errorf("two small images and noise for one: %v", err)
-		}
 	}
 }

@@ -165,13 +165,13 @@ func testWalk(t *testing.T, m *Model, f *weights.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	timesteps, err := schedule.Timesteps(steps, diffusion.Leading)
+	path, err := schedule.Path(steps, diffusion.Leading)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: diffusion.DDPM{Variance: diffusion.FixedLarge},
-		Noise: func(_, timestep int, dst diffusion.Images) error {
-			v, _ := golden.Float32(t, f, fmt.Sprintf("sample.noise.%d", timestep))
+	s := diffusion.Sampler{Process: schedule, Path: path, Method: diffusion.DDPM{Variance: diffusion.FixedLarge},
+		Noise: func(_ int, from float64, dst diffusion.Images) error {
+			v, _ := golden.Float32(t, f, fmt.Sprintf("sample.noise.%g", from))
 			copy(dst.Data, v)
 			return nil
 		}}
@@ -196,7 +196,7 @@ func testWalk(t *testing.T, m *Model, f *weights.File) {
 	}
 	for n, worst := range nearest {
 		if worst > 1e-3 {
-			t.Errorf("no class gives image %d of the recorded walk; the nearest one differs by %.2g", n, worst)
+			t.Errorf("no class gives image %d of the recorded run; the nearest one differs by %.2g", n, worst)
 		}
 	}
 }

@@ -116,18 +116,18 @@ func TestSaveAndLoad(t *testing.T) {
 			if condition == Class {
 				labels = []int{3, -1}
 			}
+			at, of := 100.0, diffusion.Epsilon
 			if objective == Flow {
-				u, err := m.Velocity(labels)(t.Context(), x, 0.3)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return u
+				at, of = 0.3, diffusion.Velocity
 			}
-			e, err := m.Denoiser(labels)(t.Context(), x, 100)
+			e, err := m.Denoiser(labels)(t.Context(), x, at)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return e.Noise
+			if e.Of != of {
+				t.Errorf("%s %s estimates %q, expected %q", condition, objective, e.Of, of)
+			}
+			return e.Value
 		}
 		closeTo(t, fmt.Sprint(condition, objective), apply(again), apply(m))
 		// Folders of noise estimation stay what they were before there were objectives.
@@ -194,7 +194,7 @@ func TestGuidedDenoiser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		closeTo(t, "guided", got.Noise, want.Noise)
+		closeTo(t, "guided", got.Value, want.Value)
 	}
 }
 
@@ -203,11 +203,11 @@ func TestGuidedVelocity(t *testing.T) {
 	m := smallFlow(t, Class)
 	x, labels := noise(4, 3), []int{0, 5, 9}
 	for _, scale := range []float32{0, 1, 5} {
-		got, err := m.GuidedVelocity(labels, scale)(t.Context(), x, 0.7)
+		got, err := m.GuidedDenoiser(labels, scale)(t.Context(), x, 0.7)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cond, err := m.Velocity(labels)(t.Context(), x, 0.7)
+		cond, err := m.Denoiser(labels)(t.Context(), x, 0.7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,11 +215,14 @@ func TestGuidedVelocity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := diffusion.GuideVelocity(cond, uncond, scale)
+		want, err := diffusion.Guide(cond, diffusion.Estimate{Value: uncond, Of: diffusion.Velocity}, scale)
 		if err != nil {
 			t.Fatal(err)
 		}
-		closeTo(t, "guided", got, want)
+		if got.Of != diffusion.Velocity {
+			t.Errorf("guided velocities are %q", got.Of)
+		}
+		closeTo(t, "guided", got.Value, want.Value)
 	}
 }
 
@@ -239,7 +242,7 @@ func TestManyImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTo(t, "the last four", all.Noise.Slice(maxBatch-1, maxBatch+3), some.Noise)
+	closeTo(t, "the last four", all.Value.Slice(maxBatch-1, maxBatch+3), some.Value)
 }
 
 func TestMisuse(t *testing.T) {
@@ -249,12 +252,8 @@ func TestMisuse(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	x := noise(6, 2)
-	estimate := func(ctx context.Context, d diffusion.Denoiser, x diffusion.Images, at int) error {
+	estimate := func(ctx context.Context, d diffusion.Denoiser, x diffusion.Images, at float64) error {
 		_, err := d(ctx, x, at)
-		return err
-	}
-	velocity := func(ctx context.Context, v diffusion.VelocityField, at float32) error {
-		_, err := v(ctx, x, at)
 		return err
 	}
 	denoise := func(m *Model, x diffusion.Images) error {
@@ -270,9 +269,9 @@ func TestMisuse(t *testing.T) {
 		"class 10":            {estimate(ctx, class.Denoiser([]int{1, 10}), x, 0), "class 10"},
 		"labels for time":     {estimate(ctx, time.Denoiser([]int{1, 2}), x, 0), `"time"`},
 		"guidance for time":   {estimate(ctx, time.GuidedDenoiser(nil, 5), x, 0), "guidance"},
-		"timestep 300":        {estimate(ctx, time.Denoiser(nil), x, 300), "timestep 300"},
-		"timestep -1":         {estimate(ctx, time.Denoiser(nil), x, -1), "timestep -1"},
-		"denoiser of none":    {estimate(ctx, none.Denoiser(nil), x, 0), "no timesteps"},
+		"timestep 300":        {estimate(ctx, time.Denoiser(nil), x, 300), "time 300; the model knows 0 to 299"},
+		"timestep -1":         {estimate(ctx, time.Denoiser(nil), x, -1), "time -1;"},
+		"denoiser of none":    {estimate(ctx, none.Denoiser(nil), x, 0), "condition none removes noise of one level"},
 		"Denoise of time":     {denoise(time, x), `"time"`},
 		"another size":        {denoise(none, diffusion.NewImages(1, 1, 32, 32)), "[1,1,32,32]"},
 		"colour":              {denoise(none, diffusion.NewImages(1, 3, 28, 28)), "[1,3,28,28]"},
@@ -280,18 +279,15 @@ func TestMisuse(t *testing.T) {
 		"an ended context":    {estimate(ended, time.Denoiser(nil), x, 0), "canceled"},
 		"schedule of no time": {func() error { _, err := none.Schedule(); return err }(), "no noise schedule"},
 		"schedule of a flow":  {func() error { _, err := flow.Schedule(); return err }(), "objective flow has no noise schedule"},
-		"denoiser of a flow":  {estimate(ctx, flow.Denoiser(nil), x, 0), "objective flow estimates velocities"},
-		"guided one":          {estimate(ctx, classFlow.GuidedDenoiser([]int{1, 2}, 5), x, 0), "objective flow estimates velocities"},
 		"Denoise of a flow":   {denoise(flow, x), "condition none"},
-		"velocity of noise":   {velocity(ctx, class.Velocity([]int{1, 2}), 0), "its objective is not flow"},
-		"guided velocity":     {velocity(ctx, class.GuidedVelocity([]int{1, 2}, 5), 0), "its objective is not flow"},
-		"velocity of none":    {velocity(ctx, none.Velocity(nil), 0), "its objective is not flow"},
-		"velocity at 1":       {velocity(ctx, flow.Velocity(nil), 1), "time 1;"},
-		"velocity before 0":   {velocity(ctx, flow.Velocity(nil), -0.1), "time -0.1;"},
-		"velocity, labels":    {velocity(ctx, flow.Velocity([]int{1, 2}), 0), `"time"`},
-		"velocity, one label": {velocity(ctx, classFlow.GuidedVelocity([]int{1}, 5), 0), "1 classes for 2 images"},
-		"velocity, guidance":  {velocity(ctx, flow.GuidedVelocity(nil, 5), 0), "guidance"},
-		"velocity, ended":     {velocity(ended, flow.Velocity(nil), 0), "canceled"},
+		"guided none":         {estimate(ctx, none.GuidedDenoiser(nil, 5), x, 0), "guidance"},
+		"velocity at 150":     {estimate(ctx, flow.Denoiser(nil), x, 150), "time 150; the model knows 0 to 1"},
+		"velocity before 0":   {estimate(ctx, flow.Denoiser(nil), x, -0.1), "time -0.1;"},
+		"velocity at NaN":     {estimate(ctx, flow.Denoiser(nil), x, math.NaN()), "time NaN;"},
+		"velocity, labels":    {estimate(ctx, flow.Denoiser([]int{1, 2}), x, 0), `"time"`},
+		"velocity, one label": {estimate(ctx, classFlow.GuidedDenoiser([]int{1}, 5), x, 0), "1 classes for 2 images"},
+		"velocity, guidance":  {estimate(ctx, flow.GuidedDenoiser(nil, 5), x, 0), "guidance"},
+		"velocity, ended":     {estimate(ended, flow.Denoiser(nil), x, 0), "canceled"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
 			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)

@@ -41,13 +41,13 @@ func draw(ctx context.Context, classes []int) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	timesteps, err := schedule.Timesteps(20, diffusion.Trailing)
+	path, err := schedule.Path(20, diffusion.Trailing)
 	if err != nil {
 		return nil, err
 	}
 	x := diffusion.NewImages(len(classes), 1, mnistunet.Size, mnistunet.Size)
 	diffusion.NewGenerator(7).Normal(x.Data)
-	sampler := diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: diffusion.DPMSolver{}}
+	sampler := diffusion.Sampler{Process: schedule, Path: path, Method: diffusion.DPMSolver{}}
 	for step, err := range sampler.Steps(ctx, model.GuidedDenoiser(classes, 5), x) {
 		if err != nil {
 			return nil, err

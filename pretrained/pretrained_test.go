@@ -70,11 +70,11 @@ func TestModels(t *testing.T) {
 		if m.Config.Condition == mnistunet.Class {
 			labels = []int{3, 1, 4, -1}
 		}
-		estimate, err := m.Denoiser(labels)(t.Context(), x, m.Config.Timesteps-1)
+		estimate, err := m.Denoiser(labels)(t.Context(), x, float64(m.Config.Timesteps-1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if off := meanSquare(estimate.Noise, x); !(off <= 0.1) {
+		if off := meanSquare(estimate.Value, x); !(off <= 0.1) {
 			t.Errorf("%s: the estimate of pure noise is off by %g (mean square)", name, off)
 		}
 		if m.Config.Condition == mnistunet.Class {
@@ -109,11 +109,11 @@ func heedsClass(t *testing.T, name string, m *mnistunet.Model) {
 		t.Fatal(err)
 	}
 	off := func(labels []int) float64 {
-		estimate, err := m.Denoiser(labels)(t.Context(), noisy, at)
+		estimate, err := m.Denoiser(labels)(t.Context(), noisy, float64(at))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return meanSquare(estimate.Noise, noise)
+		return meanSquare(estimate.Value, noise)
 	}
 	if with, without, against := off(right), off(slices.Repeat([]int{-1}, n)), off(wrong); !(with < without && without < against) {
 		t.Errorf("%s: estimates are off by %g with the right class, %g without, %g with a wrong one", name, with, without, against)

@@ -175,11 +175,11 @@ func TestEverySettingCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		var class []int
+		var class []float64
 		if c.ClassEmbedType != nil {
-			class = []int{123, 7}
+			class = []float64{123, 7}
 		}
-		y, err := m.Evaluate(t.Context(), images(t, f, "unet.x"), []int{321, 50}, embeddings(t, f, "text"), class)
+		y, err := m.Evaluate(t.Context(), images(t, f, "unet.x"), []float64{321, 50}, embeddings(t, f, "text"), class)
 		if err != nil {
 			t.Fatal(err)
 		}

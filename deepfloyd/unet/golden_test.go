@@ -55,7 +55,7 @@ func embeddings(t testing.TB, f *weights.File, name string) model.Embeddings {
 	if len(s) != 3 {
 		t.Fatalf("%s: shape %d, expected three dimensions", name, s)
 	}
-	return model.Embeddings{s[0], s[1], s[2], v}
+	return model.Embeddings{N: s[0], Tokens: s[1], Dim: s[2], Data: v}
 }
 
 // compare checks the outputs that a file has under names such as unet.t999 or unet.t321.noise250, the timestep and the class label.
@@ -65,17 +65,17 @@ func compare(t *testing.T, m *Model, f *weights.File, text model.Embeddings) {
 	compared := 0
 	for _, name := range f.Names() {
 		var step, level int
-		var class []int
+		var class []float64
 		if n, _ := fmt.Sscanf(name, "unet.t%d.noise%d", &step, &level); n == 0 {
 			continue
 		} else if n == 2 {
 			for range x.N {
-				class = append(class, level)
+				class = append(class, float64(level))
 			}
 		}
-		times := make([]int, x.N)
+		times := make([]float64, x.N)
 		for i := range times {
-			times[i] = step
+			times[i] = float64(step)
 		}
 		got, err := m.Evaluate(t.Context(), x, times, text.Slice(0, x.N), class)
 		if err != nil {

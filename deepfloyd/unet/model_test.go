@@ -40,12 +40,12 @@ func TestBFloat16(t *testing.T) {
 	for _, name := range []string{"lists", "classes", "odd"} {
 		m, f := open(t, name, dtypes.BFloat16)
 		x := images(t, f, "unet.x")
-		var class []int
+		var class []float64
 		want := "unet.t321"
 		if m.Config.ClassEmbedType != nil {
-			class, want = []int{123, 123}, want+".noise123"
+			class, want = []float64{123, 123}, want+".noise123"
 		}
-		y, err := m.Evaluate(t.Context(), x, []int{321, 321}, embeddings(t, f, "text"), class)
+		y, err := m.Evaluate(t.Context(), x, []float64{321, 321}, embeddings(t, f, "text"), class)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestGuidedDenoiser(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	texts := embeddings(t, f, "text")
 	x, low := normal(1, 3, 3, 8, 8), normal(2, 3, 3, 8, 8)
-	each := Condition{Text: model.Embeddings{3, texts.Tokens, texts.Dim, slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
+	each := Condition{Text: model.Embeddings{N: 3, Tokens: texts.Tokens, Dim: texts.Dim, Data: slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
 	one := Condition{Text: texts.Slice(0, 1), Beside: low.Slice(0, 1), Class: 40}
 	negative := texts.Slice(1, 2)
 	for _, c := range []Condition{each, one} {
@@ -81,7 +81,7 @@ func TestGuidedDenoiser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden.Close(t, got.Noise.Data, want.Noise.Data, 1e-4, "guided noise")
+			golden.Close(t, got.Value.Data, want.Value.Data, 1e-4, "guided noise")
 			golden.Close(t, got.Variance.Data, want.Variance.Data, 1e-4, "guided variance")
 		}
 	}
@@ -96,7 +96,7 @@ func TestGuidedDenoiser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden.Close(t, alone.Noise.Data, all.Noise.Slice(n, n+1).Data, 1e-4, "one image")
+		golden.Close(t, alone.Value.Data, all.Value.Slice(n, n+1).Data, 1e-4, "one image")
 	}
 }
 
@@ -104,8 +104,8 @@ func TestGuidedDenoiser(t *testing.T) {
 func TestNoVariance(t *testing.T) {
 	m, f := open(t, "odd", dtypes.Float32)
 	e, err := m.Denoiser(Condition{Text: embeddings(t, f, "text").Slice(0, 1)})(t.Context(), normal(1, 1, 3, 4, 4), 0)
-	if err != nil || e.Variance != nil || e.Noise.C != 3 {
-		t.Errorf("noise %s, variance %v, %v", e.Noise.Shape(), e.Variance, err)
+	if err != nil || e.Variance != nil || e.Value.C != 3 {
+		t.Errorf("noise %s, variance %v, %v", e.Value.Shape(), e.Variance, err)
 	}
 }
 
@@ -121,8 +121,8 @@ func TestMisuse(t *testing.T) {
 		_, err := d(ctx, x, 3)
 		return err
 	}
-	short := model.Embeddings{2, 3, text.Dim, make([]float32, 6*text.Dim)}
-	evaluate := func(times []int, class []int) error {
+	short := model.Embeddings{N: 2, Tokens: 3, Dim: text.Dim, Data: make([]float32, 6*text.Dim)}
+	evaluate := func(times []float64, class []float64) error {
 		_, err := m.Evaluate(t.Context(), normal(1, 2, 6, 8, 8), times, text, class)
 		return err
 	}
@@ -135,14 +135,14 @@ func TestMisuse(t *testing.T) {
 		"too many beside":   {estimate(t.Context(), m.Denoiser(Condition{Text: text.Slice(0, 1), Beside: low}), normal(1, 3, 3, 8, 8)), "expected [3,C,8,8]"},
 		"an odd size":       {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 3, 7, 8)), "multiples of 2, got [2,3,7,8]"},
 		"another text":      {estimate(t.Context(), plain.Denoiser(Condition{Text: text}), x), "12 numbers a token, the network takes 8"},
-		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: model.Embeddings{3, 1, 12, make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
+		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: model.Embeddings{N: 3, Tokens: 1, Dim: 12, Data: make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
 		"no text":           {estimate(t.Context(), m.Denoiser(Condition{Beside: low}), x), "[0,0,0]"},
 		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x), "of 5 tokens and the negative prompt's of 3"},
 		"a class":           {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText, Class: 3}), x), "class label is 3"},
 		"five channels":     {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 5, 8, 8)), "3 output channels"},
 		"an ended context":  {estimate(ended, m.Denoiser(Condition{Text: text, Beside: low}), x), "canceled"},
-		"one timestep":      {evaluate([]int{1}, []int{1, 1}), "1 timesteps for 2 images"},
-		"one label":         {evaluate([]int{1, 1}, []int{1}), "1 class labels for 2 images"},
+		"one timestep":      {evaluate([]float64{1}, []float64{1, 1}), "1 timesteps for 2 images"},
+		"one label":         {evaluate([]float64{1, 1}, []float64{1}), "1 class labels for 2 images"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
 			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)
@@ -159,7 +159,7 @@ func TestBatch(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	x := normal(3, 5, m.Config.InChannels, 8, 8)
 	text := embeddings(t, f, "text").Slice(0, 1)
-	ts, class := []int{1, 2, 300, 400, 500}, []int{7, 70, 700, 1, 2}
+	ts, class := []float64{1, 2, 300, 400, 500}, []float64{7, 70, 700, 1, 2}
 	want, err := m.Evaluate(t.Context(), x, ts, text, class)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestTextsAreReadOnce(t *testing.T) {
 	x, both := normal(3, 1, m.Config.InChannels, 8, 8), embeddings(t, f, "text")
 	evaluate := func(text model.Embeddings) []float32 {
 		t.Helper()
-		y, err := m.Evaluate(t.Context(), x, []int{300}, text, []int{7})
+		y, err := m.Evaluate(t.Context(), x, []float64{300}, text, []float64{7})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestPartsShareTexts(t *testing.T) {
 		text model.Embeddings
 		want int
 	}{{both.Slice(0, 1), 1}, {both, 2}, {both.Slice(1, 2), 1}} {
-		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []int{300, 300}, c.text, []int{7, 7}); err != nil {
+		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []float64{300, 300}, c.text, []float64{7, 7}); err != nil {
 			t.Fatal(err)
 		}
 		if len(m.read) != c.want {
@@ -254,7 +254,7 @@ func TestCancelledBetweenParts(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	m.Batch = 1
 	ctx := &ending{t.Context(), 1}
-	if _, err := m.Evaluate(ctx, normal(3, 3, m.Config.InChannels, 8, 8), []int{1, 2, 3}, embeddings(t, f, "text").Slice(0, 1), []int{7, 7, 7}); !errors.Is(err, context.Canceled) {
+	if _, err := m.Evaluate(ctx, normal(3, 3, m.Config.InChannels, 8, 8), []float64{1, 2, 3}, embeddings(t, f, "text").Slice(0, 1), []float64{7, 7, 7}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	if ctx.asked != -1 {
