@@ -12,6 +12,7 @@ type Known struct {
 	Images  Images      // x_0, the originals
 	Mask    Images      // 1 where to generate, 0 where to keep the original, between them a mixture; [N or 1, C or 1, H, W]
 	Noise   NoiseSource // standard normal noise for the originals, for steps that don't lead to the clean image
+	Clean   bool        // the originals are not noised at all, as diffusers' IFInpaintingPipeline has it
 }
 
 // Keep wraps a run: after each step the known part is overwritten by the originals, noised to the time that the step leads to.
@@ -26,7 +27,7 @@ func (k Known) Keep(steps iter.Seq2[Step, error]) iter.Seq2[Step, error] {
 		}
 		for step, err := range steps {
 			if err == nil {
-				err = k.overwrite(step)
+				err = k.overwrite(step.X, step.Index, step.To)
 			}
 			if err != nil {
 				yield(Step{}, err)
@@ -39,22 +40,32 @@ func (k Known) Keep(steps iter.Seq2[Step, error]) iter.Seq2[Step, error] {
 	}
 }
 
-func (k Known) overwrite(step Step) error {
-	if err := k.Images.checkLike(step.X, "the original"); err != nil {
+// Overwrite puts the known part into x, which is at time t, as Keep does after each step.
+func (k Known) Overwrite(x Images, t float64) error {
+	if err := k.check(); err != nil {
 		return err
 	}
-	if err := checkTime(k.Process, step.To); err != nil {
+	return k.overwrite(x, 0, t)
+}
+
+func (k Known) overwrite(x Images, index int, t float64) error {
+	if err := k.Images.checkLike(x, "the original"); err != nil {
 		return err
 	}
-	signal, sigma := levels(k.Process, step.To)
-	noise := step.X.Like()
+	if err := checkTime(k.Process, t); err != nil {
+		return err
+	}
+	signal, sigma := levels(k.Process, t)
+	if k.Clean {
+		signal, sigma = 1, 0
+	}
+	noise := x.Like()
 	if sigma != 0 {
 		var err error
-		if noise, err = draw(k.Noise, step.Index, step.To, step.X); err != nil {
+		if noise, err = draw(k.Noise, index, t, x); err != nil {
 			return err
 		}
 	}
-	x := step.X
 	plane := x.H * x.W
 	for n := range x.N {
 		for c := range x.C {

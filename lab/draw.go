@@ -11,11 +11,14 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/picture"
 )
 
 // Event is something that happened while a request was drawn. One of the fields is set, Stage beside it.
 type Event struct {
-	Stage   Stage
+	Stage             Stage
+	Variant, Variants int // which of the drawings that a request stands for, from 0, and how many there are
+
 	Loading *Loading
 	Step    *Step
 	Warning string
@@ -83,11 +86,11 @@ func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 func DrawWith(ctx context.Context, m model.Model, r Request) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		d := drawing{ctx: ctx, yield: yield, start: time.Now()}
-		d.Request, d.model = r, &opened{model: m, spec: m.Spec()}
-		d.Revision, d.Upscale = "", nil
-		err := d.completeVersion()
+		d.model = &opened{model: m, spec: m.Spec()}
+		r.Revision, r.Upscale = "", nil
+		err := r.completeVersion()
 		if err == nil {
-			err = d.completeFor(d.model)
+			err = d.fill(r)
 		}
 		if err == nil {
 			err = d.run()
@@ -123,6 +126,7 @@ type drawing struct {
 	yield     func(Event, error) bool
 	stopped   bool
 	start     time.Time
+	at        int // the variant
 	generator *diffusion.Generator
 }
 
@@ -149,36 +153,71 @@ func (d *drawing) run() error {
 	if err != nil {
 		return err
 	}
-	d.generator = diffusion.NewGenerator(*d.Seed)
-	show := make([]model.Prompt, d.Images())
-	for i := range show {
-		show[i] = prompts[d.promptOf(i)]
-	}
-	if len(d.Prompts) <= 1 {
-		show = show[:1] // one serves all images
-	}
-	ask := model.Ask{Show: show, Away: away, Batch: d.Batch}
-	images, err := d.draw(Drawing, d.model, d.sampler, d.Sampling, ask, diffusion.Images{}, 0)
-	if err != nil {
-		return err
-	}
-	result := Result{
-		Request: d.Request, Images: images, Range: d.model.spec.Range, Spec: d.model.spec, LeftOut: d.model.spec.LeftOut,
-		Evaluations: evaluations(d.sampler, d.Sampling),
-	}
-	if u := d.Upscale; u != nil {
-		if result.Images, err = d.draw(Upscaling, d.upscaler, d.larger, u.Sampling, ask, images, *u.NoiseLevel); err != nil {
-			return &SmallError{Err: err, Small: images, Range: result.Range, Request: d.Request}
-		}
-		result.Small = images
+	result := Result{Request: d.Request, Range: d.model.spec.Range, Spec: d.model.spec, LeftOut: d.model.spec.LeftOut, Evaluations: d.outline().Evaluations}
+	if d.upscaler != nil {
 		result.LeftOut = append(slices.Clone(result.LeftOut), d.upscaler.spec.LeftOut...)
-		result.Evaluations += evaluations(d.larger, u.Sampling)
 	}
 	slices.Sort(result.LeftOut)
 	result.LeftOut = slices.Compact(result.LeftOut)
+	var images, small []diffusion.Images
+	for i, v := range d.variants {
+		d.at = i
+		v.Prompts = d.Prompts // which a file of embeddings may have named
+		x, before, err := d.one(v, prompts, away)
+		if err != nil {
+			return err
+		}
+		images, small = append(images, x), append(small, before)
+	}
+	columns := 1
+	if n := len(d.Vary); n > 0 {
+		columns = len(d.Vary[n-1].Values)
+	}
+	if result.Images, err = woven(images, columns); err != nil {
+		return err
+	}
+	if result.Small, err = woven(small, columns); err != nil {
+		return err
+	}
 	result.Duration = time.Since(d.start)
 	d.send(Event{Result: &result})
 	return nil
+}
+
+// woven joins the variants' images so that those of a row of variants stand beside each other: the first image of each, then the second.
+func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
+	var parts []diffusion.Images
+	for row := 0; row < len(all); row += columns {
+		for n := range all[row].N {
+			for _, x := range all[row:min(row+columns, len(all))] {
+				parts = append(parts, x.Slice(n, n+1))
+			}
+		}
+	}
+	return diffusion.Concat(parts...)
+}
+
+// one draws one variant, and returns the small images too where they were enlarged.
+func (d *drawing) one(v variant, prompts []model.Prompt, away model.Prompt) (images, small diffusion.Images, err error) {
+	d.generator = diffusion.NewGenerator(*v.Seed)
+	show := make([]model.Prompt, v.Images())
+	for i := range show {
+		show[i] = prompts[v.promptOf(i)]
+	}
+	if len(v.Prompts) <= 1 {
+		show = show[:1] // one serves all images
+	}
+	s := stage{name: Drawing, variant: v, model: d.model, sampler: v.sampler, how: v.Sampling, ask: model.Ask{Show: show, Away: away, Batch: v.Batch}}
+	if images, err = d.draw(s); err != nil || v.Upscale == nil {
+		return images, small, err
+	}
+	small = images
+	s.name, s.model, s.sampler, s.how = Upscaling, d.upscaler, v.larger, v.Upscale.Sampling
+	s.small, s.ask.Level = small, *v.Upscale.NoiseLevel
+	if images, err = d.draw(s); err != nil && !errors.Is(err, errStopped) {
+		err = &SmallError{Err: err, Small: small, Range: d.model.spec.Range, Request: v.Request}
+	}
+	return images, small, err
 }
 
 // SmallError says why images could not be made larger. The small ones are there.
@@ -274,44 +313,120 @@ func (d *drawing) readEmbeds(guided bool) (prompts []model.Prompt, away model.Pr
 	return prompts, away, nil
 }
 
+// stage is the part of a drawing that one model does.
+type stage struct {
+	name    Stage
+	variant variant
+	model   *opened
+	sampler diffusion.Sampler
+	how     model.Sampling
+	ask     model.Ask
+	small   diffusion.Images // for super-resolution
+}
+
 // draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the start, the noise of
 // the small images, the noise of each step, all for all images at once.
-func (d *drawing) draw(stage Stage, o *opened, sampler diffusion.Sampler, how model.Sampling, ask model.Ask, small diffusion.Images, level int) (diffusion.Images, error) {
-	m, err := d.lab.use(o)
+func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
+	m, err := d.lab.use(s.model)
 	if err != nil {
-		return diffusion.Images{}, err
+		return x, err
 	}
-	x := o.spec.Images(d.Images())
-	d.generator.Normal(x.Data)
-	if small.N > 0 {
+	s.sampler.Noise = d.generator.Noise
+	x, known, err := d.begin(s)
+	if err != nil {
+		return x, err
+	}
+	if s.small.N > 0 {
 		noise := x.Like()
 		d.generator.Normal(noise.Data)
-		if ask.Beside, err = m.(model.Upscaler).Beside(small, noise, level); err != nil {
-			return diffusion.Images{}, err
+		if s.ask.Beside, err = m.(model.Upscaler).Beside(s.small, noise, s.ask.Level); err != nil {
+			return x, err
 		}
-		ask.Level = level
+	} else {
+		s.ask.Level = 0
 	}
-	ask.Guidance, ask.Report = how.Scale(), d.report(stage)
-	denoiser, err := m.Bind(d.ctx, ask)
+	s.ask.Guidance, s.ask.Report = s.how.Scale(), d.report(s.name)
+	denoiser, err := m.Bind(d.ctx, s.ask)
 	if err != nil {
-		return diffusion.Images{}, err
+		return x, err
 	}
-	sampler.Noise = d.generator.Noise
-	for step, err := range sampler.Steps(d.ctx, denoiser, x) {
+	steps := s.sampler.Steps(d.ctx, denoiser, x)
+	if known != nil {
+		steps = known.Keep(steps)
+	}
+	for step, err := range steps {
 		if d.stopped {
-			return diffusion.Images{}, errStopped
+			return x, errStopped
 		}
 		if err != nil {
 			if cause := context.Cause(d.ctx); cause != nil {
 				err = fmt.Errorf("stopped by %w", cause)
 			}
-			return diffusion.Images{}, err
+			return x, err
 		}
 		x = step.X
-		d.send(Event{Stage: stage, Step: &Step{step, o.spec.Range}})
+		d.send(Event{Stage: s.name, Variant: d.at, Variants: len(d.variants), Step: &Step{step, s.model.spec.Range}})
 		if d.stopped {
-			return diffusion.Images{}, errStopped
+			return x, errStopped
 		}
 	}
 	return x, nil
+}
+
+// begin returns what a stage starts from: noise, or a picture with noise. known is the part of it that stays, if there is one.
+func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, err error) {
+	spec, v := s.model.spec, s.variant
+	var source *Picture
+	switch {
+	case v.Inpaint != nil:
+		source = &v.Inpaint.Picture
+	case v.Edit != nil && s.name == Drawing:
+		source = &v.Edit.Picture
+	}
+	height, width := spec.Height, spec.Width
+	if s.small.N > 0 { // which need not be square
+		height, width = s.small.H*spec.Height/d.model.spec.Height, s.small.W*spec.Width/d.model.spec.Width
+	}
+	var original diffusion.Images
+	if source != nil {
+		if original, err = d.original(*source, s, &height, &width); err != nil {
+			return x, nil, err
+		}
+		original = repeated(original, v.Images())
+	}
+	x = diffusion.NewImages(v.Images(), spec.Channels, height, width)
+	d.generator.Normal(x.Data)
+	if v.Inpaint == nil {
+		if source != nil {
+			x, err = s.sampler.Start(original, x)
+		}
+		return x, nil, err
+	}
+	mask, err := decodePNG(v.Inpaint.Mask.Data, 1, height, width, model.ZeroToOne)
+	if err != nil {
+		return x, nil, err
+	}
+	known = &diffusion.Known{Process: spec.Process, Images: original, Mask: mask, Noise: d.generator.Noise, Clean: v.Inpaint.Method == Diffusers}
+	if v.Inpaint.Method == Diffusers { // it starts from the picture with noise, where that is drawn anew
+		if x, err = s.sampler.Start(original, x); err == nil {
+			err = known.Overwrite(x, s.sampler.Path[0].From)
+		}
+	}
+	return x, known, err
+}
+
+// original returns the picture as an image of a stage, and its sides.
+func (d *drawing) original(p Picture, s stage, height, width *int) (diffusion.Images, error) {
+	full, err := picture.Decode(p.Data)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	if size := full.Bounds().Size(); s.small.N == 0 { // the picture has the size of the last stage
+		last := d.model.spec
+		if d.upscaler != nil {
+			last = d.upscaler.spec
+		}
+		*height, *width = size.Y*d.model.spec.Height/last.Height, size.X*d.model.spec.Width/last.Width
+	}
+	return decodePNG(p.Data, s.model.spec.Channels, *height, *width, s.model.spec.Range)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/registry"
 )
 
@@ -174,20 +175,39 @@ func (l *Lab) use(o *opened) (model.Model, error) {
 type plan struct {
 	Request
 	model, upscaler *opened
+	key             modelKey // of the model
+	variants        []variant
+}
+
+// variant is one of the drawings that a request stands for.
+type variant struct {
+	Request
 	sampler, larger diffusion.Sampler
-	dtype           dtypes.DType
+}
+
+// Outline is what is known of a request before it is drawn.
+type Outline struct {
+	Request     Request      // completed
+	Specs       []model.Spec // of the model that draws and, where there is one, of the one that enlarges
+	Evaluations int          // of networks, for each image
 }
 
 // GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or those given. 0:
 // ten rounds, or 40 images of a model without classes.
 func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
-	specs, err := l.Specs(r)
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	key, err := l.keyOf(&r)
+	if err != nil {
+		return r, err
+	}
+	o, err := l.open(key)
 	if err != nil {
 		return r, err
 	}
 	if len(classes) > 0 && !slices.Equal(classes, []string{"all"}) {
 		r.Prompts = classes
-	} else if r.Prompts = specs[0].Vocabulary; len(r.Prompts) == 0 {
+	} else if r.Prompts = slices.Clone(o.spec.Vocabulary); len(r.Prompts) == 0 {
 		r.Count = cmp.Or(total, 40)
 		return r, nil
 	}
@@ -205,123 +225,192 @@ func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
 }
 
 // Complete fills in every field of a request, and refuses what can't be drawn before anything takes long.
-func (l *Lab) Complete(r Request) (Request, error) {
-	<-l.turn
-	defer func() { l.turn <- struct{}{} }()
-	p, err := l.complete(r)
-	return p.Request, err
-}
-
-// Specs describes the models of a request: the one that draws and, where there is one, the one that enlarges.
-func (l *Lab) Specs(r Request) ([]model.Spec, error) {
+func (l *Lab) Complete(r Request) (Outline, error) {
 	<-l.turn
 	defer func() { l.turn <- struct{}{} }()
 	p, err := l.complete(r)
 	if err != nil {
-		return nil, err
+		return Outline{}, err
 	}
-	specs := []model.Spec{p.model.spec}
+	return p.outline(), nil
+}
+
+func (p plan) outline() Outline {
+	o := Outline{Request: p.Request, Specs: []model.Spec{p.model.spec}}
 	if p.upscaler != nil {
-		specs = append(specs, p.upscaler.spec)
+		o.Specs = append(o.Specs, p.upscaler.spec)
 	}
-	return specs, nil
+	for _, v := range p.variants {
+		o.Evaluations += evaluations(v.sampler, v.Sampling)
+		if v.Upscale != nil {
+			o.Evaluations += evaluations(v.larger, v.Upscale.Sampling)
+		}
+	}
+	return o
+}
+
+// keyOf completes what a request says of what computes, and returns what its model is opened by.
+func (l *Lab) keyOf(r *Request) (modelKey, error) {
+	r.Backend = cmp.Or(r.Backend, l.options.Backend)
+	if r.Backend == onednn.BackendName {
+		r.Backend = ""
+	}
+	key := modelKey{name: r.Model, variant: r.Variant, engine: engineKey{backend: r.Backend}}
+	if _, err := l.engine(key.engine); err != nil { // which oneDNN there is tells what there are units for
+		return key, err
+	}
+	var err error
+	if key.dtype, err = engine.DType(cmp.Or(r.DType, "auto"), r.Backend); err != nil {
+		return key, &model.FieldError{Field: "dtype", Err: err}
+	}
+	r.DType = engine.Name(key.dtype)
+	place, err := registry.Find(r.Model)
+	if err != nil {
+		return key, &model.FieldError{Field: "model", Err: err}
+	}
+	// Who asks for float32 wants diffusers' picture: many steps magnify what other sums round.
+	key.engine.exact = place.Kind == registry.Pipeline && key.dtype == dtypes.Float32
+	return key, nil
 }
 
 func (l *Lab) complete(r Request) (p plan, err error) {
 	if err := r.completeVersion(); err != nil {
 		return p, err
 	}
-	if r.Backend == "" {
-		r.Backend = l.options.Backend
-	}
-	if r.Backend == "onednn" {
-		r.Backend = ""
-	}
-	name := r.DType
-	if name == "" {
-		name = "auto"
-	}
-	key := engineKey{backend: r.Backend}
-	if _, err := l.engine(key); err != nil { // which oneDNN tells what there are units for
+	if p.key, err = l.keyOf(&r); err != nil {
 		return p, err
 	}
-	if p.dtype, err = engine.DType(name, r.Backend); err != nil {
-		return p, &model.FieldError{Field: "dtype", Err: err}
-	}
-	r.DType = engine.Name(p.dtype)
-	place, err := registry.Find(r.Model)
-	if err != nil {
-		return p, &model.FieldError{Field: "model", Err: err}
-	}
-	// Who asks for float32 wants diffusers' picture: walks magnify what other sums round.
-	key.exact = place.Kind == registry.Pipeline && p.dtype == dtypes.Float32
-	if p.model, err = l.open(modelKey{r.Model, r.Variant, key, p.dtype}); err != nil {
+	if p.model, err = l.open(p.key); err != nil {
 		return p, err
 	}
-	p.Request = r
-	if err := p.completeFor(p.model); err != nil {
-		return p, err
-	}
-	if p.Upscale != nil {
-		u := *p.Upscale
-		if p.upscaler, p.larger, err = l.completeUpscale(&u, p.model.spec, key, p.dtype); err != nil {
+	if r.Upscale != nil {
+		key := p.key
+		key.name, key.variant = r.Upscale.Model, r.Upscale.Variant
+		if p.upscaler, err = l.open(key); err != nil {
 			return p, under("upscale", err)
 		}
-		p.Upscale = &u
 	}
-	return p, nil
+	return p, p.fill(r)
 }
 
-// completeFor fills in what depends on the model alone.
-func (p *plan) completeFor(o *opened) (err error) {
-	spec := o.spec
-	if spec.Upscales {
-		return model.Errorf("model", "%s is a stage of super-resolution: expected it as upscale, and a first stage as model", spec.ID)
-	}
-	if p.Model, p.Revision, err = identify(spec, p.Revision); err != nil {
+// fill completes the request and its variants for the models that were opened.
+func (p *plan) fill(r Request) error {
+	base, err := p.completeOne(r)
+	if err != nil {
 		return err
 	}
-	if err := p.completePrompts(spec); err != nil {
+	p.Request = base.Request
+	all, err := p.Request.variants()
+	if err != nil {
 		return err
 	}
-	if err := p.completeCount(); err != nil {
-		return err
-	}
-	if p.Sampling, p.sampler, err = o.model.Plan(p.Sampling); err != nil {
-		return err
-	}
-	if p.Seed == nil {
-		seed := uint64(rand.Uint32())
-		p.Seed = &seed
+	for _, one := range all {
+		v, err := p.completeOne(one)
+		if err != nil {
+			return err
+		}
+		p.variants = append(p.variants, v)
 	}
 	return nil
 }
 
-func (l *Lab) completeUpscale(u *Upscale, small model.Spec, key engineKey, dtype dtypes.DType) (*opened, diffusion.Sampler, error) {
-	m, err := l.open(modelKey{u.Model, u.Variant, key, dtype})
-	if err != nil {
-		return nil, diffusion.Sampler{}, err
+// completeOne fills in what depends on the models.
+func (p *plan) completeOne(r Request) (v variant, err error) {
+	spec := p.model.spec
+	if spec.Upscales {
+		return v, model.Errorf("model", "%s is a stage of super-resolution: expected it as upscale, and a first stage as model", spec.ID)
 	}
-	spec := m.spec
+	if r.Model, r.Revision, err = identify(spec, r.Revision); err != nil {
+		return v, err
+	}
+	if r.Seed == nil {
+		seed := uint64(rand.Uint32())
+		r.Seed = &seed
+	}
+	if err := r.completePrompts(spec); err != nil {
+		return v, err
+	}
+	if err := r.completeCount(); err != nil {
+		return v, err
+	}
+	if r.Sampling, v.sampler, err = p.model.model.Plan(r.Sampling); err != nil {
+		return v, err
+	}
+	if r.Upscale != nil {
+		u := *r.Upscale
+		if v.larger, err = completeUpscale(&u, p.upscaler, spec); err != nil {
+			return v, under("upscale", err)
+		}
+		r.Upscale = &u
+	}
+	if err := p.completePictures(&r, &v); err != nil {
+		return v, err
+	}
+	v.Request = r
+	return v, nil
+}
+
+// completePictures completes the techniques that begin with a picture.
+func (p *plan) completePictures(r *Request, v *variant) (err error) {
+	if r.Edit != nil && r.Inpaint != nil {
+		return model.Errorf("inpaint", "it can't be asked for beside an edit")
+	}
+	last := p.model.spec
+	if p.upscaler != nil {
+		last = p.upscaler.spec
+	}
+	t := target{last.Channels, last.Height, last.Width, last.SideFactor, len(last.Vocabulary) > 0 && last.Channels == 1}
+	if p.upscaler != nil { // the small images' sides must be whole too
+		t.step = p.model.spec.SideFactor * last.Height / p.model.spec.Height
+	}
+	switch {
+	case r.Edit != nil:
+		e := *r.Edit
+		if err := e.complete(t, len(v.sampler.Path)); err != nil {
+			return under("edit", err)
+		}
+		r.Edit = &e
+		v.sampler = v.sampler.From(*e.Start)
+	case r.Inpaint != nil:
+		f := *r.Inpaint
+		if err := f.complete(t); err != nil {
+			return under("inpaint", err)
+		}
+		r.Inpaint = &f
+		if f.Method == RePaint {
+			for _, s := range []*diffusion.Sampler{&v.sampler, &v.larger} {
+				if s.Path == nil {
+					continue
+				}
+				if s.Path, err = diffusion.Resample(s.Path, f.Length, f.Repeats, 0, 1); err != nil {
+					return model.Errorf("inpaint.repeats", "%w", err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func completeUpscale(u *Upscale, o *opened, small model.Spec) (sampler diffusion.Sampler, err error) {
+	spec := o.spec
 	if !spec.Upscales {
-		return nil, diffusion.Sampler{}, model.Errorf("model", "%s draws from a text alone: expected a stage of super-resolution", spec.ID)
+		return sampler, model.Errorf("model", "%s draws from a text alone: expected a stage of super-resolution", spec.ID)
 	}
 	if spec.Channels != small.Channels || spec.Range != small.Range {
-		return nil, diffusion.Sampler{}, model.Errorf("model", "%s enlarges images of %d channels, and %s draws ones of %d", spec.ID, spec.Channels, small.ID, small.Channels)
+		return sampler, model.Errorf("model", "%s enlarges images of %d channels, and %s draws ones of %d", spec.ID, spec.Channels, small.ID, small.Channels)
 	}
 	if u.Model, u.Revision, err = identify(spec, u.Revision); err != nil {
-		return nil, diffusion.Sampler{}, err
+		return sampler, err
 	}
 	if u.NoiseLevel == nil {
 		level := spec.NoiseLevel
 		u.NoiseLevel = &level
 	}
 	if *u.NoiseLevel < 0 || *u.NoiseLevel > spec.MaxLevel {
-		return nil, diffusion.Sampler{}, model.Errorf("noise_level", "expected 0 to %d, the timesteps of the image_noising_scheduler, found %d", spec.MaxLevel, *u.NoiseLevel)
+		return sampler, model.Errorf("noise_level", "expected at most %d, the last timestep of the image_noising_scheduler, found %d", spec.MaxLevel, *u.NoiseLevel)
 	}
-	var sampler diffusion.Sampler
-	u.Sampling, sampler, err = m.model.Plan(u.Sampling)
-	return m, sampler, err
+	u.Sampling, sampler, err = o.model.Plan(u.Sampling)
+	return sampler, err
 }
 
 // identify returns what a recipe calls a model, which must be of the revision that the recipe asks for.

@@ -31,7 +31,10 @@ type Request struct {
 	Seed     *uint64  `json:"seed,omitempty"` // of PyTorch's random numbers; chosen at random where it is not given
 
 	model.Sampling
-	Upscale *Upscale `json:"upscale,omitempty"`
+	Edit    *Edit    `json:"edit,omitempty"`    // start from a picture
+	Inpaint *Inpaint `json:"inpaint,omitempty"` // draw a part of a picture anew
+	Upscale *Upscale `json:"upscale,omitempty"` // make the images larger
+	Vary    []Vary   `json:"vary,omitempty"`    // draw several times, side by side
 
 	DType   string `json:"dtype,omitempty"`   // bf16, f32 or auto
 	Backend string `json:"backend,omitempty"` // what computes, if it is not onednn
