@@ -32,21 +32,29 @@ func openPipeline(t testing.TB, b compute.Backend, dir string, warn func(string)
 	return p
 }
 
-// draw draws n images. It asks the generator for what diffusers' pipelines ask theirs for, in their order: the start, the noise of the
-// small images, the noise of the steps.
-func draw(t testing.TB, p *Pipeline, s model.Sampling, ask model.Ask, small diffusion.Images, n int, g *diffusion.Generator) diffusion.Images {
+// drawing says what draw draws: an image for each prompt.
+type drawing struct {
+	model.Sampling
+	model.Ask
+	small diffusion.Images
+}
+
+// draw asks the generator for what diffusers' pipelines ask theirs for, in their order: the start,
+// the noise of the small images, the noise of the steps.
+func draw(t testing.TB, p *Pipeline, w drawing, g *diffusion.Generator) diffusion.Images {
 	t.Helper()
-	s, sampler, err := p.Plan(s)
+	s, sampler, err := p.Plan(w.Sampling)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ask := w.Ask
 	sampler.Noise, ask.Guidance = g.Noise, s.Scale()
-	x := p.Spec().Images(n)
+	x := p.Spec().Images(len(ask.Show))
 	g.Normal(x.Data)
-	if small.N > 0 {
+	if w.small.N > 0 {
 		noise := x.Like()
 		g.Normal(noise.Data)
-		if ask.Beside, err = p.Beside(small, noise, ask.Level); err != nil {
+		if ask.Beside, err = p.Beside(w.small, noise, ask.Level); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,16 +103,18 @@ func TestPipelinesEqualDiffusers(t *testing.T) {
 
 	ask := model.Ask{Show: []model.Prompt{prompts[0], prompts[0], prompts[1], prompts[1]}, Away: prompts[2]}
 	g := diffusion.NewGenerator(1<<32 + 7)
-	small := draw(t, first, sampling(4, 5), ask, diffusion.Images{}, 4, g)
+	small := draw(t, first, drawing{Sampling: sampling(4, 5), Ask: ask}, g)
 	compare(small.Data, "small", 1e-3)
-	large := ask
-	large.Level = 100
-	compare(draw(t, second, sampling(4, 2), large, small, 4, g).Data, "large", 5e-3) // two runs in a row: the first one's rounding grows in the second
-	plain := draw(t, first, sampling(3, 1), model.Ask{Show: prompts[:1]}, diffusion.Images{}, 1, g)
+	larger := drawing{Sampling: sampling(4, 2), Ask: ask, small: small}
+	larger.Level = 100
+	// Two runs in a row: the first one's rounding grows in the second.
+	compare(draw(t, second, larger, g).Data, "large", 5e-3)
+	plain := draw(t, first, drawing{Sampling: sampling(3, 1), Ask: model.Ask{Show: prompts[:1]}}, g)
 	compare(plain.Data, "plain", 1e-3)
 
 	ask.Batch = 3
-	compare(draw(t, first, sampling(4, 5), ask, diffusion.Images{}, 4, diffusion.NewGenerator(7)).Data, "small", 1e-3) // the generator takes 32 bits of a seed
+	g = diffusion.NewGenerator(7) // it takes 32 bits of a seed
+	compare(draw(t, first, drawing{Sampling: sampling(4, 5), Ask: ask}, g).Data, "small", 1e-3)
 }
 
 // Every sampler of the table draws images with every stage, of the folder's clipping.
@@ -129,7 +139,8 @@ func TestEverySampler(t *testing.T) {
 		if sampler.Clip != first.stage.Scheduler.Clip {
 			t.Errorf("%s clips by %+v, the folder says %+v", name, sampler.Clip, first.stage.Scheduler.Clip)
 		}
-		x := draw(t, first, s, model.Ask{Show: prompts[:1], Away: prompts[1]}, diffusion.Images{}, 1, diffusion.NewGenerator(1))
+		ask := model.Ask{Show: prompts[:1], Away: prompts[1]}
+		x := draw(t, first, drawing{Sampling: s, Ask: ask}, diffusion.NewGenerator(1))
 		if want := spec.Images(1); !x.SameShape(want) || !diffusion.Finite(x.Data) {
 			t.Errorf("%s draws %s", name, x.Shape())
 		}

@@ -1,5 +1,6 @@
-// Package diffusion is the mathematics of denoising diffusion on the host: image batches, noise, processes, guidance and samplers, in
-// plain float32. It knows no network, no file and no compute backend: a network enters as a [Denoiser], a function.
+// Package diffusion is the mathematics of denoising diffusion on the host: image batches, noise, processes, guidance
+// and samplers, in plain float32. It knows no network, no file and no compute backend: a network enters as a
+// [Denoiser], a function.
 //
 // # Processes
 //
@@ -7,20 +8,21 @@
 //
 //	x_t = signal·x_0 + noise·ε,  ε ~ N(0, I)
 //
-// There are two processes. A [Schedule] has timesteps (DDPM, eq. 4): signal = √ᾱ_t, noise = √(1-ᾱ_t). Timesteps run from 0, almost no
-// noise, to T-1, almost nothing else; the clean image has the time [Clean], which is -1. A [Flow] is a straight line (Flow matching):
-// signal = t, noise = 1-t. Its time runs from 0, noise, to 1, the image. Up to x's scale and the clock both are the same process. So
-// everything below works with both.
+// There are two processes. A [Schedule] has timesteps (DDPM, eq. 4): signal = √ᾱ_t, noise = √(1-ᾱ_t). Timesteps run
+// from 0, almost no noise, to T-1, almost nothing else; the clean image has the time [Clean], which is -1. A [Flow] is
+// a straight line (Flow matching): signal = t, noise = 1-t. Its time runs from 0, noise, to 1, the image. Up to x's
+// scale and the clock both are the same process. So everything below works with both.
 //
 // # Estimates
 //
-// A Denoiser sees x_t and makes an [Estimate]. Networks differ in what they predict: the noise ε, the image x_0, v, or a flow's
-// velocity x_0 - ε. Where x_t is known, each [Prediction] can be turned into every other: see [Estimate.As]. [Target] is what a network
-// learns from.
+// A Denoiser sees x_t and makes an [Estimate]. Networks differ in what they predict: the noise ε, the image x_0, v, or
+// a flow's velocity x_0 - ε. Where x_t is known, each [Prediction] can be turned into every other: see [Estimate.As].
+// [Target] is what a network learns from.
 //
 // # Sampling
 //
-// A [Sampler] goes from noise to an image along a path. Each [Move] of the path leads from one time to another. The [Method] makes it:
+// A [Sampler] goes from noise to an image along a path. Each [Move] of the path leads from one time to another. The
+// [Method] makes it:
 //
 //	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
 //	path, err := schedule.Path(50, diffusion.Linspace)
@@ -38,19 +40,20 @@
 //		// step.X is x at the time step.To, step.X0 the present guess of the final images
 //	}
 //
-// [DDPM] adds noise in every step. [DDIM] does so with Eta above 0 only. [DPMSolver], [Euler], [Midpoint] and [Heun] add none: the same
-// x always leads to the same image. Midpoint and Heun ask for two estimates a step; the others ask for one.
+// [DDPM] adds noise in every step. [DDIM] does so with Eta above 0 only. [DPMSolver], [Euler], [Midpoint] and [Heun]
+// add none: the same x always leads to the same image. Midpoint and Heun ask for two estimates a step; the others ask
+// for one.
 //
 // # Images that are known
 //
-// [Sampler.Start] noises an image to the middle of a path, and a sampler goes back from there: image-to-image (SDEdit). [Known.Keep]
-// writes the known part of an image into every step: inpainting. [Resample] makes a path with jumps back to more noise, which lets the
-// generated part fit the known one better (RePaint).
+// [Sampler.Start] noises an image to the middle of a path, and a sampler goes back from there: image-to-image
+// (SDEdit). [Known.Keep] writes the known part of an image into every step: inpainting. [Resample] makes a path with
+// jumps back to more noise, which lets the generated part fit the known one better (RePaint).
 //
 // # Conventions
 //
-// Images are NCHW; their value range is the network's training range. Numbers agree with PyTorch's and diffusers' on the CPU: the same
-// seed gives the same noise, the same noise the same image, up to float32 rounding.
+// Images are NCHW; their value range is the network's training range. Numbers agree with PyTorch's and diffusers' on
+// the CPU: the same seed gives the same noise, the same noise the same image, up to float32 rounding.
 //
 // # Sources
 //

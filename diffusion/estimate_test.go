@@ -27,7 +27,11 @@ func TestPredictionsTurnIntoEachOther(t *testing.T) {
 	for _, c := range []struct {
 		process diffusion.Process
 		times   []float64
-	}{{linear(t, 300), []float64{0, 1, 99.5, 150, 299}}, {cosine(t, 1000), []float64{0, 500, 950}}, {diffusion.Flow{}, []float64{0, 0.05, 0.5, 0.99}}} {
+	}{
+		{linear(t, 300), []float64{0, 1, 99.5, 150, 299}},
+		{cosine(t, 1000), []float64{0, 500, 950}},
+		{diffusion.Flow{}, []float64{0, 0.05, 0.5, 0.99}},
+	} {
 		for _, at := range c.times {
 			x, err := diffusion.AddNoise(c.process, x0, noise, at)
 			if err != nil {
@@ -149,7 +153,8 @@ func TestGuidanceOfEveryPrediction(t *testing.T) {
 	x := normal(0, 2, 1, 2, 2)
 	for _, p := range []diffusion.Process{linear(t, 300), diffusion.Flow{}} {
 		const at = 0.5
-		cond, uncond := diffusion.Estimate{Value: normal(1, 2, 1, 2, 2)}, diffusion.Estimate{Value: normal(2, 2, 1, 2, 2), Of: diffusion.Epsilon}
+		cond := diffusion.Estimate{Value: normal(1, 2, 1, 2, 2)}
+		uncond := diffusion.Estimate{Value: normal(2, 2, 1, 2, 2), Of: diffusion.Epsilon}
 		want, err := diffusion.Guide(cond, uncond, 5) // "" is epsilon
 		if err != nil {
 			t.Fatal(err)

@@ -109,7 +109,8 @@ func ExampleFlow() {
 	// step 4 of 4, to time 1.00: [-0.50  0.50  1.00]
 }
 
-// implicit is a method of one's own: x over the image's factor changes in proportion to the noise over it (DDIM, eq. 13).
+// implicit is a method of one's own: x over the image's factor changes in proportion to the noise over it (DDIM, eq.
+// 13).
 type implicit struct{}
 
 func (implicit) Begin(p diffusion.Process) (diffusion.Advance, error) {
@@ -198,7 +199,8 @@ func ExampleKnown_Keep() {
 		fmt.Println(err)
 		return
 	}
-	// Make each group of five moves three times, with jumps back to more noise between: so both parts come to fit together.
+	// Make each group of five moves three times, with jumps back to more noise between: so both parts come to fit
+	// together.
 	if path, err = diffusion.Resample(path, 5, 3, 0, 1); err != nil {
 		fmt.Println(err)
 		return

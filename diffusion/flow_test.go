@@ -50,7 +50,8 @@ func TestFlowPath(t *testing.T) {
 	}
 }
 
-// Where there is one image, all lines end there: every method without noise gets there in any number of steps, and knows from the first.
+// Where there is one image, all lines end there: every method without noise gets there in any number of steps, and
+// knows from the first.
 func TestFlowToTheOnlyImage(t *testing.T) {
 	x0 := normal(1, 2, 3, 5, 4)
 	for _, name := range deterministic {
@@ -81,8 +82,8 @@ func TestFlowToTheOnlyImage(t *testing.T) {
 	}
 }
 
-// The times asked for are below 1, as many as Evaluations says; midpoint's second one lies in the middle of the step, Heun's at its end.
-// The estimate that a step shows is the last.
+// The times asked for are below 1, as many as Evaluations says; midpoint's second one lies in the middle of the step,
+// Heun's at its end. The estimate that a step shows is the last.
 func TestEvaluations(t *testing.T) {
 	for _, c := range []struct {
 		process diffusion.Process
@@ -103,12 +104,13 @@ func TestEvaluations(t *testing.T) {
 		var last diffusion.Estimate
 		var at diffusion.Images
 		s := diffusion.Sampler{Process: c.process, Path: c.path, Method: c.method, Noise: diffusion.NewGenerator(1).Noise}
-		for step, err := range s.Steps(t.Context(), func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
+		d := func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 			asked, at = append(asked, t), x
 			var err error
 			last, err = twoValues(c.process, 1)(ctx, x, t)
 			return last, err
-		}, normal(1, 1, 1, 2, 2)) {
+		}
+		for step, err := range s.Steps(t.Context(), d, normal(1, 1, 1, 2, 2)) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +131,8 @@ func TestEvaluations(t *testing.T) {
 	}
 }
 
-// The middle of a schedule's step is the middle of the straight line; a step has none where the clean image follows too early.
+// The middle of a schedule's step is the middle of the straight line; a step has none where the clean image follows
+// too early.
 func TestMidpointOfASchedule(t *testing.T) {
 	s := linear(t, 300)
 	w := func(t float64) float64 {

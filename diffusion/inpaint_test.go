@@ -22,8 +22,8 @@ func left(n, c, h, w int) diffusion.Images {
 	return mask
 }
 
-// At every step known pixels are the originals', as noised as x is, to the bit; at the end they are the originals'. The others are what
-// the network makes beside them.
+// At every step known pixels are the originals', as noised as x is, to the bit; at the end they are the originals'.
+// The others are what the network makes beside them.
 func TestKnownPixelsAreKept(t *testing.T) {
 	original, image := normal(1, 2, 3, 4, 6), normal(2, 2, 3, 4, 6)
 	for _, p := range []diffusion.Process{linear(t, 300), diffusion.Flow{}} {
@@ -124,6 +124,38 @@ func TestFeatheredMasks(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Clean originals are put into every step as they are, and no noise is drawn for them.
+func TestCleanOriginals(t *testing.T) {
+	s := linear(t, 300)
+	original, mask := normal(1, 2, 3, 4, 6), left(1, 1, 4, 6)
+	mask.Data[3] = 0.25
+	known := diffusion.Known{Process: s, Images: original, Mask: mask, Clean: true}
+	moves := path(t, s, 5, diffusion.Linspace)
+	plain := diffusion.Sampler{Process: s, Path: moves, Method: diffusion.DDIM{}}
+	steps := 0
+	for step, err := range known.Keep(plain.Steps(t.Context(), gaussian(s, 1), normal(3, 2, 3, 4, 6))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := diffusion.Sampler{Process: s, Path: moves[steps : steps+1], Method: diffusion.DDIM{}}
+		x, err := alone.Sample(t.Context(), gaussian(s, 1), step.Input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range step.X.Data {
+			m := mask.Data[i%24]
+			want := m*x.Data[i] + (1-m)*original.Data[i]
+			if m == 0 && v != original.Data[i] || !(math.Abs(float64(v-want)) <= 1e-6) {
+				t.Fatalf("step %d: value %d is %g, expected %g", step.Index, i, v, want)
+			}
+		}
+		steps++
+	}
+	if steps != len(moves) {
+		t.Errorf("%d steps, expected %d", steps, len(moves))
 	}
 }
 

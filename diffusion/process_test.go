@@ -56,7 +56,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// A path with jumps back goes on where it is, makes each repeated move as often as it is told, and no other more than once.
+// A path with jumps back goes on where it is, makes each repeated move as often as it is told, and no other more than
+// once.
 func TestResample(t *testing.T) {
 	whole := path(t, linear(t, 300), 10, diffusion.Leading)
 	for _, c := range []struct {
@@ -126,7 +127,9 @@ func TestResampledRunsKeepTheDistribution(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, method := range map[string]diffusion.Method{"ddpm": diffusion.DDPM{}, "ddim eta": diffusion.DDIM{Eta: 0.5}, "heun": diffusion.Heun{}, "dpmsolver": diffusion.DPMSolver{}} {
+		for name, method := range map[string]diffusion.Method{
+			"ddpm": diffusion.DDPM{}, "ddim eta": diffusion.DDIM{Eta: 0.5}, "heun": diffusion.Heun{}, "dpmsolver": diffusion.DPMSolver{},
+		} {
 			g := diffusion.NewGenerator(4)
 			x := diffusion.NewImages(1, 1, 60, 60)
 			g.Normal(x.Data)
@@ -223,7 +226,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// The methods that solve the differential equation end at the clipped estimate, as the others do, and the network's own is left alone.
+// The methods that solve the differential equation end at the clipped estimate, as the others do, and the network's
+// own is left alone.
 func TestClippedRunsEndWithinTheLimit(t *testing.T) {
 	image := normal(1, 2, 1, 4, 4)
 	kept, want := image.Clone(), image.Clone()
@@ -233,7 +237,10 @@ func TestClippedRunsEndWithinTheLimit(t *testing.T) {
 	}
 	for _, p := range []diffusion.Process{linear(t, 300), diffusion.Flow{}} {
 		for name, method := range methods {
-			s := diffusion.Sampler{Process: p, Path: path(t, p, 20, diffusion.Linspace), Method: method, Clip: diffusion.Clip{Limit: limit}, Noise: diffusion.NewGenerator(3).Noise}
+			s := diffusion.Sampler{
+				Process: p, Path: path(t, p, 20, diffusion.Linspace), Method: method, Clip: diffusion.Clip{Limit: limit},
+				Noise: diffusion.NewGenerator(3).Noise,
+			}
 			got, err := s.Sample(t.Context(), func(context.Context, diffusion.Images, float64) (diffusion.Estimate, error) {
 				return diffusion.Estimate{Value: image, Of: diffusion.Sample}, nil
 			}, normal(2, 2, 1, 4, 4))

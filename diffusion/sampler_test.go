@@ -72,8 +72,8 @@ func TestPerfectDenoiserRecoversTheImage(t *testing.T) {
 	}
 }
 
-// A schedule and a flow are one process: in times of the same signal-to-noise ratio every method makes the same images of the same
-// noise, up to x's scale.
+// A schedule and a flow are one process: in times of the same signal-to-noise ratio every method makes the same images
+// of the same noise, up to x's scale.
 func TestScheduleAndFlowAreOne(t *testing.T) {
 	schedule := linear(t, 300)
 	moves := path(t, schedule, 12, diffusion.Linspace)
@@ -175,7 +175,8 @@ func TestAncestralSamplesHaveTheVariance(t *testing.T) {
 	}
 }
 
-// Doubling the steps halves DDIM's error and quarters DPM-Solver++(2M)'s, against the exact solution for Gaussian pixels.
+// Doubling the steps halves DDIM's error and quarters DPM-Solver++(2M)'s, against the exact solution for Gaussian
+// pixels.
 func TestOrderOfConvergence(t *testing.T) {
 	const start, end, deviation = 3000, 1000, 0.3
 	s, err := diffusion.Linear(4000, 1e-5, 2e-3)
@@ -215,9 +216,9 @@ func TestOrderOfConvergence(t *testing.T) {
 	}
 }
 
-// The same for pixels of two values and for all deterministic methods, with schedules and flows. (For Gaussians, midpoint happens to be
-// of third order on a flow.) A run in one dimension keeps order, and so the share of the distribution that lies below x, which is known
-// at both ends.
+// The same for pixels of two values and for all deterministic methods, with schedules and flows. (For Gaussians,
+// midpoint happens to be of third order on a flow.) A run in one dimension keeps order, and so the share of the
+// distribution that lies below x, which is known at both ends.
 func TestOrderOfConvergenceOfTwoValues(t *testing.T) {
 	const a = 1
 	s, err := diffusion.Linear(4000, 1e-5, 2e-3)
@@ -317,7 +318,10 @@ func TestLearnedRangeEndsAtTheFixedVariances(t *testing.T) {
 			}
 			return e, err
 		}
-		sampler := diffusion.Sampler{Process: s, Path: path(t, s, 10, diffusion.Leading), Method: diffusion.DDPM{Variance: variance}, Noise: diffusion.NewGenerator(8).Noise}
+		sampler := diffusion.Sampler{
+			Process: s, Path: path(t, s, 10, diffusion.Leading), Method: diffusion.DDPM{Variance: variance},
+			Noise: diffusion.NewGenerator(8).Noise,
+		}
 		x, err := sampler.Sample(t.Context(), d, normal(9, 1, 1, 8, 8))
 		if err != nil {
 			t.Fatal(err)
@@ -376,7 +380,9 @@ func TestOverwritingX(t *testing.T) {
 				first = false
 				return gaussian(p, 1)(ctx, x, at)
 			}
-			sampler := diffusion.Sampler{Process: p, Path: path(t, p, 5, diffusion.Leading), Method: method, Noise: diffusion.NewGenerator(1).Noise}
+			sampler := diffusion.Sampler{
+				Process: p, Path: path(t, p, 5, diffusion.Leading), Method: method, Noise: diffusion.NewGenerator(1).Noise,
+			}
 			for step, err := range sampler.Steps(t.Context(), d, normal(2, 1, 1, 4, 4)) {
 				if err != nil {
 					t.Fatal(err)
