@@ -189,6 +189,7 @@ type variant struct {
 type Outline struct {
 	Request     Request      // completed
 	Specs       []model.Spec // of the model that draws and, where there is one, of the one that enlarges
+	Images      int          // that are drawn, of all variants
 	Evaluations int          // of networks, for each image
 }
 
@@ -236,7 +237,7 @@ func (l *Lab) Complete(r Request) (Outline, error) {
 }
 
 func (p plan) outline() Outline {
-	o := Outline{Request: p.Request, Specs: []model.Spec{p.model.spec}}
+	o := Outline{Request: p.Request, Specs: []model.Spec{p.model.spec}, Images: len(p.variants) * p.Request.Images()}
 	if p.upscaler != nil {
 		o.Specs = append(o.Specs, p.upscaler.spec)
 	}

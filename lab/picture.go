@@ -65,6 +65,17 @@ func (r Request) Parameters() (figure.Parameters, error) {
 			p.Add("noise-level", *u.NoiseLevel)
 		}
 	}
+	if e := r.Edit; e != nil {
+		p.Add("edit", e.Picture.Name)
+		p.Add("start", *e.Start)
+	}
+	if f := r.Inpaint; f != nil {
+		p.Add("inpaint", f.Picture.Name)
+		p.Add("method", f.Method)
+	}
+	for _, v := range r.Vary {
+		p.Add("vary "+v.Field, strings.Join(v.Values, ","))
+	}
 	if r.Seed != nil {
 		p.Add("seed", *r.Seed)
 	}
@@ -105,6 +116,22 @@ func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid
 	if x.N > 1 {
 		g.Padding = 2 * g.Scale
 	}
+	if rows, columns := r.labels(); len(r.Vary) > 0 {
+		g.ColumnLabels = columns
+		for _, row := range rows {
+			for n := range r.Images() {
+				label := row
+				if n > 0 {
+					label = ""
+				}
+				g.RowLabels = append(g.RowLabels, label)
+			}
+		}
+		if len(rows) < 2 {
+			g.RowLabels = nil
+		}
+		g.Padding = max(g.Padding, 2*g.Scale)
+	}
 	return g
 }
 
@@ -113,6 +140,8 @@ func (r Request) columns(n int) int {
 	const usual = 10
 	k := len(r.Prompts)
 	switch {
+	case len(r.Vary) > 0:
+		return len(r.Vary[len(r.Vary)-1].Values)
 	case k == 0 || r.Order == InRounds && k > 2*usual:
 		return min(n, usual)
 	case r.Order == InRounds:

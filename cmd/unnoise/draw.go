@@ -53,6 +53,7 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	samplingFlags(cmd, &f.upscale.Sampling, "upscale-", "larger images")
 	pointerFlag(cmd, &f.upscale.NoiseLevel, "noise-level", "int", "timestep that the small images are noised to before they are made larger (default 250)", parseInt(0, 1<<20))
 	pointerFlag(cmd, &r.Seed, "seed", "int", "seed of PyTorch's random numbers; without, one is chosen and told", parseSeed)
+	varyFlag(cmd, &r.Vary)
 	intFlag(cmd, &r.Batch, "batch", 0, 0, 10_000, "images in one evaluation, guided ones counted twice; fewer need less memory; 0: what the model thinks fit")
 	flags.StringVar(&f.recipe, "recipe", "", "JSON file with a request, or a picture that carries its recipe; other flags change it")
 	flags.StringArrayVar(&f.out, "out", []string{out}, "file to write, .png or .safetensors (the raw numbers); may be given more than once")
@@ -61,6 +62,19 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	intFlag(cmd, &f.scale, "scale", 0, 0, 32, "pixels of the picture for each pixel of an image; 0: more than 1 for small images")
 	computeFlags(cmd, &f.computing)
 	jsonFlag(cmd, &f.json, "print a JSON object instead of progress")
+}
+
+// varyFlag adds --vary.
+func varyFlag(cmd *cobra.Command, target *[]lab.Vary) {
+	want := expected("FIELD=VALUE,VALUE,... with one of the fields " + alternatives(lab.Variable()))
+	cmd.Flags().Var(flagValue[[]lab.Vary]{target, "field=values", func(s string) ([]lab.Vary, error) {
+		field, values, ok := strings.Cut(s, "=")
+		if !ok || values == "" || !slices.Contains(lab.Variable(), field) {
+			return nil, want
+		}
+		return append(*target, lab.Vary{Field: field, Values: strings.Split(values, ",")}), nil
+	}, func([]lab.Vary) string { return "" }}, "vary",
+		"draw several times side by side, with other values of a field, as in steps=10,20,100; given twice, every combination: the last goes along the rows")
 }
 
 // samplingFlags add how a model goes from noise to images.
@@ -131,6 +145,7 @@ func (f *drawFlags) change(cmd *cobra.Command, r *lab.Request) error {
 	set("count", func() { r.Count = given.Count })
 	set("seed", func() { r.Seed = given.Seed })
 	set("batch", func() { r.Batch = given.Batch })
+	set("vary", func() { r.Vary = given.Vary })
 	set("dtype", func() { r.DType = f.dtype })
 	set("backend", func() { r.Backend = f.other() })
 	changeSampling(changed, "", &r.Sampling, given.Sampling)
@@ -158,6 +173,17 @@ func changeSampling(changed func(string) bool, prefix string, s *model.Sampling,
 	if changed(prefix + "guidance") {
 		s.Guidance = given.Guidance
 	}
+}
+
+// fillAndRun is what verbs do whose pictures take long to make: files that nobody named are not replaced.
+func (f *drawFlags) fillAndRun(cmd *cobra.Command) error {
+	if err := f.fill(cmd); err != nil {
+		return err
+	}
+	if err := refuseUnnamed(cmd, f.out[0]); err != nil {
+		return err
+	}
+	return f.run(cmd)
 }
 
 // check tells what is wrong with the files that are to be written.
@@ -210,10 +236,12 @@ func (f *drawFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if r, err = l.Complete(r); err != nil {
+	o, err := l.Complete(r)
+	if err != nil {
 		return err
 	}
-	if err := f.fits(l, r); err != nil {
+	r = o.Request
+	if err := f.fits(o); err != nil {
 		return err
 	}
 	film := lab.Film{Stage: lab.Drawing, Most: trajectory}
@@ -258,21 +286,24 @@ func stepLine(e lab.Event, starts time.Time) string {
 	if s.Index > 0 {
 		rest = "  " + left(starts, s.Index, s.Total-1) + " left"
 	}
-	return fmt.Sprintf("%d×%d: step %d/%d%s", s.X.W, s.X.H, s.Index+1, s.Total, rest)
+	of := ""
+	if e.Variants > 1 {
+		of = fmt.Sprintf(" of %d/%d", e.Variant+1, e.Variants)
+	}
+	return fmt.Sprintf("%d×%d: step %d/%d%s%s", s.X.W, s.X.H, s.Index+1, s.Total, of, rest)
 }
 
 // fits refuses pictures that can't be drawn, before anything takes long.
-func (f *drawFlags) fits(l *lab.Lab, r lab.Request) error {
-	specs, err := l.Specs(r)
-	if err != nil {
-		return err
+func (f *drawFlags) fits(o lab.Outline) error {
+	if f.animate != "" && len(o.Request.Vary) > 0 {
+		return usagef("--animate has no meaning with --vary")
 	}
-	for i, spec := range specs {
-		if f.picture() == "" && f.animate == "" || i < len(specs)-1 && f.previews == 0 {
+	for i, spec := range o.Specs {
+		if f.picture() == "" && f.animate == "" || i < len(o.Specs)-1 && f.previews == 0 {
 			continue
 		}
-		shape := diffusion.Images{N: r.Images(), C: spec.Channels, H: spec.Height, W: spec.Width}
-		if _, err := r.Grid(shape, model.ZeroToOne, f.scale).Bounds(); err != nil {
+		shape := diffusion.Images{N: o.Images, C: spec.Channels, H: spec.Height, W: spec.Width}
+		if _, err := o.Request.Grid(shape, model.ZeroToOne, f.scale).Bounds(); err != nil {
 			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only", f.picture(), err)
 		}
 	}
@@ -410,15 +441,7 @@ With --dtype f32, a seed makes the picture of DeepFloyd IF that diffusers makes 
   unnoise generate --model IF-I-XL-v1.0 --prompt "a red fox in the snow" --seed 7 --out fox.png
   unnoise generate --model IF-I-XL-v1.0 --upscale IF-II-L-v1.0 --prompt "a red fox" --timesteps smart50 --out fox.png`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.fill(cmd); err != nil {
-				return err
-			}
-			if err := refuseUnnamed(cmd, f.out[0]); err != nil {
-				return err
-			}
-			return f.run(cmd)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.fillAndRun(cmd) },
 	}
 	f.add(cmd, "mnist-class", "generated.png")
 	return cmd

@@ -105,7 +105,7 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	root.Version = readVersion().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newAgain(), newRecipe(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAgain(), newRecipe(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newBench(), newDoctor(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, help := range root.Commands() {
 		if help.Name() == "help" { // which would print its mistakes as help
@@ -144,12 +144,15 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 // flagOf names the flag of a command that fills in a field of a request, or the field where there is none.
 func flagOf(cmd *cobra.Command, field string) string {
 	flag := strings.NewReplacer(".", "-", "_", "-").Replace(field)
+	if _, last, ok := strings.Cut(field, "."); ok && cmd.Flags().Lookup(flag) == nil {
+		flag = last // of a technique, whose verb it is
+	}
 	switch flag {
 	case "prompts":
 		flag = "prompt"
 	case "upscale-model":
 		flag = "upscale"
-	case "upscale-noise-level":
+	case "noise_level":
 		flag = "noise-level"
 	}
 	if cmd.Flags().Lookup(flag) == nil {
