@@ -127,6 +127,33 @@ func TestFeatheredMasks(t *testing.T) {
 	}
 }
 
+// Overwrite does once what Keep does after a step.
+func TestOverwrite(t *testing.T) {
+	s, x := linear(t, 300), normal(3, 2, 3, 4, 6)
+	known := diffusion.Known{Process: s, Images: normal(1, 2, 3, 4, 6), Mask: left(1, 1, 4, 6)}
+	known.Mask.Data[3] = 0.25
+	for _, at := range []float64{200, 0.5, diffusion.Clean} {
+		got, want := x.Clone(), x.Clone()
+		known.Noise = diffusion.NewGenerator(2).Noise
+		if err := known.Overwrite(got, at); err != nil {
+			t.Fatal(err)
+		}
+		known.Noise = diffusion.NewGenerator(2).Noise
+		for _, err := range known.Keep(one(want, at)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(got.Data, want.Data) || slices.Equal(got.Data, x.Data) {
+			t.Errorf("at %g it makes something else", at)
+		}
+	}
+	known.Mask = left(1, 1, 6, 4)
+	if err := known.Overwrite(x, 200); err == nil || !strings.Contains(err.Error(), "the mask has shape [1,1,6,4]") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // Clean originals are put into every step as they are, and no noise is drawn for them.
 func TestCleanOriginals(t *testing.T) {
 	s := linear(t, 300)
