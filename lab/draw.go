@@ -198,7 +198,7 @@ func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 }
 
 // one draws one variant, and returns the small images too where they were enlarged.
-func (d *drawing) one(v variant, prompts []model.Prompt, away model.Prompt) (images, small diffusion.Images, err error) {
+func (d *drawing) one(v variant, prompts []model.Prompt, away map[string]model.Prompt) (images, small diffusion.Images, err error) {
 	d.generator = diffusion.NewGenerator(*v.Seed)
 	show := make([]model.Prompt, v.Images())
 	for i := range show {
@@ -207,7 +207,7 @@ func (d *drawing) one(v variant, prompts []model.Prompt, away model.Prompt) (ima
 	if len(v.Prompts) <= 1 {
 		show = show[:1] // one serves all images
 	}
-	s := stage{name: Drawing, variant: v, model: d.model, sampler: v.sampler, how: v.Sampling, ask: model.Ask{Show: show, Away: away, Batch: v.Batch}}
+	s := stage{name: Drawing, variant: v, model: d.model, sampler: v.sampler, how: v.Sampling, ask: model.Ask{Show: show, Away: away[v.Negative], Batch: v.Batch}}
 	if images, err = d.draw(s); err != nil || v.Upscale == nil {
 		return images, small, err
 	}
@@ -240,22 +240,22 @@ func evaluations(s diffusion.Sampler, how model.Sampling) int {
 	return n
 }
 
-// encode returns what the models take for the prompts and the negative one.
-func (d *drawing) encode() (prompts []model.Prompt, away model.Prompt, err error) {
-	guided := d.Scale() != 1 || d.Upscale != nil && d.Upscale.Scale() != 1
-	if d.Negative != "" && !guided {
-		return nil, away, model.Errorf("negative", "it has no meaning without guidance, with γ = 1")
+// encode returns what the models take for the prompts, and for the negative ones by their texts.
+func (d *drawing) encode() (prompts []model.Prompt, away map[string]model.Prompt, err error) {
+	var negative []string
+	for _, v := range d.variants {
+		if v.guided() && !slices.Contains(negative, v.Negative) {
+			negative = append(negative, v.Negative)
+		}
 	}
 	if d.Embeds != "" {
-		return d.readEmbeds(guided)
+		return d.readEmbeds(negative)
 	}
 	texts := slices.Clone(d.Prompts)
 	if len(texts) == 0 {
 		texts = []string{""}
 	}
-	if guided {
-		texts = append(texts, d.Negative)
-	}
+	texts = append(texts, negative...)
 	m, err := d.lab.use(d.model)
 	if err != nil {
 		return nil, away, err
@@ -267,30 +267,34 @@ func (d *drawing) encode() (prompts []model.Prompt, away model.Prompt, err error
 	if err != nil {
 		return nil, away, err
 	}
-	if guided {
-		away, prompts = prompts[len(prompts)-1], prompts[:len(prompts)-1]
+	away = map[string]model.Prompt{}
+	for _, p := range prompts[len(prompts)-len(negative):] {
+		away[p.Text] = p
 	}
-	return prompts, away, nil
+	return prompts[:len(prompts)-len(negative)], away, nil
 }
 
 // readEmbeds takes the prompts from a file.
-func (d *drawing) readEmbeds(guided bool) (prompts []model.Prompt, away model.Prompt, err error) {
+func (d *drawing) readEmbeds(negative []string) (prompts []model.Prompt, away map[string]model.Prompt, err error) {
 	if !d.model.spec.Texts {
 		return nil, away, model.Errorf("embeds", "%s reads no texts", d.model.spec.ID)
 	}
 	all, err := deepfloyd.ReadPrompts(d.Embeds)
 	if err != nil {
-		return nil, away, &model.FieldError{Field: "embeds", Err: err}
+		return nil, away, inFile("embeds", err)
 	}
 	if len(d.Prompts) == 0 {
-		negative := all.Find(d.Negative)
+		var others []int
+		for _, text := range append([]string{d.Negative}, negative...) {
+			others = append(others, all.Find(text)...)
+		}
 		for i, text := range all.Texts {
-			if !slices.Contains(negative, i) {
+			if !slices.Contains(others, i) {
 				d.Prompts = append(d.Prompts, text)
 			}
 		}
 		if len(d.Prompts) == 0 {
-			return nil, away, model.Errorf("embeds", "%s has no prompt but the negative one", d.Embeds)
+			return nil, away, inFile("embeds", fmt.Errorf("%s has no prompt but the negative one", d.Embeds))
 		}
 		if err := d.completeCount(); err != nil {
 			return nil, away, err
@@ -299,16 +303,17 @@ func (d *drawing) readEmbeds(guided bool) (prompts []model.Prompt, away model.Pr
 	for _, text := range d.Prompts {
 		one, err := all.Select(text)
 		if err != nil {
-			return nil, away, model.Errorf("embeds", "%s: %w", d.Embeds, err)
+			return nil, away, inFile("embeds", fmt.Errorf("%s: %w", d.Embeds, err))
 		}
 		prompts = append(prompts, model.Prompt{Text: text, Embedding: one})
 	}
-	if guided {
-		one, err := all.Select(d.Negative)
+	away = map[string]model.Prompt{}
+	for _, text := range negative {
+		one, err := all.Select(text)
 		if err != nil {
-			return nil, away, model.Errorf("embeds", "%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err)
+			return nil, away, inFile("embeds", fmt.Errorf("%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err))
 		}
-		away = model.Prompt{Text: d.Negative, Embedding: one}
+		away[text] = model.Prompt{Text: text, Embedding: one}
 	}
 	return prompts, away, nil
 }

@@ -136,7 +136,7 @@ func (l *Lab) open(key modelKey) (*opened, error) {
 	}
 	m, err := registry.Open(key.name, options)
 	if err != nil {
-		return nil, &model.FieldError{Field: "model", Err: err}
+		return nil, inFile("model", err)
 	}
 	o := &opened{modelKey: key, model: m, spec: m.Spec()}
 	l.models = append(l.models, o)
@@ -185,12 +185,16 @@ type variant struct {
 	sampler, larger diffusion.Sampler
 }
 
+// guided reports whether there is anything that a negative prompt is for.
+func (v variant) guided() bool { return v.Scale() != 1 || v.Upscale != nil && v.Upscale.Scale() != 1 }
+
 // Outline is what is known of a request before it is drawn.
 type Outline struct {
 	Request     Request      // completed
 	Specs       []model.Spec // of the model that draws and, where there is one, of the one that enlarges
 	Images      int          // that are drawn, of all variants
 	Evaluations int          // of networks, for each image
+	Steps       int          // of the longest path
 }
 
 // GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or those given. 0:
@@ -243,6 +247,7 @@ func (p plan) outline() Outline {
 	}
 	for _, v := range p.variants {
 		o.Evaluations += evaluations(v.sampler, v.Sampling)
+		o.Steps = max(o.Steps, len(v.sampler.Path), len(v.larger.Path))
 		if v.Upscale != nil {
 			o.Evaluations += evaluations(v.larger, v.Upscale.Sampling)
 		}
@@ -267,7 +272,7 @@ func (l *Lab) keyOf(r *Request) (modelKey, error) {
 	r.DType = engine.Name(key.dtype)
 	place, err := registry.Find(r.Model)
 	if err != nil {
-		return key, &model.FieldError{Field: "model", Err: err}
+		return key, inFile("model", err)
 	}
 	// Who asks for float32 wants diffusers' picture: many steps magnify what other sums round.
 	key.engine.exact = place.Kind == registry.Pipeline && key.dtype == dtypes.Float32
@@ -311,6 +316,9 @@ func (p *plan) fill(r Request) error {
 			return err
 		}
 		p.variants = append(p.variants, v)
+	}
+	if r.Negative != "" && !slices.ContainsFunc(p.variants, variant.guided) {
+		return model.Errorf("negative", "it has no meaning without guidance, with γ = 1")
 	}
 	return nil
 }

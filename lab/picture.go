@@ -138,7 +138,7 @@ func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid
 // columns is how many of n images stand side by side.
 func (r Request) columns(n int) int {
 	const usual = 10
-	k := len(r.Prompts)
+	k := period(r.Prompts)
 	switch {
 	case len(r.Vary) > 0:
 		return len(r.Vary[len(r.Vary)-1].Values)
@@ -150,4 +150,14 @@ func (r Request) columns(n int) int {
 		return int(math.Ceil(math.Sqrt(float64(n))))
 	}
 	return r.Count
+}
+
+// period is after how many prompts they begin again, as those of a round of classes do that was not whole.
+func period(prompts []string) int {
+	for k := 1; k < len(prompts); k++ {
+		if slices.Equal(prompts[k:], prompts[:len(prompts)-k]) {
+			return k
+		}
+	}
+	return len(prompts)
 }

@@ -173,6 +173,16 @@ func (r *Request) completeCount() error {
 	return nil
 }
 
+// FileError says that a file which a field names is at fault, and not the field: the model is not there, or is damaged.
+type FileError struct{ Err error }
+
+func (e *FileError) Error() string { return e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
+
+func inFile(field string, err error) error {
+	return &model.FieldError{Field: field, Err: &FileError{err}}
+}
+
 // under puts a part's name before the field that an error names.
 func under(part string, err error) error {
 	var field *model.FieldError

@@ -63,7 +63,9 @@ func (m *Model) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error
 // Plan completes how to sample. By docs/results.md ancestral sampling draws better with little guidance or none, 50 steps of it no
 // worse than 300, and DPM-Solver++ with much.
 func (c Config) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
-	return c.plan(c.Spec(), s)
+	spec := c.Spec()
+	spec.ID = "this model"
+	return c.plan(spec, s)
 }
 
 func (c Config) plan(spec model.Spec, s model.Sampling) (model.Sampling, diffusion.Sampler, error) {

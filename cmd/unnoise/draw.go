@@ -298,6 +298,9 @@ func (f *drawFlags) fits(o lab.Outline) error {
 	if f.animate != "" && len(o.Request.Vary) > 0 {
 		return usagef("--animate has no meaning with --vary")
 	}
+	if f.previews >= o.Steps {
+		return usagef("--previews: expected fewer than the %d steps, found %d", o.Steps, f.previews)
+	}
 	for i, spec := range o.Specs {
 		if f.picture() == "" && f.animate == "" || i < len(o.Specs)-1 && f.previews == 0 {
 			continue

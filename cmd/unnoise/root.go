@@ -12,6 +12,7 @@ import (
 	pkgerrors "github.com/pkg/errors"
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 )
 
@@ -59,7 +60,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	}
 	var usage usageError
 	var field *model.FieldError
-	wrongUsage := !started || errors.As(err, &usage) || errors.As(err, &field)
+	var file *lab.FileError
+	wrongUsage := !started || errors.As(err, &usage) || errors.As(err, &field) && !errors.As(err, &file)
 
 	message := strings.TrimSpace(err.Error())
 	if field != nil {
@@ -150,6 +152,9 @@ func flagOf(cmd *cobra.Command, field string) string {
 	switch flag {
 	case "prompts":
 		flag = "prompt"
+		if class := cmd.Flags().Lookup("class"); class != nil && class.Changed {
+			flag = "class"
+		}
 	case "upscale-model":
 		flag = "upscale"
 	case "noise_level":
