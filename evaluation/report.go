@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -84,7 +85,7 @@ func ReadReport(path string) (r Report, err error) {
 		return r, fmt.Errorf("reading the report: %w", err)
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, err)
+		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, otherfile.Explain(b, err))
 	}
 	if r.Version != ReportVersion {
 		return r, fmt.Errorf("%s is not an evaluation's report of version %d: its version is %d", path, ReportVersion, r.Version)

@@ -17,6 +17,7 @@ import (
 	"fmt"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Condition says what the network is told besides the image.
@@ -132,7 +133,7 @@ func (c Config) scheduled() bool { return c.Condition != None && c.Objective == 
 func parseConfig(path string, b []byte) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(b, &c); err != nil {
-		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, err)
+		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, otherfile.Explain(b, err))
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)

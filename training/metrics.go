@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Metric is a line of metrics.jsonl.
@@ -53,7 +55,7 @@ func ReadMetrics(dir string) ([]Metric, error) {
 		}
 		var m Metric
 		if err := json.Unmarshal(b, &m); err != nil {
-			return nil, fmt.Errorf("%s, line %d is not a metric: %w", path, line, err)
+			return nil, fmt.Errorf("%s, line %d is not a metric: %w", path, line, otherfile.Explain(b, err))
 		}
 		if m.Event == "run" && m.Version != version {
 			return nil, fmt.Errorf("%s has version %d, expected %d", path, m.Version, version)

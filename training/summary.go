@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -89,7 +90,7 @@ func ReadSummary(dir string) (Summary, error) {
 func ParseSummary(path string, b []byte) (Summary, error) {
 	var s Summary
 	if err := json.Unmarshal(b, &s); err != nil {
-		return Summary{}, fmt.Errorf("%s does not tell of a training: %w", path, err)
+		return Summary{}, fmt.Errorf("%s does not tell of a training: %w", path, otherfile.Explain(b, err))
 	}
 	if s.Version != version {
 		return Summary{}, fmt.Errorf("%s has version %d, expected %d", path, s.Version, version)

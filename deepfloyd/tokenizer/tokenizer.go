@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Tokenizer is a SentencePiece model. It is safe for concurrent use.
@@ -93,7 +95,7 @@ func readModel(path string) (*Tokenizer, error) {
 func Parse(data []byte) (*Tokenizer, error) {
 	m, err := parseModel(data)
 	if err != nil {
-		return nil, fmt.Errorf("not a valid SentencePiece model: %w", err)
+		return nil, fmt.Errorf("not a valid SentencePiece model: %w", otherfile.Explain(data, err))
 	}
 	return m.tokenizer()
 }
