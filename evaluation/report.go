@@ -66,7 +66,7 @@ type Score struct {
 	Images   int          `json:"images"`
 	Accuracy *float64     `json:"accuracy,omitempty"` // the share that is read as the class that was asked for; nil if none was
 	Frechet  float64      `json:"frechet_distance"`
-	Classes  []ClassScore `json:"classes"`
+	Classes  []ClassScore `json:"classes"` // those that the images compared with have
 }
 
 // ClassScore counts the images of one class.

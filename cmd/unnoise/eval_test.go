@@ -189,7 +189,7 @@ func TestEvalOtherConditions(t *testing.T) {
 	if err := os.WriteFile(name, head, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure || !strings.Contains(out.stderr, "draws images of 10 classes; expected as many in "+few+", found 5") {
+	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure || !strings.Contains(out.stderr, "draws images of the classes 0-9; expected all of them in "+few+", found 0-4") {
 		t.Errorf("a set of other classes: exit code %d, %q", out.code, out.stderr)
 	}
 	if c, err := training.ReadConfig(small(t, "--data", few, "--no-samples")); err != nil || c.Network.Classes != 5 {

@@ -220,9 +220,10 @@ func TestReportTables(t *testing.T) {
 func TestGoesRound(t *testing.T) {
 	for _, c := range []struct {
 		labels  []int
-		classes int
+		classes []int
 		want    bool
-	}{{[]int{0, 1, 2, 0}, 3, true}, {[]int{3, 3, 3, 1}, 10, false}, {[]int{0, 1, 2, 0, 0}, 3, false}, {[]int{0, 1, 2, -1}, 3, false}, {nil, 10, false}} {
+	}{{[]int{0, 1, 2, 0}, []int{0, 1, 2}, true}, {[]int{3, 8, 3}, []int{3, 8}, true}, {[]int{3, 3, 3, 1}, []int{1, 2, 3}, false}, {[]int{0, 1, 2, 0, 0}, []int{0, 1, 2}, false},
+		{[]int{0, 1, 2, -1}, []int{0, 1, 2}, false}, {nil, []int{0}, false}} {
 		if got := goesRound(c.labels, c.classes); got != c.want {
 			t.Errorf("%v of %d classes: %v", c.labels, c.classes, got)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
@@ -128,7 +129,8 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			}
 			row("recipe", "epoch %d of %d, batches of %d, Adam %s, seed %d", s.Epoch, c.Epochs, c.Batch, rate, c.Seed)
 			if c.Network.Condition == mnistunet.Class {
-				row("classes", "%d, hidden for %.4g %% of the images", c.Network.Classes, 100*c.Dropout)
+				classes := c.Network.Occurring()
+				row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
 			}
 			row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Resumed {

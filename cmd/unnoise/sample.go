@@ -278,16 +278,18 @@ func (f *sampleFlags) labels(c mnistunet.Config) (labels []int, n int, err error
 		}
 		return nil, n, nil
 	}
-	var classes []int
-	if f.all() {
-		for i := range c.Classes {
-			classes = append(classes, i)
-		}
-	} else {
+	occurring := c.Occurring()
+	classes := occurring
+	if !f.all() {
+		classes = nil
 		for _, word := range f.classes {
 			i, err := strconv.Atoi(strings.TrimSpace(word))
-			if err != nil || i < 0 || i >= c.Classes {
-				return nil, 0, usagef("--class: expected all or numbers from 0 to %d with commas, found %q", c.Classes-1, strings.Join(f.classes, ","))
+			if err != nil || !slices.Contains(occurring, i) {
+				numbers := fmt.Sprintf("from 0 to %d", c.Classes-1)
+				if c.Labels != "" {
+					numbers = "of " + c.Labels
+				}
+				return nil, 0, usagef("--class: expected all or numbers %s with commas, found %q", numbers, strings.Join(f.classes, ","))
 			}
 			classes = append(classes, i)
 		}

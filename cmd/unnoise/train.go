@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
@@ -177,11 +178,12 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	limit := f.limit
 	if f.resume != "" {
 		limit = c.Data.Images
-	} else if c.Network.Condition == mnistunet.Class {
-		c.Network.Classes = train.Classes()
 	}
 	if limit > 0 {
 		train = train.Head(limit)
+	}
+	if f.resume == "" && c.Network.Condition == mnistunet.Class {
+		c.Network = c.Network.ForClasses(train.Occurring())
 	}
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
@@ -199,7 +201,15 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	show("%s, %s", info, engine.Name(dtype))
-	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
+	images := fmt.Sprintf("%d images", train.Len())
+	if c.Network.Condition == mnistunet.Class {
+		classes := c.Network.Occurring()
+		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
+	}
+	show("%d parameters, %s, run folder %s", c.Network.Parameters(), images, dir)
+	for _, note := range train.Notes(test) {
+		p.warn(cmd)(note)
+	}
 	o := training.Options{
 		Backend: b, Data: train, DataName: name, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
 		Warn: p.warn(cmd),
