@@ -52,6 +52,12 @@ func GELU(x *Node) *Node {
 	return y
 }
 
+// InvSqrt is 1/√x with a gradient; GoMLX has none for Rsqrt.
+func InvSqrt(x *Node) *Node {
+	y, _ := InternalFusedOpCaller(func() *Node { return Rsqrt(x) }, func() *Node { return Inverse(Sqrt(x)) }, true)
+	return y
+}
+
 // KernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
 func KernelOIHW() ConvolveAxesConfig {
 	return ConvolveAxesConfig{

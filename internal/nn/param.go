@@ -15,12 +15,26 @@ import (
 // Param is one parameter or running statistic: its name and shape as PyTorch keeps it, and its order in the graph.
 type Param struct {
 	Name  string
-	Shape []int // PyTorch's
-	Stat  bool  // a running statistic, not trained
-	order []int // graph axis i is PyTorch's axis order[i]; nil: the same
-	fanIn int   // PyTorch's, for the initial values; 0: ones or zeros
+	Shape []int   // PyTorch's
+	Stat  bool    // a running statistic, not trained
+	order []int   // graph axis i is PyTorch's axis order[i]; nil: the same
+	fanIn int     // PyTorch's, for the initial values; 0: normal, ones or zeros
+	sigma float64 // of normal initial values
 	ones  bool
 }
+
+// Normal is a parameter of normally distributed initial values of the deviation sigma.
+func Normal(name string, sigma float64, shape ...int) Param {
+	return Param{Name: name, Shape: shape, sigma: sigma}
+}
+
+// Affine lists the scale and the offset of a norm of n channels, which begin as ones and zeros.
+func Affine(name string, n int) []Param {
+	return []Param{{Name: name + ".weight", Shape: []int{n}, ones: true}, {Name: name + ".bias", Shape: []int{n}}}
+}
+
+// Gain is a parameter of n values that begin as ones.
+func Gain(name string, n int) Param { return Param{Name: name, Shape: []int{n}, ones: true} }
 
 // The orders of axes: PyTorch's layout to the graph's, which has channels last.
 var (
@@ -37,8 +51,8 @@ func Layer(name string, shape, order []int, fanIn, out int) []Param {
 
 // Norm lists what batch normalisation of n channels has.
 func Norm(name string, n int) []Param {
-	return []Param{{Name: name + ".weight", Shape: []int{n}, ones: true}, {Name: name + ".bias", Shape: []int{n}},
-		{Name: name + ".running_mean", Shape: []int{n}, Stat: true}, {Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true}}
+	return append(Affine(name, n), Param{Name: name + ".running_mean", Shape: []int{n}, Stat: true},
+		Param{Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true})
 }
 
 // Block lists what [Layers.Block] has.
@@ -123,8 +137,8 @@ func (p Param) permute(v []float32, back bool) []float32 {
 	return out
 }
 
-// Initial draws PyTorch's default initial values in the graph's layout: uniform in ±1/√fan-in for weights and biases
-// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for batch normalisation.
+// Initial draws the initial values in the graph's layout, by default PyTorch's: uniform in ±1/√fan-in for weights and biases
+// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for norms.
 func (p Param) Initial(g *diffusion.Generator) []float32 {
 	v := make([]float32, Size(p.Shape))
 	switch {
@@ -133,6 +147,11 @@ func (p Param) Initial(g *diffusion.Generator) []float32 {
 		bound := float32(1 / math.Sqrt(float64(p.fanIn)))
 		for i, u := range v {
 			v[i] = float32(float64(u)*float64(2*bound) - float64(bound)) // rounded once, as PyTorch's fused multiply-add does
+		}
+	case p.sigma > 0:
+		g.Normal(v)
+		for i := range v {
+			v[i] *= float32(p.sigma)
 		}
 	case p.ones:
 		for i := range v {
