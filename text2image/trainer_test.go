@@ -105,8 +105,8 @@ func TestTrainer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !(mean.Loss > last.Loss && mean.Loss < first.Loss) {
-		t.Errorf("with the running means of the parameters the loss is %g, want it between the last, %g, and the first, %g", mean.Loss, last.Loss, first.Loss)
+	if !(mean.Loss < 0.7*first.Loss) || mean.Loss == last.Loss {
+		t.Errorf("with the running means of the parameters the loss is %g, want less than 0.7 of the first, %g", mean.Loss, first.Loss)
 	}
 }
 
@@ -121,15 +121,15 @@ func TestRepeatedToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := f.Network
+	n := tiny(t) // with the shipped encoder's distances
+	n.Text.RelativeAttentionNumBuckets, n.Text.RelativeAttentionMaxDistance = f.Network.Text.RelativeAttentionNumBuckets, f.Network.Text.RelativeAttentionMaxDistance
+	n.Tokens = f.Network.Tokens
 	tr, err := New(enginetest.Backend(t), n, dtypes.Float32, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tr.Close()
 	short := noise(n, 2, TrainTokens, 1)
-	short.X.H, short.X.W, short.Target.H, short.Target.W = 8, 8, 8, 8
-	short.X.Data, short.Target.Data = short.X.Data[:2*3*64], short.Target.Data[:2*3*64]
 	short.IDs, short.Mask = f.Encode([]string{"a red rocket on a blue ground and on a red ground on a", "two cats"})
 	if short.Mask[0][captionTokens-1] != 1 {
 		t.Fatalf("the first text is too short for this test: %v", short.Mask[0])
