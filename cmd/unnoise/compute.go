@@ -157,7 +157,12 @@ func isPretrained(path string) bool {
 // modelFlag adds --model.
 func modelFlag(cmd *cobra.Command, target *string, value string) {
 	cmd.Flags().StringVar(target, "model", value, "a run's folder, a model folder, or one of 'unnoise model list'")
-	err := cmd.RegisterFlagCompletionFunc("model", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	completeModels(cmd, "model")
+}
+
+// completeModels offers folders and the models that come with the program for a flag.
+func completeModels(cmd *cobra.Command, flag string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return pretrained.Names(), cobra.ShellCompDirectiveDefault
 	})
 	if err != nil {

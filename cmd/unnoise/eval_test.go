@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -192,7 +193,7 @@ func TestEvalOtherConditions(t *testing.T) {
 	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure || !strings.Contains(out.stderr, "draws images of the classes 0-9; expected all of them in "+few+", found 0-4") {
 		t.Errorf("a set of other classes: exit code %d, %q", out.code, out.stderr)
 	}
-	if c, err := training.ReadConfig(small(t, "--data", few, "--no-samples")); err != nil || c.Network.Classes != 5 {
+	if c, err := mnist.ReadConfig(small(t, "--data", few, "--no-samples")); err != nil || c.Network.Classes != 5 {
 		t.Errorf("a run on five classes has %d, %v", c.Network.Classes, err)
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // untrained is a network of 4 channels with its first values.
@@ -234,10 +236,10 @@ func TestGoesRound(t *testing.T) {
 func TestTrainFlags(t *testing.T) {
 	f := trainFlags{condition: "class", epochs: 3, batch: 32, dim: 8, timesteps: 50, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4}
 	f.dtype = "f32"
-	want := training.Default(mnistunet.Class)
+	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
 	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8, 3, 32, 0.01, 0.5, 0.3, 4, "f32"
-	if got := f.config(); got != want {
+	if got := f.config(nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: embeddedData, Images: 60000}
@@ -249,11 +251,11 @@ func TestTrainFlags(t *testing.T) {
 		t.Errorf("%s, want %s", got, line)
 	}
 	f = trainFlags{condition: "none", sigma: 0.2}
-	if got := f.config(); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
+	if got := f.config(nil); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}
 	f = trainFlags{condition: "time", objective: "flow"}
-	if got := f.config(); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
+	if got := f.config(nil); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
 		t.Errorf("the objective flow gives %+v", got)
 	}
 }

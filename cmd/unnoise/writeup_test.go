@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 func TestWriteup(t *testing.T) {
@@ -119,7 +120,7 @@ func TestWriteup(t *testing.T) {
 
 // The command on the page trains with the run's recipe.
 func TestTrainCommand(t *testing.T) {
-	c := training.Default(mnistunet.Time)
+	c := mnist.Default(mnistunet.Time)
 	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
 	if got, want := trainCommand(c, false, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -130,7 +131,7 @@ func TestTrainCommand(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
-	if got := f.config(); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
+	if got := f.config(nil); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
 	}
 }

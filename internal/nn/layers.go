@@ -20,6 +20,7 @@ type Layers struct {
 	Training bool
 	Params   map[string]*Node
 	Stats    map[string]*Node // new running statistics, in training
+	ups      []transposed
 }
 
 // NewLayers makes the graph's parameters for a network's.

@@ -2,8 +2,10 @@ package nn
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -217,4 +219,32 @@ func Tensors(params []Param, values []compute.Buffer, prefix string) (map[string
 		t[prefix+p.Name] = p.Tensor(v)
 	}
 	return t, nil
+}
+
+// FromTensors returns the values of parameters, in the graph's layout, from tensors under PyTorch's names and in its layouts, which must
+// be these parameters and no others, but for PyTorch's counters of batches. Errors name the model.
+func FromTensors(model string, params []Param, tensors map[string]weights.Tensor) (func(Param) ([]float32, error), error) {
+	known := map[string]bool{}
+	for _, p := range params {
+		known[p.Name] = true
+		if t, ok := tensors[p.Name]; !ok || !slices.Equal(t.Shape, p.Shape) {
+			found := "none"
+			if ok {
+				found = fmt.Sprint(t.Shape)
+			}
+			return nil, fmt.Errorf("%s does not fit the network: expected a tensor %q of shape %v, found %s", model, p.Name, p.Shape, found)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		if !known[name] && !strings.HasSuffix(name, ".num_batches_tracked") {
+			return nil, fmt.Errorf("%s does not fit the network, which has no place for the tensor %q", model, name)
+		}
+	}
+	return func(p Param) ([]float32, error) {
+		v, err := tensors[p.Name].Float32()
+		if err != nil {
+			return nil, fmt.Errorf("%s: tensor %q: %w", model, p.Name, err)
+		}
+		return p.permute(v, false), nil
+	}, nil
 }

@@ -1,4 +1,4 @@
-package training_test
+package mnist_test
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // The recipe of the class-conditional model, with few digits and a small network. One's own images are a dataset.Labeled too, made by
 // hand or read by dataset.Open.
-func ExampleTrain() {
+func Example() {
 	if err := train(); err != nil {
 		fmt.Println(err)
 	}
@@ -41,13 +42,17 @@ func train() error {
 	}
 	defer os.RemoveAll(dir)
 
-	c := training.Default(mnistunet.Class)
+	c := mnist.Default(mnistunet.Class)
 	c.Network.Dim, c.Network.Classes = 4, digits.Classes()
 	c.Epochs, c.Batch, c.DType = 2, 50, "f32"
-	result, err := training.Train(context.Background(), dir, c, training.Options{
-		Backend: backend, Data: digits, DataName: "MNIST",
-		OnEpoch: func(_ context.Context, e training.Epoch) error {
-			fmt.Printf("after epoch %d of %d\n", e.Epoch, e.Epochs) // e.Model draws samples here
+	task, err := c.Task(digits, "MNIST")
+	if err != nil {
+		return err
+	}
+	result, err := training.Train(context.Background(), dir, c.Config, task, training.Options{
+		Backend: backend,
+		OnKept: func(k training.Kept) error {
+			fmt.Printf("after epoch %d of %d\n", k.Epoch, k.Epochs) // the model is in k.ModelDir
 			return nil
 		},
 	})

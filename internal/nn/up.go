@@ -1,11 +1,19 @@
-package mnistunet
+package nn
 
 import (
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // GoMLX has no gradient for a convolution with input dilation, which is what a transposed convolution is, so its
-// gradients are written out here and joined to automatic differentiation by parts: see gradients.
+// gradients are written out here and joined to automatic differentiation by parts: see [Layers.Gradients].
+
+// Up is a transposed convolution 4×4 with stride 2 and padding 1, and its bias, which is added in float32.
+func (l *Layers) Up(name string, x *Node) *Node {
+	c := transpose4x4(x, l.Narrow(l.Params[name+".weight"]))
+	l.ups = append(l.ups, c)
+	return Add(ConvertDType(c.y, dtypes.Float32), Spread(l.Params[name+".bias"], c.y))
+}
 
 // transposed is an application of the transposed convolution 4×4 with stride 2 and padding 1, x [N,H,W,I] to
 // y [N,2H,2W,O] with weight [4,4,I,O].
@@ -44,13 +52,13 @@ func (c transposed) back(dy *Node) (dx, dWeight *Node) {
 	return dx, ConvGeneral(dy, c.x, swapped, nil, pad(1), nil, two, 1, 1)
 }
 
-// gradients differentiates loss. The transposed convolutions' results count as constants; going backwards, each one's
-// gradient dy gives gradients for x and weight, which enter as the linear terms ⟨x, dx⟩ + ⟨weight, dWeight⟩.
-func gradients(loss *Node, ups []transposed, wanted []*Node) []*Node {
-	for i := len(ups) - 1; i >= 0; i-- {
-		dx, dWeight := ups[i].back(Gradient(loss, ups[i].y)[0])
+// Gradients differentiates loss by the wanted nodes. The transposed convolutions' results count as constants; going backwards,
+// each one's gradient dy gives gradients for x and weight, which enter as the linear terms ⟨x, dx⟩ + ⟨weight, dWeight⟩.
+func (l *Layers) Gradients(loss *Node, wanted []*Node) []*Node {
+	for i := len(l.ups) - 1; i >= 0; i-- {
+		dx, dWeight := l.ups[i].back(Gradient(loss, l.ups[i].y)[0])
 		inner := func(a, b *Node) *Node { return ConvertDType(ReduceAllSum(Mul(a, StopGradient(b))), loss.DType()) }
-		loss = Add(loss, Add(inner(ups[i].x, dx), inner(ups[i].weight, dWeight)))
+		loss = Add(loss, Add(inner(l.ups[i].x, dx), inner(l.ups[i].weight, dWeight)))
 	}
 	return Gradient(loss, wanted...)
 }
