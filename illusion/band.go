@@ -2,6 +2,7 @@ package illusion
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"strings"
 
@@ -105,12 +106,12 @@ func (k Kind) or(alias string) Kind {
 
 func lowPass(name string, p []float64) Band {
 	g := gaussian{p[0], p[1], p[2]}
-	return filter{name, g.fits, g.low}
+	return filter{name: name, fits: g.fits, pass: g.low, perform: walkAway}
 }
 
 func highPass(name string, p []float64) Band {
 	g := gaussian{p[0], p[1], p[2]}
-	return filter{name, g.fits, rest(g.low)}
+	return filter{name: name, fits: g.fits, pass: rest(g.low), perform: walkAway}
 }
 
 // blurs returns the blurs of three bands: the first takes off high, then the second takes off mid.
@@ -121,12 +122,14 @@ func blurs(p []float64) (fine, coarse gaussian) {
 
 func low(name string, p []float64) Band {
 	fine, coarse := blurs(p)
-	return filter{name, coarse.fits, func(m diffusion.Images) diffusion.Images { return coarse.low(fine.low(m)) }}
+	return filter{name: name, fits: coarse.fits, perform: walkAway, pass: func(m diffusion.Images) diffusion.Images {
+		return coarse.low(fine.low(m))
+	}}
 }
 
 func mid(name string, p []float64) Band {
 	fine, coarse := blurs(p)
-	return filter{name, coarse.fits, func(m diffusion.Images) diffusion.Images {
+	return filter{name: name, fits: coarse.fits, perform: walkAway, pass: func(m diffusion.Images) diffusion.Images {
 		m = fine.low(m)
 		return rest(coarse.low)(m)
 	}}
@@ -134,24 +137,47 @@ func mid(name string, p []float64) Band {
 
 func high(name string, p []float64) Band {
 	fine, _ := blurs(p)
-	return filter{name, fine.fits, rest(fine.low)}
+	return filter{name: name, fits: fine.fits, pass: rest(fine.low), perform: walkAway}
 }
 
-func grays(name string, _ []float64) Band  { return filter{name, colored, grayscale} }
-func colors(name string, _ []float64) Band { return filter{name, colored, rest(grayscale)} }
+func grays(name string, _ []float64) Band {
+	return filter{name: name, fits: colored, pass: grayscale, perform: drain}
+}
 
-func moved(name string, p []float64) Band { return filter{name, moving(p[0]).fits, moving(p[0]).blur} }
+func colors(name string, _ []float64) Band {
+	return filter{name: name, fits: colored, pass: rest(grayscale), perform: drain}
+}
+
+// drain is a scene in which a picture loses its colors.
+func drain(m diffusion.Images) scene { return fade(m, grayscale(m)) }
+
+func moved(name string, p []float64) Band {
+	l := moving(p[0])
+	return filter{name: name, fits: l.fits, pass: l.blur, perform: l.start}
+}
+
 func rested(name string, p []float64) Band {
-	return filter{name, moving(p[0]).fits, rest(moving(p[0]).blur)}
+	l := moving(p[0])
+	return filter{name: name, fits: l.fits, pass: rest(l.blur), perform: l.start}
 }
 
-func scaled(name string, p []float64) Band { return filter{name, nil, scale(float32(p[0]))} }
+// start is a scene in which a picture begins to move.
+func (l moving) start(m diffusion.Images) scene {
+	return scene{point{m.W, m.H}, func(c canvas, t float64) image.Image {
+		c.picture = moving(float64(l) * t).blur(m)
+		return c.still(1)
+	}}
+}
+
+func scaled(name string, p []float64) Band { return filter{name: name, pass: scale(float32(p[0]))} }
 
 // filter is a named Band.
 type filter struct {
 	name string
 	fits func(c, h, w int) error
 	pass pixels
+
+	perform func(diffusion.Images) scene // nil: it fades in
 }
 
 func (f filter) String() string { return f.name }

@@ -140,7 +140,7 @@ func pixelPermute(name string, p []float64) View {
 
 func innerCircle(name string, p []float64) View {
 	return &permutation{name: name, fits: square, cut: func(h, w int) pieces {
-		cut := pieces{of: make([]int, h*w), moves: []move{stay(h, w), stay(h, w)}}
+		cut := pieces{of: make([]int, h*w), moves: []move{stay(h, w), stay(h, w)}, above: true}
 		cut.moves[1].turns = int(p[0]) / 90
 		for i := range cut.of {
 			x, y := 2*(i%w)+1-w, 2*(i/w)+1-h // from the middle, in half pixels: the radius is 3/4 of the side
@@ -173,7 +173,7 @@ func squareHinge(name string, _ []float64) View {
 				of[i] = cut.of[y*3*n+x]
 			}
 		}
-		return pieces{of: of, moves: append(cut.moves, stay(h, w))}
+		return pieces{of: of, moves: append(cut.moves, stay(h, w)), hinged: true}
 	}}
 }
 
