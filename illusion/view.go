@@ -52,8 +52,8 @@ func Fits(viewOrBand any, c, h, w int) error {
 
 // pieces cuts a picture into pieces that move as they are.
 type pieces struct {
-	of     []int // the piece of each pixel
-	moves  []move
+	of    []int // the piece of each pixel
+	moves []move
 
 	// On their way: squares joined at their corners; pieces that lie on the picture.
 	hinged, above bool
