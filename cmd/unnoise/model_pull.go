@@ -68,6 +68,9 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // pipelineDir is the folder of a pipeline: path itself, or where the hub's cache has the repository of that name.
 func pipelineDir(path string) (string, error) {
+	if dir, ok, err := hub.Snapshot(path); ok {
+		return dir, err
+	}
 	if _, err := os.Stat(path); err == nil || !hub.IsRepo(path) {
 		return path, nil
 	}
