@@ -1,4 +1,4 @@
-// Package dataset reads labelled image sets in the IDX format, and holds MNIST.
+// Package dataset reads labelled image sets in the IDX format, as MNIST, EMNIST, QMNIST and their kin come, and holds MNIST.
 package dataset
 
 import (
@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+
+	"github.com/unnoise/unnoise/internal/ranges"
 )
 
 // Labeled is one split of a set: grey images and their labels.
@@ -19,6 +18,8 @@ type Labeled struct {
 	Rows, Cols int
 	Images     []byte // Len·Rows·Cols values, 0 black to 255 white
 	Labels     []byte // Len classes
+
+	Transposed bool // the files hold rows as columns, as EMNIST's; Images have them upright
 }
 
 // Len returns the number of images.
@@ -40,15 +41,49 @@ func (l *Labeled) Check(rows, cols int) error {
 // Head returns the first n images, all of them if there are fewer.
 func (l *Labeled) Head(n int) *Labeled {
 	n = min(max(n, 0), l.Len())
-	return &Labeled{l.Rows, l.Cols, l.Images[:n*l.Rows*l.Cols], l.Labels[:n]}
+	head := *l
+	head.Images, head.Labels = l.Images[:n*l.Rows*l.Cols], l.Labels[:n]
+	return &head
 }
 
-// Classes returns how many classes there are: the largest label and one.
+// Occurring returns the classes that have images, in rising order.
+func (l *Labeled) Occurring() []int {
+	var has [256]bool
+	for _, label := range l.Labels {
+		has[label] = true
+	}
+	var classes []int
+	for class, here := range has {
+		if here {
+			classes = append(classes, class)
+		}
+	}
+	return classes
+}
+
+// Classes returns how many numbers classes have: the largest label and one. Not all need to have images; see [Labeled.Occurring].
 func (l *Labeled) Classes() int {
 	if l.Len() == 0 {
 		return 0
 	}
 	return int(slices.Max(l.Labels)) + 1
+}
+
+// Notes tells, for training images and the test images beside them, what people don't expect of them: classes without images, test
+// images of classes that there is nothing to learn of, images that were turned upright.
+func (l *Labeled) Notes(test *Labeled) (notes []string) {
+	classes := l.Occurring()
+	if n := len(classes); n > 0 && n != l.Classes() {
+		notes = append(notes, fmt.Sprintf("not every class has images, only %d (%s): the others are neither drawn nor measured", n, ranges.Format(classes)))
+	}
+	unknown := slices.DeleteFunc(test.Occurring(), func(class int) bool { return slices.Contains(classes, class) })
+	if len(unknown) > 0 {
+		notes = append(notes, fmt.Sprintf("there are test images of classes that no training image has: %s", ranges.Format(unknown)))
+	}
+	if l.Transposed {
+		notes = append(notes, "EMNIST's files hold their images transposed: they were turned upright")
+	}
+	return notes
 }
 
 // Checksum sums up pixels and labels, as crc32c:XXXXXXXX.
@@ -92,79 +127,6 @@ var mnist = sync.OnceValue(func() splits {
 	if err != nil {
 		return splits{err: err}
 	}
-	return open(dir, "embedded MNIST")
+	train, test, err := open(dir, "embedded MNIST", "")
+	return splits{train, test, err}
 })
-
-// Open reads a set in MNIST's four files from a folder: train-images-idx3-ubyte, train-labels-idx1-ubyte and the same
-// with t10k, each plain or gzipped (.gz). Errors name the file.
-func Open(dir string) (train, test *Labeled, err error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the data folder: %w", err)
-	}
-	if !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is a file; want a folder with train-images-idx3-ubyte and the other three IDX files", dir)
-	}
-	s := open(os.DirFS(dir), dir)
-	return s.train, s.test, s.err
-}
-
-func open(dir fs.FS, name string) (s splits) {
-	if s.train, s.err = split(dir, name, "train"); s.err == nil {
-		s.test, s.err = split(dir, name, "t10k")
-	}
-	if s.err == nil && (s.train.Rows != s.test.Rows || s.train.Cols != s.test.Cols) {
-		s.err = fmt.Errorf("%s: training images are %d×%d, test images %d×%d; want one size", name, s.train.Rows, s.train.Cols, s.test.Rows, s.test.Cols)
-	}
-	if s.err != nil {
-		return splits{err: s.err}
-	}
-	return s
-}
-
-func split(dir fs.FS, name, which string) (*Labeled, error) {
-	images, imagesPath, err := readOne(dir, name, which+"-images", "idx3-ubyte", 3)
-	if err != nil {
-		return nil, err
-	}
-	labels, labelsPath, err := readOne(dir, name, which+"-labels", "idx1-ubyte", 1)
-	if err != nil {
-		return nil, err
-	}
-	if images.dims[0] != labels.dims[0] {
-		return nil, fmt.Errorf("%s holds %d images, %s %d labels; want as many", imagesPath, images.dims[0], labelsPath, labels.dims[0])
-	}
-	if len(images.data) == 0 {
-		return nil, fmt.Errorf("%s holds no images", imagesPath)
-	}
-	return &Labeled{images.dims[1], images.dims[2], images.data, labels.data}, nil
-}
-
-// readOne finds a file under one of its usual names and parses it.
-func readOne(dir fs.FS, name, stem, ending string, rank int) (idx, string, error) {
-	var tried []string
-	for _, separator := range []string{"-", "."} {
-		for _, gz := range []string{"", ".gz"} {
-			base := stem + separator + ending + gz
-			tried = append(tried, base)
-			f, err := dir.Open(base)
-			if err != nil {
-				if os.IsNotExist(err) {
-					continue
-				}
-				return idx{}, "", fmt.Errorf("opening %s: %w", filepath.Join(name, base), err)
-			}
-			defer f.Close()
-			if info, err := f.Stat(); err == nil && info.IsDir() { // as some archives unpack it, with the file beside it
-				continue
-			}
-			path := filepath.Join(name, base)
-			x, err := read(f, gz != "", rank)
-			if err != nil {
-				return idx{}, "", fmt.Errorf("%s: %w", path, err)
-			}
-			return x, path, nil
-		}
-	}
-	return idx{}, "", fmt.Errorf("%s has no %s (looked for %s)", name, stem, strings.Join(tried, ", "))
-}

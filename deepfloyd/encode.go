@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -75,7 +76,16 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		if n := len(tok.IDs(clean)); n >= TextTokens {
 			e.warn("the prompt %q has %d tokens; only the first %d are read", text, n, TextTokens-1)
 		}
+		for _, token := range tok.Added() {
+			if strings.Contains(text, token) && !strings.Contains(clean, token) {
+				e.warn("the prompt %q is lower-cased before it is read, as diffusers does: the added token %q is not found in it", text, token)
+			}
+		}
 		ids, mask := tok.Encode(clean, TextTokens)
+		if id := slices.Max(ids); int(id) >= kept.vocabulary {
+			return Prompts{}, fmt.Errorf("the prompt %q has the token %q, whose id is %d, and the text encoder of %s knows 0 to %d: it was not resized when the token was added (resize_token_embeddings)",
+				text, tok.Piece(id), id, e.Dir, kept.vocabulary-1)
+		}
 		values, ok := kept.read(clean)
 		if !ok {
 			if encoder == nil {
@@ -116,13 +126,15 @@ func (e TextEncoder) warn(format string, args ...any) {
 }
 
 // embeddingsRecipe grows when the same model and prompt come to other embeddings.
-const embeddingsRecipe = 1
+const embeddingsRecipe = 2
 
 // cache is where embeddings of one text encoder in one dtype are kept.
 type cache struct {
 	dir   string // empty: none
 	model string // what identifies the tokenizer and the text encoder
 	dim   int
+
+	vocabulary int // of the text encoder
 }
 
 // openCache finds the files of the text encoder, and the folder for its embeddings.
@@ -131,7 +143,7 @@ func (e TextEncoder) openCache() (cache, error) {
 	if err != nil {
 		return cache{}, err
 	}
-	kept := cache{dim: c.DModel}
+	kept := cache{dim: c.DModel, vocabulary: c.VocabSize}
 	if e.Cache == "" {
 		return kept, nil
 	}
@@ -146,7 +158,7 @@ func (e TextEncoder) openCache() (cache, error) {
 		fmt.Fprintf(sum, "backend %q\n", e.Backend)
 	}
 	tokens := filepath.Join(e.Dir, "tokenizer")
-	for _, path := range []string{filepath.Join(e.folder(), hubfile.Network), filepath.Join(tokens, tokenizer.ModelFile(tokens))} {
+	for _, path := range append(tokenizer.Files(tokens), filepath.Join(e.folder(), hubfile.Network)) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/ranges"
 )
 
 // Judge measures images against a test set.
@@ -16,6 +17,7 @@ type Judge struct {
 	*Classifier
 	test     Gaussian
 	training []float32 // features of the training images, in a random order
+	occurs   []int     // the classes of the training images
 	even     []float32 // of as many of these as go round the classes, in that order
 }
 
@@ -35,6 +37,7 @@ func NewJudge(ctx context.Context, c *Classifier, train, test *dataset.Labeled) 
 	if r, err = c.ReadSet(ctx, train); err != nil {
 		return nil, err
 	}
+	j.occurs = slices.DeleteFunc(train.Occurring(), func(class int) bool { return class >= c.Classes })
 	labels := make([]byte, 0, train.Len())
 	for _, i := range diffusion.NewGenerator(0).Perm(train.Len()) { // neighbours in a set may be of one hand
 		labels = append(labels, train.Labels[i])
@@ -108,19 +111,20 @@ func (j *Judge) Score(ctx context.Context, images diffusion.Images, labels []int
 		return Score{}, fmt.Errorf("got %d classes for %d images", len(labels), images.N)
 	}
 	for i, label := range labels {
-		if label < -1 || label >= j.Classes {
-			return Score{}, fmt.Errorf("image %d was asked to be of class %d, but the classifier knows 0 to %d", i, label, j.Classes-1)
+		if label != -1 && !slices.Contains(j.occurs, label) {
+			return Score{}, fmt.Errorf("image %d was asked to be of class %d, but the classifier knows %s", i, label, ranges.Format(j.occurs))
 		}
 	}
 	r, err := j.Read(ctx, images)
 	if err != nil {
 		return Score{}, err
 	}
-	s := Score{Images: images.N, Classes: make([]ClassScore, j.Classes)}
+	s := Score{Images: images.N}
+	of := make([]ClassScore, j.Classes)
 	for i, read := range r.Classes {
-		s.Classes[read].Read++
+		of[read].Read++
 		if labels != nil && labels[i] >= 0 {
-			asked := &s.Classes[labels[i]]
+			asked := &of[labels[i]]
 			asked.Asked++
 			if labels[i] == read {
 				asked.Correct++
@@ -128,9 +132,10 @@ func (j *Judge) Score(ctx context.Context, images diffusion.Images, labels []int
 		}
 	}
 	all := ClassScore{}
-	for i := range s.Classes {
-		c := &s.Classes[i]
-		c.Class, c.Accuracy = i, c.share()
+	for _, class := range j.occurs {
+		c := of[class]
+		c.Class, c.Accuracy = class, c.share()
+		s.Classes = append(s.Classes, c)
 		all.Asked += c.Asked
 		all.Correct += c.Correct
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -65,7 +66,7 @@ type Score struct {
 	Images   int          `json:"images"`
 	Accuracy *float64     `json:"accuracy,omitempty"` // the share that is read as the class that was asked for; nil if none was
 	Frechet  float64      `json:"frechet_distance"`
-	Classes  []ClassScore `json:"classes"`
+	Classes  []ClassScore `json:"classes"` // those that the images compared with have
 }
 
 // ClassScore counts the images of one class.
@@ -84,7 +85,7 @@ func ReadReport(path string) (r Report, err error) {
 		return r, fmt.Errorf("reading the report: %w", err)
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, err)
+		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, otherfile.Explain(b, err))
 	}
 	if r.Version != ReportVersion {
 		return r, fmt.Errorf("%s is not an evaluation's report of version %d: its version is %d", path, ReportVersion, r.Version)

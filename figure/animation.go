@@ -11,6 +11,7 @@ import (
 	"image/gif"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type Animation struct {
 	Frames []image.Image
 	Delay  time.Duration // of each frame but the last; 0: 50 ms
 	Hold   time.Duration // of the last frame; 0: 2 s
+	Back   bool          // the frames run back to the first one, which is held too
 }
 
 // WriteAnimation writes the animation in the format that the path's extension names: .png or .apng is an animated PNG
@@ -40,10 +42,11 @@ func WriteAnimation(path string, a Animation, parameters Parameters) error {
 
 // EncodeAPNG writes an animated PNG (PNG specification, third edition, 11.3.4). The still picture is the last frame.
 func EncodeAPNG(w io.Writer, a Animation, parameters Parameters) error {
-	frames, err := a.sameKind()
+	a, err := a.sequence()
 	if err != nil {
 		return err
 	}
+	frames := a.Frames
 	texts, err := parameters.chunks()
 	if err != nil {
 		return err
@@ -112,12 +115,12 @@ func encodedFrame(frame image.Image) (header, pixels []byte, err error) {
 
 // EncodeGIF writes a GIF that loops for ever.
 func EncodeGIF(w io.Writer, a Animation) error {
-	frames, err := a.sameKind()
+	a, err := a.sequence()
 	if err != nil {
 		return err
 	}
 	out := gif.GIF{}
-	for i, frame := range frames {
+	for i, frame := range a.Frames {
 		indexed := image.NewPaletted(image.Rectangle{Max: frame.Bounds().Size()}, palette.WebSafe)
 		if gray, ok := frame.(*image.Gray); ok {
 			indexed.Palette = grays
@@ -147,13 +150,29 @@ var grays = func() color.Palette {
 // delay is how long frame i is shown: from 20 ms, below which browsers slow down, to a minute.
 func (a Animation) delay(i int) time.Duration {
 	d, usual := a.Delay, 50*time.Millisecond
-	if i == len(a.Frames)-1 {
+	if last := len(a.Frames) - 1; i == last || a.Back && i == last/2 {
 		d, usual = a.Hold, 2*time.Second
 	}
 	if d == 0 {
 		d = usual
 	}
 	return min(max(d, 20*time.Millisecond), time.Minute)
+}
+
+// sequence returns the animation with frames in the order in which they are shown. With Back the first one comes last,
+// as the still picture.
+func (a Animation) sequence() (Animation, error) {
+	frames, err := a.sameKind()
+	if err != nil {
+		return Animation{}, err
+	}
+	if a.Back = a.Back && len(frames) > 1; a.Back {
+		back := slices.Clone(frames[:len(frames)-1])
+		slices.Reverse(back)
+		frames = slices.Concat(frames[1:], back)
+	}
+	a.Frames = frames
+	return a, nil
 }
 
 // sameKind returns the frames as all *image.Gray or all opaque *image.RGBA, as one file needs them.

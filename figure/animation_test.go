@@ -126,6 +126,31 @@ func TestGIF(t *testing.T) {
 	}
 }
 
+// With Back an animation ends as it begins, and rests at both ends.
+func TestAnimationRunsBack(t *testing.T) {
+	a := animation(t, 1)
+	a.Back = true
+	var file bytes.Buffer
+	if err := EncodeGIF(&file, a); err != nil {
+		t.Fatal(err)
+	}
+	got, err := gif.DecodeAll(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{4, 4, 4, 300, 4, 4, 4, 300}; !reflect.DeepEqual(got.Delay, want) {
+		t.Errorf("delays %v, expected %v", got.Delay, want)
+	}
+	for i, frame := range []int{1, 2, 3, 4, 3, 2, 1, 0} {
+		if i < len(got.Image) && !samePixels(got.Image[i], a.Frames[frame]) {
+			t.Errorf("frame %d of the file is not frame %d", i, frame)
+		}
+	}
+	if err := EncodeAPNG(&file, Animation{Frames: a.Frames[:1], Back: true}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnimationRefuses(t *testing.T) {
 	a := animation(t, 1)
 	if err := WriteAnimation("x.mp4", a, nil); err == nil {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Parameters are what made a picture (prompt, seed, steps, guidance, model, …), in the order they are shown.
@@ -75,6 +77,13 @@ func ReadParametersFile(path string) (Parameters, error) {
 	}
 	defer f.Close()
 	p, err := ReadParameters(f)
+	if errors.Is(err, ErrNotPNG) {
+		head := make([]byte, 256)
+		n, _ := f.ReadAt(head, 0)
+		if why := otherfile.Explain(head[:n], err); why != err {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

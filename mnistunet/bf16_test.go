@@ -6,7 +6,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 )
 
@@ -15,15 +14,7 @@ import (
 func TestMixedPrecision(t *testing.T) {
 	c := Default(Class)
 	c.Dim = 16
-	const n = 8
-	data := Batch{N: n, X: make([]float32, n*Size*Size), Target: make([]float32, n*Size*Size), T: make([]float32, n), Class: make([]float32, n*c.Classes)}
-	g := diffusion.NewGenerator(1)
-	g.Normal(data.X)
-	g.Normal(data.Target)
-	g.Uniform(data.T)
-	for i := range n {
-		data.Class[i*c.Classes+i] = 1
-	}
+	data := noiseBatch(c, 8)
 	type result struct {
 		output    []float32
 		loss      float64
@@ -34,16 +25,12 @@ func TestMixedPrecision(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr, err := NewTrainer(m)
+		defer m.Close()
+		loss, gradients, err := newTrainer(t, m.backend, c, dtype, nil).Gradients(data.inputs())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tr.Close()
-		output, loss, gradients, err := tr.Gradients(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r = result{output, loss, map[string][]float32{}}
+		r = result{trainingOutput(t, m, data), loss, map[string][]float32{}}
 		for name, v := range gradients {
 			if r.gradients[name], err = v.Float32(); err != nil {
 				t.Fatal(err)

@@ -5,31 +5,16 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/enginetest"
 )
 
-// BenchmarkCompile times the compilation of the training step at batch 128: GoMLX's graph, the passes, oneDNN's primitives.
+// BenchmarkCompile times the compilation of the gradients at batch 128, and one run: GoMLX's graph, the passes, oneDNN's primitives.
 func BenchmarkCompile(b *testing.B) {
-	backend, _, err := engine.New(engine.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer backend.Finalize()
-	m, err := New(backend, Default(Class), dtypes.Float32, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	t, err := NewTrainer(m)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer t.Close()
+	c := Default(Class)
+	t, in := newTrainer(b, enginetest.Backend(b), c, dtypes.Float32, nil), noiseBatch(c, 128).inputs()
 	for b.Loop() {
-		e, err := t.compiled(128)
-		if err != nil {
+		if _, _, err := t.Gradients(in); err != nil {
 			b.Fatal(err)
 		}
-		e.Finalize()
-		clear(t.steps)
 	}
 }

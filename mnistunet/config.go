@@ -17,6 +17,8 @@ import (
 	"fmt"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/otherfile"
+	"github.com/unnoise/unnoise/internal/ranges"
 )
 
 // Condition says what the network is told besides the image.
@@ -49,6 +51,7 @@ type Config struct {
 	Objective Objective `json:"objective,omitempty"`
 	Dim       int       `json:"dim"`                  // channels of the first level
 	Classes   int       `json:"classes,omitempty"`    // of the one-hot vector, with condition class
+	Labels    string    `json:"labels,omitempty"`     // the classes that the training images have, as 1-26 or 3,8; empty: 0 to Classes-1
 	Timesteps int       `json:"timesteps,omitempty"`  // of the noise schedule, which objective flow has none of
 	BetaStart float64   `json:"beta_start,omitempty"` // linear schedule
 	BetaEnd   float64   `json:"beta_end,omitempty"`
@@ -67,6 +70,39 @@ func Default(c Condition) Config {
 		cfg.Classes = 10
 	}
 	return cfg
+}
+
+// ForClasses returns the configuration of a network for images of some classes, which rise.
+func (c Config) ForClasses(occurring []int) Config {
+	c.Classes, c.Labels = occurring[len(occurring)-1]+1, ""
+	if len(occurring) < c.Classes {
+		c.Labels = ranges.Format(occurring)
+	}
+	return c
+}
+
+// labels tells what is wrong with Labels.
+func (c Config) labels() error {
+	if c.Labels == "" {
+		return nil
+	}
+	_, err := ranges.Parse(c.Labels, c.Classes)
+	return err
+}
+
+// Occurring returns the classes that the training images have, in rising order; nil where the network has none.
+func (c Config) Occurring() []int {
+	if c.Condition != Class {
+		return nil
+	}
+	if occurring, err := ranges.Parse(c.Labels, c.Classes); err == nil {
+		return occurring
+	}
+	all := make([]int, c.Classes)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // ForFlow returns the configuration of the same network for flow matching.
@@ -107,6 +143,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("dim %d; want 1 to 4096", c.Dim)
 	case c.Condition == Class && (c.Classes < 1 || c.Classes > 1<<16):
 		return fmt.Errorf("classes %d; want 1 to 65536", c.Classes)
+	case c.Condition != Class && c.Labels != "":
+		return fmt.Errorf("labels %q with condition %s, which has no classes; want none", c.Labels, c.Condition)
+	case c.labels() != nil:
+		return fmt.Errorf("labels %w", c.labels())
 	case c.Objective != Noise && c.Objective != Flow:
 		return fmt.Errorf("objective %q; want flow, or no objective for estimates of noise", c.Objective)
 	case c.Objective == Flow && c.Condition == None:
@@ -132,7 +172,7 @@ func (c Config) scheduled() bool { return c.Condition != None && c.Objective == 
 func parseConfig(path string, b []byte) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(b, &c); err != nil {
-		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, err)
+		return Config{}, fmt.Errorf("%s is not a model configuration: %w", path, otherfile.Explain(b, err))
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -35,37 +36,34 @@ func testGolden(t *testing.T, condition Condition, name string) {
 	c.Dim = first.Shape[0]
 	x, xShape := golden.Float32(t, f, "x")
 	target, _ := golden.Float32(t, f, "target")
-	b := Batch{N: xShape[0], X: x, Target: target}
+	b := batch{n: xShape[0], x: x, target: target}
 	if condition != None {
 		ts, err := f.Tensor("t")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.T, err = times(ts, c.Timesteps); err != nil {
+		if b.t, err = times(ts, c.Timesteps); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if condition == Class {
 		var shape []int
-		b.Class, shape = golden.Float32(t, f, "onehot")
+		b.class, shape = golden.Float32(t, f, "onehot")
 		c.Classes = shape[1]
 	}
 	m, err := FromFile(enginetest.Backend(t), c, dtypes.Float32, f, "param.")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := NewTrainer(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(tr.Close)
+	t.Cleanup(m.Close)
+	tr := newTrainer(t, m.backend, c, dtypes.Float32, func(p nn.Param) ([]float32, error) { return p.Read(f, "param.") })
 
-	output, loss, gradients, err := tr.Gradients(b)
+	loss, gradients, err := tr.Gradients(b.inputs())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, _ := golden.Float32(t, f, "output.train")
-	golden.Close(t, output, want, tolerance, "output.train")
+	golden.Close(t, trainingOutput(t, m, b), want, tolerance, "output.train")
 	want, _ = golden.Float32(t, f, "loss")
 	golden.Close(t, []float32{float32(loss)}, want, tolerance, "loss")
 	compare := func(prefix string, got map[string]weights.Tensor) {
@@ -91,10 +89,10 @@ func testGolden(t *testing.T, condition Condition, name string) {
 	}
 	compare("grad.", gradients)
 
-	if _, err := tr.Step(b, rate); err != nil {
+	if _, err := tr.Step(b.inputs(), rate, 0); err != nil {
 		t.Fatal(err)
 	}
-	after, err := m.Tensors()
+	after, err := tr.Tensors()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +125,7 @@ func testGolden(t *testing.T, condition Condition, name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	y, err := m.Evaluate(t.Context(), diffusion.Images{N: b.N, C: 1, H: Size, W: Size, Data: x}, b.T, b.Class)
+	y, err := m.Evaluate(t.Context(), diffusion.Images{N: b.n, C: 1, H: Size, W: Size, Data: x}, b.t, b.class)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func FromFile(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, 
 // checkNames refuses a file with values that this network has no place for. PyTorch's counters of batches are no values.
 func (c Config) checkNames(f *weights.File, prefix string) error {
 	known := map[string]bool{}
-	for _, p := range c.params() {
+	for _, p := range c.Params() {
 		known[p.Name] = true
 	}
 	for _, name := range f.Names() {
@@ -102,7 +102,7 @@ func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Par
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
-	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), evals: map[int]compute.Executable{}}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.Params(), evals: map[int]compute.Executable{}}
 	var err error
 	if m.values, err = nn.Buffers(b, m.params, value); err != nil {
 		return nil, err
@@ -140,13 +140,18 @@ func (m *Model) Save(dir string) error {
 	if err != nil {
 		return err
 	}
+	return m.Config.Save(dir, t)
+}
+
+// Save writes a model folder with these values, under PyTorch's names and in its layouts.
+func (c Config) Save(dir string, tensors map[string]weights.Tensor) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the model's folder: %w", err)
 	}
-	if err := weights.Write(filepath.Join(dir, WeightsFile), t, map[string]string{"format": "pt"}); err != nil {
+	if err := weights.Write(filepath.Join(dir, WeightsFile), tensors, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	return atomicfile.WriteJSON(filepath.Join(dir, ConfigFile), m.Config)
+	return atomicfile.WriteJSON(filepath.Join(dir, ConfigFile), c)
 }
 
 // evaluator returns the compiled evaluation for a batch size.

@@ -12,14 +12,6 @@ import (
 type network struct {
 	*nn.Layers
 	config Config
-	ups    []transposed
-}
-
-// up is the transposed convolution 4×4 with stride 2 and padding 1, and its bias, which is added in float32.
-func (n *network) up(name string, x *Node) *Node {
-	c := transpose4x4(x, n.Narrow(n.Params[name+".weight"]))
-	n.ups = append(n.ups, c)
-	return Add(ConvertDType(c.y, dtypes.Float32), nn.Spread(n.Params[name+".bias"], c.y))
 }
 
 // fc is Linear, GELU, Linear in float32.
@@ -54,7 +46,7 @@ func (n *network) forward(x, t, class *Node) *Node {
 	u = n.condition(n.Narrow(nn.GELU(n.Norm("unflatten.1", u))), "1", t, class)
 
 	up := func(name string, x *Node) *Node {
-		y := n.Narrow(nn.GELU(n.Norm(name+".0.1", n.up(name+".0.0", x))))
+		y := n.Narrow(nn.GELU(n.Norm(name+".0.1", n.Up(name+".0.0", x))))
 		return n.Block(name+".2", n.Block(name+".1", y, 1), 1)
 	}
 	u = n.condition(up("up1", Concatenate([]*Node{u, d}, -1)), "2", t, class)
@@ -73,4 +65,12 @@ func (c Config) inputs(g *Graph, batch int) (x, t, class *Node) {
 		class = Parameter(g, "class", shapes.Make(dtypes.Float32, batch, c.Classes))
 	}
 	return x, t, class
+}
+
+// Loss is the mean squared error of the estimate, for training: of "x" [N,28,28,1] and, as the condition needs, "t" [N,1], which is t/T or
+// the flow's t, and "class" [N,Classes], one-hot or 0 everywhere where the class is hidden, against "target" [N,28,28,1]: the clean image
+// for condition none, the noise or the flow's velocity else.
+func (c Config) Loss(l *nn.Layers, in map[string]*Node) *Node {
+	n := &network{Layers: l, config: c}
+	return nn.MeanSquare(n.forward(in["x"], in["t"], in["class"]), in["target"], in["weight"])
 }

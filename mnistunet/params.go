@@ -6,8 +6,8 @@ import (
 	"github.com/unnoise/unnoise/internal/nn"
 )
 
-// params lists what a network has, in the order of PyTorch's modules.
-func (c Config) params() []nn.Param {
+// Params lists what a network has, in the order of PyTorch's modules.
+func (c Config) Params() []nn.Param {
 	var all []nn.Param
 	add := func(p []nn.Param) { all = append(all, p...) }
 	conv := func(name string, in, out int) { add(nn.Block(name, in, out)) }
@@ -51,7 +51,7 @@ func (c Config) params() []nn.Param {
 // Parameters returns the number of trained values.
 func (c Config) Parameters() int {
 	n := 0
-	for _, p := range c.params() {
+	for _, p := range c.Params() {
 		if !p.Stat {
 			n += nn.Size(p.Shape)
 		}

@@ -27,8 +27,8 @@ func (c Config) Spec() model.Spec {
 	}
 	if c.Condition == Class {
 		s.Guidance = 5
-		for i := range c.Classes {
-			s.Vocabulary = append(s.Vocabulary, strconv.Itoa(i))
+		for _, class := range c.Occurring() {
+			s.Vocabulary = append(s.Vocabulary, strconv.Itoa(class))
 		}
 	}
 	switch {
@@ -141,7 +141,11 @@ func (m *Model) labels(prompts ...model.Prompt) (labels []int, err error) {
 		if err := m.Spec().CheckPrompt(p.Text); err != nil {
 			return nil, err
 		}
-		labels = append(labels, slices.Index(m.Spec().Vocabulary, p.Text))
+		label := -1
+		if p.Text != "" {
+			label, _ = strconv.Atoi(p.Text) // CheckPrompt saw to that
+		}
+		labels = append(labels, label)
 	}
 	return labels, nil
 }

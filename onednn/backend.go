@@ -25,6 +25,8 @@ import (
 	"github.com/pkg/errors"
 
 	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/onednn/internal/graph"
+	"github.com/unnoise/unnoise/onednn/internal/passes"
 )
 
 // BackendName is the name to use in GOMLX_BACKEND.
@@ -46,14 +48,7 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	names := []string{"fusion", "code", "preparation", "winograd", "gradient", "single", "attention"}
-	for _, p := range passes {
-		// Gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
-		if p.name != "dead" && p.name != "convolution gradients" && !slices.Contains(names, p.name) {
-			names = append(names, p.name)
-		}
-	}
-	return names
+	return append([]string{"fusion", "code", "preparation", "winograd", "gradient", "single", "attention"}, passes.Names()...)
 }
 
 // Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
@@ -209,10 +204,7 @@ func (b *Backend) Capabilities() compute.Capabilities {
 
 // Builder starts a computation.
 func (b *Backend) Builder(name string) compute.Builder {
-	shadow := b.fallback.Builder(name)
-	nb := &builder{backend: b, name: name, shadow: shadow}
-	nb.main = &function{builder: nb, name: compute.MainName, shadow: shadow.Main()}
-	return nb
+	return graph.New(name, b.fallback.Builder(name), graph.Target{Compile: b.compile, Attends: b.attends})
 }
 
 // Finalize waits for what is running and releases what the backend holds. Executables and buffers can't be used any more.
@@ -228,7 +220,7 @@ func (b *Backend) Finalize() {
 	b.fallback.Finalize()
 }
 
-// IsFinalized tells whether Finalize was called.
+// IsFinalized reports whether Finalize was called.
 func (b *Backend) IsFinalized() bool { return b.finalized.Load() }
 
 // LibraryInfo says what native code is in use.
@@ -337,7 +329,7 @@ func limitOf(isa string) (level int, bf16 bool) {
 	return 2, true
 }
 
-// roundsBF16 tells whether the CPU converts float32 to bfloat16 itself, and may.
+// roundsBF16 reports whether the CPU converts float32 to bfloat16 itself, and may.
 var roundsBF16 bool
 
 // limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.

@@ -10,6 +10,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/pkg/errors"
+
+	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
 // Buffer is an array in the host's memory, shared with the client.
@@ -81,21 +83,7 @@ func aligned(size int) []byte {
 }
 
 func (b *Backend) newBuffer(shape shapes.Shape) *Buffer {
-	return &Buffer{backend: b, shape: shape.Clone(), bytes: b.memory.get(byteSize(shape))}
-}
-
-func byteSize(s shapes.Shape) int { return s.DType.SizeForDimensions(s.Dimensions...) }
-
-// flatBytes is the storage of a flat slice.
-func flatBytes(flat any) []byte {
-	v := reflect.ValueOf(flat)
-	if v.Kind() != reflect.Slice {
-		return nil
-	}
-	if v.Len() == 0 {
-		return []byte{}
-	}
-	return unsafe.Slice((*byte)(v.UnsafePointer()), v.Len()*int(v.Type().Elem().Size()))
+	return &Buffer{backend: b, shape: shape.Clone(), bytes: b.memory.get(graph.ByteSize(shape))}
 }
 
 // flat is a slice of the dtype's Go type over bytes.
@@ -108,13 +96,6 @@ func flat(shape shapes.Shape, b []byte) any {
 		return dtypes.MakeAnySlice(shape.DType, 0)
 	}
 	return dtypes.UnsafeAnySliceFromBytes(unsafe.Pointer(unsafe.SliceData(b)), shape.DType, n)
-}
-
-// flatOf is a one-element slice that holds v.
-func flatOf(dtype dtypes.DType, v float64) any {
-	s := reflect.MakeSlice(reflect.SliceOf(dtype.GoType()), 1, 1)
-	s.Index(0).Set(reflect.ValueOf(shapes.CastAsDType(v, dtype)))
-	return s.Interface()
 }
 
 // values are those in memory, or nil where they are only at the source: executions of several goroutines may bring them.
@@ -151,7 +132,7 @@ func (b *Buffer) Finalize() error {
 	return nil
 }
 
-// resident returns values for an execution to read; own tells whether they are in Go's memory.
+// resident returns values for an execution to read; own reports whether they are in Go's memory.
 func (b *Buffer) resident() (values []byte, own bool, err error) {
 	if values := b.values(); values != nil {
 		return values, true, nil
@@ -184,7 +165,7 @@ func (b *Buffer) use(f func(values []byte) error) error {
 
 func (b *Buffer) atSource(f func(values []byte) error) error {
 	return b.source(func(values []byte) error {
-		if want := byteSize(b.shape); len(values) != want {
+		if want := graph.ByteSize(b.shape); len(values) != want {
 			return errors.Errorf("onednn: the source of a buffer of shape %s gives %d bytes, want %d", b.shape, len(values), want)
 		}
 		return f(values)
@@ -222,7 +203,7 @@ func (b *Buffer) ToFlatData(flat any) error {
 		return err
 	}
 	return b.use(func(values []byte) error {
-		dst := flatBytes(flat)
+		dst := graph.FlatBytes(flat)
 		if len(dst) != len(values) {
 			return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(values), flat, len(dst))
 		}
@@ -258,7 +239,7 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 	if err != nil {
 		return nil, err
 	}
-	src, dst := flatBytes(flat), buffer.(*Buffer).bytes
+	src, dst := graph.FlatBytes(flat), buffer.(*Buffer).bytes
 	if len(src) != len(dst) || src == nil {
 		_ = buffer.Finalize()
 		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat, len(src))
@@ -271,7 +252,7 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 	return buffer, nil
 }
 
-// holds tells whether a slice's elements are of a dtype.
+// holds reports whether a slice's elements are of a dtype.
 func holds(flat any, dtype dtypes.DType) bool {
 	t := reflect.TypeOf(flat)
 	return t != nil && t.Kind() == reflect.Slice && (dtype.IsPacked() || dtypes.FromGoType(t.Elem()) == dtype)

@@ -162,7 +162,7 @@ static void release_winograd(un_op *op) {
 // Beyond so many pairs of channels the transformed weights leave the second-level cache. It takes so many tiles to make up for that, forward and for gradients of weights.
 enum { WINOGRAD_PAIRS = 128 * 128, WINOGRAD_TILES = 16, WINOGRAD_GRADIENT_TILES = 128 };
 
-// Whether winograd.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
+// Whether winograd_body.h has a kernel for the spec's windows and steps: 3×3 by 1, or 4×4 by 2, which is 2×2 by 1 in each of four phases.
 static int winograd_taps(const un_conv_spec *s) {
   if (s->n_spatial != 2 || s->groups > 1 || s->batch_groups > 1 || s->bias >= 0 && s->direction != UN_CONV_FORWARD || s->src_strides[1] != 1 || s->dst_strides[1] != 1)
     return 0;

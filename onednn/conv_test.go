@@ -10,6 +10,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
 // randomConv is a convolution with everything that ConvGeneral knows.
@@ -74,7 +76,7 @@ func newRandomConv(r *rand.Rand) randomConv {
 // want computes the convolution from its definition, in float64. (GoMLX's Go backend mistakes the axes of some of these.)
 func (c randomConv) want(out shapes.Shape, x, w []float32) []float64 {
 	nd := len(c.strides)
-	xStride, wStride := rowMajor(shapes.Make(dtypes.Float32, c.input...)), rowMajor(shapes.Make(dtypes.Float32, c.kernel...))
+	xStride, wStride := graph.RowMajor(shapes.Make(dtypes.Float32, c.input...)), graph.RowMajor(shapes.Make(dtypes.Float32, c.kernel...))
 	channels := c.kernel[c.axes.KernelInputChannels]
 	perGroup := c.kernel[c.axes.KernelOutputChannels] / (c.channelGroups * c.batchGroups)
 	window := make([]int, nd)
@@ -163,8 +165,8 @@ func (c randomConv) run(t *testing.T, b compute.Backend, x, w []float32) ([]floa
 func native(t *testing.T, exec compute.Executable) {
 	t.Helper()
 	for _, s := range exec.(*executable).steps {
-		if s.fallback != nil && s.fallback.node.op != compute.OpTypeConvertDType {
-			t.Errorf("%s went to the fallback", s.fallback.node.op)
+		if s.fallback != nil && s.fallback.node.Op != compute.OpTypeConvertDType {
+			t.Errorf("%s went to the fallback", s.fallback.node.Op)
 		}
 	}
 }

@@ -416,4 +416,4 @@ un_op *un_matmul(const un_matmul_spec *s, const char **error) {
   return &p->op;
 }
 
-#include "attention.h"
+#include "attention_body.h"

@@ -15,11 +15,12 @@
 //
 // # How a computation runs
 //
-// Operations are recorded as a graph. [compile] rewrites it in passes, each in a file pass_*.go that shows its before and
-// after; [fuse] groups what is element-wise into clusters that go over memory once, with the sums over their results; [lower]
-// turns the rest into convolutions, products, reductions and strided copies and plans where intermediate results live.
-// Clusters are compiled to machine code ([generate]) where the CPU has AVX-512 or AVX2, and interpreted elsewhere. What native
-// code does not cover (integers, sorting, scatter, control flow) runs node by node on GoMLX's Go backend.
+// The packages below onednn/internal need no C, and data flow through them in this order. graph records operations. passes
+// rewrites the graph; each file shows what it changes, before and after. cluster groups what is element-wise, with the sums
+// over its results, so that it goes over memory once. jit writes machine code of clusters, where the CPU has AVX-512 or AVX2;
+// elsewhere they are interpreted. This package, the only one with C, turns the rest into convolutions, products, reductions
+// and strided copies ([lower]), plans where intermediate results live, and runs it all. What native code does not cover
+// (integers, sorting, scatter, control flow) runs node by node on GoMLX's Go backend.
 //
 // Work on weights that depends on parameters alone is not repeated for buffers that are frozen; see [Buffer.Freeze].
 //

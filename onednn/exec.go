@@ -16,13 +16,15 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/shapes"
 	"github.com/pkg/errors"
+
+	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
 // executable is a compiled computation. Executions take turns, and all executables share the backend's scratch memory.
 type executable struct {
 	backend     *Backend
 	name        string
-	graph       *graph
+	graph       *graph.Graph
 	steps       []step
 	places      []place
 	arena       int
@@ -66,16 +68,16 @@ func (e *executable) release() {
 
 // Inputs returns the parameters' names and shapes.
 func (e *executable) Inputs() (names []string, inputShapes []shapes.Shape) {
-	for _, p := range e.graph.params {
-		inputShapes = append(inputShapes, p.shape())
+	for _, p := range e.graph.Params {
+		inputShapes = append(inputShapes, p.Shape())
 	}
-	return slices.Clone(e.graph.names), inputShapes
+	return slices.Clone(e.graph.Names), inputShapes
 }
 
 // Outputs returns the shapes of what Execute returns.
 func (e *executable) Outputs() (outputShapes []shapes.Shape) {
-	for _, r := range e.graph.outputs {
-		outputShapes = append(outputShapes, r.shape())
+	for _, r := range e.graph.Outputs {
+		outputShapes = append(outputShapes, r.Shape())
 	}
 	return outputShapes
 }
@@ -85,8 +87,8 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	if e.finalized.Load() {
 		return nil, e.gone()
 	}
-	if len(inputs) != len(e.graph.params) || donate != nil && len(donate) != len(inputs) {
-		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.params), len(inputs), len(donate))
+	if len(inputs) != len(e.graph.Params) || donate != nil && len(donate) != len(inputs) {
+		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.Params), len(inputs), len(donate))
 	}
 	c := calls.Get().(*call)
 	defer c.done()
@@ -94,13 +96,13 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	for i, b := range inputs {
 		buffer, ok := b.(*Buffer)
 		if !ok || buffer.backend != e.backend {
-			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i, e.graph.names[i], e.name, b)
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i, e.graph.Names[i], e.name, b)
 		}
 		if err := buffer.check(); err != nil {
-			return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.names[i], e.name)
+			return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.Names[i], e.name)
 		}
-		if want := e.graph.params[i].shape(); !buffer.shape.Equal(want) {
-			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.names[i], e.name, buffer.shape, want)
+		if want := e.graph.Params[i].Shape(); !buffer.shape.Equal(want) {
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.Names[i], e.name, buffer.shape, want)
 		}
 		c.in = append(c.in, buffer)
 	}
@@ -170,13 +172,13 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	for i, read := range e.read {
 		if read {
 			if e.values[i], e.own[i], err = in[i].resident(); err != nil {
-				return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.names[i], e.name)
+				return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.Names[i], e.name)
 			}
 		}
 	}
-	out := make([]Buffer, len(e.graph.outputs))
-	for i, r := range e.graph.outputs {
-		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.shape(), e.backend.memory.get(byteSize(r.shape()))
+	out := make([]Buffer, len(e.graph.Outputs))
+	for i, r := range e.graph.Outputs {
+		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.Shape(), e.backend.memory.get(graph.ByteSize(r.Shape()))
 	}
 	bytes := func(p place) []byte {
 		switch p.kind {
@@ -258,25 +260,25 @@ func (f *fallbackStep) run(b compute.Backend, bytes func(slot int) []byte) error
 	in := make([]compute.Buffer, len(f.in))
 	donate := make([]bool, len(f.in))
 	for i, slot := range f.in {
-		shape := f.node.in[i].shape()
+		shape := f.node.In[i].Shape()
 		buffer, data, err := b.NewSharedBuffer(0, shape)
 		if err != nil {
 			return err
 		}
-		copy(flatBytes(data), bytes(slot))
+		copy(graph.FlatBytes(data), bytes(slot))
 		in[i], donate[i] = buffer, true
 	}
 	out, err := f.exec.Execute(in, donate, 0)
 	if err != nil {
-		return errors.WithMessagef(err, "onednn: fallback of %s", f.node.op)
+		return errors.WithMessagef(err, "onednn: fallback of %s", f.node.Op)
 	}
 	for i, buffer := range out {
 		data, err := buffer.Data()
 		if err != nil {
 			return err
 		}
-		if n := copy(bytes(f.out[i]), flatBytes(data)); n != len(bytes(f.out[i])) {
-			return fmt.Errorf("onednn: fallback of %s returned %d bytes, want %d", f.node.op, n, len(bytes(f.out[i])))
+		if n := copy(bytes(f.out[i]), graph.FlatBytes(data)); n != len(bytes(f.out[i])) {
+			return fmt.Errorf("onednn: fallback of %s returned %d bytes, want %d", f.node.Op, n, len(bytes(f.out[i])))
 		}
 		if err := buffer.Finalize(); err != nil {
 			return err

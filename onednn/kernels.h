@@ -1,4 +1,4 @@
-// The kernels that exist once for each instruction set. Every kernels_*.c includes kernels_body.h under its own target.
+// The kernels that exist once for each instruction set: each kernels_*.c compiles them under its own.
 #ifndef UNNOISE_KERNELS_H
 #define UNNOISE_KERNELS_H
 #include "native.h"

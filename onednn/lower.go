@@ -6,34 +6,18 @@ package onednn
 import "C"
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/dtypes/bfloat16"
-	"github.com/gomlx/compute/dtypes/float16"
 	"github.com/pkg/errors"
-)
 
-// scalarOf reads one element as float32.
-func scalarOf(d dtypes.DType, b []byte) (float32, bool) {
-	switch d {
-	case dtypes.Float32:
-		return math.Float32frombits(binary.LittleEndian.Uint32(b)), true
-	case dtypes.BFloat16:
-		return bfloat16.FromBits(binary.LittleEndian.Uint16(b)).Float32(), true
-	case dtypes.Float16:
-		return float16.FromBits(binary.LittleEndian.Uint16(b)).Float32(), true
-	case dtypes.Bool:
-		return float32(b[0]), true
-	}
-	return 0, false
-}
+	"github.com/unnoise/unnoise/onednn/internal/cluster"
+	"github.com/unnoise/unnoise/onednn/internal/graph"
+)
 
 // place says where a result's values are.
 type place struct {
@@ -69,44 +53,43 @@ type label struct {
 func (x label) String() string { return strings.TrimSpace(x.kind + " " + x.text) }
 
 type fallbackStep struct {
-	node    *node
+	node    *graph.Node
 	exec    compute.Executable
 	in, out []int // slots
 }
 
 type lowering struct {
 	backend *Backend
-	graph   *graph
-	units   []unit
-	slot    map[*result]int
+	graph   *graph.Graph
+	units   []cluster.Unit
+	slot    map[*graph.Result]int
 	places  []place
-	alias   map[*result]*result // a result that is another's array, or part of it
-	shift   map[*result]int     // by how many bytes it starts later
+	alias   map[*graph.Result]*graph.Result // a result that is another's array, or part of it
+	shift   map[*graph.Result]int           // by how many bytes it starts later
 	steps   []step
 	reads   [][]int // by unit emitted: slots read and written, for liveness
 	writes  [][]int
-	keep    func(*result) bool
-	parts   map[*result][]part
-	placed  map[*node][]bool // which operands of a concatenation their makers put in place
+	keep    func(*graph.Result) bool
+	parts   map[*graph.Result][]cluster.Part
+	placed  map[*graph.Node][]bool // which operands of a concatenation their makers put in place
 	prepared
 	packings []packing
 	cut      bool // the next operation begins a step
 }
 
 // lower turns the graph into native operations and plans their memory.
-func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
-	splitReductions(g)
-	l := &lowering{backend: b, graph: g, slot: map[*result]int{}, alias: map[*result]*result{}, shift: map[*result]int{}}
+func lower(b *Backend, name string, g *graph.Graph) (_ *executable, err error) {
+	l := &lowering{backend: b, graph: g, slot: map[*graph.Result]int{}, alias: map[*graph.Result]*graph.Result{}, shift: map[*graph.Result]int{}}
 	defer func() {
 		if err != nil {
 			l.release()
 		}
 	}()
-	limit := maxCluster
+	limit := cluster.MaxNodes
 	if b.without["fusion"] {
 		limit = 1
 	}
-	l.units = fuse(g, limit)
+	l.units = cluster.Fuse(g, limit)
 	l.findAliases()
 	if !b.without["preparation"] {
 		l.findPrepared()
@@ -121,10 +104,10 @@ func lower(b *Backend, name string, g *graph) (_ *executable, err error) {
 	e.prepared, e.preparedSteps = aligned(l.prepared.size), l.preparedSteps
 	e.preparedParams = slices.Sorted(maps.Keys(l.prepared.params))
 	e.packings = l.packings
-	for _, r := range g.outputs {
+	for _, r := range g.Outputs {
 		e.outputSlots = append(e.outputSlots, l.slotOf(r))
 	}
-	e.read, e.own, e.values = make([]bool, len(g.params)), make([]bool, len(g.params)), make([][]byte, len(g.params))
+	e.read, e.own, e.values = make([]bool, len(g.Params)), make([]bool, len(g.Params)), make([][]byte, len(g.Params))
 	for _, slots := range append(l.reads, e.outputSlots) {
 		for _, s := range slots {
 			if p := l.places[s]; p.kind == placeParam {
@@ -145,7 +128,7 @@ func (l *lowering) release() {
 }
 
 // root follows aliases to the array that holds r.
-func (l *lowering) root(r *result) (*result, int) {
+func (l *lowering) root(r *graph.Result) (*graph.Result, int) {
 	shift := 0
 	for l.alias[r] != nil {
 		shift += l.shift[r]
@@ -156,44 +139,44 @@ func (l *lowering) root(r *result) (*result, int) {
 
 // findAliases marks results that need no work: reshapes, and slices that are one piece of their operand.
 func (l *lowering) findAliases() {
-	for _, n := range l.graph.nodes {
-		switch n.op {
+	for _, n := range l.graph.Nodes {
+		switch n.Op {
 		case compute.OpTypeReshape, compute.OpTypeSchedulingBarrier:
-			l.alias[n.out[0]] = n.in[0]
+			l.alias[n.Out[0]] = n.In[0]
 		case compute.OpTypeBitcast:
-			if byteSize(n.out[0].shape()) == byteSize(n.in[0].shape()) && !n.in[0].shape().DType.IsPacked() && !n.out[0].shape().DType.IsPacked() {
-				l.alias[n.out[0]] = n.in[0]
+			if graph.ByteSize(n.Out[0].Shape()) == graph.ByteSize(n.In[0].Shape()) && !n.In[0].Shape().DType.IsPacked() && !n.Out[0].Shape().DType.IsPacked() {
+				l.alias[n.Out[0]] = n.In[0]
 			}
 		case compute.OpTypeBroadcastInDim, compute.OpTypeTranspose:
-			if n.out[0].shape().Size() == n.in[0].shape().Size() && (n.op == compute.OpTypeBroadcastInDim || movesOnlyOnes(n)) {
-				l.alias[n.out[0]] = n.in[0]
+			if n.Out[0].Shape().Size() == n.In[0].Shape().Size() && (n.Op == compute.OpTypeBroadcastInDim || movesOnlyOnes(n)) {
+				l.alias[n.Out[0]] = n.In[0]
 			}
 		case compute.OpTypeSlice:
-			a := n.attr.(sliceArgs)
-			in, stride := n.in[0].shape(), rowMajor(n.in[0].shape())
-			whole, offset, piece := true, 0, n.out[0].shape().Size() > 0 && !in.DType.IsPacked()
+			a := n.Attr.(graph.SliceArgs)
+			in, stride := n.In[0].Shape(), graph.RowMajor(n.In[0].Shape())
+			whole, offset, piece := true, 0, n.Out[0].Shape().Size() > 0 && !in.DType.IsPacked()
 			for i := in.Rank() - 1; i >= 0; i-- {
-				length := a.limits[i] - a.starts[i]
-				if !whole && length != 1 || len(a.strides) > 0 && a.strides[i] != 1 && length != 1 {
+				length := a.Limits[i] - a.Starts[i]
+				if !whole && length != 1 || len(a.Strides) > 0 && a.Strides[i] != 1 && length != 1 {
 					piece = false
 				}
 				if length != in.Dimensions[i] {
 					whole = false
 				}
-				offset += a.starts[i] * stride[i]
+				offset += a.Starts[i] * stride[i]
 			}
 			if piece {
-				l.alias[n.out[0]], l.shift[n.out[0]] = n.in[0], offset*in.DType.Size()
+				l.alias[n.Out[0]], l.shift[n.Out[0]] = n.In[0], offset*in.DType.Size()
 			}
 		}
 	}
 }
 
-// movesOnlyOnes tells whether a transposition leaves the order of all axes longer than 1.
-func movesOnlyOnes(n *node) bool {
+// movesOnlyOnes reports whether a transposition leaves the order of all axes longer than 1.
+func movesOnlyOnes(n *graph.Node) bool {
 	previous := -1
-	for _, from := range n.attr.([]int) {
-		if n.in[0].shape().Dimensions[from] == 1 {
+	for _, from := range n.Attr.([]int) {
+		if n.In[0].Shape().Dimensions[from] == 1 {
 			continue
 		}
 		if from < previous {
@@ -206,42 +189,42 @@ func movesOnlyOnes(n *node) bool {
 
 // placeEnds gives parameters, constants and outputs their places. What is left goes to the arena.
 func (l *lowering) placeEnds() {
-	for _, n := range l.graph.nodes {
-		switch n.op {
+	for _, n := range l.graph.Nodes {
+		switch n.Op {
 		case compute.OpTypeParameter:
-			l.put(n.out[0], place{kind: placeParam, index: n.attr.(int)})
+			l.put(n.Out[0], place{kind: placeParam, index: n.Attr.(int)})
 		case compute.OpTypeConstant:
-			l.put(n.out[0], place{kind: placeConstant, data: n.attr.([]byte)})
+			l.put(n.Out[0], place{kind: placeConstant, data: n.Attr.([]byte)})
 		}
 	}
-	for i, r := range l.graph.outputs {
+	for i, r := range l.graph.Outputs {
 		root, shift := l.root(r)
-		if _, placed := l.slot[root]; !placed && shift == 0 && byteSize(root.shape()) == byteSize(r.shape()) {
+		if _, placed := l.slot[root]; !placed && shift == 0 && graph.ByteSize(root.Shape()) == graph.ByteSize(r.Shape()) {
 			l.put(root, place{kind: placeOutput, index: i})
 		}
 	}
 }
 
-func (l *lowering) put(r *result, p place) int {
+func (l *lowering) put(r *graph.Result, p place) int {
 	s := len(l.places)
-	p.size = byteSize(r.shape())
+	p.size = graph.ByteSize(r.Shape())
 	l.places = append(l.places, p)
 	l.slot[r] = s
 	return s
 }
 
 // slotOf returns the slot of r's values, a new one in the arena if it has none.
-func (l *lowering) slotOf(r *result) int {
+func (l *lowering) slotOf(r *graph.Result) int {
 	if s, ok := l.slot[r]; ok {
 		return s
 	}
 	root, shift := l.root(r)
 	if root == r {
-		if !l.prepared.nodes[r.node] {
+		if !l.prepared.nodes[r.Node] {
 			return l.put(r, place{kind: placeArena})
 		}
 		p := place{kind: placePrepared, offset: l.prepared.size}
-		l.prepared.size += (byteSize(r.shape()) + alignment - 1) / alignment * alignment
+		l.prepared.size += (graph.ByteSize(r.Shape()) + alignment - 1) / alignment * alignment
 		return l.put(r, p)
 	}
 	s := l.slotOf(root)
@@ -250,7 +233,7 @@ func (l *lowering) slotOf(r *result) int {
 	}
 	p := l.places[s]
 	p.offset += shift
-	p.size = byteSize(r.shape())
+	p.size = graph.ByteSize(r.Shape())
 	if p.kind == placeConstant {
 		p.data = p.data[shift:]
 	}
@@ -263,77 +246,77 @@ func (l *lowering) slotOf(r *result) int {
 }
 
 func (l *lowering) emitAll() error {
-	owner := map[*node]int{}
-	fused := map[*node]bool{} // element-wise nodes of clusters
+	owner := map[*graph.Node]int{}
+	fused := map[*graph.Node]bool{} // element-wise nodes of clusters
 	for i, u := range l.units {
-		if u.cluster != nil {
-			for _, n := range u.cluster.nodes {
+		if u.Cluster != nil {
+			for _, n := range u.Cluster.Nodes {
 				owner[n], fused[n] = i+1, true
 			}
-			for _, n := range u.cluster.sums {
+			for _, n := range u.Cluster.Sums {
 				owner[n] = i + 1
 			}
 		}
 	}
 	// What is read other than by its own cluster must be stored; but what a cluster reads of broadcasts and slices is the
 	// array behind them, and what it makes for concatenations goes where it belongs.
-	stored, spread := map[*result]bool{}, map[*result]bool{}
-	store := func(r *result) {
+	stored, spread := map[*graph.Result]bool{}, map[*graph.Result]bool{}
+	store := func(r *graph.Result) {
 		root, _ := l.root(r)
 		stored[root], stored[r] = true, true
 		spread[root], spread[r] = true, true
 	}
-	for _, r := range l.graph.outputs {
+	for _, r := range l.graph.Outputs {
 		store(r)
 	}
-	l.parts, l.placed = map[*result][]part{}, map[*node][]bool{}
-	for _, n := range l.graph.nodes {
-		if n.op == compute.OpTypeConcatenate && owner[n] == 0 && !slices.ContainsFunc(n.in, (*result).isEmpty) { // with empty ones the fallback does it
-			l.placed[n] = make([]bool, len(n.in))
-			axis, at := n.attr.(int), 0
-			step := rowMajor(n.out[0].shape())[axis]
-			for i, r := range n.in {
-				if s := r.shape(); fused[r.node] && s.Dimensions[s.Rank()-1] > 1 && l.prepared.nodes[n] == l.prepared.nodes[r.node] {
-					l.parts[r] = append(l.parts[r], part{n.out[0], at * step})
+	l.parts, l.placed = map[*graph.Result][]cluster.Part{}, map[*graph.Node][]bool{}
+	for _, n := range l.graph.Nodes {
+		if n.Op == compute.OpTypeConcatenate && owner[n] == 0 && !slices.ContainsFunc(n.In, (*graph.Result).IsEmpty) { // with empty ones the fallback does it
+			l.placed[n] = make([]bool, len(n.In))
+			axis, at := n.Attr.(int), 0
+			step := graph.RowMajor(n.Out[0].Shape())[axis]
+			for i, r := range n.In {
+				if s := r.Shape(); fused[r.Node] && s.Dimensions[s.Rank()-1] > 1 && l.prepared.nodes[n] == l.prepared.nodes[r.Node] {
+					l.parts[r] = append(l.parts[r], cluster.Part{Whole: n.Out[0], Offset: at * step})
 					l.placed[n][i] = true
 				}
-				at += r.shape().Dimensions[axis]
+				at += r.Shape().Dimensions[axis]
 			}
 		}
 	}
-	for _, n := range slices.Backward(l.graph.nodes) { // who reads n is known by now
-		for i, r := range n.in {
+	for _, n := range slices.Backward(l.graph.Nodes) { // who reads n is known by now
+		for i, r := range n.In {
 			switch {
 			case l.placed[n] != nil && l.placed[n][i]:
-			case n.op == compute.OpTypeBroadcastInDim && r.node.op == compute.OpTypeBroadcastInDim && !spread[n.out[0]]: // both are looked through
+			case n.Op == compute.OpTypeBroadcastInDim && r.Node.Op == compute.OpTypeBroadcastInDim && !spread[n.Out[0]]: // both are looked through
 			case owner[n] == 0:
 				store(r)
-			case owner[r.node] != owner[n]:
+			case owner[r.Node] != owner[n]:
 				root, _ := l.root(r)
 				stored[root], stored[r] = true, true
 			}
 		}
 	}
-	for _, n := range slices.Backward(l.graph.nodes) { // a broadcast that is made reads what it spreads
-		if n.op == compute.OpTypeBroadcastInDim && spread[n.out[0]] {
-			store(n.in[0])
+	for _, n := range slices.Backward(l.graph.Nodes) { // a broadcast that is made reads what it spreads
+		if n.Op == compute.OpTypeBroadcastInDim && spread[n.Out[0]] {
+			store(n.In[0])
 		}
 	}
-	l.keep = func(r *result) bool { return stored[r] }
+	l.keep = func(r *graph.Result) bool { return stored[r] }
 	first := true
 	for _, u := range l.units {
-		if first && !(u.cluster != nil && l.prepared.nodes[u.cluster.nodes[0]] || u.node != nil && l.prepared.nodes[u.node]) {
+		if first && !(u.Cluster != nil && l.prepared.nodes[u.Cluster.Nodes[0]] || u.Node != nil && l.prepared.nodes[u.Node]) {
 			first, l.cut, l.preparedSteps = false, true, len(l.steps)
 		}
-		if u.cluster != nil {
-			l.emitCluster(u.cluster)
+		if u.Cluster != nil {
+			l.emitCluster(u.Cluster)
 			continue
 		}
-		n := u.node
-		if n.op == compute.OpTypeParameter || n.op == compute.OpTypeConstant || len(n.out) == 1 && l.alias[n.out[0]] != nil {
+		n := u.Node
+		if n.Op == compute.OpTypeParameter || n.Op == compute.OpTypeConstant || len(n.Out) == 1 && l.alias[n.Out[0]] != nil {
 			continue
 		}
-		if (n.op == compute.OpTypeBroadcastInDim || n.op == compute.OpTypeSlice) && !spread[n.out[0]] {
+		if (n.Op == compute.OpTypeBroadcastInDim || n.Op == compute.OpTypeSlice) && !spread[n.Out[0]] {
 			continue
 		}
 		if err := l.emitNode(n); err != nil {
@@ -367,7 +350,10 @@ func loadType(d dtypes.DType) C.int32_t {
 	return t
 }
 
-func (l *lowering) slotsOf(list []*result) []int {
+// The native side walks as many axes as the passes count on.
+var _ = [1]struct{}{}[C.UN_MAX_DIMS-graph.MaxRank]
+
+func (l *lowering) slotsOf(list []*graph.Result) []int {
 	s := make([]int, len(list))
 	for i, r := range list {
 		s[i] = l.slotOf(r)
@@ -376,8 +362,8 @@ func (l *lowering) slotsOf(list []*result) []int {
 }
 
 // emitNode emits a node that is not element-wise: natively where that is possible, else on the fallback.
-func (l *lowering) emitNode(n *node) error {
-	zero := slices.ContainsFunc(append(slices.Clone(n.in), n.out...), func(r *result) bool { return r.isEmpty() || r.shape().DType.IsPacked() })
+func (l *lowering) emitNode(n *graph.Node) error {
+	zero := slices.ContainsFunc(append(slices.Clone(n.In), n.Out...), func(r *graph.Result) bool { return r.IsEmpty() || r.Shape().DType.IsPacked() })
 	if !zero && l.emitNative(n) {
 		return nil
 	}
@@ -385,19 +371,19 @@ func (l *lowering) emitNode(n *node) error {
 	if err != nil {
 		return err
 	}
-	f.in, f.out = l.slotsOf(n.in), l.slotsOf(n.out)
-	l.steps = append(l.steps, step{fallback: f, labels: []label{{kind: "fallback", text: fmt.Sprintf("%s %s", n.op, n.out[0].shape())}}})
+	f.in, f.out = l.slotsOf(n.In), l.slotsOf(n.Out)
+	l.steps = append(l.steps, step{fallback: f, labels: []label{{kind: "fallback", text: fmt.Sprintf("%s %s", n.Op, n.Out[0].Shape())}}})
 	l.reads, l.writes = append(l.reads, f.in), append(l.writes, f.out)
 	return nil
 }
 
-func (l *lowering) emitNative(n *node) bool {
-	switch n.op {
-	case opConv, opConvBackwardData, opConvBackwardWeights:
+func (l *lowering) emitNative(n *graph.Node) bool {
+	switch n.Op {
+	case graph.OpConv, graph.OpConvBackwardData, graph.OpConvBackwardWeights:
 		return l.emitConv(n)
 	case compute.OpTypeDotGeneral:
 		return l.emitDot(n)
-	case opMoments:
+	case graph.OpMoments:
 		return l.emitMoments(n)
 	case compute.OpTypeReduceSum, compute.OpTypeReduceMax, compute.OpTypeReduceMin, compute.OpTypeReduceProduct:
 		return l.emitReduce(n)
@@ -437,17 +423,17 @@ func (e *executable) String() string {
 }
 
 // fallbackFor compiles one node on the Go backend.
-func (b *Backend) fallbackFor(n *node) (*fallbackStep, error) {
-	builder := b.fallback.Builder(n.op.String())
+func (b *Backend) fallbackFor(n *graph.Node) (*fallbackStep, error) {
+	builder := b.fallback.Builder(n.Op.String())
 	f := builder.Main()
-	in := make([]value, len(n.in))
-	for i, r := range n.in {
+	in := make([]graph.Value, len(n.In))
+	for i, r := range n.In {
 		var err error
-		if in[i], err = f.Parameter(fmt.Sprintf("x%d", i), r.shape(), nil); err != nil {
+		if in[i], err = f.Parameter(fmt.Sprintf("x%d", i), r.Shape(), nil); err != nil {
 			return nil, err
 		}
 	}
-	out, err := n.replay(f, in)
+	out, err := n.Replay(f, in)
 	if err != nil {
 		return nil, err
 	}
@@ -456,7 +442,7 @@ func (b *Backend) fallbackFor(n *node) (*fallbackStep, error) {
 	}
 	exec, err := builder.Compile()
 	if err != nil {
-		return nil, errors.WithMessagef(err, "onednn: fallback of %s", n.op)
+		return nil, errors.WithMessagef(err, "onednn: fallback of %s", n.Op)
 	}
 	return &fallbackStep{node: n, exec: exec}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"github.com/gomlx/compute"
+
+	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
 // copyOp adds a strided copy.
@@ -25,31 +27,31 @@ func (l *lowering) copyOp(what string, size int, dims []int, src, srcOffset int,
 }
 
 // emitMove emits data movement as strided copies.
-func (l *lowering) emitMove(n *node) bool {
-	out := n.out[0].shape()
+func (l *lowering) emitMove(n *graph.Node) bool {
+	out := n.Out[0].Shape()
 	size := out.DType.Size()
 	if out.Rank() > C.UN_MAX_DIMS || size != 1 && size != 2 && size != 4 && size != 8 {
 		return false
 	}
-	dst, dstStride := l.slotOf(n.out[0]), rowMajor(out)
-	what := fmt.Sprintf("%s %s", n.op, out)
-	in := n.in[0].shape()
-	stride := rowMajor(in)
-	switch n.op {
+	dst, dstStride := l.slotOf(n.Out[0]), graph.RowMajor(out)
+	what := fmt.Sprintf("%s %s", n.Op, out)
+	in := n.In[0].Shape()
+	stride := graph.RowMajor(in)
+	switch n.Op {
 	case compute.OpTypeConcatenate:
-		axis, at := n.attr.(int), 0
-		for i, r := range n.in {
-			s := r.shape()
+		axis, at := n.Attr.(int), 0
+		for i, r := range n.In {
+			s := r.Shape()
 			if s.Size() > 0 && !l.placed[n][i] {
-				l.copyOp(what, size, s.Dimensions, l.slotOf(r), 0, rowMajor(s), dst, at*dstStride[axis], dstStride)
+				l.copyOp(what, size, s.Dimensions, l.slotOf(r), 0, graph.RowMajor(s), dst, at*dstStride[axis], dstStride)
 			}
 			at += s.Dimensions[axis]
 		}
 		return true
 	case compute.OpTypePad:
-		axes := n.attr.([]compute.PadAxis)
-		fill, ok := n.in[1].node.attr.([]byte)
-		if n.in[1].node.op != compute.OpTypeConstant || !ok {
+		axes := n.Attr.([]compute.PadAxis)
+		fill, ok := n.In[1].Node.Attr.([]byte)
+		if n.In[1].Node.Op != compute.OpTypeConstant || !ok {
 			return false
 		}
 		for len(axes) < in.Rank() {
@@ -64,36 +66,36 @@ func (l *lowering) emitMove(n *node) bool {
 			step[i] *= a.Interior + 1
 		}
 		l.add(C.un_fill(C.int(size), unsafe.Pointer(&fill[0]), C.int64_t(out.Size()), C.int(dst)), label{kind: "movement", text: what + " fill"}, nil, []int{dst})
-		l.copyOp(what, size, in.Dimensions, l.slotOf(n.in[0]), 0, stride, dst, offset, step)
+		l.copyOp(what, size, in.Dimensions, l.slotOf(n.In[0]), 0, stride, dst, offset, step)
 		return true
 	}
-	src := l.slotOf(n.in[0])
+	src := l.slotOf(n.In[0])
 	srcStride, offset := make([]int, out.Rank()), 0
-	switch n.op {
+	switch n.Op {
 	case compute.OpTypeTranspose:
-		for i, from := range n.attr.([]int) {
+		for i, from := range n.Attr.([]int) {
 			srcStride[i] = stride[from]
 		}
 	case compute.OpTypeBroadcastInDim:
-		for i, axis := range n.attr.([]int) {
+		for i, axis := range n.Attr.([]int) {
 			if in.Dimensions[i] != 1 {
 				srcStride[axis] = stride[i]
 			}
 		}
 	case compute.OpTypeReverse:
 		copy(srcStride, stride)
-		for _, axis := range n.attr.([]int) {
+		for _, axis := range n.Attr.([]int) {
 			offset += (in.Dimensions[axis] - 1) * stride[axis]
 			srcStride[axis] = -stride[axis]
 		}
 	case compute.OpTypeSlice:
-		a := n.attr.(sliceArgs)
+		a := n.Attr.(graph.SliceArgs)
 		for i := range stride {
 			srcStride[i] = stride[i]
-			if len(a.strides) > 0 {
-				srcStride[i] *= a.strides[i]
+			if len(a.Strides) > 0 {
+				srcStride[i] *= a.Strides[i]
 			}
-			offset += a.starts[i] * stride[i]
+			offset += a.Starts[i] * stride[i]
 		}
 	}
 	l.copyOp(what, size, out.Dimensions, src, offset, srcStride, dst, 0, dstStride)

@@ -142,9 +142,9 @@ void un_free_packed(un_packed *);
 
 // The same on kernels of this package, for what oneDNN refuses and where it is missing. These can't fail. They work in
 // memory of the slot scratch, of which they need scratch_bytes.
-// The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd.h.
+// The convolution by Winograd's algorithm, or NULL where that does not apply; see winograd_body.h.
 un_op *un_winograd_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
-// The convolution to one channel, or NULL where it is another; see single.h.
+// The convolution to one channel, or NULL where it is another; see single_body.h.
 un_op *un_single_conv(const un_conv_spec *, int scratch, size_t *scratch_bytes);
 #if defined(__x86_64__) && __GNUC__ >= 11
 #define UN_HAS_BF16_GRADIENT 1  // compilers before know no AMX

@@ -28,7 +28,7 @@ func (l *lowering) plan() (size int) {
 			touch(s, t)
 		}
 	}
-	for _, r := range l.graph.outputs {
+	for _, r := range l.graph.Outputs {
 		touch(l.slotOf(r), len(l.reads))
 	}
 	type block struct{ slot, offset, size int }

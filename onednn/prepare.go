@@ -13,6 +13,9 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/pkg/errors"
+
+	"github.com/unnoise/unnoise/onednn/internal/cluster"
+	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
 // What convolutions and products read as weights often depends on parameters alone: conversions to a narrow type, scales
@@ -25,7 +28,7 @@ import (
 // prepared is the set of nodes that run only when parameters change, and the parameters that they and the convolutions'
 // weights depend on.
 type prepared struct {
-	nodes         map[*node]bool
+	nodes         map[*graph.Node]bool
 	params        map[int]bool
 	size          int // of their results, in bytes
 	preparedSteps int // how many steps they take
@@ -33,56 +36,56 @@ type prepared struct {
 
 // findPrepared chooses the nodes and moves their units to the front.
 func (l *lowering) findPrepared() {
-	l.prepared = prepared{nodes: map[*node]bool{}, params: map[int]bool{}}
-	static, wanted := map[*node]bool{}, map[*node]bool{}
-	for _, n := range l.graph.nodes {
-		switch n.op {
+	l.prepared = prepared{nodes: map[*graph.Node]bool{}, params: map[int]bool{}}
+	static, wanted := map[*graph.Node]bool{}, map[*graph.Node]bool{}
+	for _, n := range l.graph.Nodes {
+		switch n.Op {
 		case compute.OpTypeParameter, compute.OpTypeConstant:
 			static[n] = true
 		case compute.OpTypeReshape, compute.OpTypeBroadcastInDim, compute.OpTypeSlice, compute.OpTypeTranspose, compute.OpTypeReverse, compute.OpTypeConcatenate, compute.OpTypePad:
-			static[n] = allIn(n.in, static)
-		case opConv, opConvBackwardData, compute.OpTypeDotGeneral:
-			for _, r := range n.in[1:] {
-				wanted[r.node] = wanted[r.node] || static[r.node]
+			static[n] = allIn(n.In, static)
+		case graph.OpConv, graph.OpConvBackwardData, compute.OpTypeDotGeneral:
+			for _, r := range n.In[1:] {
+				wanted[r.Node] = wanted[r.Node] || static[r.Node]
 			}
 		default:
-			static[n] = fusable(n) && allIn(n.in, static)
+			static[n] = cluster.Fusable(n) && allIn(n.In, static)
 		}
 	}
-	for _, n := range slices.Backward(l.graph.nodes) {
+	for _, n := range slices.Backward(l.graph.Nodes) {
 		if wanted[n] {
-			for _, r := range n.in {
-				wanted[r.node] = true
+			for _, r := range n.In {
+				wanted[r.Node] = true
 			}
-			if n.op == compute.OpTypeParameter {
-				l.prepared.params[n.attr.(int)] = true
+			if n.Op == compute.OpTypeParameter {
+				l.prepared.params[n.Attr.(int)] = true
 			}
 		}
 	}
-	output := map[*node]bool{}
-	for _, r := range l.graph.outputs {
+	output := map[*graph.Node]bool{}
+	for _, r := range l.graph.Outputs {
 		root, _ := l.root(r)
-		output[r.node], output[root.node] = true, true
+		output[r.Node], output[root.Node] = true, true
 	}
-	ready := map[*node]bool{}
+	ready := map[*graph.Node]bool{}
 	for n := range static {
-		ready[n] = n.op == compute.OpTypeParameter || n.op == compute.OpTypeConstant
+		ready[n] = n.Op == compute.OpTypeParameter || n.Op == compute.OpTypeConstant
 	}
-	var first, rest []unit
+	var first, rest []cluster.Unit
 	for _, u := range l.units {
-		nodes := []*node{u.node}
-		if u.cluster != nil {
-			nodes = u.cluster.nodes
+		nodes := []*graph.Node{u.Node}
+		if u.Cluster != nil {
+			nodes = u.Cluster.Nodes
 		}
-		now := u.cluster == nil || len(u.cluster.sums) == 0
-		inside := map[*node]bool{}
+		now := u.Cluster == nil || len(u.Cluster.Sums) == 0
+		inside := map[*graph.Node]bool{}
 		for _, n := range nodes {
 			inside[n] = true
 		}
 		for _, n := range nodes {
 			now = now && wanted[n] && static[n] && !output[n]
-			for _, r := range n.in {
-				now = now && (inside[r.node] || ready[r.node])
+			for _, r := range n.In {
+				now = now && (inside[r.Node] || ready[r.Node])
 			}
 		}
 		if !now {
@@ -97,23 +100,23 @@ func (l *lowering) findPrepared() {
 	l.units = append(first, rest...)
 }
 
-func allIn(list []*result, set map[*node]bool) bool {
-	return !slices.ContainsFunc(list, func(r *result) bool { return !set[r.node] })
+func allIn(list []*graph.Result, set map[*graph.Node]bool) bool {
+	return !slices.ContainsFunc(list, func(r *graph.Result) bool { return !set[r.Node] })
 }
 
-// isPrepared tells whether r's values stand in a parameter or among the prepared results.
-func (l *lowering) isPrepared(r *result) bool {
+// isPrepared reports whether r's values stand in a parameter or among the prepared results.
+func (l *lowering) isPrepared(r *graph.Result) bool {
 	root, _ := l.root(r)
-	if l.prepared.nodes[root.node] {
+	if l.prepared.nodes[root.Node] {
 		return true
 	}
-	if root.node.op == compute.OpTypeParameter {
-		return l.prepared.params[root.node.attr.(int)]
+	if root.Node.Op == compute.OpTypeParameter {
+		return l.prepared.params[root.Node.Attr.(int)]
 	}
 	return false
 }
 
-// preparedFor tells whether the prepared results are those of these inputs, and takes note of the inputs.
+// preparedFor reports whether the prepared results are those of these inputs, and takes note of the inputs.
 func (e *executable) preparedFor(in []*Buffer) bool {
 	same := e.lastParams != nil
 	for i, p := range e.preparedParams {
@@ -138,13 +141,13 @@ type packing struct {
 	op    *C.un_op
 }
 
-// packs tells whether op has r, a whole parameter, packed, and takes note of it.
-func (l *lowering) packs(r *result, op *C.un_op) bool {
+// packs reports whether op has r, a whole parameter, packed, and takes note of it.
+func (l *lowering) packs(r *graph.Result, op *C.un_op) bool {
 	root, shift := l.root(r)
-	if root.node.op != compute.OpTypeParameter || shift != 0 || !l.isPrepared(r) || C.un_packs(op) == 0 {
+	if root.Node.Op != compute.OpTypeParameter || shift != 0 || !l.isPrepared(r) || C.un_packs(op) == 0 {
 		return false
 	}
-	l.packings = append(l.packings, packing{root.node.attr.(int), op})
+	l.packings = append(l.packings, packing{root.Node.Attr.(int), op})
 	return true
 }
 
@@ -158,7 +161,7 @@ func (e *executable) pack(in []*Buffer) error {
 			continue
 		}
 		if err := b.packFor(p.op); err != nil {
-			return errors.WithMessagef(err, "onednn: %q: packing %q", e.name, e.graph.names[p.param])
+			return errors.WithMessagef(err, "onednn: %q: packing %q", e.name, e.graph.Names[p.param])
 		}
 	}
 	return nil

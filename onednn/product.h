@@ -1,4 +1,4 @@
-// Convolutions and matrix products without oneDNN: what conv.c describes and gemm.h computes.
+// Convolutions and matrix products without oneDNN: what conv.c describes and gemm_body.h computes.
 #ifndef UNNOISE_PRODUCT_H
 #define UNNOISE_PRODUCT_H
 #include <stddef.h>
@@ -29,7 +29,7 @@ typedef struct {
   int bias, bias_dtype;  // bias < 0: none
 } un_product;
 
-// Convolutions with steps of 1 and windows of taps×taps, 3 or 2, by winograd.h: of x [batch, x_size, in] to y [batch, height, width, out],
+// Convolutions with steps of 1 and windows of taps×taps, 3 or 2, by winograd_body.h: of x [batch, x_size, in] to y [batch, height, width, out],
 // or, where `gradient` is set, the weights' gradient from x and y's. A convolution with steps of 2 has four phases, each
 // such a convolution of every other pixel of x (`sum`: they add up to one y) or to every other one of y. Strides are in elements, those of
 // channels 1 in x and y; x, y and w are a phase's offsets. x and y are float32 or bfloat16; the arithmetic is float32. Where `wide` is set (3 taps, no gradient), there are so
@@ -45,7 +45,7 @@ typedef struct {
   float *u;  // the transformed weights; NULL where wide
 } un_winograd;
 
-// Convolutions with steps of 1 to a single channel, by single.h: y[n, q] = Σ_tap,i x[n, q + tap − pad, i]·w[tap, i] + bias, or, where `gradient` is
+// Convolutions with steps of 1 to a single channel, by single_body.h: y[n, q] = Σ_tap,i x[n, q + tap − pad, i]·w[tap, i] + bias, or, where `gradient` is
 // set, w and bias from x and y. Strides are in elements, that of channels 1 in x.
 typedef struct {
   int gradient, x, x_dtype, y, y_dtype, w, w_dtype, bias, bias_dtype;  // bias < 0: none

@@ -231,7 +231,7 @@ func (g *generator) pick(ok func(t *term) bool) (int, bool) {
 
 func (g *generator) pickFloat() (int, bool) { return g.pick((*term).float) }
 
-// smooth tells whether what is discontinuous, or has a bent, may be applied to t.
+// smooth reports whether what is discontinuous, or has a bent, may be applied to t.
 func (g *generator) smooth(t *term) bool { return t.exact || !g.gradients }
 
 // grow tries to add an operation.

@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // Each model loads, tells where it comes from, and estimates better than knowing nothing would.
@@ -37,8 +38,8 @@ func TestModels(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		if m.Config != s.Config.Network {
-			t.Errorf("%s: the network is %+v, the recipe's %+v", name, m.Config, s.Config.Network)
+		if c, err := mnist.Of(s.Config); err != nil || m.Config != c.Network {
+			t.Errorf("%s: the network is %+v, the recipe's %+v, %v", name, m.Config, c.Network, err)
 		}
 		x := diffusion.NewImages(4, 1, mnistunet.Size, mnistunet.Size)
 		diffusion.NewGenerator(1).Normal(x.Data)

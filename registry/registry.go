@@ -46,6 +46,10 @@ func Find(name string) (Place, error) {
 	p := Place{Name: name, Dir: name}
 	info, err := os.Stat(name)
 	isFolder := err == nil && info.IsDir()
+	if dir, ok, err := hub.Snapshot(name); ok {
+		p.Kind, p.Dir = Pipeline, dir
+		return p, err
+	}
 	switch {
 	case name == "":
 		return p, errors.New("expected a model, found nothing")

@@ -12,20 +12,14 @@ import (
 // What a step needs besides the network: see mnistunet's BenchmarkStep for that.
 
 func BenchmarkBatch(b *testing.B) {
-	o, err := options(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := Default(mnistunet.Class)
-	c.Batch = o.Data.Len()
-	all, err := newBatches(c, o.Data)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := all.newScratch()
+	c := tiny(mnistunet.Class)
+	c.Batch = c.images.Len()
+	c.Data = c.task().Data.Describe()
+	all := newBatches(c.Config, c.task())
+	var s Batch
 	step := 0
 	for b.Loop() {
-		if err := all.fill(s, step); err != nil {
+		if err := all.fill(&s, step); err != nil {
 			b.Fatal(err)
 		}
 		step++
@@ -39,7 +33,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer backend.Finalize()
-	t, err := newTrainer(backend, Default(mnistunet.Class))
+	t, err := newTrainer(Options{Backend: backend}, tiny(mnistunet.Class).Config, mnistunet.Default(mnistunet.Class))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -47,7 +47,7 @@ func counterSum(metadata map[string]string) string {
 }
 
 // saveCheckpoint writes checkpoints/latest.safetensors. The one before stays as previous.safetensors.
-func saveCheckpoint(dir string, t *mnistunet.Trainer, c counters) error {
+func saveCheckpoint(dir string, t *nn.Trainer, c counters) error {
 	state, err := t.State()
 	if err != nil {
 		return fmt.Errorf("reading the network's state: %w", err)
@@ -93,11 +93,11 @@ func (e *notFiniteError) Error() string { return e.tensor + " has values that ar
 type damagedError struct{ error }
 
 // loadCheckpoint restores the newest checkpoint that is sound; without any, the beginning of the run.
-func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) (*mnistunet.Trainer, counters, error) {
+func loadCheckpoint(dir string, o Options, c Config, network Network) (*nn.Trainer, counters, error) {
 	var problems []error
 	for _, name := range []string{latestFile, previousFile} {
 		path := filepath.Join(dir, checkpointsDir, name)
-		t, n, err := openCheckpoint(path, b, c)
+		t, n, err := openCheckpoint(path, o.Backend, c, network)
 		var damaged damagedError
 		switch {
 		case err == nil:
@@ -107,7 +107,7 @@ func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) 
 					t.Close()
 					return nil, counters{}, fmt.Errorf("putting the damaged checkpoint aside: %w", err)
 				}
-				warn(fmt.Sprintf("%v; going on from the checkpoint before it, step %d", problems[0], n.step))
+				o.Warn(fmt.Sprintf("%v; going on from the checkpoint before it, step %d", problems[0], n.step))
 			}
 			return t, n, nil
 		case errors.As(err, &damaged):
@@ -119,34 +119,40 @@ func loadCheckpoint(dir string, b compute.Backend, c Config, warn func(string)) 
 	if len(problems) > 0 {
 		return nil, counters{}, fmt.Errorf("the run in %s can't go on, its checkpoint is damaged: %w", dir, errors.Join(problems...))
 	}
-	epochs, err := Epochs(dir)
+	kept, err := keptModels(dir)
 	if err != nil {
 		return nil, counters{}, err
 	}
-	if len(epochs) > 0 {
-		return nil, counters{}, fmt.Errorf("the run in %s can't go on: its %s is gone. The models of its epochs can be used as they are", dir, filepath.Join(checkpointsDir, latestFile))
+	if len(kept) > 0 {
+		return nil, counters{}, fmt.Errorf("the run in %s can't go on: its %s is gone. The models it has kept can be used as they are", dir, filepath.Join(checkpointsDir, latestFile))
 	}
-	t, err := newTrainer(b, c)
+	t, err := newTrainer(o, c, network)
 	return t, counters{}, err
 }
 
-func newTrainer(b compute.Backend, c Config) (*mnistunet.Trainer, error) {
-	dtype, err := engine.DType(c.DType, c.Backend)
+// newTrainer begins with the values of o.From, or with PyTorch's default ones, drawn from the seed.
+func newTrainer(o Options, c Config, network Network) (*nn.Trainer, error) {
+	how, err := c.trainerOptions()
 	if err != nil {
 		return nil, err
 	}
-	m, err := mnistunet.New(b, c.Network, dtype, c.Seed)
-	if err != nil {
-		return nil, err
+	if o.From.Values != nil {
+		value, err := nn.FromTensors(o.From.Name, network.Params(), o.From.Values)
+		if err != nil {
+			return nil, err
+		}
+		return nn.NewTrainer(o.Backend, network, how, value)
 	}
-	t, err := mnistunet.NewTrainer(m)
-	if err != nil {
-		m.Close()
-	}
-	return t, err
+	g := diffusion.NewGenerator(c.Seed)
+	return nn.NewTrainer(o.Backend, network, how, func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
 }
 
-func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Trainer, counters, error) {
+func (c Config) trainerOptions() (nn.TrainerOptions, error) {
+	dtype, err := engine.DType(c.DType, c.Backend)
+	return nn.TrainerOptions{DType: dtype, Clip: c.Clip, Average: c.EMA > 0}, err
+}
+
+func openCheckpoint(path string, b compute.Backend, c Config, network Network) (*nn.Trainer, counters, error) {
 	data, err := os.ReadFile(path) // not mapped: a sector that can't be read is an error then, which the checkpoint before helps with
 	if err != nil {
 		if errors.Is(err, unix.EIO) {
@@ -163,11 +169,11 @@ func openCheckpoint(path string, b compute.Backend, c Config) (*mnistunet.Traine
 	if err != nil {
 		return nil, counters{}, damagedError{fmt.Errorf("%s: %w", path, err)}
 	}
-	dtype, err := engine.DType(c.DType, c.Backend)
+	how, err := c.trainerOptions()
 	if err != nil {
 		return nil, counters{}, err
 	}
-	t, err := mnistunet.Restore(b, c.Network, dtype, f, n.step)
+	t, err := nn.Restore(b, network, how, f, n.step)
 	return t, n, err
 }
 

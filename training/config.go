@@ -18,7 +18,7 @@ import (
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/onednn"
 )
 
@@ -26,27 +26,39 @@ const version = 1
 
 // Config is the recipe of a run, and what is needed to repeat it. It is the run folder's config.json.
 type Config struct {
-	Version      int              `json:"version"` // of this format: 1
-	Network      mnistunet.Config `json:"network"`
-	Epochs       int              `json:"epochs"`
-	Batch        int              `json:"batch"`                 // images a step; the last one of an epoch may have fewer
-	LearningRate float64          `json:"learning_rate"`         // of the first epoch
-	Decay        float64          `json:"decay"`                 // the learning rate falls by Decay^(1/Epochs) after each epoch; 1 keeps it
-	DecaySteps   bool             `json:"decay_steps,omitempty"` // it falls a little after each step instead, by as much in all
-	Dropout      float64          `json:"dropout"`               // the chance that an image's class is hidden, for condition class
-	Seed         uint64           `json:"seed"`
-	DType        string           `json:"dtype"`             // f32 or bf16; Train takes auto too
-	Threads      int              `json:"threads"`           // the sums' order, and so their last bits, depend on it
-	Backend      string           `json:"backend,omitempty"` // as --backend names it, if it is not onednn
-	Data         Data             `json:"data"`
-	Program      Program          `json:"program"`
+	Version int             `json:"version"` // of this format: 1
+	Network json.RawMessage `json:"network"` // the task's network; Train fills it in
+
+	Epochs    int `json:"epochs,omitempty"`     // times through a set of images
+	Steps     int `json:"steps,omitempty"`      // of the run, where the data have no end
+	KeepEvery int `json:"keep_every,omitempty"` // steps between the models that are kept, where the data have no end
+	Batch     int `json:"batch"`                // images a step; the last one of an epoch may have fewer
+
+	LearningRate float64 `json:"learning_rate"`         // after the warm-up
+	Warmup       int     `json:"warmup,omitempty"`      // steps over which the learning rate rises
+	Schedule     string  `json:"schedule,omitempty"`    // how it falls: exponential when empty, linear or cosine
+	Decay        float64 `json:"decay"`                 // what it falls to, as a part of LearningRate; 1 keeps it
+	DecaySteps   bool    `json:"decay_steps,omitempty"` // exponential: it falls after each step instead of each epoch
+	Planned      int     `json:"planned,omitempty"`     // epochs (steps) over which it falls; 0: all. Behind them it is constant
+
+	Clip float64 `json:"clip,omitempty"` // largest norm of the gradients; 0: any
+	EMA  float64 `json:"ema,omitempty"`  // decay of the parameters' averages, which the kept models have; 0: none are made
+
+	Dropout float64 `json:"dropout"` // the chance that an image's class or text is hidden
+	Seed    uint64  `json:"seed"`
+	DType   string  `json:"dtype"`             // f32 or bf16; Train takes auto too
+	Threads int     `json:"threads"`           // the sums' order, and so their last bits, depend on it
+	Backend string  `json:"backend,omitempty"` // as --backend names it, if it is not onednn
+	From    string  `json:"from,omitempty"`    // the model that the run began with; empty: random values
+	Data    Data    `json:"data"`
+	Program Program `json:"program"`
 }
 
-// Data tells which images a run learns from.
+// Data tells what a run learns from.
 type Data struct {
-	Name     string `json:"name"` // for people
-	Images   int    `json:"images"`
-	Checksum string `json:"checksum"` // of pixels and labels
+	Name     string `json:"name"`     // for people
+	Images   int    `json:"images"`   // 0: there is no end of them
+	Checksum string `json:"checksum"` // of all of them, or of what they are made from
 }
 
 // Program tells which build began the run.
@@ -56,53 +68,46 @@ type Program struct {
 	OneDNN string `json:"onednn,omitempty"` // the library's version and instruction set
 }
 
-// Default returns the recipe for a condition.
-//
-// none: noise of σ = 0.5, dim 128, 5 epochs of batches of 256, Adam 1e-4. time and class: 300 timesteps, β from 1e-4 to
-// 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten. For
-// flow matching the recipe is the same; see [mnistunet.Config.ForFlow].
-func Default(condition mnistunet.Condition) Config {
-	c := Config{Version: version, Network: mnistunet.Default(condition), Epochs: 20, Batch: 128, LearningRate: 1e-3, Decay: 0.1, DType: "auto"}
-	switch condition {
-	case mnistunet.None:
-		c.Epochs, c.Batch, c.LearningRate, c.Decay = 5, 256, 1e-4, 1
-	case mnistunet.Class:
-		c.Dropout = 0.1
-	}
-	return c
-}
-
 // Validate tells what is wrong with the recipe.
 func (c Config) Validate() error {
+	endless := c.Data.Images == 0
 	switch {
 	case c.Version != version:
 		return fmt.Errorf("version is %d, expected %d: the run was written by another version of the program", c.Version, version)
-	case c.Epochs < 1 || c.Epochs > 1e6:
+	case !endless && (c.Epochs < 1 || c.Epochs > 1e6):
 		return fmt.Errorf("epochs is %d, expected 1 to 1000000", c.Epochs)
+	case !endless && (c.Steps != 0 || c.KeepEvery != 0):
+		return fmt.Errorf("steps is %d and keep_every %d, expected neither: they are for data without end", c.Steps, c.KeepEvery)
+	case endless && c.Epochs != 0:
+		return fmt.Errorf("epochs is %d, expected none: the data have no end", c.Epochs)
+	case endless && (c.Steps < 1 || c.Steps > 1e9):
+		return fmt.Errorf("steps is %d, expected 1 to 1000000000", c.Steps)
+	case endless && (c.KeepEvery < 1 || c.KeepEvery > 1e9):
+		return fmt.Errorf("keep_every is %d, expected 1 to 1000000000", c.KeepEvery)
 	case c.Batch < 1 || c.Batch > 1<<16:
 		return fmt.Errorf("batch is %d, expected 1 to 65536", c.Batch)
 	case !(c.LearningRate > 0 && c.LearningRate <= math.MaxFloat32):
 		return fmt.Errorf("learning_rate is %g, expected a positive number", c.LearningRate)
-	case !(c.Decay > 0 && c.Decay <= 1):
+	case c.Warmup < 0 || c.Warmup > 1e9:
+		return fmt.Errorf("warmup is %d, expected 0 to 1000000000", c.Warmup)
+	case !c.exponential() && c.Schedule != Linear && c.Schedule != Cosine:
+		return fmt.Errorf("schedule is %q, expected %s, %s or %s", c.Schedule, Exponential, Linear, Cosine)
+	case c.exponential() && !(c.Decay > 0 && c.Decay <= 1):
 		return fmt.Errorf("decay is %g, expected a number above 0 and at most 1", c.Decay)
+	case !(c.Decay >= 0 && c.Decay <= 1):
+		return fmt.Errorf("decay is %g, expected a number from 0 to 1", c.Decay)
+	case c.Planned < 0 || c.Planned > 1e9:
+		return fmt.Errorf("planned is %d, expected 0 to 1000000000", c.Planned)
+	case !(c.Clip >= 0 && c.Clip <= math.MaxFloat32):
+		return fmt.Errorf("clip is %g, expected 0 or a positive number", c.Clip)
+	case !(c.EMA >= 0 && c.EMA < 1):
+		return fmt.Errorf("ema is %g, expected 0 or a number below 1", c.EMA)
 	case !(c.Dropout >= 0 && c.Dropout <= 1):
 		return fmt.Errorf("dropout is %g, expected a number from 0 to 1", c.Dropout)
 	case c.DType != "f32" && c.DType != "bf16":
 		return fmt.Errorf("dtype is %q, expected f32 or bf16", c.DType)
 	}
-	if err := c.Network.Validate(); err != nil {
-		return fmt.Errorf("network: %w", err)
-	}
 	return nil
-}
-
-// rate returns the learning rate of a step, counted from 0, in a run with perEpoch steps an epoch.
-func (c Config) rate(step, perEpoch int) float64 {
-	done := float64(step / perEpoch)
-	if c.DecaySteps {
-		done = float64(step) / float64(perEpoch)
-	}
-	return c.LearningRate * math.Pow(c.Decay, done/float64(c.Epochs))
 }
 
 // ReadConfig reads a run folder's config.json.
@@ -119,7 +124,7 @@ func ReadConfig(dir string) (Config, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("%s is not the configuration of a training run: %w", path, err)
+		return Config{}, fmt.Errorf("%s is not the configuration of a training run: %w", path, otherfile.Explain(b, err))
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
@@ -132,15 +137,19 @@ func (c Config) write(dir string) error {
 }
 
 // complete fills in what the run itself knows.
-func (c *Config) complete(o Options) {
-	c.Version = version
-	c.Data = describe(o.Data, o.DataName)
+func (c *Config) complete(t Task, o Options) error {
+	network, err := json.Marshal(t.Network)
+	if err != nil {
+		return fmt.Errorf("the network's configuration: %w", err)
+	}
+	c.Version, c.Network, c.Data, c.From, c.Planned = version, network, t.Data.Describe(), o.From.Name, 0
 	by := computer(o.Backend)
 	c.Program = Program{Commit: build.Commit(), Go: runtime.Version(), OneDNN: by.library}
 	c.Threads, c.Backend = by.threads, cmp.Or(c.Backend, by.backend)
 	if d, err := engine.DType(c.DType, c.Backend); err == nil {
 		c.DType = engine.Name(d)
 	}
+	return nil
 }
 
 // computedBy is what sums' last bits depend on.

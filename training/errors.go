@@ -27,13 +27,17 @@ func (e *ExistsError) Error() string {
 // DivergedError is returned when the loss or a value is no longer a finite number. Gone on with, the run does the same again.
 type DivergedError struct {
 	Dir         string
-	Epoch, Step int // from 1
+	Epoch, Step int // from 1; no epoch where the data have no end
 	Saved       int // the step of the last checkpoint, 0 for none
 	What        string
 }
 
 func (e *DivergedError) Error() string {
-	s := fmt.Sprintf("training diverged: %s is not a finite number (epoch %d, step %d). Train anew with a lower learning rate or in float32, in another folder", e.What, e.Epoch, e.Step)
+	at := fmt.Sprintf("step %d", e.Step)
+	if e.Epoch > 0 {
+		at = fmt.Sprintf("epoch %d, %s", e.Epoch, at)
+	}
+	s := fmt.Sprintf("training diverged: %s is not a finite number (%s). Train anew with a lower learning rate or in float32, in another folder", e.What, at)
 	if e.Saved > 0 {
 		s += fmt.Sprintf("; the checkpoints in %s are from before it, the latest of step %d", e.Dir, e.Saved)
 	}

@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
-	"github.com/unnoise/unnoise/mnistunet"
 )
 
 const (
@@ -26,18 +26,25 @@ const (
 
 // SamplePath is where a run keeps the picture of an epoch, counted from 1.
 func SamplePath(dir string, epoch int) string {
-	return filepath.Join(dir, samplesDir, fmt.Sprintf("epoch-%02d.png", epoch))
+	return filepath.Join(dir, samplesDir, epochName(epoch)+".png")
 }
 
 // EpochDir is where a run keeps the model after an epoch, counted from 1.
 func EpochDir(dir string, epoch int) string {
-	return filepath.Join(dir, checkpointsDir, fmt.Sprintf("epoch-%02d", epoch))
+	return filepath.Join(dir, checkpointsDir, epochName(epoch))
 }
 
 // MetricsPath is where a run keeps its metrics.
 func MetricsPath(dir string) string { return filepath.Join(dir, metricsFile) }
 
-// ModelDir returns the folder of a model: path itself, or that of the newest epoch if path is a run folder.
+// What marks the folder of a model: a network's weights, or a pipeline of several networks.
+var modelFiles = []string{"model.safetensors", "model_index.json"}
+
+func isModel(dir string) bool {
+	return slices.ContainsFunc(modelFiles, func(name string) bool { return exists(filepath.Join(dir, name)) })
+}
+
+// ModelDir returns the folder of a model: path itself, or that of the newest one if path is a run folder.
 func ModelDir(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -46,26 +53,32 @@ func ModelDir(path string) (string, error) {
 	if !info.IsDir() {
 		return "", fmt.Errorf("%s is a file, expected the folder of a model or of a training run", path)
 	}
-	if exists(filepath.Join(path, mnistunet.WeightsFile)) {
+	if isModel(path) {
 		return path, nil
 	}
-	epochs, err := Epochs(path)
+	kept, err := keptModels(path)
 	if err != nil {
 		return "", err
 	}
-	if len(epochs) > 0 {
-		return EpochDir(path, epochs[len(epochs)-1]), nil
+	if len(kept) > 0 {
+		return kept[len(kept)-1].dir, nil
 	}
 	if exists(filepath.Join(path, configFile)) && exists(filepath.Join(path, checkpointsDir)) {
 		return "", fmt.Errorf("the run %s has not finished an epoch yet: there is no model in it", path)
 	}
-	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)", path, mnistunet.WeightsFile, checkpointsDir)
+	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)", path, strings.Join(modelFiles, " or "), checkpointsDir)
 }
 
-var epochName = regexp.MustCompile(`^epoch-(\d{2,9})$`)
+// keptModel is a model that a run keeps, and the epoch or the step after which it did.
+type keptModel struct {
+	dir string
+	at  int
+}
 
-// Epochs lists the epochs, counted from 1, of which a run keeps the model, in rising order.
-func Epochs(dir string) ([]int, error) {
+var keptName = regexp.MustCompile(`^(?:epoch-(\d{2,9})|step-(\d{6,9}))$`)
+
+// keptModels lists a run's models, the newest last.
+func keptModels(dir string) ([]keptModel, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, checkpointsDir))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -73,15 +86,26 @@ func Epochs(dir string) ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the run's checkpoints: %w", err)
 	}
-	var epochs []int
+	var all []keptModel
 	for _, e := range entries {
-		if m := epochName.FindStringSubmatch(e.Name()); m != nil && exists(filepath.Join(dir, checkpointsDir, e.Name(), mnistunet.ConfigFile)) {
-			n, _ := strconv.Atoi(m[1])
-			epochs = append(epochs, n)
+		m, path := keptName.FindStringSubmatch(e.Name()), filepath.Join(dir, checkpointsDir, e.Name())
+		if m != nil && (exists(filepath.Join(path, configFile)) || exists(filepath.Join(path, "model_index.json"))) {
+			at, _ := strconv.Atoi(m[1] + m[2])
+			all = append(all, keptModel{path, at})
 		}
 	}
-	slices.Sort(epochs)
-	return epochs, nil
+	slices.SortFunc(all, func(a, b keptModel) int { return a.at - b.at })
+	return all, nil
+}
+
+// Epochs lists the epochs, counted from 1, of which a run keeps the model, in rising order: the steps where its data have no end.
+func Epochs(dir string) ([]int, error) {
+	kept, err := keptModels(dir)
+	var all []int
+	for _, k := range kept {
+		all = append(all, k.at)
+	}
+	return all, err
 }
 
 func exists(path string) bool {
@@ -89,7 +113,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// IsRun tells whether a folder holds a run, whole or damaged.
+// IsRun reports whether a folder holds a run, whole or damaged.
 func IsRun(dir string) bool {
 	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir}, func(name string) bool { return exists(filepath.Join(dir, name)) })
 }
@@ -120,7 +144,7 @@ func remove(dir string) error {
 
 // create makes the folder of a new run and locks it. A folder that holds a run or a model already is refused.
 func create(dir string) (*runLock, error) {
-	if exists(filepath.Join(dir, mnistunet.WeightsFile)) {
+	if isModel(dir) {
 		return nil, fmt.Errorf("%s holds a model: choose another folder for the run", dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

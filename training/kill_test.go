@@ -41,11 +41,7 @@ func child(dir string, limited bool) error {
 	if err != nil {
 		return err
 	}
-	o, err := options(b)
-	if err != nil {
-		return err
-	}
-	o.CheckpointEvery = time.Nanosecond
+	o, c := Options{Backend: b, CheckpointEvery: time.Nanosecond}, tiny(mnistunet.Class)
 	o.OnStep = func(p Progress) {
 		if limited && p.RunStep == 7 {
 			info, err := os.Stat(filepath.Join(dir, checkpointsDir, latestFile))
@@ -62,9 +58,9 @@ func child(dir string, limited bool) error {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if exists(filepath.Join(dir, configFile)) {
-		_, err = Resume(context.Background(), dir, o)
+		_, err = c.resume(context.Background(), dir, o)
 	} else {
-		_, err = Train(context.Background(), dir, tiny(mnistunet.Class), o)
+		_, err = c.train(context.Background(), dir, o)
 	}
 	return err
 }
@@ -122,28 +118,28 @@ func TestLocked(t *testing.T) {
 			return
 		}
 		tried = true
-		_, training := Train(t.Context(), dir, c, o)
-		_, resuming := Resume(t.Context(), dir, o)
+		_, training := c.train(t.Context(), dir, o)
+		_, resuming := c.resume(t.Context(), dir, o)
 		for what, err := range map[string]error{"training": training, "resuming": resuming, "removing": Remove(dir)} {
 			if err == nil || !strings.Contains(err.Error(), "by another process") {
 				t.Errorf("%s a run in progress: %v", what, err)
 			}
 		}
 	}
-	if _, err := Train(t.Context(), dir, c, o); err != nil || !tried {
+	if _, err := c.train(t.Context(), dir, o); err != nil || !tried {
 		t.Fatal(err, tried)
 	}
 	if err := Remove(dir); err != nil {
 		t.Error(err)
 	}
-	if _, err := Train(t.Context(), dir, c, Options{Backend: o.Backend, Data: o.Data}); err != nil {
+	if _, err := c.train(t.Context(), dir, Options{Backend: o.Backend}); err != nil {
 		t.Errorf("a new run where one was removed: %v", err)
 	}
 }
 
 func TestFullDisk(t *testing.T) {
-	o := setUp(t)
-	want := reference(t, o, tiny(mnistunet.Class))
+	o, c := setUp(t), tiny(mnistunet.Class)
+	want := reference(t, o, c)
 	dir := filepath.Join(t.TempDir(), "run")
 	out, err := process(dir, "UNNOISE_TEST_LIMIT=1").CombinedOutput()
 	var exit *exec.ExitError
@@ -159,7 +155,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("left over: %v, %v", hidden, err)
 	}
 	t.Logf("left: %v", left)
-	if _, err := Resume(t.Context(), dir, o); err != nil {
+	if _, err := c.resume(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	mustEqual(t, dir, want)

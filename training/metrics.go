@@ -9,24 +9,32 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Metric is a line of metrics.jsonl.
 type Metric struct {
-	Event string `json:"event"` // run (the first line), step, epoch or resume
+	// Event is run (the first line), step, epoch (or interval, where the data have no end), validation or resume.
+	Event string `json:"event"`
 
-	Version int `json:"version,omitempty"` // run: of this format, 1
-	Epochs  int `json:"epochs,omitempty"`  // run: epochs planned
-	Steps   int `json:"steps,omitempty"`   // run: steps of an epoch
+	Version int    `json:"version,omitempty"` // run: of this format, 1
+	Epochs  int    `json:"epochs,omitempty"`  // run, resume: epochs planned
+	Steps   int    `json:"steps,omitempty"`   // run: steps of an epoch, or between kept models
+	Total   int    `json:"total,omitempty"`   // run, resume: steps planned, where the data have no end
+	Rate    string `json:"rate,omitempty"`    // run, resume: how the learning rate goes, in words
 
-	Epoch        int     `json:"epoch,omitempty"` // from 1
-	Step         int     `json:"step,omitempty"`  // over the whole run, from 1; resume: made until then
-	Loss         float32 `json:"loss,omitempty"`  // step: the batch's mean squared error
+	Epoch        int     `json:"epoch,omitempty"`         // from 1
+	Step         int     `json:"step,omitempty"`          // over the whole run, from 1; resume: made until then
+	Loss         float32 `json:"loss,omitempty"`          // step: the batch's
+	Norm         float32 `json:"gradient_norm,omitempty"` // step: before clipping
 	LearningRate float64 `json:"learning_rate,omitempty"`
 
-	MeanLoss        float64 `json:"mean_loss,omitempty"` // epoch: mean of the steps' losses
-	Seconds         float64 `json:"seconds,omitempty"`   // epoch: time spent on its steps
+	MeanLoss        float64 `json:"mean_loss,omitempty"` // epoch, interval: mean of the steps' losses
+	Seconds         float64 `json:"seconds,omitempty"`   // epoch, interval: time spent on its steps
 	ImagesPerSecond float64 `json:"images_per_s,omitempty"`
+
+	Scores map[string]float64 `json:"scores,omitempty"` // validation
 
 	Commit  string `json:"commit,omitempty"`  // resume: of the program that goes on
 	Threads int    `json:"threads,omitempty"` // resume: as in Config, as Backend is
@@ -53,7 +61,7 @@ func ReadMetrics(dir string) ([]Metric, error) {
 		}
 		var m Metric
 		if err := json.Unmarshal(b, &m); err != nil {
-			return nil, fmt.Errorf("%s, line %d is not a metric: %w", path, line, err)
+			return nil, fmt.Errorf("%s, line %d is not a metric: %w", path, line, otherfile.Explain(b, err))
 		}
 		if m.Event == "run" && m.Version != version {
 			return nil, fmt.Errorf("%s has version %d, expected %d", path, m.Version, version)

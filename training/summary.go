@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
-	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -22,13 +22,13 @@ const SummaryFile = "training.json"
 type Summary struct {
 	Version int      `json:"version"` // of this format: 1
 	Config  Config   `json:"config"`
-	Epoch   int      `json:"epoch"` // after which the model was kept
+	Epoch   int      `json:"epoch"` // after which the model was kept; the step where the data have no end
 	Epochs  []Metric `json:"epochs"`
 	Resumed []Metric `json:"resumed,omitempty"` // where the run was stopped and gone on with, and by what
 }
 
-// Summarize sums up a run as far as an epoch, counted from 1.
-func Summarize(dir string, epoch int) (Summary, error) {
+// Summarize sums up a run as far as a model that it has kept: after an epoch, counted from 1, or a step where its data have no end.
+func Summarize(dir string, at int) (Summary, error) {
 	c, err := ReadConfig(dir)
 	if err != nil {
 		return Summary{}, err
@@ -37,22 +37,26 @@ func Summarize(dir string, epoch int) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	s := Summary{Version: version, Config: c, Epoch: epoch}
+	s, reached := Summary{Version: version, Config: c, Epoch: at}, false
 	for _, m := range metrics {
-		switch {
-		case m.Event == "resume" && len(s.Epochs) < epoch:
+		if reached {
+			break
+		}
+		switch m.Event {
+		case "resume":
 			s.Resumed = append(s.Resumed, m)
-		case m.Event == "epoch" && m.Epoch <= epoch:
+		case "epoch", "interval":
 			s.Epochs = append(s.Epochs, m)
+			reached = m.Event == "epoch" && m.Epoch == at || m.Event == "interval" && m.Step == at
 		}
 	}
-	if len(s.Epochs) != epoch {
-		return Summary{}, fmt.Errorf("%s tells of %d epochs, expected at least %d", MetricsPath(dir), len(s.Epochs), epoch)
+	if !reached {
+		return Summary{}, fmt.Errorf("%s tells of %d epochs, expected at least %d", MetricsPath(dir), len(s.Epochs), at)
 	}
 	return s, nil
 }
 
-// DataOf tells which images a model was trained on. path is a run's folder, one of its epochs', or an exported model's; of others the
+// DataOf returns which images a model was trained on. path is a run's folder, one of its epochs', or an exported model's; of others the
 // error wraps fs.ErrNotExist.
 func DataOf(path string) (Data, error) {
 	if s, err := ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
@@ -66,7 +70,7 @@ func DataOf(path string) (Data, error) {
 		return Data{}, fmt.Errorf("opening the model: %w", err)
 	}
 	run := path
-	if above := filepath.Join(full, "..", ".."); epochName.MatchString(filepath.Base(full)) && exists(filepath.Join(above, configFile)) {
+	if above := filepath.Join(full, "..", ".."); keptName.MatchString(filepath.Base(full)) && exists(filepath.Join(above, configFile)) {
 		run = above
 	} else if !exists(filepath.Join(path, checkpointsDir)) {
 		return Data{}, fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
@@ -89,7 +93,7 @@ func ReadSummary(dir string) (Summary, error) {
 func ParseSummary(path string, b []byte) (Summary, error) {
 	var s Summary
 	if err := json.Unmarshal(b, &s); err != nil {
-		return Summary{}, fmt.Errorf("%s does not tell of a training: %w", path, err)
+		return Summary{}, fmt.Errorf("%s does not tell of a training: %w", path, otherfile.Explain(b, err))
 	}
 	if s.Version != version {
 		return Summary{}, fmt.Errorf("%s has version %d, expected %d", path, s.Version, version)
@@ -97,10 +101,10 @@ func ParseSummary(path string, b []byte) (Summary, error) {
 	return s, nil
 }
 
-// Export writes the model that a run kept after an epoch, counted from 1, to the folder out, with how it was trained: the files of a model
-// of package pretrained. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalisation) stays F32. Folders of
-// runs are refused, and others with files of the same names that no export wrote.
-func Export(dir string, epoch int, out string, dtype weights.DType) error {
+// Export writes a model that a run has kept, after an epoch (see [Summarize]), to the folder out, with how it was trained. Matrices and
+// convolutions' weights are stored in dtype; what has one axis (biases, normalization) stays F32. Folders of runs are refused, and
+// others with models that no export wrote.
+func Export(dir string, at int, out string, dtype weights.DType) error {
 	folder, err := filepath.Abs(out)
 	if err != nil {
 		return err
@@ -110,17 +114,51 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 			return fmt.Errorf("expected a folder of its own for the model, found one of the training run %s: %s", folder, out)
 		}
 	}
-	for _, name := range []string{mnistunet.ConfigFile, mnistunet.WeightsFile} {
+	for _, name := range append([]string{configFile}, modelFiles...) {
 		if exists(filepath.Join(out, name)) && !exists(filepath.Join(out, SummaryFile)) {
 			return fmt.Errorf("expected a folder of its own for the model, found one with a %s that no export wrote: %s", name, out)
 		}
 	}
-	s, err := Summarize(dir, epoch)
+	s, err := Summarize(dir, at)
 	if err != nil {
 		return err
 	}
-	model := EpochDir(dir, epoch)
-	f, err := weights.Open(filepath.Join(model, mnistunet.WeightsFile))
+	model := s.Config.plan().modelOf(dir, at)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("making the model's folder: %w", err)
+	}
+	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil { // first: with it, another export may follow one that broke off
+		return err
+	}
+	err = filepath.WalkDir(model, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(model, path)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(out, name)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(to, 0o755)
+		case filepath.Ext(path) == ".safetensors":
+			return exportWeights(path, to, dtype)
+		}
+		return copyFile(path, to, func(w io.Writer) io.WriteCloser { return nopCloser{w} })
+	})
+	if err != nil {
+		return err
+	}
+	return copyFile(MetricsPath(dir), filepath.Join(out, metricsFile+".gz"), func(w io.Writer) io.WriteCloser {
+		z, _ := gzip.NewWriterLevel(w, gzip.BestCompression) // fails for other levels only
+		return z
+	})
+}
+
+// exportWeights copies a file of weights, those of more than one axis in dtype.
+func exportWeights(from, to string, dtype weights.DType) error {
+	f, err := weights.Open(from)
 	if err != nil {
 		return err
 	}
@@ -136,28 +174,22 @@ func Export(dir string, epoch int, out string, dtype weights.DType) error {
 		}
 		tensors[name] = t
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("making the model's folder: %w", err)
-	}
-	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil { // first: with it, another export may follow one that broke off
-		return err
-	}
-	if err := atomicfile.WriteJSON(filepath.Join(out, mnistunet.ConfigFile), s.Config.Network); err != nil {
-		return err
-	}
-	if err := weights.Write(filepath.Join(out, mnistunet.WeightsFile), tensors, f.Metadata()); err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(out, metricsFile+".gz"), func(w io.Writer) error {
-		in, err := os.Open(MetricsPath(dir))
+	return weights.Write(to, tensors, f.Metadata())
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// copyFile copies a file through what packs it.
+func copyFile(from, to string, pack func(io.Writer) io.WriteCloser) error {
+	return atomicfile.Write(to, func(w io.Writer) error {
+		in, err := os.Open(from)
 		if err != nil {
 			return err
 		}
 		defer in.Close()
-		z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-		if err != nil {
-			return err
-		}
+		z := pack(w)
 		if _, err := io.Copy(z, in); err != nil {
 			return err
 		}

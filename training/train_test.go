@@ -7,42 +7,94 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/gobackend"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
 )
 
+// recipe is a run that trains a UNet for digits on images.
+type recipe struct {
+	Config
+	Network mnistunet.Config
+	images  *dataset.Labeled
+}
+
 // tiny is a run of 4 epochs of 3 steps, the last of which has fewer images.
-func tiny(condition mnistunet.Condition) Config {
-	c := Default(condition)
-	c.Network.Dim, c.Batch, c.Epochs, c.DType, c.Seed = 4, 16, 4, "f32", 7
-	return c
+func tiny(condition mnistunet.Condition) recipe {
+	r := recipe{Config{Batch: 16, Epochs: 4, LearningRate: 1e-3, Decay: 0.1, DType: "f32", Seed: 7}, mnistunet.Default(condition), digits()}
+	r.Network.Dim = 4
+	return r
 }
 
 // tinyFlow is the same for flow matching.
-func tinyFlow(condition mnistunet.Condition) Config {
-	c := tiny(condition)
-	c.Network = c.Network.ForFlow()
-	return c
+func tinyFlow(condition mnistunet.Condition) recipe {
+	r := tiny(condition)
+	r.Network = r.Network.ForFlow()
+	return r
 }
 
-func options(b compute.Backend) (Options, error) {
+func digits() *dataset.Labeled {
 	data, _, err := dataset.MNIST()
 	if err != nil {
-		return Options{}, err
+		panic(err)
 	}
-	return Options{Backend: b, Data: data.Head(38), DataName: "MNIST"}, nil
+	return data.Head(38)
+}
+
+func (r recipe) task() Task {
+	t := Task{Network: r.Network, Data: labeled{r.images, r.Network.Classes}, Objective: Denoising{r.Network.Sigma}}
+	switch {
+	case r.Network.Objective == mnistunet.Flow:
+		t.Objective = Flow{}
+	case r.Network.Condition != mnistunet.None:
+		s, err := diffusion.Linear(r.Network.Timesteps, r.Network.BetaStart, r.Network.BetaEnd)
+		if err != nil {
+			panic(err)
+		}
+		t.Objective = Diffusion{Schedule: s, Prediction: Epsilon, Relative: true}
+	}
+	return t
+}
+
+func (r recipe) train(ctx context.Context, dir string, o Options) (Result, error) {
+	return Train(ctx, dir, r.Config, r.task(), o)
+}
+
+func (r recipe) resume(ctx context.Context, dir string, o Options) (Result, error) {
+	return Resume(ctx, dir, r.task(), o)
+}
+
+// labeled is a set's images, and their classes one-hot if there are classes.
+type labeled struct {
+	*dataset.Labeled
+	classes int
+}
+
+func (l labeled) Describe() Data { return Data{Name: "MNIST", Images: l.Len(), Checksum: l.Checksum()} }
+
+func (l labeled) Fill(b *Batch, indices []int, _ *diffusion.Generator) error {
+	labels := make([]int32, len(indices))
+	l.Batch(indices, b.Images(len(indices), mnistunet.Size, mnistunet.Size, 1), labels)
+	if l.classes > 0 {
+		class := b.Float32("class", l.classes)
+		clear(class)
+		for i, label := range labels {
+			class[i*l.classes+int(label)] = 1
+		}
+	}
+	return nil
 }
 
 func setUp(t *testing.T) Options {
@@ -52,11 +104,7 @@ func setUp(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Finalize)
-	o, err := options(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
+	return Options{Backend: b}
 }
 
 // numbers are the parts of a run that must be equal after every history: the checkpoint's tensors and the steps' metrics.
@@ -92,7 +140,7 @@ func mustEqual(t *testing.T, got, want string) {
 	t.Helper()
 	gotTensors, gotSteps := numbers(t, got)
 	wantTensors, wantSteps := numbers(t, want)
-	if !slices.Equal(gotSteps, wantSteps) {
+	if !reflect.DeepEqual(gotSteps, wantSteps) {
 		t.Errorf("the metrics differ:\n%v\n%v", gotSteps, wantSteps)
 	}
 	if len(gotTensors) != len(wantTensors) {
@@ -105,17 +153,17 @@ func mustEqual(t *testing.T, got, want string) {
 	}
 }
 
-func reference(t *testing.T, o Options, c Config) string {
+func reference(t *testing.T, o Options, c recipe) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "reference")
-	if _, err := Train(t.Context(), dir, c, o); err != nil {
+	if _, err := c.train(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
 // stopAt begins a run that is stopped after a step.
-func stopAt(t *testing.T, dir string, c Config, o Options, step int) {
+func stopAt(t *testing.T, dir string, c recipe, o Options, step int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -124,7 +172,7 @@ func stopAt(t *testing.T, dir string, c Config, o Options, step int) {
 			cancel()
 		}
 	}
-	_, err := Train(ctx, dir, c, o)
+	_, err := c.train(ctx, dir, o)
 	stopped, ok := errors.AsType[*StoppedError](err)
 	if !ok || stopped.Step != step || !errors.Is(err, context.Canceled) {
 		t.Fatalf("stopped after step %d: %v", step, err)
@@ -132,7 +180,7 @@ func stopAt(t *testing.T, dir string, c Config, o Options, step int) {
 }
 
 func TestTrain(t *testing.T) {
-	for name, c := range map[string]Config{
+	for name, c := range map[string]recipe{
 		"none": tiny(mnistunet.None), "time": tiny(mnistunet.Time), "class": tiny(mnistunet.Class),
 		"flow time": tinyFlow(mnistunet.Time), "flow class": tinyFlow(mnistunet.Class),
 	} {
@@ -145,15 +193,15 @@ func TestTrain(t *testing.T) {
 					t.Errorf("step %d: %+v", steps, p)
 				}
 			}
-			o.OnEpoch = func(_ context.Context, e Epoch) error {
+			o.OnKept = func(k Kept) error {
 				epochs++
-				if e.Epoch != epochs || e.Model == nil || !(e.MeanLoss > 0) {
-					t.Errorf("epoch %d: %+v", epochs, e)
+				if k.Epoch != epochs || k.ModelDir != EpochDir(k.Dir, epochs) || !(k.MeanLoss > 0) {
+					t.Errorf("epoch %d: %+v", epochs, k)
 				}
 				return nil
 			}
 			dir := filepath.Join(t.TempDir(), "a", "run")
-			result, err := Train(t.Context(), dir, c, o)
+			result, err := c.train(t.Context(), dir, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +235,7 @@ func TestTrain(t *testing.T) {
 				t.Errorf("the loss did not fall: %g to %g", first, last)
 			}
 			written, err := ReadConfig(dir)
-			if err != nil || written.Network != c.Network || written.Threads != 2 || written.Data.Images != 38 || written.Seed != 7 {
+			if err != nil || written.Batch != 16 || written.Threads != 2 || written.Data.Images != 38 || written.Seed != 7 {
 				t.Errorf("config %+v, %v", written, err)
 			}
 		})
@@ -195,25 +243,42 @@ func TestTrain(t *testing.T) {
 }
 
 func TestLearningRate(t *testing.T) {
-	c := Default(mnistunet.Class)
+	of := func(change func(*Config)) Config {
+		c := Config{Data: Data{Images: 1000}, Batch: 10, Epochs: 20, LearningRate: 1e-3, Decay: 0.1}
+		change(&c)
+		return c
+	}
+	byEpoch := of(func(*Config) {})
+	byStep := of(func(c *Config) { c.DecaySteps = true })
+	linear := of(func(c *Config) { c.Schedule = Linear })
+	cosine := of(func(c *Config) { c.Schedule, c.Decay, c.Warmup = Cosine, 0, 4 })
+	longer := of(func(c *Config) { c.setLength(30) })
+	endless := of(func(c *Config) { c.Data.Images, c.Epochs, c.Steps, c.KeepEvery = 0, 0, 2000, 100 })
 	for _, x := range []struct {
-		steps bool
-		step  int
-		want  float64
-	}{{false, 0, 1e-3}, {false, 99, 1e-3}, {false, 150, 1e-3 * math.Pow(0.1, 1./20)}, {false, 2000, 1e-4},
-		{true, 0, 1e-3}, {true, 50, 1e-3 * math.Pow(0.1, 0.5/20)}, {true, 1000, 1e-3 * math.Sqrt(0.1)}, {true, 2000, 1e-4}} {
-		c.DecaySteps = x.steps
-		if got := c.rate(x.step, 100); math.Abs(got-x.want) > 1e-9 {
-			t.Errorf("step %d of 2000, falling each step %v: %g, want %g", x.step, x.steps, got, x.want)
+		config Config
+		step   int
+		want   float64
+		words  string
+	}{
+		{byEpoch, 0, 1e-3, ""}, {byEpoch, 99, 1e-3, ""}, {byEpoch, 150, 1e-3 * math.Pow(0.1, 1./20), ""},
+		{byEpoch, 2000, 1e-4, "0.001 falling to 0.0001 over 20 epochs, after each by the same factor"},
+		{byStep, 50, 1e-3 * math.Pow(0.1, 0.5/20), ""}, {byStep, 1000, 1e-3 * math.Sqrt(0.1), "after each step by the same factor"},
+		{linear, 0, 1e-3, ""}, {linear, 1000, 5.5e-4, "after each step by as much"}, {linear, 2000, 1e-4, ""},
+		{cosine, 0, 2.5e-4, ""}, {cosine, 1000, 5e-4, "rising over 4 steps to 0.001 falling to 0 over 20 epochs, as half a cosine"}, {cosine, 2000, 0, ""},
+		{longer, 150, byEpoch.rate(150), ""}, {longer, 1999, byEpoch.rate(1999), ""}, {longer, 2500, 1e-4, "over 20 epochs, after each by the same factor, then constant"},
+		{endless, 1000, byStep.rate(1000), "over 2000 steps, after each step by the same factor"},
+	} {
+		if got := x.config.rate(x.step); !(math.Abs(got-x.want) <= 1e-9) || !strings.Contains(x.config.Rate(), x.words) {
+			t.Errorf("step %d: %g, want %g, in words %q", x.step, got, x.want, x.config.Rate())
 		}
 	}
 
 	// Steps are made with it: where it falls to almost nothing, the second epoch learns almost nothing. Means are of the steps.
 	o := setUp(t)
-	c = tiny(mnistunet.None)
+	c := tiny(mnistunet.None)
 	c.Epochs, c.Decay = 2, 1e-12
 	dir := filepath.Join(t.TempDir(), "run")
-	if _, err := Train(t.Context(), dir, c, o); err != nil {
+	if _, err := c.train(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	first, second := epochWeights(t, dir, 1), epochWeights(t, dir, 2)
@@ -310,7 +375,7 @@ func TestCheckpointEvery(t *testing.T) {
 		}
 		kept = n.step
 	}
-	if _, err := Train(t.Context(), dir, c, o); err != nil {
+	if _, err := c.train(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	if kept != 1 {
@@ -322,7 +387,7 @@ func TestStopAndResume(t *testing.T) {
 	narrow := tiny(mnistunet.Class)
 	narrow.DType, narrow.Network.Dim = "bf16", 16
 	for name, x := range map[string]struct {
-		config Config
+		config recipe
 		stops  []int
 	}{"noise": {tiny(mnistunet.Class), []int{1, 3, 4, 12}}, "flow": {tinyFlow(mnistunet.Class), []int{4}}, "bfloat16": {narrow, []int{2, 4}}} {
 		t.Run(name, func(t *testing.T) {
@@ -333,13 +398,13 @@ func TestStopAndResume(t *testing.T) {
 			want := reference(t, o, c)
 			for _, stopAfter := range x.stops {
 				dir := filepath.Join(t.TempDir(), "run")
-				o.OnEpoch = func(ctx context.Context, _ Epoch) error { return ctx.Err() }
+				o.Draw = func(ctx context.Context, _ Kept) error { return ctx.Err() }
 				stopAt(t, dir, c, o, stopAfter)
-				_, err := Train(t.Context(), dir, c, o)
+				_, err := c.train(t.Context(), dir, o)
 				if _, ok := errors.AsType[*ExistsError](err); !ok {
 					t.Errorf("a second run in the folder: %v", err)
 				}
-				if _, err := Resume(t.Context(), dir, o); err != nil {
+				if _, err := c.resume(t.Context(), dir, o); err != nil {
 					t.Fatal(err)
 				}
 				mustEqual(t, dir, want)
@@ -363,20 +428,20 @@ func TestCheckpointBetweenEpochs(t *testing.T) {
 	o.CheckpointEvery = time.Nanosecond
 	broken := errors.New("the printer is on fire")
 	calls := 0
-	o.OnEpoch = func(_ context.Context, e Epoch) error {
+	o.OnKept = func(Kept) error {
 		if calls++; calls == 2 {
 			return broken
 		}
 		return nil
 	}
-	if _, err := Train(t.Context(), dir, c, o); !errors.Is(err, broken) {
-		t.Fatalf("OnEpoch's error: %v", err)
+	if _, err := c.train(t.Context(), dir, o); !errors.Is(err, broken) {
+		t.Fatalf("OnKept's error: %v", err)
 	}
-	if _, err := Resume(t.Context(), dir, o); err != nil {
+	if _, err := c.resume(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	if calls != 5 {
-		t.Errorf("OnEpoch was called %d times, want 5: 4 epochs, the second twice", calls)
+		t.Errorf("OnKept was called %d times, want 5: 4 epochs, the second twice", calls)
 	}
 	mustEqual(t, dir, want)
 }
@@ -413,7 +478,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 			// The one before it is sound.
 			var warning string
 			o.Warn = func(s string) { warning = s }
-			if _, err := Resume(t.Context(), dir, o); err != nil {
+			if _, err := c.resume(t.Context(), dir, o); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(warning, latestFile) || !strings.Contains(warning, "step 6") {
@@ -424,7 +489,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 			// None is.
 			dir = both
 			spoil(previousFile)
-			_, err := Resume(t.Context(), dir, o)
+			_, err := c.resume(t.Context(), dir, o)
 			if err == nil || !strings.Contains(err.Error(), latestFile) || !strings.Contains(err.Error(), previousFile) {
 				t.Errorf("two damaged checkpoints: %v", err)
 			}
@@ -460,8 +525,8 @@ func TestDamagedCounters(t *testing.T) {
 
 // TestNoCheckpoint takes a run's checkpoints away: it must not begin again over the models of its epochs.
 func TestNoCheckpoint(t *testing.T) {
-	o := setUp(t)
-	dir := reference(t, o, tiny(mnistunet.Time))
+	o, c := setUp(t), tiny(mnistunet.Time)
+	dir := reference(t, o, c)
 	before, err := os.ReadFile(MetricsPath(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -471,7 +536,7 @@ func TestNoCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latestFile+" is gone") {
+	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latestFile+" is gone") {
 		t.Errorf("resumed without checkpoints: %v", err)
 	}
 	if after, err := os.ReadFile(MetricsPath(dir)); err != nil || !bytes.Equal(after, before) {
@@ -483,7 +548,7 @@ func TestNoCheckpoint(t *testing.T) {
 	if err := os.Mkdir(latest, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latest) || strings.Contains(err.Error(), "damaged") {
+	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latest) || strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a folder in the checkpoint's place: %v", err)
 	}
 }
@@ -506,30 +571,19 @@ func TestRefusals(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	wrong := c
 	wrong.Batch = 0
-	_, err := Train(t.Context(), dir, wrong, o)
+	_, err := wrong.train(t.Context(), dir, o)
 	expect("batch 0", err, "batch is 0")
-	for what, data := range map[string]*dataset.Labeled{
-		"there are no images":               nil,
-		"the images are 14×56":              {Rows: 14, Cols: 56, Images: make([]byte, 784), Labels: []byte{0}},
-		"2 images of 28×28 need 1568 value": {Rows: 28, Cols: 28, Images: make([]byte, 784), Labels: []byte{0, 1}},
-		"or they have no labels":            {Rows: 28, Cols: 28, Images: make([]byte, 784)},
-	} {
-		_, err = Train(t.Context(), dir, c, Options{Backend: o.Backend, Data: data})
-		expect("images made by hand", err, what)
-	}
-	_, err = Train(t.Context(), dir, c, Options{Data: o.Data})
+	_, err = c.train(t.Context(), dir, Options{})
 	expect("no backend", err, "needs a backend")
-	few := c
-	few.Network.Classes = 3
-	_, err = Train(t.Context(), dir, few, o)
-	expect("three classes", err, "label", "3 classes")
-	_, err = Train(t.Context(), filepath.Join(t.TempDir(), "\x00"), c, o)
+	_, err = Train(t.Context(), dir, c.Config, Task{Network: c.Network}, o)
+	expect("no data", err, "needs a network, data and an objective")
+	_, err = c.train(t.Context(), filepath.Join(t.TempDir(), "\x00"), o)
 	expect("an impossible folder", err)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Train(t.Context(), filepath.Join(file, "run"), c, o)
+	_, err = c.train(t.Context(), filepath.Join(file, "run"), o)
 	expect("a folder in a file", err, file)
 	model := t.TempDir()
 	for _, name := range []string{configFile, mnistunet.WeightsFile} {
@@ -537,32 +591,38 @@ func TestRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err = Train(t.Context(), model, c, o)
+	_, err = c.train(t.Context(), model, o)
 	expect("a model's folder", err, "holds a model", "another folder")
-	_, err = Resume(t.Context(), t.TempDir(), o)
+	_, err = c.resume(t.Context(), t.TempDir(), o)
 	expect("no run", err, "not a training run")
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a refused run left a folder")
 	}
 
 	done := reference(t, o, c)
-	other := o
-	other.Data = o.Data.Head(20)
-	_, err = Resume(t.Context(), done, other)
+	other := c
+	other.images = c.images.Head(20)
+	_, err = other.resume(t.Context(), done, o)
 	expect("other images", err, "38 images", "20 images")
-
 	larger := c
-	larger.complete(o)
 	larger.Network.Dim = 6
-	if err := larger.write(done); err != nil {
+	_, err = larger.resume(t.Context(), done, o)
+	expect("another network", err, "another network", `"dim":4`, `"dim":6`)
+
+	config, err := ReadConfig(done)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Resume(t.Context(), done, o)
-	expect("another dim", err, "shape", latestFile)
+	config.Network = []byte(strings.Replace(string(config.Network), `"dim": 4`, `"dim": 6`, 1))
+	if err := config.write(done); err != nil {
+		t.Fatal(err)
+	}
+	_, err = larger.resume(t.Context(), done, o)
+	expect("another network's configuration", err, "shape", latestFile)
 	if err := os.WriteFile(filepath.Join(done, configFile), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Resume(t.Context(), done, o)
+	_, err = c.resume(t.Context(), done, o)
 	expect("a damaged configuration", err, configFile)
 }
 
@@ -579,13 +639,13 @@ func TestFailedStart(t *testing.T) {
 	if err := os.WriteFile(notes, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), Options{Backend: slow, Data: o.Data}); err == nil {
+	if _, err := tiny(mnistunet.None).train(t.Context(), dir, Options{Backend: slow}); err == nil {
 		t.Fatal("GoMLX's backend has batch normalisation's training by now")
 	}
 	if IsRun(dir) || !exists(notes) {
 		t.Error("what is left is called a run, or too little is left")
 	}
-	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), o); err != nil {
+	if _, err := tiny(mnistunet.None).train(t.Context(), dir, o); err != nil {
 		t.Error(err)
 	}
 }
@@ -607,7 +667,7 @@ func TestReplacedFolder(t *testing.T) {
 		}
 		t.Cleanup(l.release)
 	}
-	if _, err := Train(t.Context(), dir, tiny(mnistunet.None), o); err == nil || !strings.Contains(err.Error(), dir+" was moved or removed") {
+	if _, err := tiny(mnistunet.None).train(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), dir+" was moved or removed") {
 		t.Errorf("a run whose folder was replaced: %v", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != lockFile {
@@ -630,7 +690,7 @@ func TestShortMetrics(t *testing.T) {
 	}
 	var warning string
 	o.Warn = func(s string) { warning = s }
-	if _, err := Resume(t.Context(), dir, o); err != nil {
+	if _, err := c.resume(t.Context(), dir, o); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(warning, MetricsPath(dir)) || !strings.Contains(warning, "losses of some steps are gone") {
@@ -662,7 +722,7 @@ func TestReadOnly(t *testing.T) {
 		os.Remove(run)
 		run = "/proc/unnoise"
 	}
-	if _, err := Train(t.Context(), run, tiny(mnistunet.None), o); err == nil || !strings.Contains(err.Error(), run) {
+	if _, err := tiny(mnistunet.None).train(t.Context(), run, o); err == nil || !strings.Contains(err.Error(), run) {
 		t.Errorf("a read-only folder: %v", err)
 	}
 }
@@ -672,7 +732,7 @@ func TestDivergence(t *testing.T) {
 	c := tiny(mnistunet.None)
 	c.LearningRate = 1e30
 	dir := filepath.Join(t.TempDir(), "run")
-	_, err := Train(t.Context(), dir, c, o)
+	_, err := c.train(t.Context(), dir, o)
 	var diverged *DivergedError
 	if !errors.As(err, &diverged) || strings.Contains(err.Error(), "checkpoints") {
 		t.Errorf("a learning rate of 1e30: %v", err)
@@ -681,199 +741,8 @@ func TestDivergence(t *testing.T) {
 	// Values of the last step are found by its checkpoint.
 	c.Epochs, c.Batch = 1, 38
 	c.LearningRate = math.MaxFloat32
-	_, err = Train(t.Context(), filepath.Join(t.TempDir(), "run"), c, o)
+	_, err = c.train(t.Context(), filepath.Join(t.TempDir(), "run"), o)
 	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "diverged: a value of param.") || !strings.Contains(err.Error(), " is not a finite number (epoch 1, step 1)") {
 		t.Errorf("one step with the largest learning rate: %v", err)
-	}
-}
-
-// Batches are the same whenever they are made, and an epoch shows every image once.
-func TestBatches(t *testing.T) {
-	for name, c := range map[string]Config{"noise": tiny(mnistunet.Class), "flow": tinyFlow(mnistunet.Class)} {
-		t.Run(name, func(t *testing.T) { testBatches(t, c) })
-	}
-	t.Run("denoiser", func(t *testing.T) {
-		c := tiny(mnistunet.None)
-		c.Network.Sigma = 0.25
-		s := filled(t, c)
-		if !slices.Equal(s.Target, s.clean[:len(s.Target)]) {
-			t.Error("a denoiser learns something else than clean images")
-		}
-		noise := make([]float64, len(s.X))
-		for i, x := range s.X {
-			noise[i] = float64(x-s.Target[i]) / 0.25
-		}
-		checkUnit(t, noise)
-	})
-	t.Run("classes", func(t *testing.T) {
-		for dropout, want := range map[float64]float32{0: 16, 1: 0} {
-			c := tiny(mnistunet.Class)
-			c.Dropout = dropout
-			told := float32(0)
-			for _, v := range filled(t, c).Class {
-				told += v
-			}
-			if told != want {
-				t.Errorf("dropout %g: %g of 16 classes are told", dropout, told)
-			}
-		}
-	})
-	t.Run("timesteps", func(t *testing.T) {
-		c := tiny(mnistunet.Time)
-		c.Network.Timesteps = 2
-		if s := filled(t, c); slices.Min(s.T) != 0 || slices.Max(s.T) != 0.5 {
-			t.Errorf("of two timesteps the network is told %v", s.T)
-		}
-	})
-	t.Run("order", func(t *testing.T) {
-		o, c := setUp(t), tiny(mnistunet.None)
-		order := func(seed uint64, step int) []int {
-			c.Seed = seed
-			b, err := newBatches(c, o.Data)
-			if err == nil {
-				err = b.fill(b.newScratch(), step)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b.order
-		}
-		if first := order(7, 0); slices.Equal(first, order(7, 3)) || slices.Equal(first, order(8, 0)) {
-			t.Error("two epochs, or two seeds, have the same order")
-		}
-	})
-}
-
-// filled is the first batch of a configuration.
-func filled(t *testing.T, c Config) *scratch {
-	t.Helper()
-	b, err := newBatches(c, setUp(t).Data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := b.newScratch()
-	if err := b.fill(s, 0); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// checkUnit tells whether values are normal as far as mean and variance go.
-func checkUnit(t *testing.T, values []float64) {
-	t.Helper()
-	var sum, squares float64
-	for _, v := range values {
-		sum, squares = sum+v, squares+v*v
-	}
-	n := float64(len(values))
-	if mean, variance := sum/n, squares/n; !(math.Abs(mean) < 6/math.Sqrt(n)) || !(math.Abs(variance-1) < 9/math.Sqrt(n)) {
-		t.Errorf("noise of mean %g and variance %g", mean, variance)
-	}
-}
-
-// checkNoise tells whether the i-th image's target is the noise in it (DDPM, eq. 4), and the network is told the timestep.
-func checkNoise(t *testing.T, b *batches, s *scratch, i int) {
-	t.Helper()
-	const pixels = mnistunet.Size * mnistunet.Size
-	at := s.timesteps[i]
-	if told := float32(at) / float32(b.config.Network.Timesteps); s.T[i] != told {
-		t.Errorf("image %d: the network is told %g at timestep %d", i, s.T[i], at)
-	}
-	alpha := float64(b.schedule.AlphasCumprod[at])
-	noise := make([]float64, pixels)
-	for j := range noise {
-		noise[j] = float64(s.Target[i*pixels+j])
-		want := math.Sqrt(alpha)*float64(s.clean[i*pixels+j]) + math.Sqrt(1-alpha)*noise[j]
-		if d := math.Abs(float64(s.X[i*pixels+j]) - want); !(d < 1e-5) {
-			t.Fatalf("image %d: %g beside the noised digit", i, d)
-		}
-	}
-	checkUnit(t, noise)
-}
-
-func testBatches(t *testing.T, c Config) {
-	o := setUp(t)
-	c.Dropout = 0.5
-	b, err := newBatches(c, o.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := b.newScratch()
-	seen := map[int]int{}
-	var kept, hidden int
-	for step := range 3 {
-		if err := b.fill(s, step); err != nil {
-			t.Fatal(err)
-		}
-		if want := []int{16, 16, 6}[step]; s.N != want {
-			t.Errorf("step %d has %d images, want %d", step, s.N, want)
-		}
-		for i := range s.N {
-			seen[b.order[step*16+i]]++
-			sum := float32(0)
-			for _, v := range s.Class[i*10 : i*10+10] {
-				sum += v
-			}
-			switch {
-			case sum == 0:
-				hidden++
-			case sum == 1 && s.Class[i*10+int(s.labels[i])] == 1:
-				kept++
-			default:
-				t.Errorf("image %d: class %v, label %d", i, s.Class[i*10:i*10+10], s.labels[i])
-			}
-			if c.Network.Objective == mnistunet.Flow {
-				checkFlow(t, s, i)
-			} else {
-				checkNoise(t, b, s, i)
-			}
-		}
-	}
-	if len(seen) != 38 || kept < 8 || hidden < 8 {
-		t.Errorf("%d images seen, %d with and %d without class", len(seen), kept, hidden)
-	}
-	if err := b.fill(s, 3); err != nil {
-		t.Fatal(err)
-	}
-	noise, times := slices.Clone(s.Target), slices.Clone(s.T)
-	if err := b.fill(s, 4); err != nil {
-		t.Fatal(err)
-	}
-	if slices.Equal(s.Target, noise) || slices.Equal(s.T, times) {
-		t.Error("steps 3 and 4 have the same noise or times")
-	}
-	x, target, ts, class := slices.Clone(s.X), slices.Clone(s.Target), slices.Clone(s.T), slices.Clone(s.Class)
-	again, err := newBatches(c, o.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s = again.newScratch()
-	if err := again.fill(s, 4); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(s.X, x) || !slices.Equal(s.Target, target) || !slices.Equal(s.T, ts) || !slices.Equal(s.Class, class) {
-		t.Error("step 4 alone is not step 4 after others")
-	}
-}
-
-// checkFlow tells whether the i-th image's target leads from x_t, in the time that is left, to the digit, and back to noise of about
-// unit variance.
-func checkFlow(t *testing.T, s *scratch, i int) {
-	t.Helper()
-	const pixels = mnistunet.Size * mnistunet.Size
-	time, variance := float64(s.T[i]), 0.0
-	if time < 0 || time >= 1 {
-		t.Errorf("image %d: time %g", i, time)
-	}
-	for j := i * pixels; j < (i+1)*pixels; j++ {
-		x, u := float64(s.X[j]), float64(s.Target[j])
-		if d := math.Abs(x + (1-time)*u - float64(s.clean[j])); d > 1e-5 {
-			t.Fatalf("image %d: the velocity leads %g beside the digit", i, d)
-		}
-		noise := x - time*u
-		variance += noise * noise / pixels
-	}
-	if variance < 0.75 || variance > 1.25 { // its standard deviation is 0.05
-		t.Errorf("image %d: the noise's variance is %g", i, variance)
 	}
 }

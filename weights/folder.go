@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // weightsFile matches the names that the hub gives a model's weights: one file, or the index of several, either of them of
@@ -139,7 +141,7 @@ func readIndex(path string) (map[string]string, error) {
 	}
 	index, err := parseIndex(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a valid index of weights: %w", path, err)
+		return nil, fmt.Errorf("%s is not a valid index of weights: %w", path, otherfile.Explain(data, err))
 	}
 	return index, nil
 }

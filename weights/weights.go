@@ -18,6 +18,7 @@ import (
 	"slices"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // DType is an element type by its name in the format.
@@ -222,6 +223,9 @@ func Open(path string) (*File, error) {
 func Parse(path string, data []byte) (*File, error) {
 	f := &File{path: path, unmap: func() error { return nil }}
 	if err := f.parse(data); err != nil {
+		if len(data) <= 8 || data[8] != '{' { // where a header begins
+			err = otherfile.Explain(data, err)
+		}
 		return nil, fmt.Errorf("%s is not a valid safetensors file: %w", path, err)
 	}
 	return f, nil

@@ -2,19 +2,21 @@ package writeup
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // Run is what a page tells of a training run.
 type Run struct {
 	Name    string // what the page calls its model
 	Command string // trains it again
-	training.Config
+	mnist.Config
 
 	Loss          []float64 // of every step so far, mean squared error per pixel
 	StepsPerEpoch int
@@ -27,7 +29,7 @@ type Run struct {
 
 // ReadRun reads a run's folder; that of a run in progress too.
 func ReadRun(dir string) (Run, error) {
-	c, err := training.ReadConfig(dir)
+	c, err := mnist.ReadConfig(dir)
 	if err != nil {
 		return Run{}, err
 	}
@@ -66,11 +68,12 @@ func ReadRun(dir string) (Run, error) {
 	return r, nil
 }
 
-// Alike tells whether both runs have the same recipe, but for how the learning rate falls.
+// Alike reports whether both runs have the same recipe, but for how the learning rate falls.
 func (r Run) Alike(o Run) bool {
 	a, b := r.Config, o.Config
-	a.Decay, a.DecaySteps, a.Threads, a.Program, a.Data.Name = b.Decay, b.DecaySteps, b.Threads, b.Program, b.Data.Name
-	return a == b && len(r.EpochLoss) == len(o.EpochLoss)
+	a.Decay, a.DecaySteps, a.Schedule, a.Planned = b.Decay, b.DecaySteps, b.Schedule, b.Planned
+	a.Threads, a.Program, a.Data.Name = b.Threads, b.Program, b.Data.Name
+	return reflect.DeepEqual(a, b) && len(r.EpochLoss) == len(o.EpochLoss)
 }
 
 // What templates say of a run.

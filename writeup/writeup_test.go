@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // course is a write-up's data made from the demo's real digits instead of a model's.
@@ -25,7 +26,7 @@ func course(t *testing.T) Data {
 	t.Helper()
 	demo := example(t)
 	run := func(name string, condition mnistunet.Condition) Run {
-		c := training.Default(condition)
+		c := mnist.Default(condition)
 		c.Data = training.Data{Name: "MNIST", Images: 60000, Checksum: "crc32c:01234567"}
 		c.Program.Commit = "0123456789ab"
 		c.DType, c.Threads = "f32", 2
@@ -266,7 +267,7 @@ func TestReadRun(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	c := training.Default(mnistunet.Class)
+	c := mnist.Default(mnistunet.Class)
 	c.Version, c.DType, c.Threads, c.Program.Commit, c.Data = 1, "f32", 2, "first", training.Data{Name: "MNIST", Images: 256, Checksum: "crc32c:00000000"}
 	config, err := json.Marshal(c)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 )
@@ -122,25 +123,26 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	defer b.Finalize()
 	c := mnistunet.Default(mnistunet.Condition(f.condition))
 	c.Dim = f.dim
-	m, err := mnistunet.New(b, c, dtype, 0)
-	if err != nil {
-		return err
-	}
 	data := randomBatch(c, f.batch)
-	once := func() error {
-		_, err := m.Evaluate(cmd.Context(), diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.X}, data.T, data.Class)
-		return err
-	}
+	var once func() error
 	if what == "train" {
-		t, err := mnistunet.NewTrainer(m)
+		random := diffusion.NewGenerator(0)
+		t, err := nn.NewTrainer(b, c, nn.TrainerOptions{DType: dtype}, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
 		if err != nil {
-			m.Close()
 			return err
 		}
 		defer t.Close()
-		once = func() error { _, err := t.Step(data, 1e-3); return err }
+		once = func() error { _, err := t.Step(data.inputs(c), 1e-3, 0); return err }
 	} else {
+		m, err := mnistunet.New(b, c, dtype, 0)
+		if err != nil {
+			return err
+		}
 		defer m.Close()
+		once = func() error {
+			_, err := m.Evaluate(cmd.Context(), diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.x}, data.t, data.class)
+			return err
+		}
 	}
 	s, err := f.measure(cmd, b, f.warmup, once)
 	if err != nil {
@@ -167,21 +169,41 @@ func peakMemory() int64 {
 	return int64(u.Maxrss) * 1024 // Linux counts KiB
 }
 
+// batch is what a step of n images learns from.
+type batch struct {
+	n                   int
+	x, target, t, class []float32
+}
+
 // randomBatch is a batch of noise: times don't depend on the values.
-func randomBatch(c mnistunet.Config, n int) mnistunet.Batch {
+func randomBatch(c mnistunet.Config, n int) batch {
+	const size = mnistunet.Size * mnistunet.Size
 	g := diffusion.NewGenerator(0)
-	b := mnistunet.Batch{N: n, X: make([]float32, n*mnistunet.Size*mnistunet.Size), Target: make([]float32, n*mnistunet.Size*mnistunet.Size)}
-	g.Normal(b.X)
-	g.Normal(b.Target)
+	b := batch{n: n, x: make([]float32, n*size), target: make([]float32, n*size)}
+	g.Normal(b.x)
+	g.Normal(b.target)
 	if c.Condition != mnistunet.None {
-		b.T = make([]float32, n)
-		g.Uniform(b.T)
+		b.t = make([]float32, n)
+		g.Uniform(b.t)
 	}
 	if c.Condition == mnistunet.Class {
-		b.Class = make([]float32, n*c.Classes)
+		b.class = make([]float32, n*c.Classes)
 		for i := range n {
-			b.Class[i*c.Classes+i%c.Classes] = 1
+			b.class[i*c.Classes+i%c.Classes] = 1
 		}
 	}
 	return b
+}
+
+// inputs are the arrays that the network takes in training.
+func (b batch) inputs(c mnistunet.Config) []nn.Input {
+	image := []int{b.n, mnistunet.Size, mnistunet.Size, 1}
+	in := []nn.Input{{Name: "x", Shape: image, Values: b.x}, {Name: "target", Shape: image, Values: b.target}}
+	if b.t != nil {
+		in = append(in, nn.Input{Name: "t", Shape: []int{b.n, 1}, Values: b.t})
+	}
+	if b.class != nil {
+		in = append(in, nn.Input{Name: "class", Shape: []int{b.n, c.Classes}, Values: b.class})
+	}
+	return in
 }

@@ -150,7 +150,12 @@ func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, er
 // modelFlag adds --model.
 func modelFlag(cmd *cobra.Command, target *string, value string) {
 	cmd.Flags().StringVar(target, "model", value, "one of 'unnoise model list', the folder of a run, of a model or of a pipeline of the hub, or OWNER/NAME in the hub's cache")
-	err := cmd.RegisterFlagCompletionFunc("model", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	completeModels(cmd, "model")
+}
+
+// completeModels offers folders and the models that come with the program for a flag.
+func completeModels(cmd *cobra.Command, flag string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return registry.Names(), cobra.ShellCompDirectiveDefault
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -74,7 +75,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	p := newProgress(cmd.OutOrStdout())
 	p.print("%s, %s", info, engine.Name(dtype))
 
-	c := training.Default(mnistunet.Class)
+	c := mnist.Default(mnistunet.Class)
 	c.Epochs, c.Seed, c.DType, c.Backend = f.epochs, f.seed, engine.Name(dtype), f.other()
 	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
 	switch {
@@ -89,7 +90,11 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	o := training.Options{Backend: b, Data: train, DataName: embeddedData,
+	task, err := c.Task(train, embeddedData)
+	if err != nil {
+		return err
+	}
+	o := training.Options{Backend: b,
 		Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
 			p.update(func() string {
@@ -98,10 +103,10 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			})
 		}}
 	var r training.Result
-	switch old, readErr := training.ReadConfig(dir); {
+	switch old, readErr := mnist.ReadConfig(dir); {
 	case !training.IsRun(dir):
 		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(), c.Epochs)
-		r, err = training.Train(cmd.Context(), dir, c, o)
+		r, err = training.Train(cmd.Context(), dir, c.Config, task, o)
 	case readErr != nil:
 		return fmt.Errorf("%w; give --fresh to replace the run", readErr)
 	default:
@@ -109,7 +114,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			return fmt.Errorf("%s holds a run with other settings; give --fresh to replace it, or another --out", dir)
 		}
 		p.print("using the run in %s; --fresh trains anew", dir)
-		r, err = training.Resume(cmd.Context(), dir, o)
+		r, err = training.Resume(cmd.Context(), dir, task, o)
 	}
 	p.clear()
 	if err != nil {
@@ -119,7 +124,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		}
 		return err
 	}
-	if c, err = training.ReadConfig(dir); err != nil {
+	if c, err = mnist.ReadConfig(dir); err != nil {
 		return err
 	}
 
@@ -163,7 +168,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 
 // command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
 // that were given.
-func (f *demoFlags) command(cmd *cobra.Command, c training.Config) string {
+func (f *demoFlags) command(cmd *cobra.Command, c mnist.Config) string {
 	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d --dtype %s", c.Epochs, c.Network.Dim, c.Seed, c.DType)
 	if c.Backend == "" {
 		line += fmt.Sprintf(" --threads %d", c.Threads)

@@ -373,7 +373,10 @@ func rawOf(result lab.Result) map[string]weights.Tensor {
 	if !result.Spec.Texts {
 		labels := make([]int32, result.Images.N)
 		for i := range labels {
-			labels[i] = int32(slices.Index(result.Spec.Vocabulary, result.Request.PromptOf(i)))
+			labels[i] = -1
+			if class, err := strconv.Atoi(result.Request.PromptOf(i)); err == nil {
+				labels[i] = int32(class)
+			}
 		}
 		tensors["labels"] = weights.FromInt32([]int{len(labels)}, labels)
 	}

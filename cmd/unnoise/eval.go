@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
@@ -291,7 +292,7 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 		return nil, err
 	}
 	for _, n := range []int{train.Len(), n} {
-		floor, err := j.Floor(n, goesRound(labels, c.Classes))
+		floor, err := j.Floor(n, goesRound(labels, train.Occurring()))
 		if err != nil {
 			j.Close()
 			return nil, err
@@ -304,13 +305,14 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 }
 
 // goesRound tells whether equally many images of each class were asked for, up to one.
-func goesRound(labels []int, classes int) bool {
-	count := make([]int, classes)
+func goesRound(labels, classes []int) bool {
+	count := make([]int, len(classes))
 	for _, label := range labels {
-		if label < 0 || label >= classes {
+		i, ok := slices.BinarySearch(classes, label)
+		if !ok {
 			return false
 		}
-		count[label]++
+		count[i]++
 	}
 	return labels != nil && slices.Max(count)-slices.Min(count) <= 1
 }
@@ -337,11 +339,12 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 	ctx, c := e.cmd.Context(), m.Config
 	var labels []int
 	if c.Condition == mnistunet.Class {
-		if n := train.Classes(); n != c.Classes {
-			return fmt.Errorf("--data: %s draws images of %d classes; expected as many in %s, found %d", e.Model, c.Classes, e.Data, n)
+		drawn, found := c.Occurring(), train.Occurring()
+		if slices.ContainsFunc(drawn, func(class int) bool { return !slices.Contains(found, class) }) {
+			return fmt.Errorf("--data: %s draws images of the classes %s; expected all of them in %s, found %s", e.Model, ranges.Format(drawn), e.Data, ranges.Format(found))
 		}
 		for i := range e.count {
-			labels = append(labels, i%c.Classes)
+			labels = append(labels, drawn[i%len(drawn)])
 		}
 	}
 	j, err := e.judge(b, train, test, e.count, labels)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // untrained is a network of 4 channels with its first values.
@@ -50,23 +52,21 @@ func TestSamplingIsHeeded(t *testing.T) {
 			if err != nil {
 				return x, err
 			}
-			timesteps, err := schedule.Timesteps(3, diffusion.Trailing)
+			path, err := schedule.Path(3, diffusion.Trailing)
 			if err != nil {
 				return x, err
 			}
-			return diffusion.Sampler{Schedule: schedule, Timesteps: timesteps, Method: diffusion.DDIM{Eta: 0.6}, Noise: g.Noise}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
+			return diffusion.Sampler{Process: schedule, Path: path, Method: diffusion.DDIM{Eta: 0.6}, Noise: g.Noise}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
 		}, map[string]func(*sampling){
 			"guidance": func(s *sampling) { s.guidance = 1 }, "eta": func(s *sampling) { s.eta = 0 }, "seed": func(s *sampling) { s.seed = 6 },
 			"steps": func(s *sampling) { s.steps = 4 }, "ddpm": func(s *sampling) { s.sampler, s.eta = "ddpm", 0 }, "dpm++": func(s *sampling) { s.sampler, s.eta = "dpm++", 0 },
 		}},
 		{c.ForFlow(), sampling{sampler: "midpoint", steps: 3, guidance: 4, seed: 5}, func(m *mnistunet.Model, x diffusion.Images, _ *diffusion.Generator) (diffusion.Images, error) {
-			for step, err := range (diffusion.FlowSampler{N: 3, Method: diffusion.Midpoint}).Steps(t.Context(), m.GuidedVelocity(labels, 4), x) {
-				if err != nil {
-					return x, err
-				}
-				x = step.X
+			path, err := diffusion.Flow{}.Path(3, "")
+			if err != nil {
+				return x, err
 			}
-			return x, nil
+			return diffusion.Sampler{Process: diffusion.Flow{}, Path: path, Method: diffusion.Midpoint{}}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
 		}, map[string]func(*sampling){
 			"guidance": func(s *sampling) { s.guidance = 1 }, "seed": func(s *sampling) { s.seed = 6 }, "steps": func(s *sampling) { s.steps = 4 }, "euler": func(s *sampling) { s.sampler = "euler" },
 		}},
@@ -220,9 +220,10 @@ func TestReportTables(t *testing.T) {
 func TestGoesRound(t *testing.T) {
 	for _, c := range []struct {
 		labels  []int
-		classes int
+		classes []int
 		want    bool
-	}{{[]int{0, 1, 2, 0}, 3, true}, {[]int{3, 3, 3, 1}, 10, false}, {[]int{0, 1, 2, 0, 0}, 3, false}, {[]int{0, 1, 2, -1}, 3, false}, {nil, 10, false}} {
+	}{{[]int{0, 1, 2, 0}, []int{0, 1, 2}, true}, {[]int{3, 8, 3}, []int{3, 8}, true}, {[]int{3, 3, 3, 1}, []int{1, 2, 3}, false}, {[]int{0, 1, 2, 0, 0}, []int{0, 1, 2}, false},
+		{[]int{0, 1, 2, -1}, []int{0, 1, 2}, false}, {nil, []int{0}, false}} {
 		if got := goesRound(c.labels, c.classes); got != c.want {
 			t.Errorf("%v of %d classes: %v", c.labels, c.classes, got)
 		}
@@ -233,10 +234,10 @@ func TestGoesRound(t *testing.T) {
 func TestTrainFlags(t *testing.T) {
 	f := trainFlags{condition: "class", epochs: 3, batch: 32, dim: 8, timesteps: 50, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4}
 	f.dtype = "f32"
-	want := training.Default(mnistunet.Class)
+	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
 	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8, 3, 32, 0.01, 0.5, 0.3, 4, "f32"
-	if got := f.config(); got != want {
+	if got := f.config(nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: embeddedData, Images: 60000}
@@ -248,11 +249,11 @@ func TestTrainFlags(t *testing.T) {
 		t.Errorf("%s, want %s", got, line)
 	}
 	f = trainFlags{condition: "none", sigma: 0.2}
-	if got := f.config(); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
+	if got := f.config(nil); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}
 	f = trainFlags{condition: "time", objective: "flow"}
-	if got := f.config(); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
+	if got := f.config(nil); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
 		t.Errorf("the objective flow gives %+v", got)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -116,7 +118,7 @@ func TestGenerate(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	png, raw := path("a.png"), path("a.safetensors")
 	args := []string{"generate", "--model", first, "--upscale", second, "--prompt", "a photo of a man", "--prompt", "Zürich ☂", "--count", "2", "--steps", "5", "--upscale-steps", "3",
-		"--upscale-guidance", "1", "--seed", "9", "--dtype", "f32"}
+		"--upscale-guidance", "1", "--seed", "9", "--scale", "1", "--dtype", "f32"}
 	r := succeed(t, append(args, "--previews", "2", "--out", png, "--out", raw, "--out", path("second.png"), "--json")...)
 	var report struct {
 		Images, Height, Width int
@@ -136,8 +138,8 @@ func TestGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"model": first, "upscale": second, "prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "negative": "", "count": "2", "steps": "5", "guidance": "7",
-		"scheduler": "DDPMScheduler", "upscale-steps": "3", "upscale-guidance": "1", "noise-level": "250", "seed": "9", "dtype": "f32"} {
+	for key, want := range map[string]string{"model": first, "upscale": second, "prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "count": "2", "steps": "5", "guidance": "7",
+		"sampler": "ddpm", "upscale-sampler": "ddpm", "upscale-steps": "3", "upscale-guidance": "1", "noise-level": "250", "seed": "9", "dtype": "f32"} {
 		if got, ok := p.Get(key); got != want || !ok {
 			t.Errorf("parameter %s is %q, want %q", key, got, want)
 		}
@@ -177,7 +179,7 @@ func TestGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "negative": " ", "embeds": prompts, "upscale-scheduler": "DDPMScheduler", "upscale-steps": "3"} {
+	for key, want := range map[string]string{"prompt 1": "a photo of a man", "prompt 2": "Zürich ☂", "negative": " ", "embeds": prompts, "upscale-sampler": "ddpm", "upscale-steps": "3"} {
 		if got := told.Metadata()[key]; got != want {
 			t.Errorf("embeddings from a file: parameter %s is %q, want %q", key, got, want)
 		}
@@ -191,7 +193,7 @@ func TestGenerate(t *testing.T) {
 	if p, err = figure.ReadParametersFile(png); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"scheduler": "DPMSolverMultistepScheduler", "timesteps": "fast27", "embeds": prompts} {
+	for key, want := range map[string]string{"sampler": "dpm++", "timesteps": "fast27", "embeds": prompts} {
 		if got, _ := p.Get(key); got != want {
 			t.Errorf("parameter %s is %q, want %q", key, got, want)
 		}
@@ -213,8 +215,8 @@ func TestGenerate(t *testing.T) {
 	}{
 		`--model: ` + second + ` is a stage of super-resolution`:                 {exitUsage, []string{"--model", second}},
 		`--upscale: ` + first + ` draws from a text alone`:                       {exitUsage, []string{"--model", first, "--upscale", first}},
-		`--noise-level: expected at most`:                                        {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
-		filepath.Join(dir, "model_index.json") + `: no such file`:                {exitFailure, []string{"--model", dir}},
+		`--noise-level: expected at most `:                                       {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
+		dir + ` is neither a model folder (with model.safetensors) nor`:          {exitFailure, []string{"--model", dir}},
 		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
 		`--steps: the number of steps is 9999, expected 1 to`:                    {exitUsage, []string{"--model", first, "--steps", "9999"}},
 		`--upscale-steps: the number of steps is 9999, expected 1 to`:            {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
@@ -241,11 +243,10 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("--out %s: exit code %d, %q", wrong, r.code, r.stderr)
 		}
 	}
-	f := generateFlags{count: 1, scale: 1}
-	out := []string{path("none/y.png"), path("y.safetensors"), path("none/z.png"), path("y.png")}
-	err = f.write(out, diffusion.NewImages(1, 3, 4, 4), map[string]weights.Tensor{"images": weights.FromFloat32([]int{1}, []float32{0})}, nil)
-	if err == nil || !strings.Contains(err.Error(), "none/y.png") || !strings.Contains(err.Error(), "none/z.png") {
-		t.Errorf("two files that can't be written: %v", err)
+	f := drawFlags{out: []string{path("none/y.png"), path("y.safetensors"), path("none/z.png"), path("y.png")}}
+	files, err := f.write(lab.Result{Images: diffusion.NewImages(1, 3, 4, 4), Range: model.MinusOneToOne}, lab.Film{})
+	if err == nil || !strings.Contains(err.Error(), "none/y.png") || !strings.Contains(err.Error(), "none/z.png") || !slices.Equal(files, []string{f.out[1], f.out[3]}) {
+		t.Errorf("two files that can't be written: %q, %v", files, err)
 	}
 	for _, name := range []string{"y.safetensors", "y.png"} {
 		if _, err := os.Stat(path(name)); err != nil {
@@ -259,7 +260,7 @@ func TestGenerate(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden.Spoil(t, filepath.Join(broken, "unet", "diffusion_pytorch_model.safetensors"), "conv_out.bias")
-	r = unnoise(t, "generate", "--model", first, "--upscale", broken, "--prompt", "a cat", "--steps", "5", "--upscale-steps", "3", "--dtype", "f32", "--out", path("k.png"), "--out", path("k.safetensors"))
+	r = unnoise(t, "generate", "--model", first, "--upscale", broken, "--prompt", "a cat", "--steps", "5", "--upscale-steps", "3", "--scale", "1", "--dtype", "f32", "--out", path("k.png"), "--out", path("k.safetensors"))
 	if r.code != exitFailure || !strings.Contains(r.stderr, "NaN") || !strings.Contains(r.stderr, "The small images are kept: "+path("k-small.png")+", "+path("k-small.safetensors")) {
 		t.Errorf("a second stage that fails: exit code %d, %q", r.code, r.stderr)
 	}
@@ -310,7 +311,7 @@ func TestGenerateReachesAllParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		for key, want := range map[string]string{"variant": "fp16", "scheduler": "DDIMScheduler", "upscale-scheduler": "DDIMScheduler", "upscale-guidance": "4", "guidance": "7", "revision": ""} {
+		for key, want := range map[string]string{"variant": "fp16", "sampler": "ddim", "upscale-sampler": "ddim", "upscale-guidance": "4", "guidance": "7", "revision": ""} {
 			if got := f.Metadata()[key]; got != want {
 				t.Errorf("parameter %s is %q, want %q", key, got, want)
 			}
@@ -321,46 +322,5 @@ func TestGenerateReachesAllParts(t *testing.T) {
 	exact := draw("--sampler", "ddim", "--dtype", "f32")
 	if narrow := draw("--sampler", "ddim", "--dtype", "bf16"); slices.Equal(narrow, exact) {
 		t.Error("bf16 draws as f32 does, to the last bit")
-	}
-}
-
-// Steps that are not asked for are diffusers' pipelines', or as many as a short schedule has.
-func TestUsualSteps(t *testing.T) {
-	first, second := filepath.Join(golden.Dir(t), "if_tiny"), filepath.Join(golden.Dir(t), "if_sr_tiny")
-	short := filepath.Join(t.TempDir(), "short")
-	if err := os.CopyFS(short, os.DirFS(first)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(short, "scheduler", "scheduler_config.json"), []byte(`{"_class_name": "DDPMScheduler", "num_train_timesteps": 50, "steps_offset": 1, "variance_type": "learned_range"}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		dir, sampler    string
-		ancestral, want int
-	}{{first, "", 100, 100}, {first, "dpm++", 100, 50}, {first, "ddim", 100, 50}, {second, "", 50, 50}, {short, "dpm++", 100, 49}, {short, "", 100, 49}} {
-		f := stageFlags{ancestral: c.ancestral}
-		if err := f.open(c.dir, "", c.sampler); err != nil {
-			t.Fatal(err)
-		}
-		if f.steps != c.want || len(f.timesteps) != c.want {
-			t.Errorf("%s by %q: %d steps, %d timesteps, want %d", filepath.Base(c.dir), c.sampler, f.steps, len(f.timesteps), c.want)
-		}
-		f.stage.Close()
-	}
-	flags := newGenerate().Flags()
-	for name, want := range map[string]string{"guidance": "7", "upscale-guidance": "4", "noise-level": "250", "count": "1"} {
-		if got := flags.Lookup(name).DefValue; got != want {
-			t.Errorf("--%s is %s if not given, want %s", name, got, want)
-		}
-	}
-	named := stageFlags{named: "fast27"}
-	if err := named.open(first, "", ""); err != nil || len(named.timesteps) != 27 {
-		t.Errorf("fast27 has %d timesteps, %v", len(named.timesteps), err)
-	} else {
-		named.stage.Close()
-	}
-	named = stageFlags{named: "fast27"}
-	if err := named.open(short, "", ""); err == nil || !strings.Contains(err.Error(), "ends at 49") {
-		t.Errorf("fast27 of 50 timesteps: %v", err)
 	}
 }

@@ -3,16 +3,17 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -29,7 +30,11 @@ func newModelList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				n := s.Config.Network
+				c, err := mnist.Of(s.Config)
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				n := c.Network
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
 					name, n.Condition, n.Learns(), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
 				if err != nil {
@@ -95,24 +100,24 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 				return printJSON(cmd.OutOrStdout(), s)
 			}
 			var text strings.Builder
-			c := s.Config
+			c, err := mnist.Of(s.Config)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
 			row := func(name, format string, values ...any) {
 				fmt.Fprintf(&text, "%-10s %s\n", name, fmt.Sprintf(format, values...))
 			}
 			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
 			row("learns", "%s", c.Network.Learns())
 			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
-			rate := fmt.Sprintf("%g", c.LearningRate)
-			switch {
-			case c.Decay == 1:
-			case c.DecaySteps:
-				rate += fmt.Sprintf(" falling to %.2g", c.LearningRate*c.Decay)
-			default:
-				rate += fmt.Sprintf(" (× %.3g after each epoch)", math.Pow(c.Decay, 1/float64(c.Epochs)))
+			row("recipe", "epoch %d of %d, batches of %d, seed %d", s.Epoch, c.Epochs, c.Batch, c.Seed)
+			row("rate", "Adam, %s", c.Rate())
+			if c.From != "" {
+				row("began as", "%s", c.From)
 			}
-			row("recipe", "epoch %d of %d, batches of %d, Adam %s, seed %d", s.Epoch, c.Epochs, c.Batch, rate, c.Seed)
 			if c.Network.Condition == mnistunet.Class {
-				row("classes", "%d, hidden for %.4g %% of the images", c.Network.Classes, 100*c.Dropout)
+				classes := c.Network.Occurring()
+				row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
 			}
 			row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Resumed {

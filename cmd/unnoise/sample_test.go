@@ -3,94 +3,65 @@ package main
 import (
 	"math"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/model"
 )
 
-// Pure noise is what the last timestep has: a walk that begins earlier takes it for a digit with less noise.
-func TestWalksBeginWithNoise(t *testing.T) {
-	schedule, err := diffusion.Linear(300, 1e-4, 0.02)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, sampler := range noiseSamplers {
+// Pure noise is what the last timestep has: a run that begins earlier takes it for a digit with less noise.
+func TestRunsBeginWithNoise(t *testing.T) {
+	c := mnistunet.Default(mnistunet.Class)
+	for _, name := range c.Spec().Samplers {
 		for _, steps := range []int{1, 2, 20, 160, 299, 300} {
-			timesteps, method, err := sampling{sampler: sampler, steps: steps}.plan(schedule)
+			_, s, err := c.Plan(model.Sampling{Sampler: name, Steps: steps})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(timesteps) != steps || timesteps[0] != 299 {
-				t.Errorf("%s, %d steps: %d timesteps from %d", sampler, steps, len(timesteps), timesteps[0])
+			if len(s.Path) != steps || s.Path[0].From != 299 {
+				t.Errorf("%s, %d steps: %d moves from %g", name, steps, len(s.Path), s.Path[0].From)
 			}
-			if sampler != "ddpm" {
+			if name != "ddpm" {
 				continue
 			}
-			if last := timesteps[len(timesteps)-1]; steps > 1 && last != 0 {
-				t.Errorf("ddpm, %d steps: the last timestep is %d", steps, last)
+			if last := s.Path[len(s.Path)-1].From; steps > 1 && last != 0 {
+				t.Errorf("ddpm, %d steps: the last timestep is %g", steps, last)
 			}
-			want := diffusion.DDPM{Variance: diffusion.FixedSmall}
+			want := diffusion.DDPM{}
 			if steps == 300 {
 				want.Variance = diffusion.FixedLarge
 			}
-			if method != want {
-				t.Errorf("ddpm, %d steps: %+v, want %+v", steps, method, want)
+			if s.Method != want {
+				t.Errorf("ddpm, %d steps: %+v, want %+v", steps, s.Method, want)
 			}
-		}
-	}
-}
-
-// Each frame says which x it shows, beside what the network made of it; the first is pure noise, the last the result.
-func TestFilm(t *testing.T) {
-	x := func(v float32) diffusion.Images {
-		x := diffusion.NewImages(1, 1, 1, 1)
-		x.Data[0] = v
-		return x
-	}
-	for _, c := range []struct {
-		most, timestep int // of the walk's last step
-		captions       []string
-		x, x0          []float32
-	}{
-		{9, 0, []string{"t = 4", "t = 3", "t = 2", "t = 1", "t = 0", "result"}, []float32{-1, 0, 1, 2, 3, 4}, []float32{10, 11, 12, 13, 14, 4}},
-		{4, 0, []string{"t = 4", "t = 3", "t = 1", "result"}, []float32{-1, 0, 2, 4}, []float32{10, 11, 13, 4}},
-		{1, 0, []string{"result"}, []float32{4}, []float32{4}},
-		{3, -5, []string{"t = 0.00", "t = 0.40", "t = 1.00"}, []float32{-1, 1, 4}, []float32{10, 12, 4}},
-	} {
-		f := film{most: c.most, x: x(-1)}
-		for i := range 5 {
-			f.add(diffusion.Step{Index: i, Total: 5, Timestep: c.timestep + 4 - i, X: x(float32(i)), X0: x(float32(10 + i))})
-		}
-		var captions []string
-		var xs, x0s []float32
-		for _, frame := range f.frames {
-			captions, xs, x0s = append(captions, frame.Caption), append(xs, frame.X.Data[0]), append(x0s, frame.X0.Data[0])
-		}
-		if !slices.Equal(captions, c.captions) || !slices.Equal(xs, c.x) || !slices.Equal(x0s, c.x0) {
-			t.Errorf("%d frames: %q of %v beside %v, want %q of %v beside %v", c.most, captions, xs, x0s, c.captions, c.x, c.x0)
 		}
 	}
 }
 
 // Guidance takes two evaluations, and so does a step of the midpoint method; a model without classes has no guidance to tell of.
 func TestEvaluations(t *testing.T) {
-	for want, s := range map[int]sampling{
-		20: {sampler: "ddim", steps: 20, guidance: 5},
-		21: {sampler: "euler", steps: 21, guidance: 1, guided: true},
-		44: {sampler: "dpm++", steps: 22, guidance: 0, guided: true},
-		92: {sampler: "midpoint", steps: 23, guidance: 5, guided: true},
+	class := mnistunet.Default(mnistunet.Class)
+	for _, c := range []struct {
+		config mnistunet.Config
+		want   int
+		s      sampling
+	}{
+		{mnistunet.Default(mnistunet.Time), 20, sampling{sampler: "ddim", steps: 20, guidance: 1}},
+		{class.ForFlow(), 21, sampling{sampler: "euler", steps: 21, guidance: 1, guided: true}},
+		{class, 44, sampling{sampler: "dpm++", steps: 22, guidance: 0, guided: true}},
+		{class.ForFlow(), 92, sampling{sampler: "midpoint", steps: 23, guidance: 5, guided: true}},
 	} {
-		if got := s.evaluations(); got != want {
-			t.Errorf("%+v takes %d evaluations, want %d", s, got, want)
+		if got := c.s.evaluations(c.config); got != c.want {
+			t.Errorf("%+v takes %d evaluations, want %d", c.s, got, c.want)
 		}
 		var p figure.Parameters
-		s.describe(&p)
-		if _, told := p.Get("guidance"); told != s.guided {
-			t.Errorf("%+v is described by %v", s, p)
+		c.s.describe(&p)
+		if _, told := p.Get("guidance"); told != c.s.guided {
+			t.Errorf("%+v is described by %v", c.s, p)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
@@ -17,10 +19,12 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 func newTrain() *cobra.Command {
@@ -29,12 +33,12 @@ func newTrain() *cobra.Command {
 
 type trainFlags struct {
 	computing
-	condition, objective, data, out, resume string
-	epochs, batch, dim, timesteps, limit,
+	condition, objective, data, out, resume, from, schedule string
+	epochs, batch, dim, timesteps, limit, warmup,
 	checkpointEvery int
-	lr, decay, dropout, sigma float64
-	seed                      uint64
-	noSamples, json           bool
+	lr, decay, dropout, sigma, clip, ema float64
+	seed                                 uint64
+	noSamples, json                      bool
 }
 
 func newTrainMNIST() *cobra.Command {
@@ -53,12 +57,18 @@ With --objective flow, time and class learn flow matching instead of DDPM, by th
 velocity of straight lines from noise to image.
 
 The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Ctrl-C stops after the
-step at hand; --resume goes on from there, or from the latest checkpoint after a crash, to the
-same numbers (with another --threads they are added up in another order).`,
+step at hand, as do SIGTERM and SIGHUP; --resume goes on from there, or from the latest checkpoint
+after a crash, to the same numbers (with another --threads they are added up in another order).
+
+With --resume, --epochs makes the run longer or shorter than it was planned. The learning rate falls
+as it was planned, and is constant behind the plan's end. --from begins a new run with a model's
+weights; the network is the model's.`,
 		Example: `  unnoise train mnist --condition class
   unnoise train mnist --condition time --epochs 5 --out runs/short
   unnoise train mnist --condition class --objective flow
-  unnoise train mnist --resume runs/short`,
+  unnoise train mnist --resume runs/short
+  unnoise train mnist --resume runs/short --epochs 10
+  unnoise train mnist --from mnist-class --data letters --lr 1e-4`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -71,6 +81,8 @@ same numbers (with another --threads they are added up in another order).`,
 	completeFolder(cmd, "out")
 	flags.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	completeFolder(cmd, "resume")
+	flags.StringVar(&f.from, "from", "", "begin with this model's weights: a run's folder, a model folder, or one of 'unnoise model list'")
+	completeModels(cmd, "from")
 	intFlag(cmd, &f.epochs, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
 	intFlag(cmd, &f.batch, "batch", 0, 0, 65536, "images a step; 0: the recipe's")
 	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
@@ -78,7 +90,11 @@ same numbers (with another --threads they are added up in another order).`,
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
 	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, "Adam's learning rate in the first epoch; 0: the recipe's")
-	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "after each of N epochs the learning rate is multiplied by the N-th root of this; 1 keeps it; 0: the recipe's")
+	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "what the learning rate falls to, as a part of --lr; 1 keeps it; 0: the recipe's")
+	choiceFlag(cmd, &f.schedule, "schedule", training.Exponential, "how it falls: by the same factor after each epoch, by as much after each step, or as half a cosine", training.Exponential, training.Linear, training.Cosine)
+	intFlag(cmd, &f.warmup, "warmup", 0, 0, 1_000_000, "steps over which the learning rate rises at first")
+	floatFlag(cmd, &f.clip, "clip", 0, 0, 1e6, "largest norm of the gradients of a step; larger ones are scaled down; 0: any")
+	floatFlag(cmd, &f.ema, "ema", 0, 0, 0.999999, "decay of the average of the parameters, which the kept models have then; 0: none")
 	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
 	seedFlag(cmd, &f.seed, "seed of everything random")
@@ -88,9 +104,9 @@ same numbers (with another --threads they are added up in another order).`,
 	return cmd
 }
 
-// config is the recipe with what the flags change.
-func (f *trainFlags) config() training.Config {
-	c := training.Default(mnistunet.Condition(f.condition))
+// config is the recipe with what the flags change. from is the network of the model to begin with, or nil.
+func (f *trainFlags) config(from *mnistunet.Config) mnist.Config {
+	c := mnist.Default(mnistunet.Condition(f.condition))
 	set := func(to *int, v int) {
 		if v > 0 {
 			*to = v
@@ -99,7 +115,12 @@ func (f *trainFlags) config() training.Config {
 	set(&c.Epochs, f.epochs)
 	set(&c.Batch, f.batch)
 	set(&c.Network.Dim, f.dim)
-	if f.objective == "flow" {
+	if from != nil {
+		c = mnist.Default(from.Condition)
+		c.Network = *from
+		set(&c.Epochs, f.epochs)
+		set(&c.Batch, f.batch)
+	} else if f.objective == "flow" {
 		c.Network = c.Network.ForFlow()
 	} else if c.Network.Condition != mnistunet.None && f.timesteps > 0 {
 		c.Network = c.Network.ForTimesteps(f.timesteps)
@@ -117,6 +138,10 @@ func (f *trainFlags) config() training.Config {
 	if c.Network.Condition == mnistunet.Class {
 		c.Dropout = f.dropout
 	}
+	if f.schedule != training.Exponential {
+		c.Schedule = f.schedule
+	}
+	c.Warmup, c.Clip, c.EMA = f.warmup, f.clip, f.ema
 	c.Seed, c.DType = f.seed, f.dtype
 	return c
 }
@@ -125,9 +150,17 @@ func (f *trainFlags) config() training.Config {
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	if f.resume != "" {
-		for _, name := range []string{"condition", "objective", "out", "epochs", "batch", "dim", "timesteps", "limit", "lr", "decay", "dropout", "sigma", "seed", "dtype"} {
+		for _, name := range []string{"condition", "objective", "from", "out", "batch", "dim", "timesteps", "limit", "lr", "decay", "schedule", "warmup", "clip", "ema", "dropout", "sigma", "seed", "dtype"} {
 			if given(name) {
 				return usagef("--%s can't be given with --resume: the run goes on as it was begun", name)
+			}
+		}
+		return nil
+	}
+	if f.from != "" {
+		for _, name := range []string{"condition", "objective", "dim", "timesteps", "sigma"} {
+			if given(name) {
+				return usagef("--%s can't be given with --from: the network is the model's", name)
 			}
 		}
 		return nil
@@ -153,11 +186,12 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if err := f.trains(); err != nil {
 		return err
 	}
-	c, dir := f.config(), f.out
+	var c mnist.Config
+	dir := f.out
 	if f.resume != "" {
 		dir = f.resume
 		var err error
-		if c, err = training.ReadConfig(dir); err != nil {
+		if c, err = mnist.ReadConfig(dir); err != nil {
 			return err
 		}
 		if !cmd.Flags().Changed("backend") {
@@ -167,8 +201,22 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 			f.threads = c.Threads
 		}
 		f.dtype = c.DType
-	} else if dir == "" {
-		dir = fmt.Sprintf("runs/mnist-%s-%s", f.condition, time.Now().Format("2006-01-02-150405"))
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	var from training.Start
+	if f.resume == "" {
+		var network *mnistunet.Config
+		if f.from != "" {
+			if network, from, err = startFrom(b, f.from); err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+		}
+		c = f.config(network)
+		dir = cmp.Or(dir, fmt.Sprintf("runs/mnist-%s-%s", c.Network.Condition, time.Now().Format("2006-01-02-150405")))
 	}
 	c.Backend = f.other()
 	name, train, test, err := f.openData(dir, c.Data)
@@ -178,17 +226,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	limit := f.limit
 	if f.resume != "" {
 		limit = c.Data.Images
-	} else if c.Network.Condition == mnistunet.Class {
-		c.Network.Classes = train.Classes()
 	}
 	if limit > 0 {
 		train = train.Head(limit)
 	}
-	b, info, dtype, err := f.open(cmd)
+	if f.resume == "" && f.from == "" && c.Network.Condition == mnistunet.Class {
+		c.Network = c.Network.ForClasses(train.Occurring())
+	}
+	task, err := c.Task(train, name)
 	if err != nil {
 		return err
 	}
-	defer b.Finalize()
 
 	out := cmd.OutOrStdout()
 	p := newProgress(out)
@@ -200,9 +248,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	show("%s, %s", info, engine.Name(dtype))
-	show("%d parameters, %d images, run folder %s", c.Network.Parameters(), train.Len(), dir)
+	images := fmt.Sprintf("%d images", train.Len())
+	if c.Network.Condition == mnistunet.Class {
+		classes := c.Network.Occurring()
+		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
+	}
+	show("%d parameters, %s, run folder %s", c.Network.Parameters(), images, dir)
+	for _, note := range train.Notes(test) {
+		p.warn(cmd)(note)
+	}
 	o := training.Options{
-		Backend: b, Data: train, DataName: name, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
+		Backend: b, From: from, Length: f.epochs, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
 		Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
 			if f.json {
@@ -213,27 +269,34 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
 			})
 		},
-		OnEpoch: func(ctx context.Context, e training.Epoch) error {
-			path := ""
-			if !f.noSamples {
-				path = training.SamplePath(e.Dir, e.Epoch)
-				if err := drawEpoch(ctx, e, test, c.Seed, path); err != nil {
-					return err
-				}
+		OnKept: func(k training.Kept) error {
+			path := k.Sample
+			if f.noSamples {
+				path = ""
 			}
 			if f.json {
-				return printJSON(out, map[string]any{"version": jsonVersion, "event": "epoch", "epoch": e.Epoch, "epochs": e.Epochs, "mean_loss": e.MeanLoss, "samples": path})
+				return printJSON(out, map[string]any{"version": jsonVersion, "event": "epoch", "epoch": k.Epoch, "epochs": k.Epochs, "mean_loss": k.MeanLoss, "samples": path})
 			}
-			show("epoch %d/%d  mean loss %.4f  %s", e.Epoch, e.Epochs, e.MeanLoss, path)
+			show("epoch %d/%d  mean loss %.4f  %s", k.Epoch, k.Epochs, k.MeanLoss, path)
 			return nil
 		},
+	}
+	if !f.noSamples {
+		o.Draw = func(ctx context.Context, k training.Kept) error {
+			m, err := mnistunet.Load(b, k.ModelDir, dtype)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return drawEpoch(ctx, m, k, test, c.Seed)
+		}
 	}
 	var r training.Result
 	start := time.Now()
 	if f.resume != "" {
-		r, err = training.Resume(cmd.Context(), dir, o)
+		r, err = training.Resume(cmd.Context(), dir, task, o)
 	} else {
-		r, err = training.Train(cmd.Context(), dir, c, o)
+		r, err = training.Train(cmd.Context(), dir, c.Config, task, o)
 	}
 	p.clear()
 	var stopped *training.StoppedError
@@ -258,6 +321,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
+// startFrom opens the model of --from.
+func startFrom(b compute.Backend, path string) (*mnistunet.Config, training.Start, error) {
+	m, _, err := openModel(b, path, dtypes.Float32)
+	if err != nil {
+		return nil, training.Start{}, err
+	}
+	defer m.Close()
+	values, err := m.Tensors()
+	return &m.Config, training.Start{Name: path, Values: values}, err
+}
+
 // openData opens the images of --data, or those that a run to go on with has learned from.
 func (f *trainFlags) openData(dir string, data training.Data) (name string, train, test *dataset.Labeled, err error) {
 	if f.resume == "" || f.data != "" {
@@ -271,22 +345,22 @@ func (f *trainFlags) openData(dir string, data training.Data) (name string, trai
 
 // drawEpoch draws what the model does after an epoch: digits in few steps (a look, not a measurement), or noisy
 // test digits above what the denoiser makes of them and what they were.
-func drawEpoch(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64, path string) error {
-	picture, parameters, err := epochPicture(ctx, e, test, seed)
+func drawEpoch(ctx context.Context, m *mnistunet.Model, k training.Kept, test *dataset.Labeled, seed uint64) error {
+	picture, parameters, err := epochPicture(ctx, m, k, test, seed)
 	if err != nil {
 		return err
 	}
-	return figure.WritePNG(path, picture, parameters)
+	return figure.WritePNG(k.Sample, picture, parameters)
 }
 
-func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
-	c := e.Model.Config
+func epochPicture(ctx context.Context, m *mnistunet.Model, k training.Kept, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
+	c := m.Config
 	var parameters figure.Parameters
 	parameters.Add("Software", "unnoise "+build.Commit())
-	parameters.Add("model", e.Dir)
-	parameters.Add("epoch", e.Epoch)
+	parameters.Add("model", k.Dir)
+	parameters.Add("epoch", k.Epoch)
 	if c.Condition == mnistunet.None {
-		images, err := denoised(ctx, e.Model, test, c.Sigma, 10, seed)
+		images, err := denoised(ctx, m, test, c.Sigma, 10, seed)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -309,7 +383,7 @@ func epochPicture(ctx context.Context, e training.Epoch, test *dataset.Labeled, 
 		return nil, nil, err
 	}
 	s.describe(&parameters)
-	images, _, err := s.run(ctx, e.Model, labels, n, nil)
+	images, _, err := s.run(ctx, m, labels, n, nil)
 	if err != nil {
 		return nil, nil, err
 	}

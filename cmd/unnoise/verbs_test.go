@@ -40,6 +40,7 @@ func TestOrigin(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	ifTiny := filepath.Join(golden.Dir(t), "if_tiny")
 	for _, c := range []struct {
 		args []string
 		want string
@@ -54,18 +55,24 @@ func TestUsage(t *testing.T) {
 		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"}, "--objective can't be given with --resume"},
 		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
 		{[]string{"sample", "--model", "x", "--out", "a.jpg"}, `--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
-		{[]string{"sample", "--model", "x", "--sampler", "heun"}, "--sampler: expected ddpm, ddim, dpm++, euler or midpoint"},
-		{[]string{"generate", "--prompt", "x"}, "--model: expected"},
-		{[]string{"generate", "--model", "x"}, "--prompt: expected"},
-		{[]string{"generate", "--model", "x", "--prompt", "\xff"}, "invalid UTF-8"},
+		{[]string{"sample", "--model", "x", "--sampler", "plms"}, "--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
+		{[]string{"sample", "--class", "3,x"}, `--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
+		{[]string{"generate", "--prompt", "x"}, `--prompt: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
+		{[]string{"generate", "--model", "mnist-time", "--prompt", "3"}, `--prompt: mnist-time takes no prompts, found "3"`},
+		{[]string{"generate", "--model", "mnist-time", "--guidance", "3"}, "--guidance: mnist-time takes no prompts"},
+		{[]string{"generate", "--timesteps", "fast27"}, "--timesteps: there are no published timesteps for mnist-class"},
+		{[]string{"generate", "--embeds", "x.safetensors"}, "--embeds: mnist-class reads no texts"},
+		{[]string{"generate", "--model", ifTiny}, "--prompt: expected a prompt, found nothing"},
+		{[]string{"generate", "--model", ifTiny, "--prompt", "\xff"}, "invalid UTF-8"},
+		{[]string{"generate", "--prompt", "\xff"}, "invalid UTF-8"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.jpg"}, "--out: expected a file name that ends with .png or .safetensors"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.safetensors", "--previews", "3"}, "--previews needs --out with a file name that ends with .png"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--steps", "9", "--timesteps", "smart27"}, "--steps can't be given with --timesteps"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--timesteps", "smart28"}, "--timesteps: expected fast27, smart100"},
 		{[]string{"generate", "--model", "x", "--prompt", "x", "--noise-level", "9"}, "--noise-level has no meaning without --upscale"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--sampler", "euler"}, "--sampler: expected ddpm, ddim or dpm++"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--sampler", "plms"}, "--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
 		{[]string{"generate", "--model", "x", "--embeds", "x", "--no-cache"}, "--no-cache has no meaning with --embeds"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--negative", "y", "--guidance", "1"}, "--negative has no meaning without guidance"},
+		{[]string{"generate", "--model", ifTiny, "--prompt", "x", "--negative", "y", "--guidance", "1"}, "--negative: it has no meaning without guidance"},
 		{[]string{"eval", "--model", "x", "--guidance", "1,5,1"}, "with commas, each once, found"},
 		{[]string{"embed", "--model", "x"}, "--prompt: expected"},
 		{[]string{"embed", "--model", "x", "--prompt", "x", "--out", "a.pt"}, "--out: expected a file name that ends with .safetensors"},
@@ -138,7 +145,7 @@ func TestTrainAndSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"seed": "9", "steps": "7", "sampler": "ddim", "guidance": "5", "class": "3,1"} {
+	for key, want := range map[string]string{"seed": "9", "steps": "7", "sampler": "ddim", "guidance": "5", "prompt": "3,1,3,1,3"} {
 		if got, _ := p.Get(key); got != want {
 			t.Errorf("parameter %s is %q, want %q", key, got, want)
 		}
@@ -177,15 +184,15 @@ func TestTrainAndSample(t *testing.T) {
 	}
 
 	for want, flags := range map[string][]string{
-		"--sampler euler can't draw with a model of objective noise": {"--sampler", "euler"},
-		"--steps: expected at most 300 with this model, found 301":   {"--steps", "301"},
-		"--eta has no meaning with --sampler dpm++":                  {"--eta", "0.5"},
+		"--steps: expected 1 to 300 with " + run:         {"--steps", "301"},
+		"--eta: it has no meaning with sampler dpm++":    {"--eta", "0.5"},
+		"--guidance: expected a number from -100 to 100": {"--guidance", "101"},
 	} {
 		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
 		}
 	}
-	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected all or numbers from 0 to 9") {
+	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which ") {
 		t.Errorf("class 11: exit code %d, %q", r.code, r.stderr)
 	}
 	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure || !strings.Contains(r.stderr, "--resume "+run) {
@@ -225,6 +232,8 @@ func TestFlow(t *testing.T) {
 	}{
 		{nil, "euler", 50, 100},
 		{[]string{"--sampler", "midpoint", "--steps", "301"}, "midpoint", 301, 1204},
+		{[]string{"--sampler", "heun", "--guidance", "1"}, "heun", 25, 49},
+		{[]string{"--sampler", "dpm++"}, "dpm++", 20, 40},
 	} {
 		out := filepath.Join(run, "a.png")
 		var report struct{ Steps, Evaluations int }
@@ -234,8 +243,8 @@ func TestFlow(t *testing.T) {
 		}
 	}
 	for want, flags := range map[string][]string{
-		"--sampler ddpm can't draw with a model of objective flow: expected euler or midpoint": {"--sampler", "ddpm"},
-		"--eta has no meaning with --sampler euler":                                            {"--eta", "0.5"},
+		"--eta: it has no meaning with sampler euler": {"--eta", "0.5"},
+		"--guidance: expected a number":               {"--guidance", "101"},
 	} {
 		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
@@ -296,12 +305,12 @@ func TestExport(t *testing.T) {
 		}
 	}
 	info := succeed(t, "model", "info", out).stdout
-	for _, part := range []string{"epoch 1 of 2, batches of 64, Adam 0.0001, seed 0", "condition none, dim 4", "MNIST, 300 images", "epoch 1 "} {
+	for _, part := range []string{"epoch 1 of 2, batches of 64, seed 0", "Adam, 0.0001", "condition none, dim 4", "MNIST, 300 images", "epoch 1 "} {
 		if !strings.Contains(info, part) {
 			t.Errorf("model info lacks %q: %s", part, info)
 		}
 	}
-	if info := succeed(t, "model", "info", small(t, "--condition", "class", "--dropout", "0.25")).stdout; !strings.Contains(info, "Adam 0.001 (× 0.316 after each epoch)") || !strings.Contains(info, "hidden for 25 %") {
+	if info := succeed(t, "model", "info", small(t, "--condition", "class", "--dropout", "0.25")).stdout; !strings.Contains(info, "Adam, 0.001 falling to 0.0001 over 2 epochs") || !strings.Contains(info, "hidden for 25 %") {
 		t.Errorf("model info says %s", info)
 	}
 }

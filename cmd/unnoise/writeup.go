@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -288,8 +289,8 @@ func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
 }
 
 // trainCommand is the line that trains a run again, which learned from all images of its set or from the first ones only.
-func trainCommand(c training.Config, limited bool, dir string) string {
-	usual := training.Default(c.Network.Condition)
+func trainCommand(c mnist.Config, limited bool, dir string) string {
+	usual := mnist.Default(c.Network.Condition)
 	if c.Network.Objective == mnistunet.Flow {
 		usual.Network = usual.Network.ForFlow()
 	}

@@ -195,11 +195,11 @@ func rowsOfClasses(c mnistunet.Config) (labels []int, n int, columns []string) {
 	if c.Condition != mnistunet.Class {
 		return nil, sampleRows * digitsInARow, nil
 	}
-	for i := range sampleRows * c.Classes {
-		labels = append(labels, i%c.Classes)
+	for range sampleRows {
+		labels = append(labels, c.Occurring()...)
 	}
-	for i := range c.Classes {
-		columns = append(columns, fmt.Sprint(i))
+	for _, class := range c.Occurring() {
+		columns = append(columns, fmt.Sprint(class))
 	}
 	return labels, len(labels), columns
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 func TestWriteup(t *testing.T) {
@@ -119,7 +120,7 @@ func TestWriteup(t *testing.T) {
 
 // The command on the page trains with the run's recipe.
 func TestTrainCommand(t *testing.T) {
-	c := training.Default(mnistunet.Time)
+	c := mnist.Default(mnistunet.Time)
 	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
 	if got, want := trainCommand(c, false, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -130,7 +131,7 @@ func TestTrainCommand(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
-	if got := f.config(); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
+	if got := f.config(nil); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
 	}
 }
@@ -140,9 +141,10 @@ func TestComparisons(t *testing.T) {
 	row := func(sampler string, steps int, scale float64, evaluations, images int) evaluation.Row {
 		return evaluation.Row{Sampler: sampler, Steps: steps, Guidance: &scale, Evaluations: evaluations, Score: evaluation.Score{Images: images, Frechet: float64(steps)}}
 	}
+	flow := &mnistunet.Config{Objective: mnistunet.Flow}
 	tables, apart := comparisons([]evaluation.Report{
 		{Model: "a", Rows: []evaluation.Row{row("ddpm", 300, 5, 600, 1000), row("dpm++", 10, 5, 20, 1000), row("ddim", 20, 1, 20, 1000)}},
-		{Model: "b", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000), row("midpoint", 10, 5, 40, 1000), row("euler", 50, 1, 50, 300)}},
+		{Model: "b", Config: flow, Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000), row("midpoint", 10, 5, 40, 1000), row("euler", 50, 1, 50, 300)}},
 		{Model: "c", Rows: []evaluation.Row{{Sampler: "ddpm", Steps: 300, Evaluations: 300}}},
 	})
 	if apart != "" || len(tables) != 1 || !strings.Contains(tables[0].Caption, "γ = 5, 1000 samples") {
@@ -153,7 +155,7 @@ func TestComparisons(t *testing.T) {
 		{"100", "-", "50.000", "Flow, Euler, 50 steps", "b"}, {"600", "-", "300.000", "Noise estimates, DDPM, 300 steps", "a"},
 	}
 	if none, apart := comparisons([]evaluation.Report{
-		{Data: "MNIST", Rows: []evaluation.Row{row("dpm++", 10, 5, 20, 500)}}, {Data: "MNIST", Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000)}},
+		{Data: "MNIST", Rows: []evaluation.Row{row("dpm++", 10, 5, 20, 500)}}, {Data: "MNIST", Config: flow, Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000)}},
 	}); none != nil || apart != "estimates of noise with 500 samples of MNIST at γ = 5 by classifier \"\", flows with 1000 samples of MNIST at γ = 5 by classifier \"\"" {
 		t.Errorf("other counts make tables %+v, and it is said %q", none, apart)
 	}

@@ -162,7 +162,7 @@ func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embedd
 		if len(ids[i]) != out.Tokens || len(mask[i]) != out.Tokens {
 			return model.Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has", i, len(ids[i]), len(mask[i]), out.Tokens)
 		}
-		for j, id := range ids[i] {
+		for _, id := range ids[i] {
 			if id < 0 || int(id) >= e.Config.VocabSize {
 				return model.Embeddings{}, fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id, e.Config.VocabSize-1)
 			}
@@ -171,16 +171,23 @@ func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embedd
 				return model.Embeddings{}, err
 			}
 			x = append(x, row...)
-			score := float32(0)
-			if mask[i][j] == 0 {
-				score = -math.MaxFloat32
-			}
-			hidden = append(hidden, score)
 		}
+		hidden = append(hidden, Mask(mask[i])...)
 	}
 	var err error
 	out.Data, err = e.evaluate(shape{out.N, out.Tokens}, x, hidden)
 	return out, err
+}
+
+// Mask is what is added to the scores of attention for a mask that is 0 where no token attends to.
+func Mask(mask []int32) []float32 {
+	scores := make([]float32, len(mask))
+	for i, m := range mask {
+		if m == 0 {
+			scores[i] = -math.MaxFloat32
+		}
+	}
+	return scores
 }
 
 // evaluate runs the network on x [N,L,C] with scores [N,L] that are added for each key.

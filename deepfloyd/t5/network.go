@@ -42,35 +42,44 @@ func feedForwardName(block int) string { return fmt.Sprintf("encoder.block.%d.la
 
 const finalNorm = "encoder.final_layer_norm"
 
-// params lists what the graph has, in PyTorch's layout [out, in].
+// params lists what the graph of an evaluation has, in PyTorch's layout [out, in]. Initial values are transformers'.
 func (c Config) params() []nn.Param {
 	var all []nn.Param
-	add := func(name string, shape ...int) { all = append(all, nn.Param{Name: name + ".weight", Shape: shape}) }
+	normal := func(name string, out, in int, sigma float64) {
+		all = append(all, nn.Normal(name+".weight", sigma, out, in))
+	}
+	norm := func(name string) { all = append(all, nn.Gain(name+".weight", c.DModel)) }
 	inner := c.NumHeads * c.DKV
 	gated, _ := c.activation()
+	each := func(n int) float64 { return 1 / math.Sqrt(float64(n)) }
 	for i := range c.NumLayers {
 		a, f := attentionName(i), feedForwardName(i)
-		for _, name := range []string{"q", "k", "v"} {
-			add(a+"SelfAttention."+name, inner, c.DModel)
-		}
-		add(a+"SelfAttention.o", c.DModel, inner)
-		add(a+"layer_norm", c.DModel)
+		normal(a+"SelfAttention.q", inner, c.DModel, each(c.DModel*c.DKV))
+		normal(a+"SelfAttention.k", inner, c.DModel, each(c.DModel))
+		normal(a+"SelfAttention.v", inner, c.DModel, each(c.DModel))
+		normal(a+"SelfAttention.o", c.DModel, inner, each(inner))
+		norm(a + "layer_norm")
 		if gated {
-			add(f+"DenseReluDense.wi_0", c.DFF, c.DModel)
-			add(f+"DenseReluDense.wi_1", c.DFF, c.DModel)
+			normal(f+"DenseReluDense.wi_0", c.DFF, c.DModel, each(c.DModel))
+			normal(f+"DenseReluDense.wi_1", c.DFF, c.DModel, each(c.DModel))
 		} else {
-			add(f+"DenseReluDense.wi", c.DFF, c.DModel)
+			normal(f+"DenseReluDense.wi", c.DFF, c.DModel, each(c.DModel))
 		}
-		add(f+"DenseReluDense.wo", c.DModel, c.DFF)
-		add(f+"layer_norm", c.DModel)
+		normal(f+"DenseReluDense.wo", c.DModel, c.DFF, each(c.DFF))
+		norm(f + "layer_norm")
 	}
-	add(finalNorm, c.DModel)
+	norm(finalNorm)
 	return all
 }
 
 // bias is the table of how attention depends on distance.
 func (c Config) bias() nn.Param {
-	return nn.Param{Name: biasName, Shape: []int{c.RelativeAttentionNumBuckets, c.NumHeads}}
+	return nn.Normal(biasName, 1/math.Sqrt(float64(c.DModel)), c.RelativeAttentionNumBuckets, c.NumHeads)
+}
+
+// Params lists what the encoder has, its tables too.
+func (c Config) Params() []nn.Param {
+	return append(c.params(), nn.Normal(tableName, 1, c.VocabSize, c.DModel), c.bias())
 }
 
 // Shapes returns the shape of each tensor of the encoder's file, by name, in PyTorch's layout.
@@ -105,6 +114,28 @@ func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *netw
 	return n
 }
 
+// Apply is the encoder in a graph that is to be differentiated: params are float32, by name, as [Config.Params] lists them, and
+// are narrowed to dtype where products take them. ids [N,L] are the tokens', int32; mask [N,L] is added to the scores of
+// attention, see [Mask]. The result is [N,L,d_model], float32.
+func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, ids, mask *Node) *Node {
+	n := &network{config: c, dtype: dtype, params: map[string]*Node{}}
+	for _, p := range c.params() {
+		n.params[p.Name] = ConvertDType(params[p.Name], paramDType(p, dtype))
+	}
+	length := ids.Shape().Dimensions[1]
+	// One-hot rows instead of a look-up, whose gradient would be a scatter.
+	choose := make([]float32, length*length*c.RelativeAttentionNumBuckets)
+	for query := range length {
+		for key := range length {
+			choose[(query*length+key)*c.RelativeAttentionNumBuckets+c.bucket(key-query)] = 1
+		}
+	}
+	rows := Reshape(Const(ids.Graph(), choose), length*length, c.RelativeAttentionNumBuckets)
+	position := Dot(params[biasName], rows).General([]int{0}, nil, []int{1}, nil) // [H, L·L]
+	x := Gather(params[tableName], ExpandAxes(ids, -1))
+	return n.forward(x, Reshape(position, c.NumHeads, length, length), mask)
+}
+
 func (n *network) narrow(x *Node) *Node { return ConvertDType(x, n.dtype) }
 
 func wide(x *Node) *Node { return ConvertDType(x, dtypes.Float32) }
@@ -112,7 +143,7 @@ func wide(x *Node) *Node { return ConvertDType(x, dtypes.Float32) }
 // norm scales x to a root mean square of one (Zhang & Sennrich 2019, arXiv:1910.07467), without offsets.
 func (n *network) norm(name string, x *Node) *Node {
 	w := n.params[name+".weight"]
-	x = Mul(x, Rsqrt(AddScalar(ReduceAndKeep(Square(x), ReduceMean, -1), n.config.LayerNormEpsilon)))
+	x = Mul(x, nn.InvSqrt(AddScalar(ReduceAndKeep(Square(x), ReduceMean, -1), n.config.LayerNormEpsilon)))
 	return Mul(x, BroadcastToShape(ExpandLeftToRank(w, x.Rank()), x.Shape()))
 }
 

@@ -13,15 +13,8 @@ import (
 // library is a tokenizer.json of Hugging Face's tokenizers library.
 type library struct {
 	AddedTokens []struct {
-		ID      int    `json:"id"`
-		Content string `json:"content"`
-		Special bool   `json:"special"`
-
-		// How they are found in a text, which they are not here.
-		SingleWord any `json:"single_word"`
-		LStrip     any `json:"lstrip"`
-		RStrip     any `json:"rstrip"`
-		Normalized any `json:"normalized"`
+		ID int `json:"id"`
+		addedToken
 	} `json:"added_tokens"`
 	Normalizer    *step           `json:"normalizer"`
 	PreTokenizer  *step           `json:"pre_tokenizer"`
@@ -104,7 +97,7 @@ func typeOf(data []byte) string {
 }
 
 // readLibrary reads a model that was made from a SentencePiece model of T5. Its ids are that one's; the library's are others for
-// texts with special tokens, ▁ or U+0085, for several marks on a letter, and where two cuts score the same but for rounding.
+// texts with ▁ or U+0085, for several marks on a letter, and where two cuts score the same but for rounding.
 func readLibrary(path string) (*Tokenizer, error) {
 	file, err := hubfile.ReadConfig(path)
 	if err != nil {
@@ -122,7 +115,25 @@ func readLibrary(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	t.alone, t.first = f.alone()
+	tokens := map[int]addedToken{}
+	for _, a := range f.AddedTokens {
+		if _, twice := tokens[a.ID]; twice {
+			return nil, fmt.Errorf("%s: two added tokens have id %d", path, a.ID)
+		}
+		tokens[a.ID] = a.addedToken
+	}
+	if err := t.add(tokens); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return t, nil
+}
+
+// alone tells whether words get their spaces without having been cut at them, and whether only a text's first one gets one.
+func (f *library) alone() (alone, first bool) {
+	steps := f.PreTokenizer.flat()
+	p := steps[0].PrependScheme
+	return len(steps) == 1, len(steps) == 1 && p != nil && *p == "first"
 }
 
 func (f *library) model() (*model, error) {
@@ -171,11 +182,9 @@ func (f *library) pieces(m *model) error {
 	}
 	for _, a := range f.AddedTokens {
 		switch {
-		case !a.Special:
-			return fmt.Errorf("the added token %q is not special, expected special ones only: prompts are cut into the model's pieces", a.Content)
 		case a.ID < 0 || a.ID < len(m.pieces) && m.pieces[a.ID].text != a.Content:
 			return fmt.Errorf("the added token %q has id %d, which is another piece's", a.Content, a.ID)
-		case a.ID < len(m.pieces):
+		case a.ID < len(m.pieces) && a.Special:
 			m.pieces[a.ID].kind = control
 		}
 	}

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,6 +38,17 @@ func (n *normalizer) next(text string) (string, int) {
 		return string(utf8.RuneError), 1
 	}
 	return text[:length], length
+}
+
+// characters returns a text by the rules for characters alone.
+func (n *normalizer) characters(text string) string {
+	var out strings.Builder
+	for text != "" {
+		s, length := n.next(text)
+		out.WriteString(s)
+		text = text[length:]
+	}
+	return out.String()
 }
 
 func (n *normalizer) normalize(text string) []byte {

@@ -2,9 +2,17 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // settings are a tokenizer_config.json, as transformers saves it beside the model.
@@ -21,17 +29,18 @@ type settings struct {
 	TruncationSide *string        `json:"truncation_side"`
 	SPModelKwargs  map[string]any `json:"sp_model_kwargs"`
 
-	// Of no effect on a prompt's ids: names, special tokens, which prompts have none of, and what is for other uses or libraries.
-	AddedTokensDecoder        any `json:"added_tokens_decoder"`
-	AdditionalSpecialTokens   any `json:"additional_special_tokens"`
+	AddedTokensDecoder      map[string]addedToken `json:"added_tokens_decoder"`
+	AdditionalSpecialTokens tokenList             `json:"additional_special_tokens"`
+	ExtraSpecialTokens      tokenList             `json:"extra_special_tokens"` // its name in transformers 5
+	ExtraIDs                *int                  `json:"extra_ids"`            // how many <extra_id_0> and so on there are; 100 if not said
+
+	// Of no effect on a prompt's ids: names, and what is for other uses or libraries.
 	AutoMap                   any `json:"auto_map"`
 	Backend                   any `json:"backend"`
 	BOSToken                  any `json:"bos_token"`
 	ChatTemplate              any `json:"chat_template"`
 	CleanUpTokenizationSpaces any `json:"clean_up_tokenization_spaces"`
 	CLSToken                  any `json:"cls_token"`
-	ExtraIDs                  any `json:"extra_ids"`
-	ExtraSpecialTokens        any `json:"extra_special_tokens"`
 	FromSlow                  any `json:"from_slow"`
 	IsLocal                   any `json:"is_local"`
 	Legacy                    any `json:"legacy"`
@@ -76,17 +85,137 @@ func (t *token) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// checkSettings refuses settings by which the same text has other ids than t gives it.
-func (t *Tokenizer) checkSettings(path string) error {
+// tokenList are tokens, as a list or by names.
+type tokenList []token
+
+func (l *tokenList) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, (*[]token)(l)) == nil {
+		return nil
+	}
+	var byName map[string]token
+	if err := json.Unmarshal(data, &byName); err != nil {
+		return fmt.Errorf("%.80s where a list of tokens was expected", data)
+	}
+	*l = slices.Collect(maps.Values(byName))
+	return nil
+}
+
+// decodeIfThere reads a file's settings, and reports whether there is one.
+func decodeIfThere(path string, into any) (bool, error) {
 	file, err := hubfile.ReadConfig(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, file.Decode(into)
+}
+
+// readSettings reads what transformers saves beside the model. Settings by which a text has other ids than t gives it are refused; tokens
+// that have ids of their own are added.
+func (t *Tokenizer) readSettings(dir string) error {
+	closing, padding, unknown := token(t.Piece(t.closing)), token(t.Piece(t.padding)), token(t.Piece(t.unknown))
+	s := settings{EOSToken: closing, PadToken: padding, UnkToken: unknown}
+	set, err := decodeIfThere(filepath.Join(dir, settingsFile), &s)
 	if err != nil {
 		return err
 	}
-	closing, padding, unknown := t.Piece(t.closing), t.Piece(t.padding), t.Piece(t.unknown)
-	s := settings{EOSToken: token(closing), PadToken: token(padding), UnkToken: token(unknown)}
-	if err := file.Decode(&s); err != nil {
+	if err := t.check(filepath.Join(dir, settingsFile), s); err != nil {
 		return err
 	}
+	special := settings{EOSToken: closing, PadToken: padding, UnkToken: unknown}
+	mapped, err := decodeIfThere(filepath.Join(dir, specialFile), &special)
+	if err != nil {
+		return err
+	}
+	if err := t.check(filepath.Join(dir, specialFile), special); err != nil {
+		return err
+	}
+	var added map[string]int
+	data, err := os.ReadFile(filepath.Join(dir, addedFile))
+	if err == nil {
+		if err := json.Unmarshal(data, &added); err != nil {
+			return fmt.Errorf("%s: expected tokens and their ids: %w", filepath.Join(dir, addedFile), otherfile.Explain(data, err))
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the added tokens: %w", err)
+	}
+	if !set && !mapped && added == nil {
+		return nil
+	}
+	additional := slices.Concat(s.AdditionalSpecialTokens, s.ExtraSpecialTokens, special.AdditionalSpecialTokens)
+	tokens, err := t.listed(s, additional, added)
+	if err == nil {
+		err = t.add(tokens)
+	}
+	for _, a := range additional {
+		if _, known := t.added[string(a)]; err == nil && !known {
+			err = fmt.Errorf("the added token %q has no id: expected it in added_tokens_decoder, or in %s", a, addedFile)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the tokenizer's folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+// listed returns the tokens of the settings by their ids: those of added_tokens_decoder, or in older folders of added_tokens.json; the
+// special pieces of the model; and T5's <extra_id_0> and so on, whose ids fall, behind its last piece.
+func (t *Tokenizer) listed(s settings, additional []token, added map[string]int) (map[int]addedToken, error) {
+	tokens, known := map[int]addedToken{}, map[string]bool{}
+	put := func(id int, a addedToken) error {
+		if other, twice := tokens[id]; twice && other.Content != a.Content {
+			return fmt.Errorf("the added tokens %q and %q both have id %d", other.Content, a.Content, id)
+		}
+		tokens[id], known[a.Content] = a, true
+		return nil
+	}
+	for text, a := range s.AddedTokensDecoder {
+		id, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("added_tokens_decoder has the id %q, expected a number", text)
+		}
+		if err := put(id, a); err != nil {
+			return nil, err
+		}
+	}
+	if s.AddedTokensDecoder == nil {
+		for _, content := range slices.Sorted(maps.Keys(added)) {
+			special := slices.Contains(additional, token(content)) || slices.Contains([]token{s.EOSToken, s.PadToken, s.UnkToken}, token(content))
+			if err := put(added[content], addedToken{Content: content, Special: special, Normalized: !special}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, id := range []int32{t.closing, t.padding, t.unknown} {
+		if content := t.Piece(id); !known[content] {
+			if err := put(int(id), addedToken{Content: content, Special: true}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	extra, last := or(s.ExtraIDs, 100), len(t.pieces)-1
+	if t.added != nil { // by a tokenizer.json, which has them
+		extra = 0
+	}
+	if extra < 0 || extra > 1<<16 {
+		return nil, fmt.Errorf("extra_ids is %d, expected 0 to %d", extra, 1<<16)
+	}
+	for i := range extra {
+		a := addedToken{Content: fmt.Sprintf("<extra_id_%d>", i), Special: true, LStrip: true, RStrip: true}
+		if id := last + extra - i; !known[a.Content] {
+			if err := put(id, a); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return tokens, nil
+}
+
+// check refuses settings by which the same text has other ids than t gives it.
+func (t *Tokenizer) check(path string, s settings) error {
+	closing, padding, unknown := t.Piece(t.closing), t.Piece(t.padding), t.Piece(t.unknown)
 	yes, no, right := true, false, "right"
 	for _, c := range []struct {
 		name     string

@@ -1,8 +1,9 @@
 // Package tokenizer turns prompts into the ids of a SentencePiece unigram model, as T5 reads them.
 //
 // A text is normalised (see normalizer), then cut into the pieces of the vocabulary whose scores have the largest sum
-// (Kudo 2018, arXiv:1804.10959). Ids are those that the sentencepiece library gives. Special pieces such as </s> and T5's
-// <extra_id_0>, written in a text, are plain text.
+// (Kudo 2018, arXiv:1804.10959). Ids are those that the sentencepiece library gives. Special tokens such as </s> and T5's
+// <extra_id_0>, and tokens that were added to the model's, are found in a text as transformers 5 finds them, if the folder tells of
+// them. In a folder of a spiece.model alone they are plain text.
 package tokenizer
 
 import (
@@ -14,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Tokenizer is a SentencePiece model. It is safe for concurrent use.
@@ -25,6 +28,11 @@ type Tokenizer struct {
 	unknown, closing, padding int32
 	bytes                     []int32 // the ids of the 256 bytes; nil where unknown characters are one piece
 
+	added           map[string]knownToken
+	raw, normalized finder // of added ones: in a text as it is, and in a normalized one
+	alone           bool   // words are not cut at spaces before they get theirs
+	first           bool   // only a text's first word gets a space
+
 	unknownScore float32
 	maxScore     float32 // of normal pieces
 }
@@ -34,6 +42,8 @@ const (
 	modelFile    = "spiece.model"
 	libraryFile  = "tokenizer.json"
 	settingsFile = "tokenizer_config.json"
+	specialFile  = "special_tokens_map.json"
+	addedFile    = "added_tokens.json"
 )
 
 // ModelFile returns the name of the model in a tokenizer's folder: spiece.model, or tokenizer.json where there is no other.
@@ -49,7 +59,18 @@ func ModelFile(dir string) string {
 // maxModel bounds a model file's bytes; T5's has 800 kB, as tokenizer.json 2.4 MB. What is made of them may take fifty times as many.
 const maxModel = 1 << 24
 
-// Open reads the model of a tokenizer's folder. A tokenizer_config.json beside it must not ask for other ids.
+// Files returns the paths of the files that make a tokenizer of a folder, those that there are.
+func Files(dir string) (paths []string) {
+	for _, name := range []string{ModelFile(dir), settingsFile, specialFile, addedFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	return paths
+}
+
+// Open reads the model of a tokenizer's folder, and the tokens that were added to it. A tokenizer_config.json beside it must not ask for
+// other ids.
 func Open(dir string) (*Tokenizer, error) {
 	path := filepath.Join(dir, ModelFile(dir))
 	info, err := os.Stat(path)
@@ -67,11 +88,7 @@ func Open(dir string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	path = filepath.Join(dir, settingsFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return t, nil
-	}
-	if err := t.checkSettings(path); err != nil {
+	if err := t.readSettings(dir); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -93,7 +110,7 @@ func readModel(path string) (*Tokenizer, error) {
 func Parse(data []byte) (*Tokenizer, error) {
 	m, err := parseModel(data)
 	if err != nil {
-		return nil, fmt.Errorf("not a valid SentencePiece model: %w", err)
+		return nil, fmt.Errorf("not a valid SentencePiece model: %w", otherfile.Explain(data, err))
 	}
 	return m.tokenizer()
 }
@@ -187,15 +204,21 @@ func (t *Tokenizer) index(m *model) error {
 	return nil
 }
 
-// Size returns the number of pieces; ids are below it.
+// Size returns the number of pieces and added tokens; ids are below it.
 func (t *Tokenizer) Size() int { return len(t.pieces) }
 
 // Piece returns the text of an id, with ▁ for spaces.
 func (t *Tokenizer) Piece(id int32) string { return t.pieces[id].text }
 
+// Added returns the tokens that were added to the model's pieces, special ones too, in order.
+func (t *Tokenizer) Added() []string { return slices.Sorted(maps.Keys(t.added)) }
+
 // IDs returns the ids of a text, of any length, without the closing one. A text may be any bytes: those that are no UTF-8
 // are unknown characters.
 func (t *Tokenizer) IDs(text string) []int32 {
+	if t.added != nil {
+		return t.withAdded(text)
+	}
 	return t.cut(t.normalizer.normalize(text))
 }
 

@@ -61,7 +61,7 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, progr
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
-	m := &Model{Config: c, backend: b, dtype: dtype, params: c.params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.Params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
 	var err error
 	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f, progress)
 	if err != nil {
@@ -269,15 +269,15 @@ func (m *Model) evaluate(x diffusion.Images, t []float64, r reading, class []flo
 		return err
 	}
 	first := c.BlockOutChannels[0]
-	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.sinusoids(t), Shape: []int{x.N, first}}}
+	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.Sinusoids(t), Shape: []int{x.N, first}}}
 	if c.ClassEmbedType != nil {
-		in = append(in, nn.Array{Values: c.sinusoids(class), Shape: []int{x.N, first}})
+		in = append(in, nn.Array{Values: c.Sinusoids(class), Shape: []int{x.N, first}})
 	}
 	return nn.Run(m.backend, e, in, slices.Concat(r.told, m.values), y)
 }
 
-// sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
-func (c Config) sinusoids(t []float64) []float32 {
+// Sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
+func (c Config) Sinusoids(t []float64) []float32 {
 	dim := c.BlockOutChannels[0]
 	half := dim / 2
 	v := make([]float32, len(t)*dim)

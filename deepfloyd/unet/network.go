@@ -40,9 +40,11 @@ func activate(name *string, x *Node) *Node {
 // network builds one application of the UNet. Convolutions, products and what goes from block to block are of dtype; norms,
 // activations, softmax and embeddings are float32.
 type network struct {
-	config Config
-	dtype  dtypes.DType
-	params map[string]*Node
+	config   Config
+	dtype    dtypes.DType
+	params   map[string]*Node
+	training bool
+	tokens   int // the last token of a text stands for those up to this number; 0: there are no more
 }
 
 func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *network {
@@ -51,6 +53,36 @@ func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *netw
 		n.params[p.Name] = Parameter(g, p.Name, shapes.Make(paramDType(p, dtype), p.Shape...))
 	}
 	return n
+}
+
+// Inputs are what the network is applied to in a graph, all float32.
+type Inputs struct {
+	X     *Node // [N,in_channels,H,W]
+	Time  *Node // [N,block_out_channels[0]], see [Config.Sinusoids]
+	Class *Node // the same of the class label, where the configuration has them; nil otherwise
+	Text  *Node // [N,L,C]
+	// Tokens, if larger than L, is the number of tokens of a text whose last one stands for all behind it.
+	Tokens int
+}
+
+// Apply is the network in a graph that is to be differentiated: params are float32, by name, in [Config.Params]' layouts, and
+// are narrowed to dtype where convolutions and products take them. The result is [N,out_channels,H,W], float32.
+func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, in Inputs) *Node {
+	n := &network{config: c, dtype: dtype, params: map[string]*Node{}, training: true, tokens: in.Tokens}
+	for _, p := range c.Params() {
+		n.params[p.Name] = ConvertDType(params[p.Name], paramDType(p, dtype))
+	}
+	return n.forward(in.X, in.Time, in.Class, n.tell(in.Text))
+}
+
+// filled repeats the last of x [N,L,C] until there are as many as given.
+func filled(x *Node, tokens int) *Node {
+	d := x.Shape().Dimensions
+	if tokens <= d[1] {
+		return x
+	}
+	last := Slice(x, AxisRange(), AxisRange(d[1]-1), AxisRange())
+	return Concatenate([]*Node{x, BroadcastToDims(last, d[0], tokens-d[1], d[2])}, 1)
 }
 
 // paramDType is the dtype that a parameter is kept in: float32 for what is small or belongs to embeddings.
@@ -111,7 +143,7 @@ func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node
 		return Reshape(BroadcastToDims(m, batch, groups, channels/groups), batch, channels)
 	}
 	x = Sub(x, along(mean(x), x))
-	scale := Mul(Rsqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
+	scale := Mul(nn.InvSqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
 	return Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x))
 }
 
@@ -120,12 +152,12 @@ func (n *network) layerNorm(name string, x *Node) *Node {
 	x = wide(x)
 	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
 	variance := ReduceAndKeep(Square(centred), ReduceMean, -1)
-	x = Mul(centred, Rsqrt(AddScalar(variance, attentionEps)))
+	x = Mul(centred, nn.InvSqrt(AddScalar(variance, attentionEps)))
 	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
 }
 
 // attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values [N,K,C].
-func attend(query, key, value *Node, heads int) *Node {
+func (n *network) attend(query, key, value *Node, heads int) *Node {
 	split := func(x *Node) *Node {
 		d := x.Shape().Dimensions
 		return Reshape(x, d[0], d[1], heads, d[2]/heads)
@@ -133,13 +165,17 @@ func attend(query, key, value *Node, heads int) *Node {
 	d := query.Shape().Dimensions
 	query, key, value = split(query), split(key), split(value)
 	scale := 1 / math.Sqrt(float64(d[2]/heads))
+	apart := func() *Node {
+		scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", query, key)), scale)
+		return Einsum("nhqk,nkhd->nqhd", ConvertDType(Softmax(scores), value.DType()), value)
+	}
+	if n.training { // the gradient needs the scores
+		return Reshape(apart(), d...)
+	}
 	y, _ := InternalFusedOpCaller(func() *Node {
 		y, _ := BackendFusedScaledDotProductAttention(query, key, value, compute.AxesLayoutBSHD, &compute.ScaledDotProductAttentionConfig{Scale: scale})
 		return y
-	}, func() *Node {
-		scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", query, key)), scale)
-		return Einsum("nhqk,nkhd->nqhd", ConvertDType(Softmax(scores), value.DType()), value)
-	}, true)
+	}, apart, true)
 	return Reshape(y, d...)
 }
 
@@ -152,10 +188,11 @@ func (n *network) embedding(name string, x *Node) *Node {
 func (n *network) pooled(text *Node) *Node {
 	const pool = "add_embedding.pool."
 	x := n.layerNorm("add_embedding.norm1", text)
-	mean := ReduceAndKeep(x, ReduceMean, 1)
+	mean := ReduceAndKeep(filled(x, n.tokens), ReduceMean, 1)
 	mean = Add(mean, along(Reshape(n.params[pool+"positional_embedding"], -1), mean))
 	x = Concatenate([]*Node{mean, x}, 1)
-	y := attend(n.linear(pool+"q_proj", mean), n.linear(pool+"k_proj", x), n.linear(pool+"v_proj", x), n.config.AdditionEmbedTypeNumHeads)
+	key, value := filled(n.linear(pool+"k_proj", x), n.tokens+1), filled(n.linear(pool+"v_proj", x), n.tokens+1)
+	y := n.attend(n.linear(pool+"q_proj", mean), key, value, n.config.AdditionEmbedTypeNumHeads)
 	return n.layerNorm("add_embedding.norm2", n.linear("add_embedding.proj", Reshape(y, y.Shape().Dimensions[0], -1)))
 }
 
@@ -230,10 +267,10 @@ func (n *network) crossed(a attention, text *Node) keyValue {
 	case *n.config.CrossAttentionNorm == "layer_norm":
 		text = n.layerNorm(a.name+".norm_cross", text)
 	default: // the tokens count as pixels
-		text = n.groupNorm(a.name+".norm_cross", text, crossNormGroups, attentionEps)
+		text = n.groupNorm(a.name+".norm_cross", filled(text, n.tokens), crossNormGroups, attentionEps)
 	}
 	text = n.narrow(text)
-	return keyValue{n.linear(a.name+".add_k_proj", text), n.linear(a.name+".add_v_proj", text)}
+	return keyValue{filled(n.linear(a.name+".add_k_proj", text), n.tokens), filled(n.linear(a.name+".add_v_proj", text), n.tokens)}
 }
 
 // attention lets the pixels of x [N,H,W,C] attend to a text and, unless onlyCross, to each other.
@@ -245,7 +282,7 @@ func (n *network) attention(a attention, x *Node, text keyValue) *Node {
 		key = Concatenate([]*Node{key, n.linear(a.name+".to_k", h)}, 1)
 		value = Concatenate([]*Node{value, n.linear(a.name+".to_v", h)}, 1)
 	}
-	h = attend(n.linear(a.name+".to_q", h), key, value, a.channels/a.headDim)
+	h = n.attend(n.linear(a.name+".to_q", h), key, value, a.channels/a.headDim)
 	return Add(x, Reshape(n.linear(a.name+".to_out.0", h), d...))
 }
 

@@ -2,6 +2,7 @@ package unet
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
@@ -115,21 +116,18 @@ func (b block) all() []resnet {
 	return append(b.resnets[:len(b.resnets):len(b.resnets)], *b.resampler)
 }
 
-// params lists what the network has. Values stay in PyTorch's layout: convolutions OIHW, products OI.
-func (c Config) params() []nn.Param {
+// Params lists what the network has. Values stay in PyTorch's layout: convolutions OIHW, products OI. Initial values are
+// diffusers' but for the last layer of each residual path and of the network, which begin as zeros (Zhang et al. 2019,
+// arXiv:1901.09321), so that the network begins as one without them.
+func (c Config) Params() []nn.Param {
 	var all []nn.Param
-	add := func(name string, shape ...int) { all = append(all, nn.Param{Name: name, Shape: shape}) }
-	norm := func(name string, n int) {
-		add(name+".weight", n)
-		add(name+".bias", n)
-	}
+	norm := func(name string, n int) { all = append(all, nn.Affine(name, n)...) }
 	conv := func(name string, in, out, kernel int) {
-		add(name+".weight", out, in, kernel, kernel)
-		add(name+".bias", out)
+		all = append(all, nn.Layer(name, []int{out, in, kernel, kernel}, nil, in*kernel*kernel, out)...)
 	}
-	linear := func(name string, in, out int) {
-		add(name+".weight", out, in)
-		add(name+".bias", out)
+	linear := func(name string, in, out int) { all = append(all, nn.Layer(name, []int{out, in}, nil, in, out)...) }
+	zeros := func(name string, out int, in ...int) {
+		all = append(all, nn.Layer(name, append([]int{out}, in...), nil, 0, out)...)
 	}
 
 	first, timeDim, textDim, crossDim := c.BlockOutChannels[0], c.timeDim(), c.TextDim(), c.CrossAttentionDim.at(0)
@@ -145,7 +143,7 @@ func (c Config) params() []nn.Param {
 	}
 	if c.AdditionEmbedType != nil {
 		norm("add_embedding.norm1", textDim)
-		add("add_embedding.pool.positional_embedding", 1, textDim)
+		all = append(all, nn.Normal("add_embedding.pool.positional_embedding", 1/math.Sqrt(float64(textDim)), 1, textDim))
 		for _, projection := range []string{"q_proj", "k_proj", "v_proj"} {
 			linear("add_embedding.pool."+projection, textDim, textDim)
 		}
@@ -162,7 +160,7 @@ func (c Config) params() []nn.Param {
 				linear(r.name+".time_emb_proj", timeDim, r.out)
 			}
 			norm(r.name+".norm2", r.out)
-			conv(r.name+".conv2", r.out, r.out, 3)
+			zeros(r.name+".conv2", r.out, r.out, 3, 3)
 			if r.in != r.out {
 				conv(r.name+".conv_shortcut", r.in, r.out, 1)
 			}
@@ -179,24 +177,24 @@ func (c Config) params() []nn.Param {
 			}
 			linear(a.name+".add_k_proj", crossDim, a.channels)
 			linear(a.name+".add_v_proj", crossDim, a.channels)
-			linear(a.name+".to_out.0", a.channels, a.channels)
+			zeros(a.name+".to_out.0", a.channels, a.channels)
 		}
 	}
 	norm("conv_norm_out", first)
-	conv("conv_out", first, c.OutChannels, c.ConvOutKernel)
+	zeros("conv_out", c.OutChannels, first, c.ConvOutKernel, c.ConvOutKernel)
 	return all
 }
 
 // Shapes returns the shape of each tensor of the network's file, by name, in PyTorch's layout.
-func (c Config) Shapes() map[string][]int { return nn.Shapes(c.params()) }
+func (c Config) Shapes() map[string][]int { return nn.Shapes(c.Params()) }
 
 // Check tells whether a file has the network's tensors and no others. Values are not read.
-func (c Config) Check(f *weights.File) error { return nn.Check(c.params(), f) }
+func (c Config) Check(f *weights.File) error { return nn.Check(c.Params(), f) }
 
 // Parameters returns the number of the network's values.
 func (c Config) Parameters() int {
 	n := 0
-	for _, p := range c.params() {
+	for _, p := range c.Params() {
 		n += nn.Size(p.Shape)
 	}
 	return n

@@ -69,5 +69,5 @@ func (c Config) Work(images, height, width, tokens int) Work {
 
 // Bytes returns the size of the network's values when it computes in dtype.
 func (c Config) Bytes(dtype dtypes.DType) int {
-	return nn.Bytes(c.params(), func(p nn.Param) dtypes.DType { return paramDType(p, dtype) })
+	return nn.Bytes(c.Params(), func(p nn.Param) dtypes.DType { return paramDType(p, dtype) })
 }

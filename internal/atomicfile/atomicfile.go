@@ -1,4 +1,4 @@
-// Package atomicfile writes files that appear whole or not at all.
+// Package atomicfile writes files and folders that appear whole or not at all.
 package atomicfile
 
 import (
@@ -49,10 +49,7 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	if d, err := os.Open(filepath.Dir(path)); err == nil { // the rename itself must reach the disk too
-		_ = d.Sync()
-		d.Close()
-	}
+	syncFolder(filepath.Dir(path)) // the rename itself must reach the disk too
 	return nil
 }
 
@@ -65,11 +62,50 @@ func WriteJSON(path string, value any) error {
 	})
 }
 
+// WriteFolder calls write with a new folder beside path, and renames it to path. A folder that was there is replaced. On any error the
+// new folder is removed. Files in it are on the disk if write saw to that.
+func WriteFolder(path string, write func(dir string) error) (err error) {
+	dir := temporaryPath(path)
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
+	if err := write(dir); err != nil {
+		return err
+	}
+	old := temporaryPath(path)
+	if err := os.Rename(path, old); err == nil {
+		defer os.RemoveAll(old)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(dir, path); err != nil {
+		return err
+	}
+	syncFolder(filepath.Dir(path))
+	return nil
+}
+
+// syncFolder brings the names in a folder to the disk, where the system can.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+}
+
 // Clean removes what writes that were killed have left in dir and below. Nothing else may be writing there.
 func Clean(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && temporaryName.MatchString(d.Name()) {
-			err = os.Remove(path)
+		if err == nil && path != dir && temporaryName.MatchString(d.Name()) {
+			if err = os.RemoveAll(path); err == nil && d.IsDir() {
+				return fs.SkipDir
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("removing unfinished files: %w", err)
@@ -96,7 +132,7 @@ func Check(path string) error {
 // temporary makes a file as any new one is made, for whom umask lets read it, which os.CreateTemp's are not.
 func temporary(path string) (*os.File, error) {
 	for {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), rand.Uint32()))
+		name := temporaryPath(path)
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -106,4 +142,8 @@ func temporary(path string) (*os.File, error) {
 		}
 		return f, nil
 	}
+}
+
+func temporaryPath(path string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), rand.Uint32()))
 }

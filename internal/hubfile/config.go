@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 // Config is a config.json or scheduler_config.json: the name of a class and its settings.
@@ -32,7 +34,7 @@ func ReadConfig(path string) (*Config, error) {
 		Name string `json:"_class_name"`
 	}
 	if err := json.Unmarshal(c.data, &class); err != nil {
-		return nil, fmt.Errorf("%s is not a model's configuration: %w", path, err)
+		return nil, fmt.Errorf("%s is not a model's configuration: %w", path, otherfile.Explain(data, err))
 	}
 	c.Class = class.Name
 	return c, nil

@@ -20,6 +20,7 @@ type Layers struct {
 	Training bool
 	Params   map[string]*Node
 	Stats    map[string]*Node // new running statistics, in training
+	ups      []transposed
 }
 
 // NewLayers makes the graph's parameters for a network's.
@@ -49,6 +50,12 @@ func GELU(x *Node) *Node {
 		func() *Node { return BackendFusedGelu(x, true) },
 		func() *Node { return Mul(x, MulScalar(AddScalar(Erf(MulScalar(x, math.Sqrt2/2)), 1), 0.5)) },
 		true)
+	return y
+}
+
+// InvSqrt is 1/√x with a gradient; GoMLX has none for Rsqrt.
+func InvSqrt(x *Node) *Node {
+	y, _ := InternalFusedOpCaller(func() *Node { return Rsqrt(x) }, func() *Node { return Inverse(Sqrt(x)) }, true)
 	return y
 }
 

@@ -2,8 +2,10 @@ package nn
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -15,12 +17,26 @@ import (
 // Param is one parameter or running statistic: its name and shape as PyTorch keeps it, and its order in the graph.
 type Param struct {
 	Name  string
-	Shape []int // PyTorch's
-	Stat  bool  // a running statistic, not trained
-	order []int // graph axis i is PyTorch's axis order[i]; nil: the same
-	fanIn int   // PyTorch's, for the initial values; 0: ones or zeros
+	Shape []int   // PyTorch's
+	Stat  bool    // a running statistic, not trained
+	order []int   // graph axis i is PyTorch's axis order[i]; nil: the same
+	fanIn int     // PyTorch's, for the initial values; 0: normal, ones or zeros
+	sigma float64 // of normal initial values
 	ones  bool
 }
+
+// Normal is a parameter of normally distributed initial values of the deviation sigma.
+func Normal(name string, sigma float64, shape ...int) Param {
+	return Param{Name: name, Shape: shape, sigma: sigma}
+}
+
+// Affine lists the scale and the offset of a norm of n channels, which begin as ones and zeros.
+func Affine(name string, n int) []Param {
+	return []Param{{Name: name + ".weight", Shape: []int{n}, ones: true}, {Name: name + ".bias", Shape: []int{n}}}
+}
+
+// Gain is a parameter of n values that begin as ones.
+func Gain(name string, n int) Param { return Param{Name: name, Shape: []int{n}, ones: true} }
 
 // The orders of axes: PyTorch's layout to the graph's, which has channels last.
 var (
@@ -37,8 +53,8 @@ func Layer(name string, shape, order []int, fanIn, out int) []Param {
 
 // Norm lists what batch normalisation of n channels has.
 func Norm(name string, n int) []Param {
-	return []Param{{Name: name + ".weight", Shape: []int{n}, ones: true}, {Name: name + ".bias", Shape: []int{n}},
-		{Name: name + ".running_mean", Shape: []int{n}, Stat: true}, {Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true}}
+	return append(Affine(name, n), Param{Name: name + ".running_mean", Shape: []int{n}, Stat: true},
+		Param{Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true})
 }
 
 // Block lists what [Layers.Block] has.
@@ -123,8 +139,8 @@ func (p Param) permute(v []float32, back bool) []float32 {
 	return out
 }
 
-// Initial draws PyTorch's default initial values in the graph's layout: uniform in ±1/√fan-in for weights and biases
-// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for batch normalisation.
+// Initial draws the initial values in the graph's layout, by default PyTorch's: uniform in ±1/√fan-in for weights and biases
+// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for norms.
 func (p Param) Initial(g *diffusion.Generator) []float32 {
 	v := make([]float32, Size(p.Shape))
 	switch {
@@ -133,6 +149,11 @@ func (p Param) Initial(g *diffusion.Generator) []float32 {
 		bound := float32(1 / math.Sqrt(float64(p.fanIn)))
 		for i, u := range v {
 			v[i] = float32(float64(u)*float64(2*bound) - float64(bound)) // rounded once, as PyTorch's fused multiply-add does
+		}
+	case p.sigma > 0:
+		g.Normal(v)
+		for i := range v {
+			v[i] *= float32(p.sigma)
 		}
 	case p.ones:
 		for i := range v {
@@ -198,4 +219,32 @@ func Tensors(params []Param, values []compute.Buffer, prefix string) (map[string
 		t[prefix+p.Name] = p.Tensor(v)
 	}
 	return t, nil
+}
+
+// FromTensors returns the values of parameters, in the graph's layout, from tensors under PyTorch's names and in its layouts, which must
+// be these parameters and no others, but for PyTorch's counters of batches. Errors name the model.
+func FromTensors(model string, params []Param, tensors map[string]weights.Tensor) (func(Param) ([]float32, error), error) {
+	known := map[string]bool{}
+	for _, p := range params {
+		known[p.Name] = true
+		if t, ok := tensors[p.Name]; !ok || !slices.Equal(t.Shape, p.Shape) {
+			found := "none"
+			if ok {
+				found = fmt.Sprint(t.Shape)
+			}
+			return nil, fmt.Errorf("%s does not fit the network: expected a tensor %q of shape %v, found %s", model, p.Name, p.Shape, found)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		if !known[name] && !strings.HasSuffix(name, ".num_batches_tracked") {
+			return nil, fmt.Errorf("%s does not fit the network, which has no place for the tensor %q", model, name)
+		}
+	}
+	return func(p Param) ([]float32, error) {
+		v, err := tensors[p.Name].Float32()
+		if err != nil {
+			return nil, fmt.Errorf("%s: tensor %q: %w", model, p.Name, err)
+		}
+		return p.permute(v, false), nil
+	}, nil
 }

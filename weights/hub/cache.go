@@ -11,19 +11,23 @@ import (
 
 // home is the folder of the hub's programs.
 func home() (string, error) {
-	if dir := os.Getenv("HF_HOME"); dir != "" {
+	if dir := variable("HF_HOME"); dir != "" {
 		return dir, nil
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the hub's cache: %w; set HF_HOME", err)
+	cache := variable("XDG_CACHE_HOME")
+	if cache == "" {
+		own := homeOf("")
+		if own == "" {
+			return "", errors.New("finding the hub's cache: there is no home folder; set HF_HOME")
+		}
+		cache = filepath.Join(own, ".cache")
 	}
 	return filepath.Join(cache, "huggingface"), nil
 }
 
 // CacheDir is the cache that the hub's programs share.
 func CacheDir() (string, error) {
-	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
+	if dir := variable("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); dir != "" {
 		return dir, nil
 	}
 	dir, err := home()
@@ -65,22 +69,90 @@ func Cached(repo, revision string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	dir := folder(cache, repo)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("the cache %s has no %s: %w", cache, repo, os.ErrNotExist)
+	}
+	return snapshot(dir, revision)
+}
+
+// Snapshot returns the folder of the model in a cache's folder of a repository (models--OWNER--NAME): of its main revision, or the only
+// one there is. ok reports whether dir is such a folder.
+func Snapshot(dir string) (model string, ok bool, err error) {
+	if info, err := os.Stat(filepath.Join(dir, "snapshots")); err != nil || !info.IsDir() || !strings.HasPrefix(filepath.Base(dir), "models--") {
+		return "", false, nil
+	}
+	model, err = snapshot(dir, "main")
+	if errors.Is(err, os.ErrNotExist) {
+		if commits := list(dir, "snapshots"); len(commits) == 1 && len(list(dir, "refs")) == 0 {
+			model, err = snapshot(dir, commits[0])
+		}
+	}
+	return model, true, err
+}
+
+// snapshot returns the folder of a revision in a cache's folder of a repository.
+func snapshot(dir, revision string) (string, error) {
 	commit := revision
 	if !commitName.MatchString(revision) {
-		data, err := os.ReadFile(filepath.Join(folder(cache, repo), "refs", revision))
+		ref := filepath.Join(dir, "refs", filepath.FromSlash(revision))
+		data, err := os.ReadFile(ref)
 		if errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("the cache %s has no %s, revision %s: %w", cache, repo, revision, os.ErrNotExist)
+			return "", fmt.Errorf("%s has no revision %s, only %s: %w", dir, revision, there(dir), os.ErrNotExist)
 		}
 		if err != nil {
-			return "", fmt.Errorf("looking for %s in the cache: %w", repo, err)
+			return "", fmt.Errorf("looking for a model in the cache: %w", err)
 		}
 		if commit = strings.TrimSpace(string(data)); !commitName.MatchString(commit) {
-			return "", fmt.Errorf("%s names the commit %.50q, which is none: is it damaged?", filepath.Join(folder(cache, repo), "refs", revision), commit)
+			return "", fmt.Errorf("%s names the commit %.50q, which is none: is it damaged?", ref, commit)
 		}
 	}
-	dir := filepath.Join(folder(cache, repo), "snapshots", commit)
-	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("looking for %s in the cache: %w", repo, err)
+	model := filepath.Join(dir, "snapshots", commit)
+	if _, err := os.Stat(model); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%s has nothing of revision %s, whose folder would be %s, only %s: %w", dir, revision, model, there(dir), os.ErrNotExist)
+	} else if err != nil {
+		return "", fmt.Errorf("looking for a model in the cache: %w", err)
 	}
-	return dir, nil
+	return model, whole(model)
+}
+
+// there names what a repository's folder in a cache has.
+func there(dir string) string {
+	var words []string
+	for _, ref := range list(dir, "refs") {
+		words = append(words, "the revision "+ref)
+	}
+	for _, commit := range list(dir, "snapshots") {
+		words = append(words, "the folder "+filepath.Join(dir, "snapshots", commit)+", which may be given as the model")
+	}
+	if words == nil {
+		return "parts of downloads"
+	}
+	return strings.Join(words, " and ")
+}
+
+// list names what is in a folder.
+func list(dir ...string) (names []string) {
+	entries, _ := os.ReadDir(filepath.Join(dir...))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// whole refuses a snapshot with links to blobs that are gone.
+func whole(model string) error {
+	return filepath.WalkDir(model, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("looking for a model in the cache: %w", err)
+		}
+		if e.Type()&os.ModeSymlink == 0 {
+			return nil
+		}
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			target, _ := os.Readlink(path)
+			return fmt.Errorf("%s leads to %s, which is gone: fetch the model again: %w", path, filepath.Join(filepath.Dir(path), target), os.ErrNotExist)
+		}
+		return nil
+	})
 }

@@ -1,12 +1,15 @@
 // Package hub fetches DeepFloyd IF's pipelines from a hub, in diffusers' layout, and finds them in the cache that the hub's
 // own programs share.
 //
-// It honours the variables that those heed: HF_TOKEN (or the file that HF_TOKEN_PATH names, or HF_HOME/token), HF_ENDPOINT,
-// HF_HOME and HF_HUB_CACHE.
+// It honours the variables that those heed, with ~ and $NAME in paths: HF_TOKEN (or the file that HF_TOKEN_PATH names, or HF_HOME/token),
+// HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DOWNLOAD_TIMEOUT and REQUESTS_CA_BUNDLE, and
+// the older names HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and TRANSFORMERS_OFFLINE.
 package hub
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,12 +34,14 @@ type Client struct {
 	Backoff  time.Duration // before the first new attempt; doubles with each
 	Attempts int           // in a row without progress
 
+	offline bool // nothing is fetched
+
 	http *http.Client
 }
 
 // New makes a client by the environment's variables.
 func New() (*Client, error) {
-	c := &Client{Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"), Stall: 30 * time.Second, Backoff: time.Second, Attempts: 6}
+	c := &Client{Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"), Backoff: time.Second, Attempts: 6, offline: Offline()}
 	if c.Endpoint == "" {
 		c.Endpoint = DefaultEndpoint
 	}
@@ -44,24 +49,37 @@ func New() (*Client, error) {
 		return nil, fmt.Errorf("HF_ENDPOINT is %q, expected the address of a hub such as %s", c.Endpoint, DefaultEndpoint)
 	}
 	var err error
+	if c.Stall, err = stall(); err != nil {
+		return nil, err
+	}
 	if c.Token, err = token(); err != nil {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true // sizes and ranges are of the files themselves
+	roots, err := authorities()
+	if err != nil {
+		return nil, err
+	}
+	if roots != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
 	c.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	return c, nil
 }
 
 // token is the one that is set, or that the hub's own program keeps after a login.
 func token() (string, error) {
-	t := strings.TrimSpace(os.Getenv("HF_TOKEN"))
+	if isSet("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+		return "", nil
+	}
+	t := strings.TrimSpace(cmp.Or(os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")))
 	if t == "" {
-		path := os.Getenv("HF_TOKEN_PATH")
+		path := variable("HF_TOKEN_PATH")
 		if path == "" {
 			home, err := home()
 			if err != nil {
-				return "", err
+				return "", nil // and so no token of a login
 			}
 			path = filepath.Join(home, "token")
 		}
@@ -158,6 +176,10 @@ func (c *Client) get(ctx context.Context, repo, address string, offset int64, re
 		err = temporary{error: fmt.Errorf("asking %s: %w", req.URL.Host, u.Err)}
 		if strings.HasPrefix(u.Err.Error(), "it redirects") {
 			err = fmt.Errorf("asking %s for %s: %w", req.URL.Host, repo, u.Err)
+		}
+		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](u.Err); untrusted {
+			err = fmt.Errorf("asking %s for %s: %w. Is the computer's clock right? Where a school's or company's network has an authority of its own, set SSL_CERT_FILE to a file with its certificate (PEM)",
+				req.URL.Host, repo, u.Err)
 		}
 	}
 	switch {

@@ -64,6 +64,9 @@ func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
 	if o.Report == nil {
 		o.Report = func(Progress) {}
 	}
+	if c.offline {
+		return c.local(ctx, o)
+	}
 	p := pull{Client: c, report: o.Report}
 	var err error
 	if p.repo, err = c.list(ctx, o.Repo, o.Revision, p.failed); err != nil {
@@ -93,6 +96,38 @@ func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	return Result{dir, p.files, p.progress.Total, p.progress.Fetched}, nil
+}
+
+// local finds in the cache what Pull would fetch.
+func (c *Client) local(ctx context.Context, o Options) (Result, error) {
+	const offline = "nothing is fetched, since HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
+	if o.Out != "" {
+		return Result{}, fmt.Errorf("%s: unset it to fetch to %s", offline, o.Out)
+	}
+	dir, err := Cached(o.Repo, o.Revision)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s, and %w", offline, err)
+	}
+	p := pull{Client: c, report: o.Report, dir: dir, repo: repository{name: "the folder " + dir, files: map[string]file{}}}
+	err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		p.repo.files[filepath.ToSlash(name)] = file{name: filepath.ToSlash(name), size: info.Size()}
+		return err
+	})
+	if err == nil {
+		err = p.pull(ctx, o)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("%s, and the cache does not have all: %w", offline, err)
+	}
+	return Result{dir, p.files, p.progress.Total, 0}, nil
 }
 
 // pull is one call of Pull.
@@ -181,6 +216,10 @@ func (p *pull) fetchAll(ctx context.Context, files []file) error {
 		}
 		p.progress.Total += f.size
 		missing += f.size - p.there(f)
+	}
+	if p.offline { // and so there
+		p.progress.Done, p.files = p.progress.Total, p.files+len(files)
+		return nil
 	}
 	if err := p.room(missing); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -165,7 +166,7 @@ func readIndex(dir string) (index, error) {
 func parseIndex(data []byte) (index, error) {
 	var settings map[string]json.RawMessage
 	if err := json.Unmarshal(data, &settings); err != nil {
-		return index{}, fmt.Errorf("it is no pipeline's index: %w", err)
+		return index{}, fmt.Errorf("it is no pipeline's index: %w", otherfile.Explain(data, err))
 	}
 	x := index{parts: map[string]string{}}
 	err := json.Unmarshal(settings["_class_name"], &x.class)

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -104,7 +105,7 @@ func openArchive(data []byte) (*archive, error) {
 	case bytes.HasPrefix(data, legacy):
 		return nil, errors.New("it is in the format of torch before 1.6: load it with torch and save it again")
 	case !bytes.HasPrefix(data, []byte("PK\x03\x04")):
-		return nil, errors.New("it is not a zip archive as torch.save writes it")
+		return nil, otherfile.Explain(data, errors.New("it is not a zip archive as torch.save writes it"))
 	}
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/dataset/captioned"
+	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/cachedir"
+)
+
+func newDataset() *cobra.Command {
+	return group("dataset", "Make captioned pictures for training, and look at them", newDatasetEmoji(), newDatasetShow())
+}
+
+func newDatasetEmoji() *cobra.Command {
+	var (
+		b     emoji.Builder
+		sheet string
+	)
+	cmd := &cobra.Command{
+		Use:   "emoji",
+		Short: "Make the emoji set for text-to-image training",
+		Long: `Makes a folder of some 5,000 pictures of 1,400 things in four styles, with names and keywords, from emoji
+with free licences: Noto, Twemoji, and Fluent Emoji flat and 3D. NOTICE.md in it says whose they are.
+
+The packages are fetched by npm, in versions that never change, and kept in the cache folder: a second
+time works without a network. Drawing the SVG pictures needs Node.js, which npm comes with.
+
+The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_name and text.`,
+		Example: `  unnoise dataset emoji --out emoji
+  unnoise dataset show emoji --out sheet.png`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if b.Dir == "" {
+				var err error
+				if b.Dir, err = cachedir.Path("data", "emoji"); err != nil {
+					return err
+				}
+			}
+			start := time.Now()
+			shown := newProgress(cmd.ErrOrStderr())
+			shown.show("reading the packages")
+			b.Progress = func(done, total int) {
+				shown.update(func() string { return fmt.Sprintf("pictures %d/%d%s", done, total, left(start, done, total)) })
+			}
+			info, err := b.Build(cmd.Context())
+			shown.clear()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n", info.Pictures, info.Concepts, pretty(time.Since(start)), b.Dir)
+			if sheet == "" {
+				return nil
+			}
+			set, err := emoji.Open(b.Dir)
+			if err != nil {
+				return err
+			}
+			return writeSheet(cmd.OutOrStdout(), sheet, set, sheetOptions{count: 96, size: 32})
+		},
+	}
+	cmd.Flags().StringVar(&b.Dir, "out", "", "folder to make (default data/emoji in the program's cache folder)")
+	cmd.Flags().StringVar(&b.From, "from", "", "folder with the packages unpacked, such as node_modules, instead of npm")
+	cmd.Flags().StringVar(&sheet, "sheet", "", "also write a contact sheet of training examples: a PNG file")
+	completeFolder(cmd, "out")
+	completeFolder(cmd, "from")
+	return cmd
+}
+
+type sheetOptions struct {
+	seed        uint64
+	first       int
+	count, size int
+}
+
+func newDatasetShow() *cobra.Command {
+	var (
+		o       sheetOptions
+		out     string
+		heldout bool
+	)
+	cmd := &cobra.Command{
+		Use:   "show DIR",
+		Short: "Show what training would see of a folder of captioned pictures",
+		Long: `Draws a contact sheet of training examples from a folder of pictures with captions, as the model sees
+them: of the emoji set, or of any folder with metadata.jsonl, or with a text file beside each picture.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("expected one folder of pictures with captions, found %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput("out", out, ".png"); err != nil {
+				return err
+			}
+			if err := refuseUnnamed(cmd, out); err != nil {
+				return err
+			}
+			train, held, err := openCaptioned(args[0])
+			if err != nil {
+				return err
+			}
+			if heldout {
+				if held == nil {
+					return fmt.Errorf("%s holds nothing out: its metadata has no split other than train", args[0])
+				}
+				train = held
+			}
+			return writeSheet(cmd.OutOrStdout(), out, train, o)
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "sheet.png", "file to write")
+	cmd.Flags().BoolVar(&heldout, "held-out", false, "show what training never sees")
+	intFlag(cmd, &o.count, "count", 96, 1, 10000, "examples")
+	intFlag(cmd, &o.size, "size", 32, 8, 1024, "pixels in height and width")
+	intFlag(cmd, &o.first, "first", 0, 0, 1<<40, "number of the first example")
+	seedFlag(cmd, &o.seed, "seed of the examples")
+	return cmd
+}
+
+// openCaptioned opens a folder of captioned pictures: the emoji set or any other. heldout may be nil.
+func openCaptioned(dir string) (train, heldout captioned.Source, err error) {
+	if emoji.Is(dir) {
+		set, err := emoji.Open(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return set, set.Heldout(), nil
+	}
+	folder, held, err := captioned.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if held != nil {
+		heldout = held
+	}
+	return folder, heldout, nil
+}
+
+func writeSheet(stdout io.Writer, path string, src captioned.Source, o sheetOptions) error {
+	var examples []captioned.Example
+	for i := range o.count {
+		e, err := src.At(o.seed, o.first+i, o.size)
+		if err != nil {
+			return err
+		}
+		examples = append(examples, e)
+	}
+	sheet, err := captioned.Sheet(examples, 12)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, sheet) }); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%d examples: %s\n", len(examples), path)
+	return err
+}

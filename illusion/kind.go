@@ -1,0 +1,144 @@
+package illusion
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Kind tells of a named view or band. Its parameters follow the name after a colon, separated by commas, as in
+// "patch_permute:8,42"; those left out at the end have their defaults.
+type Kind struct {
+	Name       string
+	Alias      string // another name that is understood
+	Parameters []Parameter
+	Text       string
+	Sum        []string // of a band: the names of the set that adds up to the whole picture, this one included
+}
+
+// Usage returns the name with its parameters' names, such as "patch_permute:patches,seed".
+func (k Kind) Usage() string {
+	names := make([]string, len(k.Parameters))
+	for i, p := range k.Parameters {
+		names[i] = p.Name
+	}
+	return with(k.Name, names)
+}
+
+func with(name string, parameters []string) string {
+	if len(parameters) == 0 {
+		return name
+	}
+	return name + ":" + strings.Join(parameters, ",")
+}
+
+// Parameter is a number that a view or band is made with.
+type Parameter struct {
+	Name              string
+	Default, Min, Max float64
+	Whole             bool    // an integer
+	Step              float64 // where not 0: a multiple of it
+	Text              string
+}
+
+func named(name, text string, parameters ...Parameter) Kind {
+	return Kind{Name: name, Text: text, Parameters: parameters}
+}
+
+// kind is one with what makes it. name is the canonical one, with all parameters, as many as Parameters has.
+type kind[T any] struct {
+	Kind
+	make func(name string, parameters []float64) T
+}
+
+// Views lists the named views.
+func Views() []Kind { return list(views) }
+
+// Bands lists the named bands.
+func Bands() []Kind { return list(bands) }
+
+func list[T any](kinds []kind[T]) []Kind {
+	all := make([]Kind, len(kinds))
+	for i, k := range kinds {
+		all[i] = k.Kind
+	}
+	return all
+}
+
+// ParseView returns the view that a text names: one of [Views] with its parameters, or several with + between them,
+// which are applied one after the other, as in "rotate_180+negate".
+func ParseView(text string) (View, error) {
+	var all sequence
+	for part := range strings.SplitSeq(text, "+") {
+		v, err := parse("view", views, part)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
+// ParseBand returns the band that a text names: one of [Bands] with its parameters, as in "low_pass:3".
+func ParseBand(text string) (Band, error) { return parse("band", bands, text) }
+
+func parse[T any](what string, kinds []kind[T], text string) (T, error) {
+	var none T
+	name, rest, some := strings.Cut(strings.TrimSpace(text), ":")
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.Name)
+		if name != k.Name && (k.Alias == "" || name != k.Alias) {
+			continue
+		}
+		var given []string
+		if some {
+			given = strings.Split(rest, ",")
+		}
+		if len(given) > len(k.Parameters) {
+			return none, fmt.Errorf("the %s %q has %d parameters, expected at most %d: %s", what, text,
+				len(given), len(k.Parameters), k.Usage())
+		}
+		values := make([]float64, len(k.Parameters))
+		texts := make([]string, len(k.Parameters))
+		for i, p := range k.Parameters {
+			values[i] = p.Default
+			if i < len(given) {
+				v, err := p.parse(given[i])
+				if err != nil {
+					return none, fmt.Errorf("the %s %q: %w", what, text, err)
+				}
+				values[i] = v
+			}
+			texts[i] = plain(values[i])
+		}
+		return k.make(with(k.Name, texts), values), nil
+	}
+	return none, fmt.Errorf("the %s %q is unknown, expected one of %s", what, name, strings.Join(names, ", "))
+}
+
+func (p Parameter) parse(text string) (float64, error) {
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	step := p.Step
+	if p.Whole {
+		step = 1
+	}
+	if err == nil && v >= p.Min && v <= p.Max && (step == 0 || math.Mod(v, step) == 0) {
+		return v, nil
+	}
+	number := "a number"
+	if p.Whole {
+		number = "an integer"
+	}
+	if p.Step != 0 {
+		number = fmt.Sprintf("a multiple of %g", p.Step)
+	}
+	return 0, fmt.Errorf("its parameter %s (%s) is %q, expected %s from %s to %s",
+		p.Name, p.Text, text, number, plain(p.Min), plain(p.Max))
+}
+
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -1,0 +1,15 @@
+// Package text2image trains a cascade of DeepFloyd IF's classes from pictures with captions: a text encoder and a UNet that are
+// trained together, and a second UNet that enlarges.
+package text2image
+
+const (
+	// Channels of an image.
+	Channels = 3
+	// Tokens is the length that diffusers' IFPipeline fills a prompt up to.
+	Tokens = 77
+	// TrainTokens is the length that captions are filled up to in training. Behind the last token of a text the encoder's
+	// results soon repeat themselves (see relative_attention_max_distance), and stand for those up to Tokens.
+	TrainTokens = 24
+	// captionTokens is the most tokens of a caption, </s> included.
+	captionTokens = 16
+)

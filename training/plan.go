@@ -1,0 +1,171 @@
+package training
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+)
+
+// plan says which steps a run has. After each period of steps it keeps a model: after an epoch, or after KeepEvery steps where the
+// data have no end.
+type plan struct {
+	images int // of the data; 0: they have no end
+	period int // steps
+	total  int // steps
+}
+
+func (c Config) plan() plan {
+	if c.Data.Images == 0 {
+		return plan{period: c.KeepEvery, total: c.Steps}
+	}
+	perEpoch := (c.Data.Images + c.Batch - 1) / c.Batch
+	return plan{images: c.Data.Images, period: perEpoch, total: c.Epochs * perEpoch}
+}
+
+// endless reports whether the data have no end, and so no epochs.
+func (p plan) endless() bool { return p.images == 0 }
+
+// start is the first step, counted from 0, of the period of a step.
+func (p plan) start(step int) int { return step - step%p.period }
+
+// ends reports whether a model is kept when so many steps have been made.
+func (p plan) ends(steps int) bool { return steps > 0 && (steps%p.period == 0 || steps == p.total) }
+
+// epoch is the epoch, from 1, of a step, counted from 0; 0 where there are none.
+func (p plan) epoch(step int) int {
+	if p.endless() {
+		return 0
+	}
+	return step/p.period + 1
+}
+
+// name says which model was kept after so many steps: "epoch-03", or "step-003000" where the data have no end.
+func (p plan) name(steps int) string {
+	if p.endless() {
+		return fmt.Sprintf("step-%06d", steps)
+	}
+	return epochName(steps / p.period)
+}
+
+// modelOf is where the model of an epoch is, or of a step where the data have no end.
+func (p plan) modelOf(dir string, at int) string {
+	if p.endless() {
+		return p.modelDir(dir, at)
+	}
+	return EpochDir(dir, at)
+}
+
+func epochName(epoch int) string { return fmt.Sprintf("epoch-%02d", epoch) }
+
+func (p plan) modelDir(dir string, steps int) string {
+	return filepath.Join(dir, checkpointsDir, p.name(steps))
+}
+
+func (p plan) samplePath(dir string, steps int) string {
+	return filepath.Join(dir, samplesDir, p.name(steps)+".png")
+}
+
+// setLength changes how many epochs, or steps where the data have no end, a run has. The learning rate stays as it was planned.
+func (c *Config) setLength(n int) {
+	planned := c.planned()
+	if c.Data.Images == 0 {
+		c.Steps = n
+	} else {
+		c.Epochs = n
+	}
+	if c.Planned = planned; planned == n {
+		c.Planned = 0
+	}
+}
+
+// describeLength says how long a run is: "20 epochs of 469 steps".
+func (c Config) describeLength() string {
+	if c.Data.Images == 0 {
+		return fmt.Sprintf("%d steps", c.Steps)
+	}
+	return fmt.Sprintf("%d epochs of %d steps", c.Epochs, c.plan().period)
+}
+
+// The ways in which the learning rate falls, from LearningRate to Decay times as much.
+const (
+	Exponential = "exponential" // by the same factor after each epoch, or after each step with DecaySteps
+	Linear      = "linear"      // by the same amount after each step
+	Cosine      = "cosine"      // after each step, as half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983)
+)
+
+// planned is how many epochs the learning rate takes to fall: steps where the data have no epochs.
+func (c Config) planned() int {
+	switch {
+	case c.Planned > 0:
+		return c.Planned
+	case c.Data.Images == 0:
+		return c.Steps
+	}
+	return c.Epochs
+}
+
+// rate returns the learning rate of a step, counted from 0.
+func (c Config) rate(step int) float64 {
+	perEpoch := 1
+	if p := c.plan(); !p.endless() {
+		perEpoch = p.period
+	}
+	done := float64(step) / float64(perEpoch)
+	if c.exponential() && !c.DecaySteps {
+		done = float64(step / perEpoch)
+	}
+	part := min(done/float64(c.planned()), 1)
+	rate := c.LearningRate
+	switch {
+	case c.exponential():
+		rate *= math.Pow(c.Decay, part)
+	case c.Schedule == Linear:
+		rate *= 1 - (1-c.Decay)*part
+	case c.Schedule == Cosine:
+		rate *= c.Decay + (1-c.Decay)*(1+math.Cos(math.Pi*part))/2
+	}
+	if step < c.Warmup {
+		rate *= float64(step+1) / float64(c.Warmup)
+	}
+	return rate
+}
+
+func (c Config) exponential() bool { return c.Schedule == "" || c.Schedule == Exponential }
+
+// Rate describes the learning rate: "0.001 falling to 0.0001 over 20 epochs, after each by the same factor".
+func (c Config) Rate() string {
+	var s strings.Builder
+	if c.Warmup > 0 {
+		fmt.Fprintf(&s, "rising over %d steps to ", c.Warmup)
+	}
+	fmt.Fprintf(&s, "%.4g", c.LearningRate)
+	if c.Decay == 1 {
+		return s.String()
+	}
+	unit, length, now := "epochs", c.planned(), c.Epochs
+	if c.Data.Images == 0 {
+		unit, now = "steps", c.Steps
+	}
+	fmt.Fprintf(&s, " falling to %.4g over %d %s, ", c.LearningRate*c.Decay, length, unit)
+	switch {
+	case c.exponential() && !c.DecaySteps && c.Data.Images > 0:
+		s.WriteString("after each by the same factor")
+	case c.exponential():
+		s.WriteString("after each step by the same factor")
+	case c.Schedule == Linear:
+		s.WriteString("after each step by as much")
+	default:
+		s.WriteString("as half a cosine")
+	}
+	if now > length {
+		s.WriteString(", then constant")
+	}
+	return s.String()
+}
+
+// averageDecay is how much of the averages a step, counted from 0, keeps: less in the beginning, as in diffusers' EMAModel.
+func (c Config) averageDecay(step int) float64 {
+	k := float64(step + 1)
+	return min(c.EMA, (1+k)/(10+k))
+}
