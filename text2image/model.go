@@ -1,0 +1,178 @@
+package text2image
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
+	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/weights"
+)
+
+// Model is a saved folder's network, to look at while it is trained.
+type Model struct {
+	objective Objective
+	tokenizer *tokenizer.Tokenizer
+	encoder   *t5.Encoder
+	unet      *unet.Model
+	file      *weights.File
+}
+
+// Open opens a folder that [Network.Save] wrote.
+func Open(b compute.Backend, dir string, dtype dtypes.DType) (_ *Model, err error) {
+	m := &Model{}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if m.objective, err = NewObjective(); err != nil {
+		return nil, err
+	}
+	if m.tokenizer, err = tokenizer.Open(filepath.Join(dir, "tokenizer")); err != nil {
+		return nil, err
+	}
+	if m.encoder, err = t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype, nil); err != nil {
+		return nil, err
+	}
+	c, err := unet.ReadConfig(filepath.Join(dir, "unet", "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if m.file, err = weights.OpenFolder(filepath.Join(dir, "unet"), ""); err != nil {
+		return nil, err
+	}
+	m.unet, err = unet.New(b, c, dtype, m.file, nil)
+	return m, err
+}
+
+// Close releases the model.
+func (m *Model) Close() {
+	if m.encoder != nil {
+		m.encoder.Close()
+	}
+	if m.unet != nil {
+		m.unet.Close()
+	}
+	if m.file != nil {
+		m.file.Close()
+	}
+}
+
+// encode encodes prompts as diffusers' IFPipeline does.
+func (m *Model) encode(ctx context.Context, prompts []string) (unet.Embeddings, error) {
+	var ids, mask [][]int32
+	for _, p := range prompts {
+		i, k := m.tokenizer.Encode(tokenizer.Preprocess(p), Tokens)
+		ids, mask = append(ids, i), append(mask, k)
+	}
+	e, err := m.encoder.Encode(ctx, ids, mask)
+	return unet.Embeddings(e), err
+}
+
+// Sampling says how [Model.Draw] draws.
+type Sampling struct {
+	Size, Steps int
+	Guidance    float32
+	Seed        uint64
+}
+
+// Draw draws an image of each prompt by DDIM.
+func (m *Model) Draw(ctx context.Context, prompts []string, s Sampling) (diffusion.Images, error) {
+	text, err := m.encode(ctx, prompts)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	empty, err := m.encode(ctx, []string{""})
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	x := diffusion.NewImages(len(prompts), Channels, s.Size, s.Size)
+	diffusion.NewGenerator(s.Seed).Normal(x.Data)
+	o := m.objective
+	timesteps, err := o.schedule.Timesteps(s.Steps, diffusion.Trailing)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	guided := m.unet.GuidedDenoiser(unet.Condition{Text: text}, empty, s.Guidance)
+	epsilon := func(ctx context.Context, x diffusion.Images, t int) (diffusion.Estimate, error) {
+		e, err := guided(ctx, x, t)
+		if err != nil {
+			return e, err
+		}
+		signal, noise := o.levels(t)
+		for i, v := range e.Noise.Data {
+			e.Noise.Data[i] = float32(signal)*v + float32(noise)*x.Data[i]
+		}
+		return diffusion.Estimate{Noise: e.Noise}, nil
+	}
+	return diffusion.Sampler{Schedule: o.schedule, Timesteps: timesteps, Method: diffusion.DDIM{}, Clip: diffusion.Clip{Limit: 1}}.Sample(ctx, epsilon, x)
+}
+
+// Bands of t, in which errors are told apart: the lowest fifth of the timesteps first.
+const Bands = 5
+
+// Errors is the mean squared error of v on the first n pictures, by band of t, with the same noise each time.
+func (m *Model) Errors(ctx context.Context, p *Pictures, n int) ([Bands]float64, error) {
+	const batch = 32
+	var sum, count [Bands]float64
+	for first := 0; first < n; first += batch {
+		var b training.Batch
+		g := diffusion.NewGenerator(uint64(first))
+		indices := make([]int, batch)
+		for i := range indices {
+			indices[i] = first + i
+		}
+		if err := p.Fill(&b, indices, g); err != nil {
+			return sum, err
+		}
+		captions := make([]string, batch)
+		for i, index := range indices {
+			var err error
+			if captions[i], err = p.Source.Caption(p.Seed, index); err != nil {
+				return sum, err
+			}
+		}
+		clean := diffusion.Images{N: batch, C: b.Shape[0], H: b.Shape[1], W: b.Shape[2], Data: b.Clean}
+		text, err := m.encode(ctx, captions)
+		if err != nil {
+			return sum, err
+		}
+		x, target := clean.Like(), clean.Like()
+		g.Normal(target.Data)
+		t := make([]int, batch)
+		for i := range t {
+			t[i] = (2*i + 1) * Timesteps / (2 * batch)
+			signal, noise := m.objective.levels(t[i])
+			m.objective.noise(x.Data, target.Data, clean.Data, i*x.Size(), x.Size(), float32(signal), float32(noise))
+		}
+		y, err := m.unet.Evaluate(ctx, x, t, text, nil)
+		if err != nil {
+			return sum, err
+		}
+		for i := range t {
+			e, want := y.Slice(i, i+1).Data, target.Slice(i, i+1).Data
+			square := 0.0
+			for j, v := range want {
+				square += float64(e[j]-v) * float64(e[j]-v)
+			}
+			band := t[i] * Bands / Timesteps
+			sum[band] += square / float64(len(want))
+			count[band]++
+		}
+	}
+	for i := range sum {
+		if count[i] == 0 {
+			return sum, fmt.Errorf("expected at least %d pictures to measure with", batch)
+		}
+		sum[i] /= count[i]
+	}
+	return sum, nil
+}
