@@ -8,11 +8,11 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 
+	"github.com/unnoise/unnoise/dataset/captioned"
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -119,34 +119,22 @@ func (m *Model) Draw(ctx context.Context, prompts []string, s Sampling) (diffusi
 // Bands of t, in which errors are told apart: the lowest fifth of the timesteps first.
 const Bands = 5
 
-// Errors is the mean squared error of v on the first n pictures, by band of t, with the same noise each time.
-func (m *Model) Errors(ctx context.Context, p *Pictures, n int) ([Bands]float64, error) {
+// Errors is the mean squared error of v on the first n pictures in a size, by band of t, with the same noise each time.
+func (m *Model) Errors(ctx context.Context, p *Pictures, side, n int) ([Bands]float64, error) {
 	const batch = 32
 	var sum, count [Bands]float64
 	for first := 0; first < n; first += batch {
-		var b training.Batch
-		g := diffusion.NewGenerator(uint64(first))
-		indices := make([]int, batch)
-		for i := range indices {
-			indices[i] = first + i
-		}
-		if err := p.Fill(&b, indices, g); err != nil {
+		drawn, err := captioned.Draw(p.Source, p.Seed, first, batch, side)
+		if err != nil {
 			return sum, err
 		}
-		captions := make([]string, batch)
-		for i, index := range indices {
-			var err error
-			if captions[i], err = p.Source.Caption(p.Seed, index); err != nil {
-				return sum, err
-			}
-		}
-		clean := diffusion.Images{N: batch, C: b.Shape[0], H: b.Shape[1], W: b.Shape[2], Data: b.Clean}
-		text, err := m.encode(ctx, captions)
+		clean := diffusion.Images{N: batch, C: Channels, H: side, W: side, Data: drawn.Pixels}
+		text, err := m.encode(ctx, drawn.Captions)
 		if err != nil {
 			return sum, err
 		}
 		x, target := clean.Like(), clean.Like()
-		g.Normal(target.Data)
+		diffusion.NewGenerator(uint64(first)).Normal(target.Data)
 		t := make([]int, batch)
 		for i := range t {
 			t[i] = (2*i + 1) * Timesteps / (2 * batch)

@@ -2,6 +2,7 @@ package text2image
 
 import (
 	"fmt"
+	"hash/crc32"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
 	"github.com/unnoise/unnoise/diffusion"
@@ -10,24 +11,47 @@ import (
 
 // Pictures are what a stage learns from, without end.
 type Pictures struct {
-	Source   captioned.Source
-	Network  *Network
-	Name     string  // for people
-	Checksum string  // of what the source draws from
-	Seed     uint64  // of the source
-	Dropout  float64 // the chance that a caption is empty, for guidance
-	Small    int     // so many pictures come first in half the size: they cost a quarter, and teach words and colors
+	Source  captioned.Source
+	Network *Network
+	Name    string  // for people
+	Seed    uint64  // of the source
+	Dropout float64 // the chance that a caption is empty, for guidance
+
+	checksum string
+}
+
+// NewPictures sums the source up by some of its captions and pictures.
+func NewPictures(p Pictures) (*Pictures, error) {
+	const captions, pictures = 2000, 32
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	fmt.Fprint(h, p.Source.Len())
+	for i := range captions {
+		caption, err := p.Source.Caption(0, i)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(h, caption)
+	}
+	for i := range pictures {
+		e, err := p.Source.At(0, i, p.Network.unet.SampleSize.H)
+		if err != nil {
+			return nil, err
+		}
+		h.Write(e.Image.Pix)
+	}
+	p.checksum = fmt.Sprintf("crc32c:%08x", h.Sum32())
+	return &p, nil
 }
 
 // Describe tells what the pictures are drawn from.
 func (p *Pictures) Describe() training.Data {
-	return training.Data{Name: p.Name, Checksum: p.Checksum}
+	return training.Data{Name: p.Name, Checksum: p.checksum}
 }
 
 // Fill draws the pictures of these indices, and encodes their captions.
 func (p *Pictures) Fill(b *training.Batch, indices []int, g *diffusion.Generator) error {
 	n, side := len(indices), p.Network.unet.SampleSize.H
-	if indices[0] < p.Small {
+	if indices[0] < p.Network.Half {
 		side /= 2
 	}
 	clean := b.Images(n, Channels, side, side)
