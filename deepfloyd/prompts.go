@@ -98,9 +98,10 @@ func (p Prompts) Write(path string, metadata map[string]string) error {
 	return weights.Write(path, tensors, all)
 }
 
-// ReadPrompts reads a safetensors file of prompts in one of two layouts. One is what [Prompts.Write] writes; where there are no
+// ReadPrompts reads a safetensors file of prompts in one of three layouts. One is what [Prompts.Write] writes; where there are no
 // metadata prompts, the texts are called 0, 1 and so on. The other, without a tensor named embeds, is a dictionary: a tensor
-// [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it. Such a dictionary may also be a .pth or .pt file of torch.save.
+// [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it. Such a dictionary may also be a .pth or .pt file of torch.save. A third is
+// what diffusers' encode_prompt returned; see [pth.Encoded].
 func ReadPrompts(path string) (Prompts, error) {
 	switch ending := strings.ToLower(filepath.Ext(path)); ending {
 	case ".pth", ".pt":
@@ -132,6 +133,17 @@ func (p Prompts) checked(path string, err error) (Prompts, error) {
 }
 
 func readPrompts(f *weights.File) (Prompts, error) {
+	if slices.Contains(f.Names(), pth.EmbedsName) {
+		tensors := map[string]weights.Tensor{}
+		for _, name := range f.Names() {
+			tensors[name], _ = f.Tensor(name) // of its own names
+		}
+		all, err := pth.Encoded(tensors)
+		if err != nil {
+			return Prompts{}, err
+		}
+		return joined(all)
+	}
 	if !slices.Contains(f.Names(), embedsName) {
 		return dictionary(f.Names(), f.Tensor)
 	}
@@ -183,6 +195,12 @@ func readTorch(path string) (Prompts, error) {
 	if err != nil {
 		return Prompts{}, err
 	}
+	p, err := joined(all)
+	return p.checked(path, err)
+}
+
+// joined makes prompts of single ones.
+func joined(all []pth.Prompt) (Prompts, error) {
 	var texts []string
 	var mask []int32
 	embeddings := map[string]weights.Tensor{}
@@ -192,7 +210,7 @@ func readTorch(path string) (Prompts, error) {
 		mask = append(mask, p.Mask...)
 	}
 	p, err := dictionary(texts, func(text string) (weights.Tensor, error) { return embeddings[text], nil })
-	if p, err = p.checked(path, err); err != nil {
+	if err != nil {
 		return Prompts{}, err
 	}
 	if len(mask) == p.Embeds.N*p.Embeds.Tokens {

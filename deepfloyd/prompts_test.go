@@ -296,6 +296,19 @@ func TestTorchPrompts(t *testing.T) {
 	if p, err = ReadPrompts(file("masks.pth")); err != nil || !slices.Equal(p.Mask, []int32{1, 1, 1, 0, 0, 1, 1, 1, 0, 0}) {
 		t.Errorf("mask %v, %v", p.Mask, err)
 	}
+	pair, err := ReadPrompts(file("pair.pth"))
+	if err != nil || !slices.Equal(pair.Texts, []string{"0", ""}) || pair.Embeds.Dim != 32 {
+		t.Fatalf("encode_prompt's pair: %q, %v", pair.Texts, err)
+	}
+	named := filepath.Join(t.TempDir(), "named.safetensors")
+	err = weights.Write(named, map[string]weights.Tensor{"prompt_embeds": weights.FromFloat32([]int{1, 77, 32}, pair.Embeds.Slice(0, 1).Data),
+		"negative_prompt_embeds": weights.FromFloat32([]int{1, 77, 32}, pair.Embeds.Slice(1, 2).Data)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := ReadPrompts(named); err != nil || !slices.Equal(p.Texts, pair.Texts) || !slices.Equal(p.Embeds.Data, pair.Embeds.Data) {
+		t.Errorf("by names in safetensors: %q, %v", p.Texts, err)
+	}
 	for _, name := range []string{"state.pth", "system.pth", "tensor.pth"} {
 		if _, err := ReadPrompts(file(name)); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -1,24 +1,107 @@
 package text2image
 
 import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/weights"
 )
 
-// Network is a stage's UNet and the text encoder that is trained with it.
+// Network is a first stage: a text encoder and a UNet that are trained together. It has the content of the files of its folder in the
+// hub's layout, but for the weights.
 type Network struct {
-	UNet unet.Config
-	Text t5.Config
-	// Tokens is the number of tokens that the UNet gets: the last one of a shorter text is repeated.
-	Tokens int
+	UNetConfig json.RawMessage `json:"unet"`         // its config.json
+	TextConfig json.RawMessage `json:"text_encoder"` // its config.json
+	Scheduler  json.RawMessage `json:"scheduler"`    // its scheduler_config.json
+	Vocabulary []byte          `json:"spiece_model"` // the tokenizer's
+	// Half is how many pictures come first in half the size: they cost a quarter, and teach words and colors.
+	Half int `json:"half"`
+
+	unet      unet.Config
+	text      t5.Config
+	tokenizer *tokenizer.Tokenizer
+	tokens    int // that the UNet gets: the last one of a shorter text is repeated; 0: as many as the text has
+}
+
+var (
+	//go:embed config/stage1_unet.json
+	unetConfig []byte
+	//go:embed config/text_encoder.json
+	textConfig []byte
+	//go:embed config/scheduler.json
+	schedulerConfig []byte
+)
+
+// New makes the network that is shipped, with a vocabulary of the captions' words, at most as many as given.
+func New(captions []string, words int) (*Network, error) {
+	texts := make([]string, len(captions))
+	for i, c := range captions {
+		texts[i] = tokenizer.Preprocess(c)
+	}
+	vocabulary := tokenizer.Words(texts, words)
+	known, err := tokenizer.Parse(vocabulary)
+	if err != nil {
+		return nil, err
+	}
+	text := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(textConfig))
+	d.UseNumber() // transformers refuses 1 where it expects 1.0
+	if err := d.Decode(&text); err != nil {
+		return nil, err
+	}
+	text["vocab_size"] = known.Size()
+	textConfig, err := json.Marshal(text)
+	if err != nil {
+		return nil, err
+	}
+	return (&Network{UNetConfig: unetConfig, TextConfig: textConfig, Scheduler: schedulerConfig, Vocabulary: vocabulary}).parse()
+}
+
+// Read reads what a run's config.json says of its network.
+func Read(config json.RawMessage) (*Network, error) {
+	var n Network
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&n); err != nil {
+		return nil, fmt.Errorf("expected a text-to-image network, found another: %w", err)
+	}
+	return n.parse()
+}
+
+func (n *Network) parse() (*Network, error) {
+	var err error
+	if n.unet, err = unet.ParseConfig("unet", n.UNetConfig); err != nil {
+		return nil, err
+	}
+	if n.text, err = t5.ParseConfig("text_encoder", n.TextConfig); err != nil {
+		return nil, err
+	}
+	if n.tokenizer, err = tokenizer.Parse(n.Vocabulary); err != nil {
+		return nil, err
+	}
+	if size := n.tokenizer.Size(); size > n.text.VocabSize {
+		return nil, fmt.Errorf("the tokenizer has %d pieces, and the text encoder's vocab_size is %d", size, n.text.VocabSize)
+	}
+	if n.text.DModel != n.unet.TextDim() {
+		return nil, fmt.Errorf("the text encoder's d_model is %d, and the UNet takes texts of %d channels", n.text.DModel, n.unet.TextDim())
+	}
+	n.tokens = Tokens
+	return n, nil
 }
 
 // What stands before the names of the parts' parameters.
@@ -27,76 +110,100 @@ const (
 	textPrefix = "text_encoder."
 )
 
-// params lists the parameters of both parts, the UNet's first.
-func (n Network) params() []nn.Param {
-	return slices.Concat(prefixed(unetPrefix, n.UNet.Params()), prefixed(textPrefix, n.Text.Params()))
+// Params lists the parameters of both parts.
+func (n *Network) Params() []nn.Param {
+	return slices.Concat(prefixed(unetPrefix, n.unet.Params()), prefixed(textPrefix, n.text.Params()))
 }
 
 func prefixed(prefix string, params []nn.Param) []nn.Param {
-	all := slices.Clone(params)
-	for i := range all {
-		all[i].Name = prefix + all[i].Name
+	for i := range params {
+		params[i].Name = prefix + params[i].Name
 	}
-	return all
+	return params
 }
 
-// part returns the nodes of one part by their own names.
-func part(prefix string, params map[string]*Node) map[string]*Node {
-	all := map[string]*Node{}
-	for name, node := range params {
-		if own, ok := strings.CutPrefix(name, prefix); ok {
-			all[own] = node
+// part returns the values of one part by their own names.
+func part[T any](prefix string, all map[string]T) map[string]T {
+	own := map[string]T{}
+	for name, v := range all {
+		if name, ok := strings.CutPrefix(name, prefix); ok {
+			own[name] = v
 		}
 	}
-	return all
+	return own
 }
+
+// Side is the height and width of its images.
+func (n *Network) Side() int { return n.unet.SampleSize.H }
 
 // Parameters returns the number of trained values.
-func (n Network) Parameters() int { return n.UNet.Parameters() + n.Text.Parameters() }
+func (n *Network) Parameters() int { return n.unet.Parameters() + n.text.Parameters() }
 
-// inputs are a graph's parameters for a batch, in the order of [Network.arrays].
-type inputs struct{ x, time, class, ids, mask *Node }
-
-func (n Network) inputs(g *Graph, s shape) inputs {
-	parameter := func(name string, dims ...int) *Node { return Parameter(g, name, shapes.Make(dtypes.Float32, dims...)) }
-	in := inputs{x: parameter("x", s.images, n.UNet.InChannels, s.height, s.width), time: parameter("time", s.images, n.UNet.BlockOutChannels[0])}
-	if n.UNet.ClassEmbedType != nil {
-		in.class = parameter("class", s.images, n.UNet.BlockOutChannels[0])
+// Loss is the squared error of what the network estimates, weighted for each image. What out_channels has beside the estimate, a
+// variance, nothing teaches: the scheduler's is fixed.
+func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
+	images, channels := in["target"].Shape().Dimensions[0], in["target"].Shape().Dimensions[1]
+	text := n.text.Apply(part(textPrefix, l.Params), l.DType, in["ids"], in["mask"])
+	y := n.unet.Apply(part(unetPrefix, l.Params), l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images), Text: text, Tokens: n.tokens})
+	if channels < n.unet.OutChannels {
+		y = Slice(y, AxisRange(), AxisRange(0, channels))
 	}
-	in.ids, in.mask = parameter("ids", s.images, s.tokens), parameter("mask", s.images, s.tokens)
-	return in
+	return nn.MeanSquare(y, in["target"], in["weight"])
 }
 
-// arrays are the values of inputs.
-func (n Network) arrays(b Batch) []nn.Array {
-	first, tokens := n.UNet.BlockOutChannels[0], b.Tokens()
-	all := []nn.Array{
-		{Values: b.X.Data, Shape: []int{b.X.N, b.X.C, b.X.H, b.X.W}},
-		{Values: n.UNet.Sinusoids(floats(b.T)), Shape: []int{b.X.N, first}},
+// Save writes a folder in the hub's layout, with the weights in bfloat16.
+func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
+	index := map[string]any{
+		"_class_name": "IFPipeline", "requires_safety_checker": false,
+		"unet": []string{"diffusers", "UNet2DConditionModel"}, "scheduler": []string{"diffusers", "DDPMScheduler"},
+		"text_encoder": []string{"transformers", "T5EncoderModel"}, "tokenizer": []string{"transformers", "T5Tokenizer"},
 	}
-	if n.UNet.ClassEmbedType != nil {
-		all = append(all, nn.Array{Values: n.UNet.Sinusoids(floats(b.Class)), Shape: []int{b.X.N, first}})
+	for _, none := range []string{"feature_extractor", "safety_checker", "watermarker"} {
+		index[none] = []any{nil, nil}
 	}
-	ids, mask := make([]float32, 0, b.X.N*tokens), make([]float32, 0, b.X.N*tokens)
-	for i := range b.IDs {
-		for _, id := range b.IDs[i] {
-			ids = append(ids, float32(id))
+	settings := map[string]any{
+		"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0, "model_max_length": Tokens,
+	}
+	for name, content := range map[string]any{
+		hubfile.Index:                                  index,
+		filepath.Join("unet", hubfile.Network):         n.UNetConfig,
+		filepath.Join("text_encoder", hubfile.Network): n.TextConfig,
+		filepath.Join("scheduler", hubfile.Scheduler):  n.Scheduler,
+		"tokenizer/tokenizer_config.json":              settings,
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			return err
 		}
-		mask = append(mask, t5.Mask(b.Mask[i])...)
+		if err := atomicfile.WriteJSON(filepath.Join(dir, name), content); err != nil {
+			return err
+		}
 	}
-	return append(all, nn.Array{Values: ids, Shape: []int{b.X.N, tokens}}, nn.Array{Values: mask, Shape: []int{b.X.N, tokens}})
+	if err := atomicfile.Write(filepath.Join(dir, "tokenizer", "spiece.model"), func(w io.Writer) error {
+		_, err := w.Write(n.Vocabulary)
+		return err
+	}); err != nil {
+		return err
+	}
+	for prefix, file := range map[string]string{unetPrefix: "unet/diffusion_pytorch_model.safetensors", textPrefix: "text_encoder/model.safetensors"} {
+		own := part(prefix, values)
+		for name, t := range own {
+			var err error
+			if own[name], err = t.As(weights.BF16); err != nil {
+				return err
+			}
+		}
+		if err := weights.Write(filepath.Join(dir, file), own, map[string]string{"format": "pt"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func floats(t []int) []float64 {
-	v := make([]float64, len(t))
-	for i, t := range t {
-		v[i] = float64(t)
-	}
-	return v
-}
-
-// forward applies both parts. The result is [N,out_channels,H,W].
-func (n Network) forward(params map[string]*Node, dtype dtypes.DType, in inputs) *Node {
-	text := n.Text.Apply(part(textPrefix, params), dtype, ConvertDType(in.ids, dtypes.Int32), in.mask)
-	return n.UNet.Apply(part(unetPrefix, params), dtype, unet.Inputs{X: in.x, Time: in.time, Class: in.class, Text: text, Tokens: n.Tokens})
+// encode writes the ids of a caption, and what is added to the scores of attention to them, to rows of TrainTokens.
+func (n *Network) encode(caption string, ids []int32, mask []float32) {
+	own, known := n.tokenizer.Encode(tokenizer.Preprocess(caption), captionTokens)
+	all := append(known, make([]int32, TrainTokens-captionTokens)...)
+	clear(ids)
+	copy(ids, own)
+	copy(mask, t5.Mask(all))
 }

@@ -2,77 +2,58 @@ package text2image
 
 import (
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/training"
 )
 
 const (
 	// Timesteps of the schedule, DeepFloyd IF's.
 	Timesteps = 1000
-	// gamma is where the weight of little noise ends to grow.
+	// gamma is the signal-to-noise ratio from which on less noise weighs less.
 	gamma = 5
 )
 
-// Objective makes what a network learns of pictures: v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D), each
-// image's squared error weighted by (min(SNR, γ) + 1)/(SNR + 1), which is 1 where there is much noise. By the estimate of x_0
-// that is min-SNR weighting (Hang et al. 2023, arXiv:2303.09556) with one more: without it pure noise, from which the first steps
-// of sampling are made, would count for nothing.
-type Objective struct {
-	Schedule *diffusion.Schedule
-	Dropout  float64 // the chance that a caption is empty, for guidance
-}
+// Objective is v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D) on DeepFloyd IF's schedule, squared cosine. An
+// image's squared error weighs (min(SNR, γ) + 1)/(SNR + 1), so that an error of x_0 weighs min(SNR, γ) + 1: min-SNR weighting
+// (Hang et al. 2023, arXiv:2303.09556) with one more, without which nearly pure noise, where sampling finds colors and
+// shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many equal parts as there are images.
+type Objective struct{ schedule *diffusion.Schedule }
 
-// NewObjective makes the objective on the schedule of DeepFloyd IF.
-func NewObjective(dropout float64) (Objective, error) {
+// NewObjective makes the objective.
+func NewObjective() (Objective, error) {
 	s, err := diffusion.SquaredCosine(Timesteps)
-	return Objective{s, dropout}, err
+	return Objective{s}, err
 }
 
 // levels are √ᾱ and √(1-ᾱ).
 func (o Objective) levels(t int) (signal, noise float64) {
-	return o.Schedule.Levels(float64(t))
+	return o.schedule.Levels(float64(t))
 }
 
-// Weight is an image's at timestep t.
-func (o Objective) Weight(t int) float64 {
+func (o Objective) weight(t int) float64 {
 	signal, noise := o.levels(t)
 	snr := (signal / noise) * (signal / noise)
 	return (min(snr, gamma) + 1) / (snr + 1)
 }
 
-// timesteps are spread over the schedule, one in each of as many equal parts as there are images.
-func timesteps(g *diffusion.Generator, n int) []int {
-	u := make([]float32, n)
-	g.Uniform(u)
-	t := make([]int, n)
-	for i := range t {
-		t[i] = min(int((float64(i)+float64(u[i]))/float64(n)*Timesteps), Timesteps-1)
+// Fill makes "x", "t", "target" and "weight".
+func (o Objective) Fill(b *training.Batch, g *diffusion.Generator) error {
+	x, t, target, weight := b.Float32("x", b.Shape...), b.Float32("t", 1), b.Float32("target", b.Shape...), b.Float32("weight", 1)
+	g.Uniform(weight)
+	g.Normal(target)
+	size := len(x) / b.N
+	for i := range b.N {
+		at := min(int((float64(i)+float64(weight[i]))/float64(b.N)*Timesteps), Timesteps-1)
+		signal, noise := o.levels(at)
+		o.noise(x, target, b.Clean, i*size, size, float32(signal), float32(noise))
+		t[i], weight[i] = float32(at), float32(o.weight(at))
 	}
-	return t
+	return nil
 }
 
-// Batch noises pictures [N,3,H,W] in [-1,1] to timesteps of the generator, and drops captions.
-func (o Objective) Batch(f *Folder, pictures diffusion.Images, captions []string, g *diffusion.Generator) Batch {
-	n := pictures.N
-	b := Batch{X: pictures.Like(), Target: pictures.Like(), T: timesteps(g, n), Weight: make([]float32, n)}
-	keep := make([]float32, n)
-	g.Uniform(keep)
-	said := make([]string, n)
-	for i, c := range captions {
-		if float64(keep[i]) >= o.Dropout {
-			said[i] = c
-		}
+// noise makes x_t and v of the noise in target and clean images.
+func (Objective) noise(x, target, clean []float32, from, n int, signal, noise float32) {
+	for j := from; j < from+n; j++ {
+		c, e := clean[j], target[j]
+		x[j], target[j] = signal*c+noise*e, signal*e-noise*c
 	}
-	b.IDs, b.Mask = f.Encode(said)
-	noise := pictures.Like()
-	g.Normal(noise.Data)
-	size := pictures.Size()
-	for i, t := range b.T {
-		a, s := o.levels(t)
-		b.Weight[i] = float32(o.Weight(t))
-		for j := i * size; j < (i+1)*size; j++ {
-			x, e := pictures.Data[j], noise.Data[j]
-			b.X.Data[j] = float32(a)*x + float32(s)*e
-			b.Target.Data[j] = float32(a)*e - float32(s)*x
-		}
-	}
-	return b
 }

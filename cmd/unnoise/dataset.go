@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +58,9 @@ The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_nam
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n", info.Pictures, info.Concepts, pretty(time.Since(start)), b.Dir)
+			if len(info.LeftOut) > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: %d pictures could not be drawn and are left out: %s\n", len(info.LeftOut), strings.Join(info.LeftOut, "; "))
+			}
 			if sheet == "" {
 				return nil
 			}

@@ -28,7 +28,7 @@ import (
 )
 
 func newTrain() *cobra.Command {
-	return group("train", "Train a model", newTrainMNIST())
+	return group("train", "Train a model", newTrainMNIST(), newTrainText2Image())
 }
 
 type trainFlags struct {

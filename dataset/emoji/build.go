@@ -43,7 +43,6 @@ type Builder struct {
 type concept struct {
 	code     string // code points, without variation selectors
 	label    string
-	emoji    string
 	names    []string
 	keywords []string
 	category string
@@ -84,11 +83,11 @@ func (b Builder) Build(ctx context.Context) (Info, error) {
 	if err := os.Chmod(partial, 0o755); err != nil {
 		return Info{}, err
 	}
-	made, err := b.pictures(ctx, partial, jobs)
+	made, leftOut, err := b.pictures(ctx, partial, jobs)
 	if err != nil {
 		return Info{}, err
 	}
-	info, err := b.describe(partial, made)
+	info, err := b.describe(partial, made, leftOut)
 	if err != nil {
 		return Info{}, err
 	}
@@ -182,21 +181,22 @@ func (b Builder) icons(ctx context.Context, p pkg) (map[string]job, error) {
 	return jobs, nil
 }
 
-// Parts of Unicode's list that the set leaves out, but for the things that everyday.txt names: letters and signs, flags,
+// Parts of Unicode's list that the set leaves out, but for the things that names.txt names: letters and signs, flags,
 // groups of persons, clocks at every half hour.
 var (
 	leftOutCategories = []string{"symbols", "flags", "component"}
 	leftOutGroups     = []string{"family", "person-symbol", "hair-style", "skin-tone"}
-	leftOutLabels     = regexp.MustCompile(`o’clock|-thirty|^(middle finger|hundred points|ZZZ|eye in speech bubble|left speech bubble|right anger bubble|map of Japan|hole|anger symbol|seat)$`)
-	persons           = regexp.MustCompile(`^person-|^person$`)
+	leftOutLabels     = regexp.MustCompile(`o’clock|-thirty|facing right|head shaking|^(middle finger|hundred points|ZZZ|eye in speech bubble|left speech bubble|right anger bubble|map of Japan|hole|anger symbol|seat)$`)
+	persons           = regexp.MustCompile(`^person|^hand`)
 	keyword           = regexp.MustCompile(`^[a-z][a-z' -]{1,18}[a-z]$`)
 )
 
-// Weights of concepts. Those that everyday.txt names make up some nine tenths of what is drawn.
+// Weights of concepts: those that names.txt has make up some nine tenths of what is drawn.
 const (
+	favoriteWeight = 8
 	everydayWeight = 4
-	usualWeight    = 1
-	personWeight   = 0.25 // most come as person, man and woman
+	seldomWeight   = 1
+	personWeight   = 0.25 // persons and hands, most of which come as person, man and woman
 )
 
 // concepts reads Unicode's list and the keywords.
@@ -205,12 +205,13 @@ func (b Builder) concepts(ctx context.Context) ([]concept, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []struct {
+	type entry struct {
 		Label, Hexcode, Emoji string
 		Tags                  []string
 		Group, Subgroup       *int
 		Order                 int
 	}
+	var list []entry
 	var groups struct{ Groups, Subgroups map[string]string }
 	for file, into := range map[string]any{"en/data.json": &list, "meta/groups.json": &groups} {
 		if err := json.Unmarshal(files[file], into); err != nil {
@@ -225,33 +226,23 @@ func (b Builder) concepts(ctx context.Context) ([]concept, error) {
 	if err := json.Unmarshal(files["dist/emoji-en-US.json"], &keywords); err != nil {
 		return nil, fmt.Errorf("package %s: %w", emojilib, err)
 	}
-	known := everyday()
-	slices.SortFunc(list, func(a, b struct {
-		Label, Hexcode, Emoji string
-		Tags                  []string
-		Group, Subgroup       *int
-		Order                 int
-	}) int {
-		return cmp.Compare(a.Order, b.Order)
-	})
+	byLabel := known()
+	slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.Order, b.Order) })
 	var concepts []concept
 	for _, e := range list {
 		if e.Group == nil || e.Subgroup == nil {
 			continue
 		}
+		n, ok := byLabel[e.Label]
 		c := concept{
-			code: code(e.Hexcode), label: e.Label, emoji: e.Emoji, names: known[e.Label],
+			code: code(e.Hexcode), label: e.Label, names: n.names, weight: n.weight,
 			category: groups.Groups[fmt.Sprint(*e.Group)], group: groups.Subgroups[fmt.Sprint(*e.Subgroup)],
-			weight: everydayWeight,
 		}
-		if c.names == nil {
+		if !ok {
 			if slices.Contains(leftOutCategories, c.category) || slices.Contains(leftOutGroups, c.group) || leftOutLabels.MatchString(c.label) {
 				continue
 			}
-			c.names, c.weight = []string{plainName(c.label)}, usualWeight
-			if strings.HasSuffix(c.label, "s") && !strings.HasSuffix(c.label, "ss") {
-				c.names[0] = "~" + c.names[0]
-			}
+			c.names, c.weight = []string{guessedName(c.label)}, seldomWeight
 			if persons.MatchString(c.group) {
 				c.weight = personWeight
 			}
@@ -267,14 +258,14 @@ func (b Builder) concepts(ctx context.Context) ([]concept, error) {
 	return concepts, nil
 }
 
-// pictures makes the pictures, a batch at a time, and returns their metadata.
-func (b Builder) pictures(ctx context.Context, dir string, jobs []job) ([]Picture, error) {
+// pictures makes the pictures, a batch at a time, and returns their metadata and those that could not be drawn.
+func (b Builder) pictures(ctx context.Context, dir string, jobs []job) (made []Picture, leftOut []string, err error) {
 	for _, style := range Styles {
 		if err := os.MkdirAll(filepath.Join(dir, style), 0o755); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	made := make([]Picture, len(jobs))
+	made = make([]Picture, len(jobs))
 	const batch = 256
 	for first := 0; first < len(jobs); first += batch {
 		part := jobs[first:min(first+batch, len(jobs))]
@@ -286,9 +277,8 @@ func (b Builder) pictures(ctx context.Context, dir string, jobs []job) ([]Pictur
 		}
 		var drawn []*image.RGBA
 		if len(svgs) > 0 {
-			var err error
 			if drawn, err = b.svg(ctx, b.From, 2*pixels, svgs); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		pictures := make([]image.Image, len(part))
@@ -297,7 +287,7 @@ func (b Builder) pictures(ctx context.Context, dir string, jobs []job) ([]Pictur
 				pictures[i], drawn = drawn[0], drawn[1:]
 			}
 		}
-		err := parallel(ctx, len(part), func(i int) (err error) {
+		err = parallel(ctx, len(part), func(i int) (err error) {
 			if pictures[i] == nil {
 				if pictures[i], err = webp.Decode(bytes.NewReader(part[i].webp)); err != nil {
 					return fmt.Errorf("%s of %s: %w", part[i].concept.code, part[i].style, err)
@@ -307,13 +297,18 @@ func (b Builder) pictures(ctx context.Context, dir string, jobs []job) ([]Pictur
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if b.Progress != nil {
 			b.Progress(first+len(part), len(jobs))
 		}
 	}
-	return slices.DeleteFunc(made, func(p Picture) bool { return p.File == "" }), nil
+	for i := range made {
+		if made[i].File == "" {
+			leftOut = append(leftOut, jobs[i].concept.label+", "+jobs[i].style)
+		}
+	}
+	return slices.DeleteFunc(made, func(p Picture) bool { return p.File == "" }), leftOut, nil
 }
 
 // parallel calls f with 0 to n-1 on all processors and returns their errors.
@@ -366,7 +361,7 @@ func write(dir string, j job, m image.Image) (Picture, error) {
 	}
 	file := filepath.Join(dir, filepath.FromSlash(p.File))
 	return p, atomicfile.Write(file, func(w io.Writer) error {
-		return (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(w, scaled(trimmed, pixels))
+		return (&png.Encoder{}).Encode(w, scaled(trimmed, pixels))
 	})
 }
 
@@ -406,8 +401,8 @@ func scaled(m *image.RGBA, size int) *image.RGBA {
 }
 
 // describe writes the metadata and where everything is from.
-func (b Builder) describe(dir string, made []Picture) (Info, error) {
-	info := Info{Version: version, Pictures: len(made), Pixels: pixels}
+func (b Builder) describe(dir string, made []Picture, leftOut []string) (Info, error) {
+	info := Info{Version: version, Pictures: len(made), Pixels: pixels, LeftOut: leftOut}
 	styles, concepts := map[string]int{}, map[string]bool{}
 	for _, p := range made {
 		styles[p.Style]++
@@ -466,14 +461,4 @@ Who passes pictures of this set on keeps these notices: the Apache License 2.0, 
 MIT License ask for them.
 `)
 	return b.String()
-}
-
-// walk calls visit with every file beneath root.
-func walk(root fs.FS, visit func(path string, read func() ([]byte, error)) error) error {
-	return fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		return visit(path, func() ([]byte, error) { return fs.ReadFile(root, path) })
-	})
 }

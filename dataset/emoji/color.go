@@ -25,6 +25,10 @@ var hues = []hue{
 	{"blue", lch{0.58, 0.19, 258}},
 	{"purple", lch{0.54, 0.21, 305}},
 	{"pink", lch{0.78, 0.14, 355}},
+	{"brown", lch{0.45, 0.09, 55}},
+	{"black", lch{0.27, 0, 0}},
+	{"grey", lch{0.66, 0, 0}},
+	{"white", lch{0.95, 0, 0}},
 }
 
 var linear = func() (table [256]float64) {
@@ -141,14 +145,18 @@ func turn(a, b float64) float64 {
 // tint is the colour that a picture has for the most part, if it has one.
 type tint struct {
 	lch
-	part float64 // of its coloured pixels
-	all  float64 // coloured pixels of its hue, of all
+	part  float64    // of its coloured pixels
+	all   float64    // of all pixels
+	greys [3]float64 // black, grey and white ones, of all pixels
 }
 
-// tintOf finds the hue that most of the saturated pixels of a premultiplied picture are near to.
+const colorless = 0.035 // chroma below which a pixel is black, grey or white
+
+// tintOf finds the hue that most of the saturated pixels of a premultiplied picture are near to. Where there is next to
+// none, it is the lightness of the others.
 func tintOf(m *image.RGBA) (t tint) {
 	var bins [36]float64
-	var sum, weight, all float64
+	var sum, weight, all, light, plain float64
 	var pixels []lch
 	for y := range m.Rect.Dy() {
 		row := m.Pix[y*m.Stride : y*m.Stride+4*m.Rect.Dx()]
@@ -158,6 +166,17 @@ func tintOf(m *image.RGBA) (t tint) {
 			}
 			all++
 			p := toLCH(row[x], row[x+1], row[x+2])
+			if p.c < colorless {
+				light, plain = light+p.l, plain+1
+				switch {
+				case p.l < 0.42:
+					t.greys[0]++
+				case p.l > 0.87:
+					t.greys[2]++
+				case p.l > 0.48 && p.l < 0.82:
+					t.greys[1]++
+				}
+			}
 			if p.c < 0.05 {
 				continue
 			}
@@ -165,6 +184,16 @@ func tintOf(m *image.RGBA) (t tint) {
 			bins[int(p.h/10)%36] += p.c
 			sum += p.c
 		}
+	}
+	if all == 0 {
+		return tint{}
+	}
+	for i := range t.greys {
+		t.greys[i] /= all
+	}
+	if plain > 0.75*all {
+		t.lch, t.part, t.all = lch{l: light / plain}, 1, plain/all
+		return t
 	}
 	best, most := 0, 0.0
 	for i := range bins {
@@ -174,7 +203,7 @@ func tintOf(m *image.RGBA) (t tint) {
 		}
 	}
 	if most == 0 {
-		return tint{}
+		return t
 	}
 	center := float64(best)*10 + 5
 	var l, c, h, n float64
@@ -183,18 +212,25 @@ func tintOf(m *image.RGBA) (t tint) {
 			l, c, h, weight, n = l+p.l*p.c, c+p.c*p.c, h+d*p.c, weight+p.c, n+1
 		}
 	}
-	return tint{lch{l / weight, c / weight, math.Mod(center+h/weight+360, 360)}, weight / sum, n / all}
+	t.lch = lch{l / weight, c / weight, math.Mod(center+h/weight+360, 360)}
+	t.part, t.all = weight/sum, n/all
+	return t
 }
 
 // word returns the colour word for the tint, or "" where one would not be certain of it.
 func (t tint) word() string {
+	for i, word := range []string{"black", "grey", "white"} {
+		if t.greys[i] > 0.7 {
+			return word
+		}
+	}
 	if t.part < 0.7 || t.all < 0.4 || t.c < 0.09 {
 		return ""
 	}
 	switch h := t.h; {
 	case h >= 15 && h < 36 && t.c > 0.15 && t.l < 0.72:
 		return "red"
-	case h >= 47 && h < 75 && t.l > 0.66 && t.c > 0.12:
+	case h >= 47 && h < 69 && t.l > 0.66 && t.c > 0.12:
 		return "orange"
 	case h >= 20 && h < 80 && t.l < 0.56:
 		return "brown"
@@ -213,7 +249,9 @@ func (t tint) word() string {
 }
 
 // recolorable reports whether giving the picture another hue makes it a thing of that colour.
-func (t tint) recolorable() bool { return t.part >= 0.6 && t.all >= 0.35 && t.c >= 0.07 }
+func (t tint) recolorable() bool {
+	return t.part >= 0.6 && t.all >= 0.35 && (t.c >= 0.07 || t.c == 0 && t.all >= 0.75 && t.l > 0.2)
+}
 
 // recolor returns the premultiplied picture with its main hue turned to another; what has other hues stays.
 func recolor(m *image.RGBA, from, to lch) *image.RGBA {
@@ -226,20 +264,31 @@ func recolor(m *image.RGBA, from, to lch) *image.RGBA {
 			continue
 		}
 		q := toLCH(straight(p[0], a), straight(p[1], a), straight(p[2], a))
-		if q.c < 0.015 {
-			continue
+		var near float64
+		if from.c == 0 {
+			if near = smooth(0.08, colorless, q.c); near == 0 {
+				continue
+			}
+			// Chroma where it can be seen: less of it towards white and black.
+			q.c += near * (to.c*min(1, 6*q.l*(1-q.l)+0.5) - q.c)
+			q.h = to.h
+		} else {
+			d := turn(from.h, q.h)
+			if near = smooth(65, 45, math.Abs(d)) * smooth(0.015, 0.05, q.c); near == 0 {
+				continue
+			}
+			q.c *= 1 + near*(to.c/from.c-1)
+			if to.c > 0 {
+				q.h = math.Mod(q.h+near*(turn(from.h, to.h)-0.6*d)+720, 360)
+			}
 		}
-		d := turn(from.h, q.h)
-		near := smooth(65, 45, math.Abs(d)) * smooth(0.015, 0.05, q.c)
-		if near == 0 {
-			continue
+		// The lightness of one colour goes to that of the other, black and white stay, and so does shading between.
+		l := q.l * to.l / from.l
+		if q.l > from.l {
+			l = 1 - (1-q.l)*(1-to.l)/(1-from.l)
 		}
-		// Lightness moves to the new colour's, less so towards white and black, so that shading stays.
-		room := 1 - math.Abs(2*q.l-1)
-		q.l += near * (to.l - from.l) * min(1, 1.6*room)
-		q.c *= 1 + near*(to.c/from.c-1)
-		q.h = math.Mod(q.h+near*(turn(from.h, to.h)-0.6*d)+720, 360)
-		r, g, b := lch{min(max(q.l, 0), 1), q.c, q.h}.rgb()
+		q.l = min(max(q.l+near*(l-q.l), 0), 1)
+		r, g, b := q.rgb()
 		p[0], p[1], p[2] = premultiplied(r, a), premultiplied(g, a), premultiplied(b, a)
 	}
 	return dst

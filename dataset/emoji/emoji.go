@@ -27,7 +27,8 @@ type Info struct {
 	Version  int      `json:"version"`
 	Pictures int      `json:"pictures"`
 	Concepts int      `json:"concepts"`
-	Pixels   int      `json:"pixels"` // of the longer side of a picture
+	Pixels   int      `json:"pixels"`   // of the longer side of a picture
+	LeftOut  []string `json:"left_out"` // pictures that could not be drawn: label, style
 	Sources  []Source `json:"sources"`
 }
 

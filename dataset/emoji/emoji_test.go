@@ -116,11 +116,11 @@ func TestBuild(t *testing.T) {
 		t.Errorf("expected 14 concepts in three styles, found %d pictures of %d", len(s.Pictures()), len(byLabel))
 	}
 	dog := byLabel["dog face"]
-	if dog.Name != "dog" || dog.Names[2] != "puppy" || dog.Weight != everydayWeight || dog.Color != "red" || dog.Tint[1] == 0 ||
+	if dog.Name != "dog" || dog.Names[2] != "puppy" || dog.Weight != favoriteWeight || dog.Color != "red" || dog.Tint[0] == 0 ||
 		strings.Join(dog.Keywords, ",") != "tag,dog face,pet" && strings.Join(dog.Keywords, ",") != "tag,pet" {
 		t.Errorf("dog: %+v", dog)
 	}
-	if odd := byLabel["odd thing"]; odd.Name != "odd thing" || odd.Weight != usualWeight {
+	if odd := byLabel["odd thing"]; odd.Name != "odd thing" || odd.Weight != seldomWeight {
 		t.Errorf("odd thing: %+v", odd)
 	}
 	m, err := s.load(0)
@@ -230,8 +230,11 @@ func TestHeldOutIsNeverDrawn(t *testing.T) {
 				t.Fatalf("%q is held out", c.caption)
 			}
 		}
+		if l := c.ground.landscape; l != nil && groundHeldOut(p.Name, l.word) {
+			t.Fatalf("%q is held out", c.caption)
+		}
 		for _, g := range groundColors {
-			if strings.Contains(c.ground.phrase, " "+g.word+" ") && !strings.Contains(c.ground.phrase, "light "+g.word) &&
+			if c.ground.landscape == nil && strings.Contains(c.ground.phrase, " "+g.word+" ") && !strings.Contains(c.ground.phrase, "light "+g.word) &&
 				!strings.Contains(c.ground.phrase, "dark "+g.word) && g.word != "white" && groundHeldOut(p.Name, g.word) {
 				t.Fatalf("%q is held out", c.caption)
 			}
@@ -270,9 +273,17 @@ func TestWords(t *testing.T) {
 			t.Errorf("expected %q, found %q", want, found)
 		}
 	}
-	for label, names := range everyday() {
-		if label == "" || strings.Contains(label, ";") || len(names) == 0 {
-			t.Errorf("%q: %q", label, names)
+	for label, n := range known() {
+		if label == "" || strings.ContainsAny(label, ";*~") || len(n.names) == 0 || n.weight < seldomWeight {
+			t.Errorf("%q: %+v", label, n)
+		}
+	}
+	for label, want := range map[string]string{
+		"face with crossed-out eyes": "face with crossed-out eyes", "man: bald": "bald man", "woman: red hair": "woman with red hair",
+		"chopsticks": "~chopsticks", "trolleybus": "trolleybus", "St. X’s": "~st. x's",
+	} {
+		if found := guessedName(label); found != want {
+			t.Errorf("expected %q, found %q", want, found)
 		}
 	}
 }

@@ -42,7 +42,7 @@ type Held struct {
 	Style   string
 	Picture int    // of Pictures
 	Other   int    // the second picture of a pair
-	Color   string // of the thing or the ground
+	Color   string // of the thing or the ground, or the landscape's word
 	scene   scene
 }
 
@@ -73,13 +73,18 @@ func (s *Set) Heldout() *Heldout {
 		}
 		everyday = append(everyday, i)
 		for _, c := range hues {
-			if p.Tint[1] > 0 && p.Color != c.word && colorHeldOut(p.Name, c.word) {
+			if p.Tint[0] > 0 && p.Color != c.word && colorHeldOut(p.Name, c.word) {
 				colors = append(colors, Held{Kind: HeldColor, Picture: i, Color: c.word})
 			}
 		}
 		for _, c := range groundColors[1:] {
 			if groundHeldOut(p.Name, c.word) && distance(c.lch, fromArray(p.Edge)) >= contrast {
 				grounds = append(grounds, Held{Kind: HeldGround, Picture: i, Color: c.word})
+			}
+		}
+		for _, l := range landscapes {
+			if l.fits(fromArray(p.Edge)) && groundHeldOut(p.Name, l.word) {
+				grounds = append(grounds, Held{Kind: HeldGround, Picture: i, Color: l.word})
 			}
 		}
 	}
@@ -110,14 +115,27 @@ func (s *Set) hold(item Held) Held {
 	case HeldColor:
 		i := slices.IndexFunc(hues, func(h hue) bool { return h.word == item.Color })
 		c.things[0].color = &hues[i]
+		if item.Color == "white" {
+			c.ground = ground{top: lch{l: 0.68}, bottom: lch{l: 0.68}}
+		}
 		name := p.Names[0]
 		if j := slices.IndexFunc(p.Names, func(n string) bool { return !hasColor(n) }); j >= 0 {
 			name = p.Names[j]
 		}
 		subject = withArticle(name, item.Color)
 	case HeldGround:
+		if i := slices.IndexFunc(landscapes, func(l landscape) bool { return l.word == item.Color }); i >= 0 {
+			l := &landscapes[i]
+			c.ground = ground{l.phrases[0], l.top, l.bottom, l, 1}
+			c.things[0].size = 20
+			if l.horizon < 1 {
+				c.things[0].y = 19
+			}
+			subject += " " + l.phrases[0]
+			break
+		}
 		i := slices.IndexFunc(groundColors, func(h hue) bool { return h.word == item.Color })
-		c.ground = ground{"", groundColors[i].lch, groundColors[i].lch}
+		c.ground = ground{top: groundColors[i].lch, bottom: groundColors[i].lch}
 		subject += " on " + withArticle(item.Color+" background")
 	case HeldPair:
 		c.things = []thing{{picture: item.Picture, size: 15, x: 8.25, y: 16}, {picture: item.Other, size: 15, x: 23.75, y: 16}}

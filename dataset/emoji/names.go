@@ -7,29 +7,42 @@ import (
 	"strings"
 )
 
-//go:embed everyday.txt
-var everydayText string
+//go:embed names.txt
+var namesText string
 
-// everyday returns the names of the concepts that everyone knows, by their Unicode labels.
-func everyday() map[string][]string {
-	names := map[string][]string{}
-	for line := range strings.Lines(everydayText) {
+// named is a line of names.txt.
+type named struct {
+	label  string
+	names  []string
+	weight float64
+}
+
+// known returns the concepts that names.txt names, by their Unicode labels.
+func known() map[string]named {
+	all := map[string]named{}
+	for line := range strings.Lines(namesText) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		label, rest := line, ""
+		n := named{weight: everydayWeight}
+		if rest, ok := strings.CutPrefix(line, "* "); ok {
+			line, n.weight = rest, favoriteWeight
+		} else if rest, ok := strings.CutPrefix(line, "- "); ok {
+			line, n.weight = rest, seldomWeight
+		}
+		n.label = line
 		if at := strings.LastIndex(line, ": "); at >= 0 {
-			label, rest = line[:at], line[at+2:]
+			n.label = line[:at]
+			for name := range strings.SplitSeq(line[at+2:], ";") {
+				n.names = append(n.names, strings.TrimSpace(name))
+			}
+		} else {
+			n.names = []string{plainName(line)}
 		}
-		if rest == "" {
-			rest = plainName(label)
-		}
-		for name := range strings.SplitSeq(rest, ";") {
-			names[label] = append(names[label], strings.TrimSpace(name))
-		}
+		all[n.label] = n
 	}
-	return names
+	return all
 }
 
 // plainName makes a name of a Unicode label.
@@ -48,7 +61,16 @@ func plainName(label string) string {
 	return who + " with " + what
 }
 
-// A name is written as in everyday.txt: "~" before it says that it takes no article and no plural.
+// guessedName makes a name of a Unicode label, and guesses whether it is a plural.
+func guessedName(label string) string {
+	name := plainName(label)
+	if noun, _ := head(name); hasSuffix(noun, "s") && !hasSuffix(noun, "ss", "us") {
+		return "~" + name
+	}
+	return name
+}
+
+// A name is written as in names.txt: "~" before it says that it takes no article and no plural.
 
 func bare(name string) string { return strings.TrimPrefix(name, "~") }
 
@@ -79,12 +101,7 @@ var irregular = map[string]string{
 
 // plural returns the plural of a countable name: of its first noun where a phrase follows (two cups of tea).
 func plural(name string) string {
-	rest := ""
-	for _, between := range []string{" of ", " with ", " in ", " on ", " behind ", " covering ", " over "} {
-		if at := strings.Index(name, between); at > 0 {
-			name, rest = name[:at], name[at:]+rest
-		}
-	}
+	name, rest := head(name)
 	before, noun := "", name
 	if at := strings.LastIndex(name, " "); at >= 0 {
 		before, noun = name[:at+1], name[at+1:]
@@ -104,6 +121,20 @@ func plural(name string) string {
 
 func hasSuffix(s string, endings ...string) bool {
 	return slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(s, e) })
+}
+
+// head cuts a name behind its first noun.
+func head(name string) (noun, rest string) {
+	for _, between := range []string{" of ", " with ", " in ", " on ", " behind ", " covering ", " over ", " without ", " that ", " taking "} {
+		if at := strings.Index(name, between); at > 0 {
+			name, rest = name[:at], name[at:]+rest
+		}
+	}
+	return name, rest
+}
+
+func hasPrefix(s string, starts ...string) bool {
+	return slices.ContainsFunc(starts, func(x string) bool { return strings.HasPrefix(s, x) })
 }
 
 var numbers = []string{"no", "one", "two", "three", "four"}

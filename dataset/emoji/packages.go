@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,23 +93,22 @@ func (p pkg) files(ctx context.Context, from string, want func(path string) bool
 
 // unpacked reads the files of a package that someone has unpacked, as npm install does.
 func (p pkg) unpacked(dir string, want func(path string) bool) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	root := os.DirFS(dir)
-	if _, err := os.Stat(dir); err != nil {
+	text, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	if err != nil {
 		return nil, fmt.Errorf("expected package %s unpacked in %s: %w", p, dir, err)
 	}
 	var found struct{ Version string }
-	if text, err := os.ReadFile(filepath.Join(dir, "package.json")); err != nil {
-		return nil, fmt.Errorf("package %s: %w", p, err)
-	} else if err := json.Unmarshal(text, &found); err != nil {
+	if err := json.Unmarshal(text, &found); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "package.json"), err)
 	}
 	if found.Version != p.version {
 		return nil, fmt.Errorf("%s: expected version %s, found %q", dir, p.version, found.Version)
 	}
-	return files, walk(root, func(path string, read func() ([]byte, error)) (err error) {
-		if want(path) {
-			files[path], err = read()
+	files := map[string][]byte{}
+	root := os.DirFS(dir)
+	return files, fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && want(path) {
+			files[path], err = fs.ReadFile(root, path)
 		}
 		return err
 	})

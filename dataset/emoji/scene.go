@@ -7,13 +7,14 @@ import (
 	"github.com/unnoise/unnoise/dataset/captioned"
 )
 
-// Parts of what is drawn: the rest are pairs.
+// Parts of what is drawn; the rest are pairs.
 const (
-	plainPart  = 0.46 // one thing on white
-	groundPart = 0.16 // one thing on a coloured ground
-	colorPart  = 0.14 // one thing with its colour told, natural or not
-	placePart  = 0.08 // one thing, small, large or at a side
-	countPart  = 0.07 // two to four of a thing
+	plainPart     = 0.44 // one thing on white
+	groundPart    = 0.13 // one thing on a coloured ground
+	landscapePart = 0.06 // one thing in a landscape
+	colorPart     = 0.15 // one thing with its colour told, natural or not
+	placePart     = 0.08 // one thing, small, large or at a side
+	countPart     = 0.06 // two to four of a thing
 )
 
 // scene plans example i.
@@ -34,7 +35,9 @@ func (s *Set) plan(r *rand.Rand) (scene, bool) {
 	for _, part := range []struct {
 		share float64
 		plan  func(*rand.Rand, int) (scene, bool)
-	}{{plainPart, s.plain}, {groundPart, s.onGround}, {colorPart, s.colored}, {placePart, s.placed}, {countPart, s.counted}} {
+	}{
+		{plainPart, s.plain}, {groundPart, s.onGround}, {landscapePart, s.inLandscape}, {colorPart, s.colored}, {placePart, s.placed}, {countPart, s.counted},
+	} {
 		if x -= part.share; x < 0 {
 			return part.plan(r, p)
 		}
@@ -81,13 +84,28 @@ func (s *Set) onGround(r *rand.Rand, p int) (scene, bool) {
 	return s.finish(r, scene{ground: newGround(r, color), things: []thing{s.single(r, p)}}, withArticle(name))
 }
 
+func (s *Set) inLandscape(r *rand.Rand, p int) (scene, bool) {
+	pic := s.pictures[p]
+	g, ok := newLandscape(r, pic.Name, fromArray(pic.Edge))
+	if !ok {
+		return scene{}, false
+	}
+	t := s.single(r, p)
+	t.size = float64(17 + r.IntN(7))
+	t.x, t.y = 16+jitter(r, (31-t.size)/2), 16+jitter(r, 2)
+	if g.landscape.horizon < 1 { // on the land
+		t.y = 29 - t.size/2 + jitter(r, 1)
+	}
+	return s.finish(r, scene{ground: g, things: []thing{t}}, withArticle(s.name(r, pic)))
+}
+
 func (s *Set) colored(r *rand.Rand, p int) (scene, bool) {
 	pic := s.pictures[p]
 	t := s.single(r, p)
 	word := pic.Color
 	if word == "" || r.IntN(4) > 0 {
 		h := &hues[r.IntN(len(hues))]
-		if pic.Tint[1] == 0 || colorHeldOut(pic.Name, h.word) {
+		if pic.Tint[0] == 0 || colorHeldOut(pic.Name, h.word) {
 			return scene{}, false
 		}
 		if word = h.word; word != pic.Color {
@@ -98,8 +116,14 @@ func (s *Set) colored(r *rand.Rand, p int) (scene, bool) {
 	if !ok {
 		return scene{}, false
 	}
-	c := scene{ground: s.maybeGround(r, t), things: []thing{t}}
-	return s.finish(r, c, withArticle(name, word))
+	g := s.maybeGround(r, t)
+	for tries := 0; t.color != nil && word == "white" && g == white; tries++ { // it would not be seen
+		if tries == 20 {
+			return scene{}, false
+		}
+		g = s.maybeGround(r, t)
+	}
+	return s.finish(r, scene{ground: g, things: []thing{t}}, withArticle(name, word))
 }
 
 // maybeGround is a coloured ground, or mostly white.
@@ -138,9 +162,12 @@ var places = []struct {
 
 func (s *Set) placed(r *rand.Rand, p int) (scene, bool) {
 	name := s.name(r, s.pictures[p])
+	small := countable(name) && r.IntN(2) == 0 // a small bread is none
 	t := thing{picture: p, size: float64(13 + r.IntN(4)), x: 16, y: 16}
 	var subject string
 	switch x := r.Float64(); {
+	case x < 0.5 && !countable(name):
+		return scene{}, false
 	case x < 0.25:
 		t.size = 31
 		subject = withArticle(name, pick(r, largeWords...))
@@ -151,7 +178,7 @@ func (s *Set) placed(r *rand.Rand, p int) (scene, bool) {
 		at := places[r.IntN(len(places))]
 		free := (31 - t.size) / 2
 		t.x, t.y = 16+at.x*free+jitter(r, 1), 16+at.y*free+jitter(r, 1)
-		if subject = withArticle(name); r.IntN(2) == 0 {
+		if subject = withArticle(name); small {
 			subject = withArticle(name, pick(r, smallWords...))
 		}
 		subject += " " + at.phrase
@@ -254,14 +281,14 @@ func hasColor(name string) bool {
 
 // finish writes the caption: the subject, the ground and the style in one of several orders, the latter not always told.
 func (s *Set) finish(r *rand.Rand, c scene, subject string) (scene, bool) {
-	if r.IntN(10) == 0 {
+	if r.IntN(10) == 0 && hasPrefix(subject, "a ", "an ", "two ", "three ", "four ") {
 		subject = pick(r, "a picture of ", "an emoji of ", "an icon of ", "a drawing of ") + subject
 	}
 	style := ""
 	if r.IntN(9) < 5 {
 		style = s.pictures[c.things[0].picture].Style
 	}
-	c.caption = caption(r, subject, c.ground.phrase, style)
+	c.caption = caption(r, subject, c.ground, style)
 	c.mirror = captioned.Mirrorable(c.caption)
 	for _, t := range c.things {
 		c.mirror = c.mirror && mirrorable(s.pictures[t.picture])
@@ -269,14 +296,14 @@ func (s *Set) finish(r *rand.Rand, c scene, subject string) (scene, bool) {
 	return c, true
 }
 
-func caption(r *rand.Rand, subject, ground, style string) string {
+func caption(r *rand.Rand, subject string, g ground, style string) string {
 	text := subject
-	if ground != "" {
-		if r.IntN(6) == 0 {
-			_, ground, _ = strings.Cut(strings.TrimPrefix(ground, "on "), " ") // without its article
-			text += ", " + ground
+	if g.phrase != "" {
+		if g.landscape == nil && r.IntN(6) == 0 {
+			_, color, _ := strings.Cut(strings.TrimPrefix(g.phrase, "on "), " ") // without its article
+			text += ", " + color
 		} else {
-			text += " " + ground
+			text += " " + g.phrase
 		}
 	}
 	if style == "" {

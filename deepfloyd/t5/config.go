@@ -71,12 +71,25 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return parseConfig(file)
+}
+
+// ParseConfig reads and validates the content of a config.json; errors call it path.
+func ParseConfig(path string, data []byte) (Config, error) {
+	file, err := hubfile.ParseConfig(path, data)
+	if err != nil {
+		return Config{}, err
+	}
+	return parseConfig(file)
+}
+
+func parseConfig(file *hubfile.Config) (Config, error) {
 	c := defaults()
 	if err := file.Decode(&c); err != nil {
 		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return Config{}, fmt.Errorf("%s: %w", file.Path, err)
 	}
 	return c, nil
 }

@@ -137,15 +137,28 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return parseConfig(file)
+}
+
+// ParseConfig reads and validates the content of a config.json; errors call it path.
+func ParseConfig(path string, data []byte) (Config, error) {
+	file, err := hubfile.ParseConfig(path, data)
+	if err != nil {
+		return Config{}, err
+	}
+	return parseConfig(file)
+}
+
+func parseConfig(file *hubfile.Config) (Config, error) {
 	if file.Class != "UNet2DConditionModel" {
-		return Config{}, fmt.Errorf("%s: _class_name is %q, expected \"UNet2DConditionModel\"", path, file.Class)
+		return Config{}, fmt.Errorf("%s: _class_name is %q, expected \"UNet2DConditionModel\"", file.Path, file.Class)
 	}
 	c := defaults()
 	if err := file.Decode(&c); err != nil {
 		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return Config{}, fmt.Errorf("%s: %w", file.Path, err)
 	}
 	return c, nil
 }

@@ -269,17 +269,26 @@ func (m *Model) evaluate(x diffusion.Images, t []float64, r reading, class []flo
 		return err
 	}
 	first := c.BlockOutChannels[0]
-	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.Sinusoids(t), Shape: []int{x.N, first}}}
+	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.sinusoids(t), Shape: []int{x.N, first}}}
 	if c.ClassEmbedType != nil {
-		in = append(in, nn.Array{Values: c.Sinusoids(class), Shape: []int{x.N, first}})
+		in = append(in, nn.Array{Values: c.sinusoids(class), Shape: []int{x.N, first}})
 	}
 	return nn.Run(m.backend, e, in, slices.Concat(r.told, m.values), y)
 }
 
-// Sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
-func (c Config) Sinusoids(t []float64) []float32 {
-	dim := c.BlockOutChannels[0]
-	half := dim / 2
+// frequencies are those of the sinusoidal embeddings.
+func (c Config) frequencies() []float32 {
+	f := make([]float32, c.BlockOutChannels[0]/2)
+	for j := range f {
+		f[j] = float32(math.Exp(float64(float32(-math.Log(10000)) * float32(j) / float32(float64(len(f))-c.FreqShift))))
+	}
+	return f
+}
+
+// sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
+func (c Config) sinusoids(t []float64) []float32 {
+	dim, frequencies := c.BlockOutChannels[0], c.frequencies()
+	half := len(frequencies)
 	v := make([]float32, len(t)*dim)
 	for i, t := range t {
 		row := v[i*dim : (i+1)*dim]
@@ -287,9 +296,8 @@ func (c Config) Sinusoids(t []float64) []float32 {
 		if c.FlipSinToCos {
 			sines, cosines = cosines, sines
 		}
-		for j := range half {
-			frequency := float32(math.Exp(float64(float32(-math.Log(10000)) * float32(j) / float32(float64(half)-c.FreqShift))))
-			angle := float64(float32(t) * frequency)
+		for j, f := range frequencies {
+			angle := float64(float32(t) * f)
 			sines[j], cosines[j] = float32(math.Sin(angle)), float32(math.Cos(angle))
 		}
 	}

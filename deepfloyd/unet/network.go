@@ -2,6 +2,7 @@ package unet
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -58,8 +59,8 @@ func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *netw
 // Inputs are what the network is applied to in a graph, all float32.
 type Inputs struct {
 	X     *Node // [N,in_channels,H,W]
-	Time  *Node // [N,block_out_channels[0]], see [Config.Sinusoids]
-	Class *Node // the same of the class label, where the configuration has them; nil otherwise
+	T     *Node // timesteps, [N]
+	Class *Node // class labels, [N], where the configuration has them; nil otherwise
 	Text  *Node // [N,L,C]
 	// Tokens, if larger than L, is the number of tokens of a text whose last one stands for all behind it.
 	Tokens int
@@ -72,7 +73,26 @@ func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, in Inputs) *N
 	for _, p := range c.Params() {
 		n.params[p.Name] = ConvertDType(params[p.Name], paramDType(p, dtype))
 	}
-	return n.forward(in.X, in.Time, in.Class, n.tell(in.Text))
+	var class *Node
+	if c.ClassEmbedType != nil {
+		class = c.sinusoidsOf(in.Class)
+	}
+	return n.forward(in.X, c.sinusoidsOf(in.T), class, n.tell(in.Text))
+}
+
+// sinusoidsOf are the embeddings of timesteps [N] in a graph.
+func (c Config) sinusoidsOf(t *Node) *Node {
+	f := c.frequencies()
+	shape := []int{t.Shape().Dimensions[0], len(f)}
+	angles := Mul(BroadcastToDims(ExpandAxes(t, -1), shape...), BroadcastToDims(Reshape(Const(t.Graph(), f), 1, -1), shape...))
+	parts := []*Node{Sin(angles), Cos(angles)}
+	if c.FlipSinToCos {
+		slices.Reverse(parts)
+	}
+	if c.BlockOutChannels[0]%2 == 1 {
+		parts = append(parts, Zeros(t.Graph(), shapes.Make(dtypes.Float32, shape[0], 1)))
+	}
+	return Concatenate(parts, -1)
 }
 
 // filled repeats the last of x [N,L,C] until there are as many as given.

@@ -29,6 +29,11 @@ func ReadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a model's configuration: %w", err)
 	}
+	return ParseConfig(path, data)
+}
+
+// ParseConfig reads a file's content.
+func ParseConfig(path string, data []byte) (*Config, error) {
 	c := &Config{Path: path, data: unclipped.ReplaceAll(data, []byte("${1}null"))}
 	var class struct {
 		Name string `json:"_class_name"`

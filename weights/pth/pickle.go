@@ -69,6 +69,8 @@ type global struct{ module, name string }
 var (
 	orderedDict   = global{"collections", "OrderedDict"}
 	rebuildTensor = global{"torch._utils", "_rebuild_tensor_v2"}
+
+	rebuildParameter = global{"torch._utils", "_rebuild_parameter"}
 )
 
 // storages are torch's classes of storages.
@@ -413,7 +415,7 @@ func (m *machine) set(items []any) error {
 // global pushes one of the few names that are known.
 func (m *machine) global(module, name string) error {
 	g := global{module, name}
-	if _, ok := storages[g]; ok || g == orderedDict || g == rebuildTensor {
+	if _, ok := storages[g]; ok || g == orderedDict || g == rebuildTensor || g == rebuildParameter {
 		return m.push(g)
 	}
 	return fmt.Errorf("it names %.100q, which is not run: only tensors in plain dictionaries, lists and tuples are read; %s", module+"."+name, saveAgain)
@@ -432,6 +434,11 @@ func (m *machine) reduce() error {
 	case v[0] == any(rebuildTensor):
 		t, err := m.tensor(args)
 		return m.pushIf(t, err)
+	case v[0] == any(rebuildParameter) && len(args) == 3: // the tensor, whether it is trained, hooks
+		t, isTensor := args[0].(weights.Tensor)
+		if hooks, ok := args[2].(*Dict); isTensor && (args[2] == nil || ok && len(hooks.Items) == 0) {
+			return m.push(t)
+		}
 	}
 	return fmt.Errorf("it calls %s with %s, which is not run", describe(v[0]), describe(v[1]))
 }

@@ -1,9 +1,12 @@
 package pth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/unnoise/unnoise/weights"
 )
@@ -18,9 +21,22 @@ type Prompt struct {
 // Prompts finds the prompts in a file that is a dictionary of them. Each one's value is its embedding, a tensor [Tokens,Dim] or
 // [1,Tokens,Dim], or a dictionary, list or tuple of the embedding and its attention mask, [Tokens] or [1,Tokens] of whole
 // numbers or booleans.
+//
+// What diffusers' encode_prompt returns is taken too, as the pair of embeddings [N,Tokens,Dim] and negative ones or None, or under the
+// names prompt_embeds and negative_prompt_embeds; see [Encoded].
 func (f *File) Prompts() ([]Prompt, error) {
 	fail := func(err error) ([]Prompt, error) {
-		return nil, fmt.Errorf("%s: expected a dictionary from prompts to embeddings [Tokens,Dim] or [1,Tokens,Dim]: %w", f.path, err)
+		return nil, fmt.Errorf("%s: expected a dictionary from prompts to embeddings [Tokens,Dim] or [1,Tokens,Dim], or the pair of encode_prompt: %w", f.path, err)
+	}
+	if tensors, ok, err := encoded(f.Value); ok {
+		if err != nil {
+			return fail(err)
+		}
+		prompts, err := Encoded(tensors)
+		if err != nil {
+			return fail(err)
+		}
+		return prompts, nil
 	}
 	dict, ok := f.Value.(*Dict)
 	if !ok {
@@ -40,6 +56,96 @@ func (f *File) Prompts() ([]Prompt, error) {
 			return fail(fmt.Errorf("prompt %.80q: %w", text, err))
 		}
 		prompts = append(prompts, p)
+	}
+	return prompts, nil
+}
+
+// The names of what diffusers' encode_prompt returns.
+const (
+	EmbedsName   = "prompt_embeds"
+	negativeName = "negative_prompt_embeds"
+)
+
+// encoded returns what encode_prompt returned by its names; ok reports whether v is of it.
+func encoded(v any) (tensors map[string]weights.Tensor, ok bool, err error) {
+	tensors = map[string]weights.Tensor{}
+	put := func(name string, v any) {
+		t, isTensor := v.(weights.Tensor)
+		switch {
+		case isTensor:
+			tensors[name] = t
+		case v != nil && err == nil:
+			err = fmt.Errorf("%s is %s", name, describe(v))
+		}
+	}
+	var pair []any
+	switch v := v.(type) {
+	case Tuple:
+		pair = v
+	case *List:
+		pair = v.Items
+	case *Dict:
+		for _, item := range v.Items {
+			name, _ := item.Key.(string)
+			put(name, item.Value)
+			ok = ok || name == EmbedsName
+		}
+		return tensors, ok, err
+	}
+	if len(pair) != 2 {
+		return nil, false, nil
+	}
+	put(EmbedsName, pair[0])
+	put(negativeName, pair[1])
+	return tensors, true, err
+}
+
+// Encoded finds the prompts in what diffusers' encode_prompt returned: prompt_embeds [N,Tokens,Dim] and negative_prompt_embeds, which may
+// be missing. Attention masks are left out. As the texts are not told, the prompts are called 0, 1 and so on; the negative one, which must
+// be the same for all, is the empty text, as it is by default.
+func Encoded(tensors map[string]weights.Tensor) ([]Prompt, error) {
+	rows := func(name string) (prompts []Prompt, err error) {
+		t, there := tensors[name]
+		if !there {
+			return nil, nil
+		}
+		if len(t.Shape) == 2 {
+			t.Shape = []int{1, t.Shape[0], t.Shape[1]}
+		}
+		if len(t.Shape) != 3 || t.Size() == 0 {
+			return nil, fmt.Errorf("found %s %v, expected [N,Tokens,Dim]", name, t.Shape)
+		}
+		for row := range slices.Chunk(t.Data, len(t.Data)/t.Shape[0]) {
+			p, err := prompt(strconv.Itoa(len(prompts)), weights.Tensor{DType: t.DType, Shape: t.Shape[1:], Data: row})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			prompts = append(prompts, p)
+		}
+		return prompts, nil
+	}
+	prompts, err := rows(EmbedsName)
+	if err != nil {
+		return nil, err
+	}
+	negative, err := rows(negativeName)
+	if err != nil {
+		return nil, err
+	}
+	for name := range tensors {
+		if name != EmbedsName && name != negativeName && !strings.HasSuffix(name, "mask") {
+			return nil, fmt.Errorf("found %q beside %s, which is not understood", name, EmbedsName)
+		}
+	}
+	if prompts == nil {
+		return nil, fmt.Errorf("found no %s", EmbedsName)
+	}
+	for i, p := range negative {
+		if p.Text = ""; i == 0 {
+			prompts = append(prompts, p)
+		} else if !bytes.Equal(p.Embedding.Data, negative[0].Embedding.Data) {
+			return nil, errors.New("found different negative prompts: save each pair in a file of its own")
+		}
 	}
 	return prompts, nil
 }

@@ -155,14 +155,57 @@ func TestPrompts(t *testing.T) {
 	}
 }
 
+// TestEncoded reads what encode_prompt returned, as notebooks save it.
+func TestEncoded(t *testing.T) {
+	texts := func(prompts []Prompt) (texts []string) {
+		for _, p := range prompts {
+			texts = append(texts, p.Text)
+		}
+		return texts
+	}
+	pair, err := read(t, "pair.pth").Prompts() // of encode_prompt itself
+	if err != nil || !slices.Equal(texts(pair), []string{"0", ""}) || !slices.Equal(pair[1].Embedding.Shape, []int{77, 32}) || slices.Equal(pair[0].Embedding.Data, pair[1].Embedding.Data) {
+		t.Errorf("the pair: %q, %v", texts(pair), err)
+	}
+	if w, err := read(t, "parameter.pth").Tensor(`["w"]`); err != nil || !slices.Equal(values(t, w), []float64{1, 1}) {
+		t.Errorf("a parameter: %v, %v", w, err)
+	}
+	x := weights.FromFloat32([]int{2, 1, 3}, []float32{1, 2, 3, 4, 5, 6})
+	same := weights.FromFloat32([]int{2, 1, 3}, []float32{7, 8, 9, 7, 8, 9})
+	mask := weights.FromInt32([]int{2, 1}, []int32{1, 1})
+	for what, v := range map[string]any{
+		"a pair": Tuple{x, same}, "a list": &List{Items: []any{x, same}},
+		"by names": &Dict{Items: []Item{{"prompt_embeds", x}, {"negative_prompt_embeds", same}, {"prompt_attention_mask", mask}, {"negative_prompt_attention_mask", nil}}},
+	} {
+		prompts, err := (&File{Value: v}).Prompts()
+		if err != nil || !slices.Equal(texts(prompts), []string{"0", "1", ""}) || !slices.Equal(values(t, prompts[1].Embedding), []float64{4, 5, 6}) || !slices.Equal(values(t, prompts[2].Embedding), []float64{7, 8, 9}) {
+			t.Errorf("%s: %v, %v", what, prompts, err)
+		}
+	}
+	if prompts, err := (&File{Value: Tuple{x, nil}}).Prompts(); err != nil || len(prompts) != 2 {
+		t.Errorf("without guidance: %v, %v", prompts, err)
+	}
+	for want, v := range map[string]any{
+		"found different negative prompts":   Tuple{x, x},
+		"found prompt_embeds [3]":            Tuple{weights.FromFloat32([]int{3}, make([]float32, 3)), nil},
+		`found "pooled_prompt_embeds"`:       &Dict{Items: []Item{{"prompt_embeds", x}, {"pooled_prompt_embeds", x}}},
+		"negative_prompt_embeds is the text": Tuple{x, "blurry"},
+		"found no prompt_embeds":             Tuple{nil, x},
+		"prompt_embeds: found a tensor I32":  Tuple{mask, nil},
+	} {
+		if _, err := (&File{path: "x.pth", Value: v}).Prompts(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "x.pth") {
+			t.Errorf("%v; want it to name the file and say %q", err, want)
+		}
+	}
+}
+
 func TestRecordedRefusals(t *testing.T) {
 	for file, want := range map[string]string{
-		"legacy.pth":    "torch before 1.6",
-		"state.pth":     "BUILD, which sets the attributes of an object",
-		"parameter.pth": `"torch._utils._rebuild_parameter", which is not run`,
-		"complex.pth":   `"torch.ComplexFloatStorage"`,
-		"system.pth":    `"posix.system", which is not run`,
-		"record.py":     "not a zip archive",
+		"legacy.pth":  "torch before 1.6",
+		"state.pth":   "BUILD, which sets the attributes of an object",
+		"complex.pth": `"torch.ComplexFloatStorage"`,
+		"system.pth":  `"posix.system", which is not run`,
+		"record.py":   "not a zip archive",
 	} {
 		if _, err := Read(filepath.Join("testdata", file)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v; want %q", file, err, want)

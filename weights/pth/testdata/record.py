@@ -41,3 +41,5 @@ class Evil:
 
 
 torch.save({"a photo of a dog": Evil()}, out / "system.pth")
+
+# pair.pth is torch.save(pipe.encode_prompt("a red fox", ...)) with diffusers' IFPipeline in float16.

@@ -1,6 +1,6 @@
 """Records PyTorch's loss and gradients of a text encoder and a UNet trained together, for a text-to-image folder.
 
-usage: text2image_gradients.py FOLDER OUT.safetensors
+usage: gradients.py FOLDER OUT.safetensors
 """
 import sys
 import torch
@@ -22,7 +22,7 @@ y = unet(x, t, text(ids, attention_mask=mask).last_hidden_state).sample
 each = ((y[:, :3] - target) ** 2).mean((1, 2, 3))
 loss = (each * weight).mean()
 loss.backward()
-all = {"x": x, "target": target, "t": t.int(), "weight": weight, "ids": ids.int(), "mask": mask.int(), "each": each.detach(), "loss": loss.detach().reshape(1)}
+all = {"x": x, "target": target, "t": t.float().reshape(n, 1), "weight": weight.reshape(n, 1), "ids": ids.int(), "mask": torch.where(mask == 0, torch.finfo(torch.float32).min, 0.0), "loss": loss.detach().reshape(1)}
 for prefix, module in (("unet.", unet), ("text_encoder.", text)):
     for name, p in module.named_parameters():
         g = p.grad.flatten() if p.grad is not None else torch.zeros(p.numel())
