@@ -24,7 +24,7 @@ func TestLonger(t *testing.T) {
 	planned, _ := numbers(t, dir)
 
 	o.Length = 1
-	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), "has made 6 steps already, expected at most the 3 of its length: 1 epochs of 3 steps") {
+	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), "has made 6 steps already, expected at most the 3 of its length: 1 epoch of 3 steps") {
 		t.Errorf("shorter than it is: %v", err)
 	}
 	if c, err := ReadConfig(dir); err != nil || c.Epochs != 2 {
