@@ -221,4 +221,3 @@ func TestFromTensors(t *testing.T) {
 		t.Errorf("the values are %v, %v", v, err)
 	}
 }
-
