@@ -10,8 +10,8 @@ import (
 )
 
 // Band is a component of pictures: what passes a linear filter. Filter returns new images. Bands whose sum is the
-// whole picture make a hybrid; see [Complete]. As views do, those of this package have a String, and panic where [Fits] reports
-// an error.
+// whole picture make a hybrid; see [Complete]. As views do, those of this package have a String, and panic where [Fits]
+// reports an error.
 type Band interface {
 	Filter(diffusion.Images) diffusion.Images
 }
@@ -90,7 +90,7 @@ var bands = []kind[Band]{
 	{named("grayscale", "what is seen in dim light: the mean of red, green and blue").of(chroma), grays},
 	{named("color", "the colors: the rest of grayscale").of(chroma), colors},
 	{named("motion_blur", "what is seen while it moves along the diagonal", length).of(motion).or("motion"), moved},
-	{named("motion_residual", "what is seen when it stands still: the rest", length).of(motion).or("motion_res"), rested},
+	{named("motion_residual", "what is seen when it stops: the rest", length).of(motion).or("motion_res"), rested},
 	{named("scale", "a share of the whole picture", factor).of([]string{"scale", "scale"}), scaled},
 }
 

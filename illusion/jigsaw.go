@@ -7,8 +7,9 @@ import (
 )
 
 // A puzzle of 4×4 pieces: 4 corners, 8 edges, 4 inner ones. All pieces of a kind have the same outline but for
-// quarter turns, so that each fits into every place of its kind, in one way. The reason: each piece of the outer ring has
-// a tab into the next one clockwise, so has each of the inner ring, and each edge has one into the inner piece beside it.
+// quarter turns, so that each fits into every place of its kind, in one way. The reason: each piece of the outer ring
+// has a tab into the next one clockwise, so has each of the inner ring, and each edge has one into the inner piece
+// beside it.
 //
 //	c e e c
 //	e i i e

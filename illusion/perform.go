@@ -9,10 +9,10 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 )
 
-// Perform returns frames that go from a picture to what a view or band shows of it: a view turns the picture or moves its
-// pieces, a low pass walks away from it, a gray one drains its colors. m is one image of 1 or 3 channels with values
-// from 0 to 1, small ones are shown enlarged. Frames are *image.Gray or *image.RGBA, all of one size. Pictures are turned by
-// any angle here, for the eye only: the view itself is the last frame.
+// Perform returns frames that go from a picture to what a view or band shows of it: a view turns the picture or moves
+// its pieces, a low pass walks away from it, a gray one drains its colors. m is one image of 1 or 3 channels with
+// values from 0 to 1; small ones are shown enlarged. Frames are *image.Gray or *image.RGBA, all of one size. Angles
+// between are for the eye only: the view itself is the last frame.
 func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
 	if m.N != 1 || m.C != 1 && m.C != 3 || len(m.Data) != m.Size() || m.Size() == 0 {
 		return nil, fmt.Errorf("a performance is one of an image of 1 or 3 channels, found %s", m.Shape())
@@ -77,15 +77,7 @@ func scenesOf(viewOrBand any, m diffusion.Images) []scene {
 
 // shown returns what a view shows of a picture from 0 to 1, whose middle is 1/2.
 func shown(v View, m diffusion.Images) diffusion.Images {
-	m = m.Clone()
-	for i := range m.Data {
-		m.Data[i] -= 0.5
-	}
-	m = v.Apply(m)
-	for i := range m.Data {
-		m.Data[i] += 0.5
-	}
-	return m
+	return add(v.Apply(add(m, -0.5)), 0.5)
 }
 
 // fade is a scene that blends two pictures.

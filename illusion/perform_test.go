@@ -23,17 +23,17 @@ func middle(frame image.Image, h, w, scale int) []int {
 
 // The first frame is the picture, the last one what is seen of it, and those between are others.
 func TestPerform(t *testing.T) {
-	for _, size := range [][2]int{{28, 28}, {64, 64}, {32, 48}} {
+	for _, size := range [][2]int{{28, 28}, {32, 48}} {
 		m := diffusion.NewImages(1, 3, size[0], size[1])
 		diffusion.NewGenerator(1).Uniform(m.Data)
 		check := func(name string, v any, seen diffusion.Images) {
-			frames, err := Perform(v, m, 4)
+			frames, err := Perform(v, m, 3)
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 				return
 			}
 			scale := (256 + size[0]/2) / size[0]
-			for i, want := range map[int]diffusion.Images{0: m, 3: seen} {
+			for i, want := range map[int]diffusion.Images{0: m, 2: seen} {
 				got := middle(frames[i], m.H, m.W, scale)
 				for j, g := range got {
 					if w := min(max(want.Data[j], 0), 1) * 255; max(float32(g)-w, w-float32(g)) > 0.6 {

@@ -2,6 +2,7 @@ package illusion
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,6 +36,15 @@ func places(v View) View {
 		return v.Places()
 	}
 	return v
+}
+
+// changesValues reports whether the view does more than to change places.
+func changesValues(v View) bool {
+	if s, ok := v.(sequence); ok {
+		return slices.ContainsFunc(s, changesValues)
+	}
+	_, yes := v.(Valued)
+	return yes
 }
 
 // Sized is a View or a Band that needs images of certain sizes. Fits returns an error for others.
@@ -215,4 +225,16 @@ func (s sequence) Fits(c, h, w int) error {
 		}
 	}
 	return nil
+}
+
+// add returns x + a, and x itself for 0.
+func add(x diffusion.Images, a float32) diffusion.Images {
+	if a == 0 {
+		return x
+	}
+	x = x.Clone()
+	for i := range x.Data {
+		x.Data[i] += a
+	}
+	return x
 }

@@ -173,8 +173,8 @@ func metadata(data []byte) (md *meta.Data) {
 	return md
 }
 
-// asShown turns the picture upright and converts its colors to sRGB. What can't be read of that is left out, as browsers
-// leave it out.
+// asShown turns the picture upright and converts its colors to sRGB. What can't be read of that is left out, as
+// browsers leave it out.
 func asShown(m image.Image, md *meta.Data) image.Image {
 	if md == nil {
 		return m

@@ -90,16 +90,20 @@ func isFlag(t *testing.T, name string, m image.Image, tolerance float64) {
 func TestDecodeEveryFormat(t *testing.T) {
 	m := flag(16, 12)
 	files := map[string][]byte{
-		"png":          pngFile(t, m),
-		"png 16":       pngFile(t, like(m, image.NewNRGBA64(m.Rect))),
-		"png palette":  pngFile(t, like(m, image.NewPaletted(m.Rect, palette.WebSafe))),
-		"jpeg":         jpegFile(t, flag(64, 48)),
-		"gif":          file(t, func(w *bytes.Buffer) error { return gif.Encode(w, m, nil) }),
-		"bmp":          file(t, func(w *bytes.Buffer) error { return bmp.Encode(w, m) }),
-		"tiff":         file(t, func(w *bytes.Buffer) error { return tiff.Encode(w, m, nil) }),
-		"tiff deflate": file(t, func(w *bytes.Buffer) error { return tiff.Encode(w, m, &tiff.Options{Compression: tiff.Deflate}) }),
+		"png":         pngFile(t, m),
+		"png 16":      pngFile(t, like(m, image.NewNRGBA64(m.Rect))),
+		"png palette": pngFile(t, like(m, image.NewPaletted(m.Rect, palette.WebSafe))),
+		"jpeg":        jpegFile(t, flag(64, 48)),
+		"gif":         file(t, func(w *bytes.Buffer) error { return gif.Encode(w, m, nil) }),
+		"bmp":         file(t, func(w *bytes.Buffer) error { return bmp.Encode(w, m) }),
+		"tiff":        file(t, func(w *bytes.Buffer) error { return tiff.Encode(w, m, nil) }),
+		"tiff deflate": file(t, func(w *bytes.Buffer) error {
+			return tiff.Encode(w, m, &tiff.Options{Compression: tiff.Deflate})
+		}),
 	}
-	for _, name := range []string{"lossless.webp", "lossy.webp", "alpha.webp", "animated.webp", "animated_alpha.webp", "cmyk.jpg", "palette.bmp"} {
+	for _, name := range []string{
+		"lossless.webp", "lossy.webp", "alpha.webp", "animated.webp", "animated_alpha.webp", "cmyk.jpg", "palette.bmp",
+	} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +142,9 @@ func TestDecodeEveryFormat(t *testing.T) {
 func TestDecodePartOfGIF(t *testing.T) {
 	part := image.NewPaletted(image.Rect(2, 1, 4, 3), color.Palette{red, blue})
 	data := file(t, func(w *bytes.Buffer) error {
-		return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{part, part}, Delay: []int{1, 1}, Config: image.Config{Width: 8, Height: 5}})
+		return gif.EncodeAll(w, &gif.GIF{
+			Image: []*image.Paletted{part, part}, Delay: []int{1, 1}, Config: image.Config{Width: 8, Height: 5},
+		})
 	})
 	m, err := Decode(data)
 	if err != nil {
@@ -195,7 +201,7 @@ func TestDecodeTurnsUpright(t *testing.T) {
 		}
 		isFlag(t, fmt.Sprint("orientation ", o), got, 24)
 	}
-	for _, name := range []string{"turned.webp", "turned.png", "turned.tiff"} { // stored upright, and said to lie on a side
+	for _, name := range []string{"turned.webp", "turned.png", "turned.tiff"} { // stored upright, said to lie on a side
 		got, err := Open(filepath.Join("testdata", name))
 		if err != nil {
 			t.Error(err)

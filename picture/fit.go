@@ -18,8 +18,8 @@ const (
 	Pad     Mode = "pad"     // all of it, with ground beside it
 	Stretch Mode = "stretch" // all of it, distorted
 
-	// Digit shows a drawing as MNIST shows its digits: light ink on black, at most 20/28 of the side wide and high, its
-	// center of mass in the middle, the ground black and the ink white throughout.
+	// Digit shows a drawing as MNIST shows its digits: light ink on black, at most 20/28 of the side wide and high,
+	// its center of mass in the middle, the ground black and the ink white throughout.
 	Digit Mode = "digit"
 )
 
@@ -38,7 +38,7 @@ type Fit struct {
 	Low, High float32     // the values of black and white
 	Mode      Mode        // empty: Crop
 	Ink       Ink         // empty: Light
-	Ground    color.Color // behind transparent parts and beside padded ones; nil: white, and black with Auto for light ink
+	Ground    color.Color // behind transparent parts and beside padded ones; nil: white, for light ink with Auto black
 }
 
 // Fitted is a picture as images.
@@ -114,7 +114,8 @@ func (f Fit) check(m image.Image) error {
 		return fmt.Errorf("the picture is %d×%d pixels, expected at least one", size.X, size.Y)
 	}
 	if f.C != 1 && f.C != 3 || f.H < 1 || f.W < 1 {
-		return fmt.Errorf("images of %d channels and %d×%d pixels are asked for, expected 1 or 3 channels", f.C, f.W, f.H)
+		return fmt.Errorf("images of %d channels and %d×%d pixels are asked for, expected 1 or 3 channels",
+			f.C, f.W, f.H)
 	}
 	if f.Low == f.High {
 		return fmt.Errorf("black and white both have the value %g", f.Low)
@@ -164,7 +165,7 @@ func show(m image.Image, part rect, ground color.Color, f Fit) diffusion.Images 
 		var p pixel
 		if exact {
 			c := rgba64(m, b.Min.X+int(part.x0)+i%f.W*k, b.Min.Y+int(part.y0)+i/f.W*k)
-			if c.A == 0xffff && (f.C == 3 || c.R == c.G && c.G == c.B) { // as it is, without a detour through linear light
+			if c.A == 0xffff && (f.C == 3 || c.R == c.G && c.G == c.B) { // without a detour through linear light
 				for j, v := range []uint16{c.R, c.G, c.B}[:f.C] {
 					out.Data[j*plane+i] = float32(v) / 0xffff
 				}
@@ -190,7 +191,8 @@ func show(m image.Image, part rect, ground color.Color, f Fit) diffusion.Images 
 func repeated(m image.Image, part rect, h, w int) (k int, yes bool) {
 	size := m.Bounds().Size()
 	k = int(part.x1-part.x0) / w
-	whole := rect{math.Trunc(part.x0), math.Trunc(part.y0), math.Trunc(part.x0) + float64(k*w), math.Trunc(part.y0) + float64(k*h)}
+	x0, y0 := math.Trunc(part.x0), math.Trunc(part.y0)
+	whole := rect{x0, y0, x0 + float64(k*w), y0 + float64(k*h)}
 	if k < 1 || part != whole || part.x0 < 0 || part.y0 < 0 || int(part.x1) > size.X || int(part.y1) > size.Y {
 		return 0, false
 	}

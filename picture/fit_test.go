@@ -98,7 +98,9 @@ func TestScalingIsInLinearLight(t *testing.T) {
 	for i := range m.Pix {
 		m.Pix[i] = byte((i + i/64) % 2 * 255)
 	}
-	for kind, m := range map[string]image.Image{"gray": m, "nrgba": like(m, image.NewNRGBA(m.Rect)), "rgba": like(m, image.NewRGBA(m.Rect))} {
+	for kind, m := range map[string]image.Image{
+		"gray": m, "nrgba": like(m, image.NewNRGBA(m.Rect)), "rgba": like(m, image.NewRGBA(m.Rect)),
+	} {
 		got := fit(t, Fit{C: 1, H: 8, W: 8, High: 255}, m).Images
 		for i, v := range got.Data {
 			if math.Abs(float64(v)-188) > 4 {
@@ -138,7 +140,8 @@ func TestTransparency(t *testing.T) {
 	}
 	half := image.NewNRGBA(image.Rect(0, 0, 1, 1))
 	half.Set(0, 0, color.NRGBA{255, 255, 255, 128})
-	near(t, "half white on black", fit(t, Fit{C: 1, H: 1, W: 1, High: 1, Ground: black}, half).Images.Data[0], 0.736, 0.002)
+	mixed := fit(t, Fit{C: 1, H: 1, W: 1, High: 1, Ground: black}, half)
+	near(t, "half white on black", mixed.Images.Data[0], 0.736, 0.002)
 }
 
 // drawn is a stroke of a pen, which leaves most of the page blank.
@@ -150,21 +153,24 @@ func drawn(w, h int, stroke image.Rectangle, paper, ink color.Color) *image.NRGB
 }
 
 func TestDigits(t *testing.T) {
+	stroke := image.Rect(30, 20, 60, 160)
 	for name, c := range map[string]struct {
 		m        image.Image
 		ink      Ink
 		inverted bool
 	}{
-		"black on white":     {drawn(400, 300, image.Rect(30, 20, 60, 160), white, black), Auto, true},
-		"white on black":     {drawn(400, 300, image.Rect(30, 20, 60, 160), black, white), Auto, false},
-		"pencil on paper":    {drawn(400, 300, image.Rect(30, 20, 60, 160), color.Gray{210}, color.Gray{120}), Auto, true},
-		"told":               {drawn(400, 300, image.Rect(30, 20, 60, 160), color.Gray{140}, color.Gray{20}), Dark, true},
-		"light as it is":     {drawn(400, 300, image.Rect(30, 20, 60, 160), color.Gray{60}, color.Gray{250}), "", false},
-		"black on nothing":   {drawn(400, 300, image.Rect(30, 20, 60, 160), hidden, black), Auto, true},
-		"white on nothing":   {drawn(400, 300, image.Rect(30, 20, 60, 160), hidden, white), Auto, false},
-		"small":              {drawn(20, 20, image.Rect(2, 2, 5, 16), white, black), Auto, true},
-		"at the edge":        {drawn(400, 300, image.Rect(0, 20, 30, 160), white, black), Auto, true},
-		"a telephone's page": {drawn(2000, 3000, image.Rect(700, 900, 900, 1850), color.Gray{230}, color.Gray{40}), Auto, true},
+		"black on white":   {drawn(400, 300, stroke, white, black), Auto, true},
+		"white on black":   {drawn(400, 300, stroke, black, white), Auto, false},
+		"pencil on paper":  {drawn(400, 300, stroke, color.Gray{210}, color.Gray{120}), Auto, true},
+		"told":             {drawn(400, 300, stroke, color.Gray{140}, color.Gray{20}), Dark, true},
+		"light as it is":   {drawn(400, 300, stroke, color.Gray{60}, color.Gray{250}), "", false},
+		"black on nothing": {drawn(400, 300, stroke, hidden, black), Auto, true},
+		"white on nothing": {drawn(400, 300, stroke, hidden, white), Auto, false},
+		"small":            {drawn(20, 20, image.Rect(2, 2, 5, 16), white, black), Auto, true},
+		"at the edge":      {drawn(400, 300, image.Rect(0, 20, 30, 160), white, black), Auto, true},
+		"a telephone's page": {
+			drawn(2000, 3000, image.Rect(700, 900, 900, 1850), color.Gray{230}, color.Gray{40}), Auto, true,
+		},
 	} {
 		f := Fit{C: 1, H: 28, W: 28, Low: -1, High: 1, Mode: Digit, Ink: c.ink}
 		got := fit(t, f, c.m)
@@ -191,7 +197,8 @@ func TestDigits(t *testing.T) {
 		}
 	}
 	for name, m := range map[string]image.Image{
-		"blank": drawn(100, 100, image.Rectangle{}, white, white), "nothing": drawn(100, 100, image.Rectangle{}, hidden, white),
+		"blank":   drawn(100, 100, image.Rectangle{}, white, white),
+		"nothing": drawn(100, 100, image.Rectangle{}, hidden, white),
 	} {
 		_, err := Fit{C: 1, H: 28, W: 28, High: 1, Mode: Digit, Ink: Auto}.Picture(m)
 		if err == nil || !strings.Contains(err.Error(), "nothing is drawn") {

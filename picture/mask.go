@@ -22,15 +22,18 @@ func newMask(picture image.Image) Mask {
 	return Mask{selected: image.NewGray(image.Rectangle{Max: picture.Bounds().Size()})}
 }
 
-// MaskOf reads a mask from an image of the picture's size: light pixels are selected, dark and transparent ones are not.
+// MaskOf reads a mask from an image of the picture's size: light pixels are selected, dark and transparent ones not.
 func MaskOf(mask, picture image.Image) (Mask, error) {
 	size, want := mask.Bounds().Size(), picture.Bounds().Size()
 	if size != want {
-		return Mask{}, fmt.Errorf("the mask is %d×%d pixels, expected the picture's %d×%d", size.X, size.Y, want.X, want.Y)
+		return Mask{}, fmt.Errorf("the mask is %d×%d pixels, expected the picture's %d×%d",
+			size.X, size.Y, want.X, want.Y)
 	}
 	out := newMask(picture)
+	b := mask.Bounds()
 	for i := range out.selected.Pix {
-		if color.GrayModel.Convert(rgba64(mask, mask.Bounds().Min.X+i%size.X, mask.Bounds().Min.Y+i/size.X)).(color.Gray).Y >= 128 {
+		c := rgba64(mask, b.Min.X+i%size.X, b.Min.Y+i/size.X)
+		if color.GrayModel.Convert(c).(color.Gray).Y >= 128 {
 			out.selected.Pix[i] = 255
 		}
 	}
@@ -50,12 +53,13 @@ func MaskAlpha(picture image.Image) (Mask, error) {
 	return out, nil
 }
 
-// MaskBox selects a rectangle of a picture, given as "x,y,width,height" in its pixels, or in percent of its sides as in
-// "25%,0,50%,100%". x and y are those of its upper left corner.
+// MaskBox selects a rectangle of a picture, given as "x,y,width,height" in its pixels, or in percent of its sides as
+// in "25%,0,50%,100%". x and y are those of its upper left corner.
 func MaskBox(box string, picture image.Image) (Mask, error) {
 	size := picture.Bounds().Size()
 	wrong := func(why string) error {
-		return fmt.Errorf("the box %q %s, expected x,y,width,height within the picture's %d×%d pixels", box, why, size.X, size.Y)
+		return fmt.Errorf("the box %q %s, expected x,y,width,height within the picture's %d×%d pixels",
+			box, why, size.X, size.Y)
 	}
 	parts := strings.Split(box, ",")
 	if len(parts) != 4 {
@@ -101,7 +105,7 @@ func (m Mask) check() error {
 	case 0:
 		return errors.New("the mask selects nothing: what is to be generated anew is white in it")
 	case len(m.selected.Pix):
-		return errors.New("the mask selects the whole picture: nothing of it would be kept; what is to be kept is black in it")
+		return errors.New("the mask selects the whole picture: nothing of it would be kept; what to keep is black in it")
 	}
 	return nil
 }
@@ -111,7 +115,8 @@ func (m Mask) check() error {
 // images, so that what is kept is kept in full.
 func (f Fitted) Mask(m Mask, feather float64) (diffusion.Images, error) {
 	if m.selected == nil || m.selected.Rect.Size() != f.size {
-		return diffusion.Images{}, fmt.Errorf("the mask is of another picture than the images, which show one of %v", f.size)
+		return diffusion.Images{}, fmt.Errorf("the mask is of another picture than the images, which show one of %d×%d",
+			f.size.X, f.size.Y)
 	}
 	if !(feather >= 0 && feather <= 1024) {
 		return diffusion.Images{}, fmt.Errorf("the mask's feather is %g pixels, expected 0 to 1024", feather)

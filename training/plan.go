@@ -66,8 +66,8 @@ func (p plan) samplePath(dir string, steps int) string {
 	return filepath.Join(dir, samplesDir, p.name(steps)+".png")
 }
 
-// setLength changes how many epochs, or steps where the data have no end, a run has. The learning rate stays as it was planned.
-func (c *Config) setLength(n int) {
+// WithLength returns the recipe of a run of n epochs, or steps where the data have no end. The learning rate stays as it was planned.
+func (c Config) WithLength(n int) Config {
 	planned := c.planned()
 	if c.Data.Images == 0 {
 		c.Steps = n
@@ -77,14 +77,22 @@ func (c *Config) setLength(n int) {
 	if c.Planned = planned; planned == n {
 		c.Planned = 0
 	}
+	return c
 }
 
 // describeLength says how long a run is: "20 epochs of 469 steps".
 func (c Config) describeLength() string {
 	if c.Data.Images == 0 {
-		return fmt.Sprintf("%d steps", c.Steps)
+		return number(c.Steps, "step")
 	}
-	return fmt.Sprintf("%d epochs of %d steps", c.Epochs, c.plan().period)
+	return number(c.Epochs, "epoch") + " of " + number(c.plan().period, "step")
+}
+
+func number(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprintf("%d %ss", n, of)
 }
 
 // The ways in which the learning rate falls, from LearningRate to Decay times as much.
@@ -137,17 +145,17 @@ func (c Config) exponential() bool { return c.Schedule == "" || c.Schedule == Ex
 func (c Config) Rate() string {
 	var s strings.Builder
 	if c.Warmup > 0 {
-		fmt.Fprintf(&s, "rising over %d steps to ", c.Warmup)
+		fmt.Fprintf(&s, "rising over %s to ", number(c.Warmup, "step"))
 	}
 	fmt.Fprintf(&s, "%.4g", c.LearningRate)
 	if c.Decay == 1 {
 		return s.String()
 	}
-	unit, length, now := "epochs", c.planned(), c.Epochs
+	unit, length, now := "epoch", c.planned(), c.Epochs
 	if c.Data.Images == 0 {
-		unit, now = "steps", c.Steps
+		unit, now = "step", c.Steps
 	}
-	fmt.Fprintf(&s, " falling to %.4g over %d %s, ", c.LearningRate*c.Decay, length, unit)
+	fmt.Fprintf(&s, " falling to %.4g over %s, ", c.LearningRate*c.Decay, number(length, unit))
 	switch {
 	case c.exponential() && !c.DecaySteps && c.Data.Images > 0:
 		s.WriteString("after each by the same factor")

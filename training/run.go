@@ -68,7 +68,7 @@ func train(ctx context.Context, dir string, l *runLock, c Config, t Task, o Opti
 func (r *run) begin() error {
 	m := Metric{Event: "run", Version: version, Epochs: r.config.Epochs, Total: r.config.Steps, Steps: r.plan.period, Rate: r.config.Rate()}
 	switch {
-	case r.step == 0:
+	case r.metrics.size == 0:
 		if err := r.metrics.add(m); err != nil || r.From.Values == nil {
 			return err
 		}

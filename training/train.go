@@ -160,7 +160,7 @@ func Resume(ctx context.Context, dir string, t Task, o Options) (Result, error) 
 		c.Data.Name = now.Data.Name
 	}
 	if o.Length > 0 {
-		c.setLength(o.Length)
+		c = c.WithLength(o.Length)
 	}
 	if err := c.Validate(); err != nil {
 		return Result{}, err

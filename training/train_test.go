@@ -252,7 +252,7 @@ func TestLearningRate(t *testing.T) {
 	byStep := of(func(c *Config) { c.DecaySteps = true })
 	linear := of(func(c *Config) { c.Schedule = Linear })
 	cosine := of(func(c *Config) { c.Schedule, c.Decay, c.Warmup = Cosine, 0, 4 })
-	longer := of(func(c *Config) { c.setLength(30) })
+	longer := of(func(c *Config) { *c = c.WithLength(30) })
 	endless := of(func(c *Config) { c.Data.Images, c.Epochs, c.Steps, c.KeepEvery = 0, 0, 2000, 100 })
 	for _, x := range []struct {
 		config Config

@@ -241,7 +241,7 @@ func TestTrainFlags(t *testing.T) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: embeddedData, Images: 60000}
-	if got, line := trainCommand(want, false, "r"), "unnoise train mnist --condition class --epochs 3 --batch 32 --dim 8 --timesteps 50 --lr 0.01 --decay 0.5 --dropout 0.3 --seed 4 --dtype f32 --threads 2 --out r"; got != line {
+	if got, line := trainCommand(want, false, "r"), "unnoise train mnist --condition class --dim 8 --timesteps 50 --epochs 3 --batch 32 --lr 0.01 --decay 0.5 --dropout 0.3 --seed 4 --dtype f32 --threads 2 --out r"; got != line {
 		t.Errorf("%s, want %s", got, line)
 	}
 	want.DecaySteps = true

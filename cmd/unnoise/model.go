@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -100,31 +102,48 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 				return printJSON(cmd.OutOrStdout(), s)
 			}
 			var text strings.Builder
-			c, err := mnist.Of(s.Config)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
+			c := s.Config
 			row := func(name, format string, values ...any) {
 				fmt.Fprintf(&text, "%-10s %s\n", name, fmt.Sprintf(format, values...))
 			}
-			row("network", "%s, condition %s, dim %d, %d parameters", c.Network.Model, c.Network.Condition, c.Network.Dim, c.Network.Parameters())
-			row("learns", "%s", c.Network.Learns())
-			row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
-			row("recipe", "epoch %d of %d, batches of %d, seed %d", s.Epoch, c.Epochs, c.Batch, c.Seed)
+			if digits, err := mnist.Of(c); err == nil {
+				n := digits.Network
+				row("network", "%s, condition %s, dim %d, %d parameters", n.Model, n.Condition, n.Dim, n.Parameters())
+				row("learns", "%s", n.Learns())
+				if n.Condition == mnistunet.Class {
+					classes := n.Occurring()
+					row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
+				}
+			} else {
+				row("network", "%s", compact(c.Network))
+			}
+			if c.Data.Images > 0 {
+				row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
+				row("recipe", "epoch %d of %d, batches of %d, seed %d", s.Epoch, c.Epochs, c.Batch, c.Seed)
+			} else {
+				row("data", "%s, without end (%s)", c.Data.Name, c.Data.Checksum)
+				row("recipe", "step %d of %d, batches of %d, seed %d", s.Epoch, c.Steps, c.Batch, c.Seed)
+			}
 			row("rate", "Adam, %s", c.Rate())
+			if c.Clip > 0 {
+				row("clipped", "gradients of a norm above %g", c.Clip)
+			}
+			if c.EMA > 0 {
+				row("averages", "of the parameters, decay %g", c.EMA)
+			}
 			if c.From != "" {
 				row("began as", "%s", c.From)
-			}
-			if c.Network.Condition == mnistunet.Class {
-				classes := c.Network.Occurring()
-				row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
 			}
 			row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
 			for _, m := range s.Resumed {
 				row("resumed", "after step %d on %s, commit %s", m.Step, engine.Computer(m.Backend, m.Threads), m.Commit)
 			}
 			for _, m := range s.Epochs {
-				row(fmt.Sprintf("epoch %d", m.Epoch), "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
+				at := fmt.Sprintf("epoch %d", m.Epoch)
+				if m.Epoch == 0 {
+					at = fmt.Sprintf("step %d", m.Step)
+				}
+				row(at, "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
 			return err
@@ -132,6 +151,18 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// compact is JSON without spaces, shortened.
+func compact(j json.RawMessage) string {
+	var text bytes.Buffer
+	if json.Compact(&text, j) != nil {
+		return string(j)
+	}
+	if s := text.String(); len(s) > 200 {
+		return s[:200] + " …"
+	}
+	return text.String()
 }
 
 func newModelExport() *cobra.Command {

@@ -238,6 +238,11 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 
+	recipe := c.Config
+	recipe.Data = task.Data.Describe()
+	if f.resume != "" && f.epochs > 0 {
+		recipe = recipe.WithLength(f.epochs)
+	}
 	out := cmd.OutOrStdout()
 	p := newProgress(out)
 	show := p.print
@@ -254,6 +259,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
 	}
 	show("%d parameters, %s, run folder %s", c.Network.Parameters(), images, dir)
+	show("learning rate (Adam): %s", recipe.Rate())
 	for _, note := range train.Notes(test) {
 		p.warn(cmd)(note)
 	}

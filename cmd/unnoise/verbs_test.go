@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -315,22 +316,35 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestInterrupt stops a run by Ctrl-C and goes on.
+// TestInterrupt stops a run by Ctrl-C, goes on, stops it as a closed terminal does, and goes on.
 func TestInterrupt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	cmd := command(t, "train", "mnist", "--limit", "6400", "--dim", "8", "--batch", "16", "--epochs", "1", "--out", dir, "--no-samples")
-	go func() { // when it has made steps
-		for range 1000 {
-			if info, err := os.Stat(training.MetricsPath(dir)); err == nil && info.Size() > 0 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+	size := func() int64 {
+		if info, err := os.Stat(training.MetricsPath(dir)); err == nil {
+			return info.Size()
 		}
-		cmd.Process.Signal(os.Interrupt)
-	}()
-	r := finish(t, cmd)
-	if r.code != 130 || !strings.Contains(r.stderr, "--resume "+dir) {
-		t.Fatalf("exit code %d, %q; want 130 and how to go on", r.code, r.stderr)
+		return 0
+	}
+	begin := []string{"train", "mnist", "--limit", "6400", "--dim", "8", "--batch", "16", "--epochs", "1", "--out", dir, "--no-samples"}
+	for _, stop := range []struct {
+		signal syscall.Signal
+		code   int
+		args   []string
+	}{{syscall.SIGINT, 130, begin}, {syscall.SIGHUP, 129, []string{"train", "mnist", "--resume", dir, "--no-samples"}}} {
+		before, cmd := size(), command(t, stop.args...)
+		go func() { // when it has made steps
+			for range 1000 {
+				if size() > before {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			cmd.Process.Signal(stop.signal)
+		}()
+		r := finish(t, cmd)
+		if r.code != stop.code || !strings.Contains(r.stderr, "--resume "+dir) {
+			t.Fatalf("%s: exit code %d, %q; want %d and how to go on", stop.signal, r.code, r.stderr, stop.code)
+		}
 	}
 	succeed(t, "train", "mnist", "--resume", dir, "--no-samples")
 	metrics, err := training.ReadMetrics(dir)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -303,15 +304,24 @@ func trainCommand(c mnist.Config, limited bool, dir string) string {
 	if c.DecaySteps { // only the demo trains so
 		fmt.Fprintf(&line, "unnoise demo --epochs %d --dim %d", c.Epochs, c.Network.Dim)
 	} else {
-		fmt.Fprintf(&line, "unnoise train mnist --condition %s", c.Network.Condition)
-		add("objective", c.Network.Objective, mnistunet.Noise)
-		add("epochs", c.Epochs, usual.Epochs)
+		line.WriteString("unnoise train mnist")
+		if c.From != "" {
+			fmt.Fprintf(&line, " --from %s", quote(c.From))
+		} else {
+			fmt.Fprintf(&line, " --condition %s", c.Network.Condition)
+			add("objective", c.Network.Objective, mnistunet.Noise)
+			add("dim", c.Network.Dim, usual.Network.Dim)
+			add("timesteps", c.Network.Timesteps, usual.Network.Timesteps)
+			add("sigma", c.Network.Sigma, usual.Network.Sigma)
+		}
+		add("epochs", cmp.Or(c.Planned, c.Epochs), usual.Epochs)
 		add("batch", c.Batch, usual.Batch)
-		add("dim", c.Network.Dim, usual.Network.Dim)
-		add("timesteps", c.Network.Timesteps, usual.Network.Timesteps)
-		add("sigma", c.Network.Sigma, usual.Network.Sigma)
 		add("lr", c.LearningRate, usual.LearningRate)
 		add("decay", c.Decay, usual.Decay)
+		add("schedule", cmp.Or(c.Schedule, training.Exponential), training.Exponential)
+		add("warmup", c.Warmup, 0)
+		add("clip", c.Clip, 0.)
+		add("ema", c.EMA, 0.)
 		add("dropout", c.Dropout, usual.Dropout)
 		if c.Data.Name != embeddedData {
 			fmt.Fprintf(&line, " --data %s", quote(c.Data.Name))
@@ -330,5 +340,8 @@ func trainCommand(c mnist.Config, limited bool, dir string) string {
 		dir = filepath.Dir(filepath.Clean(dir))
 	}
 	fmt.Fprintf(&line, " --out %s", quote(dir))
+	if c.Planned > 0 && c.Epochs > c.Planned { // it went on past its end
+		fmt.Fprintf(&line, " && unnoise train mnist --resume %s --epochs %d", quote(dir), c.Epochs)
+	}
 	return line.String()
 }

@@ -130,6 +130,13 @@ func TestTrainCommand(t *testing.T) {
 	if got, want := trainCommand(c, true, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	long := c
+	long.Config = long.WithLength(30)
+	long.Schedule, long.Warmup, long.Clip, long.EMA, long.From = training.Cosine, 10, 1, 0.99, "mnist-time"
+	if got := trainCommand(long, true, "runs/a"); !strings.HasPrefix(got, "unnoise train mnist --from mnist-time --decay") || !strings.Contains(got, " --decay 1 --schedule cosine --warmup 10 --clip 1 --ema 0.99 --limit") ||
+		!strings.HasSuffix(got, " --out runs/a && unnoise train mnist --resume runs/a --epochs 30") {
+		t.Errorf("a longer run: %s", got)
+	}
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
 	if got := f.config(nil); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
