@@ -60,6 +60,9 @@ func (f *stageFlags) open(dir, variant, sampler string) (err error) {
 			return fmt.Errorf("--sampler %s: %w", sampler, err)
 		}
 	}
+	if err := f.stage.Scheduler.Check(); err != nil {
+		return fmt.Errorf("%w (--sampler %s)", err, alternatives(noiseSamplers))
+	}
 	if f.named != "" {
 		f.timesteps, err = deepfloyd.NamedTimesteps(f.named)
 		if last := f.stage.Scheduler.Schedule.Len() - 1; err == nil && f.timesteps[0] > last {
