@@ -55,6 +55,9 @@ func ReadIndex(dir string) (Index, error) {
 	if err != nil {
 		return Index{}, err
 	}
+	if _, known := hubfile.SuperResolution[file.Class]; !known {
+		return Index{}, fmt.Errorf("%s: %w", path, unknownPipeline(file.Class))
+	}
 	var parts struct {
 		TextEncoder           Part `json:"text_encoder"`
 		Tokenizer             Part `json:"tokenizer"`
@@ -86,13 +89,22 @@ func ReadIndex(dir string) (Index, error) {
 	return x, nil
 }
 
+// unknownPipeline refuses a class of pipelines, and says what it is where people take it for one of DeepFloyd IF.
+func unknownPipeline(class string) error {
+	what := ""
+	switch {
+	case strings.HasPrefix(class, "StableDiffusion"), strings.HasPrefix(class, "LatentDiffusion"), strings.HasPrefix(class, "Flux"), strings.HasPrefix(class, "PixArt"),
+		strings.HasPrefix(class, "Kandinsky"):
+		what = ". It draws in the latent space of an autoencoder, which this program does not run: it draws pixels"
+	}
+	return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or IFSuperResolutionPipeline%s", class, what)
+}
+
 // check tells what is wrong with the index, and what it lacks of a stage if it shall have one.
 func (x Index) check(stage bool) error {
-	noised, known := hubfile.SuperResolution[x.Class]
-	if !known {
-		return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or IFSuperResolutionPipeline", x.Class)
-	}
+	noised := hubfile.SuperResolution[x.Class]
 	schedulers := []Part{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler}
+	replaced := slices.Contains(scheduled, string(x.Scheduler)) // or refused when one samples
 	for _, p := range []struct {
 		name   string
 		class  Part
@@ -105,7 +117,7 @@ func (x Index) check(stage bool) error {
 		{"scheduler", x.Scheduler, stage, schedulers},
 		{"image_noising_scheduler", x.ImageNoisingScheduler, stage && noised, schedulers},
 	} {
-		if p.class == "" && !p.needed || slices.Contains(p.known, p.class) {
+		if p.name == "scheduler" && replaced || p.class == "" && !p.needed || slices.Contains(p.known, p.class) {
 			continue
 		}
 		var words []string

@@ -77,14 +77,14 @@ func (p *Pipeline) Spec() model.Spec {
 	return spec
 }
 
-// own is the name of the folder's own sampler.
+// own is the name of the folder's own sampler; empty where it is one that this program has not.
 func (p *Pipeline) own() string {
 	for name, class := range classOf {
 		if class == p.stage.Scheduler.Class() {
 			return name
 		}
 	}
-	return "ddpm"
+	return ""
 }
 
 // Plan completes how to sample: with the folder's scheduler by default, 100 steps of ancestral sampling, 50 in super-resolution and of
@@ -92,6 +92,9 @@ func (p *Pipeline) own() string {
 func (p *Pipeline) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	s.Sampler = cmp.Or(s.Sampler, p.own())
 	scheduler := p.stage.Scheduler
+	if s.Sampler == "" {
+		return s, diffusion.Sampler{}, &model.FieldError{Field: "sampler", Err: scheduler.Check()}
+	}
 	if class, ok := classOf[s.Sampler]; ok && class != scheduler.Class() {
 		var err error
 		if scheduler, err = p.stage.as(class); err != nil {

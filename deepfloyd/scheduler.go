@@ -15,7 +15,7 @@ import (
 // schedule a network was trained with, and how to walk back from noise.
 type Scheduler struct {
 	Schedule *diffusion.Schedule
-	Method   diffusion.Method
+	Method   diffusion.Method // nil in a stage whose folder has another class's, until it is replaced
 	Clip     diffusion.Clip
 	config   schedulerConfig
 	file     *hubfile.Config
@@ -27,6 +27,16 @@ const (
 	DDIMScheduler               = "DDIMScheduler"
 	DPMSolverMultistepScheduler = "DPMSolverMultistepScheduler"
 )
+
+// scheduled are diffusers' other classes with a noise schedule of the same settings. Their files are read for it: the class must be
+// replaced, by [Scheduler.As] or [Stage.Use], before one samples.
+var scheduled = []string{"DDIMParallelScheduler", "DDPMParallelScheduler", "DEISMultistepScheduler", "DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler",
+	"EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+	"LMSDiscreteScheduler", "PNDMScheduler", "SASolverScheduler", "UniPCMultistepScheduler"}
+
+// ofOtherSchedulers are settings that only other classes heed. diffusers lets a file carry them, and so do we.
+var ofOtherSchedulers = []string{"corrector_order", "disable_corrector", "interpolation_type", "noise_sampler_seed", "predict_x0", "predictor_order",
+	"sigma_max", "sigma_min", "skip_prk_steps", "solver_p", "tau_func", "timestep_type"}
 
 // schedulerConfig has the settings of all three classes. diffusers, too, lets a file carry those of other classes, and reads
 // only its own.
@@ -90,11 +100,32 @@ func (c schedulerConfig) variance() diffusion.Variance {
 
 // ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
 func ReadScheduler(path string) (*Scheduler, error) {
+	s, err := readSchedule(path)
+	if err == nil {
+		err = s.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// readSchedule reads a scheduler_config.json, one of the scheduled classes too.
+func readSchedule(path string) (*Scheduler, error) {
 	file, err := hubfile.ReadConfig(path)
 	if err != nil {
 		return nil, err
 	}
 	return readScheduler(file, file.Class)
+}
+
+// Check tells why one can't sample with the file's own scheduler, if so: another class is to be chosen.
+func (s *Scheduler) Check() error {
+	if s.Method != nil {
+		return nil
+	}
+	return fmt.Errorf("%s: _class_name is %s, expected %s or %s or %s: choose one of these as the sampler, with this file's noise schedule",
+		s.file.Path, s.Class(), DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)
 }
 
 // As returns the scheduler of another class with the same file's settings, as diffusers' from_config makes it: settings that
@@ -117,8 +148,16 @@ func readScheduler(file *hubfile.Config, class string) (*Scheduler, error) {
 	if c.class == DPMSolverMultistepScheduler {
 		c.TimestepSpacing = diffusion.Linspace
 	}
-	if err := file.Decode(&c); err != nil {
+	if err := file.Decode(&c, ofOtherSchedulers...); err != nil {
 		return nil, err
+	}
+	if c.class == DPMSolverMultistepScheduler { // as diffusers takes other solvers' settings
+		if slices.Contains([]string{"logrho", "bh1", "bh2"}, c.SolverType) {
+			c.SolverType = "midpoint"
+		}
+		if c.AlgorithmType == "deis" {
+			c.AlgorithmType = "dpmsolver++"
+		}
 	}
 	s, err := c.scheduler()
 	if err != nil {
@@ -191,6 +230,9 @@ func (c schedulerConfig) check() error {
 		{"use_dynamic_shifting", c.UseDynamicShifting, []any{false}, DPMSolverMultistepScheduler},
 	}
 	for _, s := range settings {
+		if s.name == "_class_name" && slices.Contains(scheduled, c.class) {
+			continue
+		}
 		if s.class != "" && s.class != c.class || s.name == "beta_schedule" && c.TrainedBetas != nil {
 			continue
 		}
@@ -221,6 +263,9 @@ func (c schedulerConfig) check() error {
 
 // Timesteps returns the timesteps of a walk of n steps, as the file's spacing and offset have them.
 func (s *Scheduler) Timesteps(n int) ([]int, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
 	if s.config.class == DPMSolverMultistepScheduler {
 		return s.solverTimesteps(n)
 	}

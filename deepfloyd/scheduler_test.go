@@ -239,6 +239,60 @@ func TestTrailingTimesteps(t *testing.T) {
 	}
 }
 
+// A scheduler of another class gives its noise schedule to the one that replaces it.
+func TestSchedulersOfOthers(t *testing.T) {
+	const settings = `"beta_schedule": "squaredcos_cap_v2", "thresholding": true, "dynamic_thresholding_ratio": 0.95, "sample_max_value": 1.5, "variance_type": "learned_range",
+		"solver_type": "bh2", "algorithm_type": "deis", "predict_x0": true, "sigma_max": null, "no_such_setting": null`
+	for _, class := range scheduled {
+		dir := copyStage(t, "if_tiny", `"DDPMScheduler"`, `"`+class+`"`)
+		path := filepath.Join(dir, "scheduler", hubfile.Scheduler)
+		if err := os.WriteFile(path, []byte(`{"_class_name": "`+class+`", `+settings+`}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadScheduler(path); err == nil || !strings.Contains(err.Error(), "_class_name is "+class) {
+			t.Errorf("%s by itself: %v", class, err)
+		}
+		index, err := ReadIndex(dir)
+		if err == nil {
+			err = index.check(true)
+		}
+		if err != nil {
+			t.Errorf("%s in the index: %v", class, err)
+			continue
+		}
+		s, err := openScheduler(dir, "scheduler", index.Scheduler)
+		if err != nil {
+			t.Errorf("%s: %v", class, err)
+			continue
+		}
+		if _, err := s.Timesteps(10); err == nil || !strings.Contains(err.Error(), "choose one of these as the sampler") {
+			t.Errorf("%s samples: %v", class, err)
+		}
+		for _, own := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
+			got, err := s.As(own)
+			if err != nil {
+				t.Errorf("%s as %s: %v", class, own, err)
+				continue
+			}
+			want, err := diffusion.SquaredCosine(1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got.Schedule.Betas, want.Betas) || got.Clip != (diffusion.Clip{Limit: 1.5, Quantile: 0.95}) || got.Method == nil {
+				t.Errorf("%s as %s: %+v", class, own, got)
+			}
+		}
+	}
+	for name, text := range map[string]string{
+		"Euler's keys": `{"_class_name": "DDPMScheduler", "sigma_max": null, "timestep_type": "discrete", "interpolation_type": "linear", "final_sigmas_type": "zero"}`,
+		"null":         `{"_class_name": "DDPMScheduler", "anything": null}`,
+	} {
+		if _, err := ReadScheduler(write(t, hubfile.Scheduler, text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestSchedulersRefused(t *testing.T) {
 	for _, c := range []struct{ class, settings, want string }{
 		{"EulerDiscreteScheduler", ``, "_class_name is EulerDiscreteScheduler, expected DDPMScheduler or"},

@@ -88,9 +88,12 @@ func (s *Stage) checkAs(class string) error {
 
 func openScheduler(dir, part string, class Part) (*Scheduler, error) {
 	path := filepath.Join(dir, part, hubfile.Scheduler)
-	s, err := ReadScheduler(path)
+	s, err := readSchedule(path)
 	if err != nil {
 		return nil, err
+	}
+	if part == "image_noising_scheduler" && s.Check() != nil { // others add noise otherwise
+		return nil, s.Check()
 	}
 	if s.Class() != string(class) {
 		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, hubfile.Index), class)

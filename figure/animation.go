@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/color/palette"
 	"image/draw"
 	"image/gif"
 	"io"
@@ -28,7 +27,7 @@ type Animation struct {
 
 // WriteAnimation writes the animation in the format that the path's extension names: .png or .apng is an animated PNG
 // (lossless, with the parameters; a reader that knows no animation shows the last frame), .gif is a GIF (256 levels of gray,
-// or 216 colors dithered; it cannot hold parameters).
+// or 256 colors dithered; it cannot hold parameters).
 func WriteAnimation(path string, a Animation, parameters Parameters) error {
 	switch extension := strings.ToLower(filepath.Ext(path)); extension {
 	case ".png", ".apng":
@@ -119,11 +118,14 @@ func EncodeGIF(w io.Writer, a Animation) error {
 	if err != nil {
 		return err
 	}
+	colors := grays
+	if _, gray := a.Frames[0].(*image.Gray); !gray {
+		colors = commonPalette(a.Frames, 256)
+	}
 	out := gif.GIF{}
 	for i, frame := range a.Frames {
-		indexed := image.NewPaletted(image.Rectangle{Max: frame.Bounds().Size()}, palette.WebSafe)
+		indexed := image.NewPaletted(image.Rectangle{Max: frame.Bounds().Size()}, colors)
 		if gray, ok := frame.(*image.Gray); ok {
-			indexed.Palette = grays
 			for y := range indexed.Rect.Max.Y {
 				copy(indexed.Pix[y*indexed.Stride:][:indexed.Stride], gray.Pix[y*gray.Stride:])
 			}

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"image"
+	"image/color"
 	"image/gif"
 	"image/png"
 	"io"
@@ -125,6 +126,44 @@ func TestGIF(t *testing.T) {
 		}
 	}
 }
+
+// A GIF's colors are those that its frames have.
+func TestGIFColors(t *testing.T) {
+	few := image.NewRGBA(image.Rect(0, 0, 20, 20))
+	many := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	for i := range 20 * 20 {
+		few.Set(i%20, i/20, []color.Color{color.RGBA{200, 30, 70, 255}, color.RGBA{13, 77, 201, 255}}[i%2])
+	}
+	for i := range 64 * 64 {
+		many.Set(i%64, i/64, color.RGBA{uint8(i % 64 * 2), uint8(i / 64 * 2), 90, 255})
+	}
+	for _, m := range []*image.RGBA{few, many} {
+		var file bytes.Buffer
+		if err := EncodeGIF(&file, Animation{Frames: []image.Image{m, m}}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := gif.DecodeAll(&file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m == few && !samePixels(got.Image[1], few) {
+			t.Error("two colors are not kept")
+		}
+		var worst int
+		for y := range m.Rect.Dy() {
+			for x := range m.Rect.Dx() {
+				r, g, b, _ := got.Image[1].At(x, y).RGBA()
+				c := m.RGBAAt(x, y)
+				worst = max(worst, abs(int(r>>8)-int(c.R)), abs(int(g>>8)-int(c.G)), abs(int(b>>8)-int(c.B)))
+			}
+		}
+		if worst > 20 {
+			t.Errorf("a color is off by %d of 256 levels", worst)
+		}
+	}
+}
+
+func abs(n int) int { return max(n, -n) }
 
 // With Back an animation ends as it begins, and rests at both ends.
 func TestAnimationRunsBack(t *testing.T) {

@@ -20,6 +20,12 @@ import (
 // a variant such as fp16.
 var weightsFile = regexp.MustCompile(`^(?:model|diffusion_pytorch_model)(?:(?:\.([^.]+))?\.safetensors|\.safetensors\.index(?:\.([^.]+))?\.json)$`)
 
+// torchFile matches what the weights are called in torch.save's format.
+var torchFile = regexp.MustCompile(`^(?:pytorch_model|diffusion_pytorch_model)\b.*\.bin$`)
+
+// tied matches the names of embeddings that transformers ties to others, and so leaves out or stores twice.
+var tied = regexp.MustCompile(`(?:^|\.)(?:shared|embed_tokens|lm_head)\.weight$`)
+
 // shardFile matches what stands before .safetensors in the name of one of several files.
 var shardFile = regexp.MustCompile(`-\d+-of-\d+$`)
 
@@ -37,6 +43,11 @@ func OpenFolder(dir, variant string) (*File, error) {
 		names = append(names, f.Name())
 	}
 	name, err := Choose(dir, names, variant)
+	if err != nil && variant != "" && beside(dir, variant) {
+		if plain, plainErr := Choose(dir, names, ""); plainErr == nil {
+			name, err = plain, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +58,33 @@ func OpenFolder(dir, variant string) (*File, error) {
 	return Open(path)
 }
 
+// beside reports whether another part of a pipeline's folder has weights of a variant: then a part may have none of its own.
+func beside(dir, variant string) bool {
+	pipeline := filepath.Dir(filepath.Clean(dir))
+	parts, err := os.ReadDir(pipeline)
+	if err != nil {
+		return false
+	}
+	for _, part := range parts {
+		files, _ := os.ReadDir(filepath.Join(pipeline, part.Name()))
+		for _, f := range files {
+			if m := weightsFile.FindStringSubmatch(f.Name()); m != nil && m[1]+m[2] == variant {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Choose returns which of a model folder's files are its weights, as [OpenFolder] does: one file, or the index of several.
 // Errors call the folder dir.
 func Choose(dir string, files []string, variant string) (string, error) {
 	found := map[string][]string{} // by variant
+	var torch []string
 	for _, f := range files {
+		if torchFile.MatchString(f) {
+			torch = append(torch, f)
+		}
 		if m := weightsFile.FindStringSubmatch(f); m != nil && !shardFile.MatchString(strings.TrimSuffix(f, ".safetensors")) {
 			found[m[1]+m[2]] = append(found[m[1]+m[2]], f)
 		}
@@ -63,8 +96,21 @@ func Choose(dir string, files []string, variant string) (string, error) {
 	switch names := found[variant]; {
 	case len(names) == 1:
 		return names[0], nil
+	case len(names) == 2 && strings.Contains(names[0]+names[1], ".index."):
+		// One file beside shards: as transformers takes the file, and diffusers the shards.
+		index := slices.IndexFunc(names, func(name string) bool { return strings.Contains(name, ".index.") })
+		if one := names[1-index]; strings.HasPrefix(one, "model.") == strings.HasPrefix(names[index], "model.") {
+			if strings.HasPrefix(one, "model.") {
+				return one, nil
+			}
+			return names[index], nil
+		}
+		fallthrough
 	case len(names) > 1:
 		return "", fmt.Errorf("%s has weights twice, %s: remove one of them", dir, strings.Join(names, " and "))
+	case len(found) == 0 && len(torch) > 0:
+		return "", fmt.Errorf("%s has no weights in safetensors, only in PyTorch's own format, %s, which can hold any program and is not read: fetch a revision with safetensors, or load and save it with Python: save_pretrained(dir, safe_serialization=True)",
+			dir, torch[0])
 	case len(found) == 0:
 		return "", fmt.Errorf("%s has no weights: no file model.safetensors or diffusion_pytorch_model.safetensors, nor an index such as model.safetensors.index.json", dir)
 	case variant == "":
@@ -76,7 +122,7 @@ func Choose(dir string, files []string, variant string) (string, error) {
 	return "", fmt.Errorf("%s has no weights of the variant %q, only %s", dir, variant, strings.Join(variants, ", "))
 }
 
-// openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else.
+// openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else, but for tied ones.
 func openShards(path string) (_ *File, err error) {
 	index, err := readIndex(path)
 	if err != nil {
@@ -110,12 +156,21 @@ func openShards(path string) (_ *File, err error) {
 			case name:
 				all.tensors[tensor] = t
 			case "":
+				if tied.MatchString(tensor) {
+					all.names, all.tensors[tensor] = append(all.names, tensor), t
+					continue
+				}
 				return nil, fmt.Errorf("%s holds tensor %q, which %s does not name", shard.path, tensor, path)
 			default:
 				return nil, fmt.Errorf("%s holds tensor %q, which stands in %s by %s", shard.path, tensor, index[tensor], path)
 			}
 		}
 	}
+	slices.Sort(all.names)
+	all.names = slices.DeleteFunc(slices.Compact(all.names), func(tensor string) bool {
+		_, there := all.tensors[tensor]
+		return !there && tied.MatchString(tensor)
+	})
 	for _, tensor := range all.names {
 		if _, ok := all.tensors[tensor]; !ok {
 			return nil, fmt.Errorf("%s lacks tensor %q, which stands there by %s", filepath.Join(filepath.Dir(path), index[tensor]), tensor, path)

@@ -44,7 +44,10 @@ func TestFolderChoice(t *testing.T) {
 		{"model-00001-of-00002.safetensors", "", "", "no weights"},
 		{"model.bf16.safetensors model.fp16.safetensors", "", "", "bf16, fp16"},
 		{"model.safetensors", "fp16", "", "no weights of the variant \"fp16\", only without"},
-		{"model.safetensors model.safetensors.index.json", "", "", "twice"},
+		{"model.safetensors model.safetensors.index.json", "", "model.safetensors", ""},
+		{"diffusion_pytorch_model.safetensors diffusion_pytorch_model.safetensors.index.json", "", "diffusion_pytorch_model.safetensors.index.json", ""},
+		{"model.safetensors diffusion_pytorch_model.safetensors.index.json", "", "", "twice"},
+		{"diffusion_pytorch_model.fp16.bin", "", "", "no weights in safetensors, only in PyTorch's own format, diffusion_pytorch_model.fp16.bin"},
 		{"model.safetensors diffusion_pytorch_model.safetensors", "", "", "twice"},
 	} {
 		const dir = "a/folder"
@@ -131,6 +134,50 @@ func FuzzIndex(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Where one part of a pipeline has a variant, the others may lack it.
+func TestVariantOfOnePart(t *testing.T) {
+	dir := t.TempDir()
+	for part, name := range map[string]string{"unet": "diffusion_pytorch_model.fp16.safetensors", "text_encoder": "model.safetensors"} {
+		if err := os.Mkdir(filepath.Join(dir, part), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		putWeights(t, filepath.Join(dir, part), name, 1, "a")
+	}
+	f, err := OpenFolder(filepath.Join(dir, "text_encoder"), "fp16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, err := OpenFolder(filepath.Join(dir, "text_encoder"), "fp61"); err == nil || !strings.Contains(err.Error(), `no weights of the variant "fp61"`) {
+		t.Errorf("a variant that no part has: %v", err)
+	}
+}
+
+// Tied embeddings may stand in the index alone, or in the file alone.
+func TestTiedTensors(t *testing.T) {
+	for weightMap, want := range map[string][]string{
+		`{"shared.weight":"model-1-of-1.safetensors","encoder.embed_tokens.weight":"model-1-of-1.safetensors"}`: {"shared.weight"},
+		`{"b":"model-1-of-1.safetensors"}`: {"b", "encoder.embed_tokens.weight", "shared.weight"},
+	} {
+		dir := t.TempDir()
+		put(t, dir, "model.safetensors.index.json", `{"weight_map":`+weightMap+`}`)
+		tensors := []string{"shared.weight"}
+		if len(want) == 3 {
+			tensors = want
+		}
+		putWeights(t, dir, "model-1-of-1.safetensors", 1, tensors...)
+		f, err := OpenFolder(dir, "")
+		if err != nil {
+			t.Errorf("%s: %v", weightMap, err)
+			continue
+		}
+		if got := f.Names(); !slices.Equal(got, want) {
+			t.Errorf("%s: tensors %q, want %q", weightMap, got, want)
+		}
+		f.Close()
+	}
 }
 
 func TestFingerprint(t *testing.T) {

@@ -282,7 +282,7 @@ func (f *File) parseHeader(header []byte) ([]place, error) {
 		}
 		dtype := slices.Index(dtypes, e.DType)
 		if dtype < 0 {
-			return nil, fmt.Errorf("tensor %q has the unknown dtype %q", name, e.DType)
+			return nil, fmt.Errorf("tensor %q has the unknown dtype %q; floats are read in F64, F32, F16 and BF16", name, e.DType)
 		}
 		f.tensors[name] = Tensor{DType: dtypes[dtype], Shape: e.Shape}
 		places = append(places, place{name, e.Offsets[0], e.Offsets[1]})

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"image/png"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,14 +30,20 @@ func newDatasetEmoji() *cobra.Command {
 		Long: `Makes a folder of some 5,000 pictures of 1,400 things in four styles, with names and keywords, from emoji
 with free licences: Noto, Twemoji, and Fluent Emoji flat and 3D. NOTICE.md in it says whose they are.
 
-The packages are fetched by npm, in versions that never change, and kept in the cache folder: a second
-time works without a network. Drawing the SVG pictures needs Node.js, which npm comes with.
+The packages, 29 MB, are fetched by npm, in versions that never change, and kept in the cache folder: a
+second time works without a network. Drawing the SVG pictures needs Node.js, which npm comes with.
 
-The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_name and text.`,
+The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_name and text. What training
+sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`,
 		Example: `  unnoise dataset emoji --out emoji
   unnoise dataset show emoji --out sheet.png`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if sheet != "" {
+				if err := checkOutput("sheet", sheet, ".png"); err != nil {
+					return err
+				}
+			}
 			if b.Dir == "" {
 				var err error
 				if b.Dir, err = cachedir.Path("data", "emoji"); err != nil {
@@ -161,9 +165,6 @@ func writeSheet(stdout io.Writer, path string, src captioned.Source, o sheetOpti
 	}
 	sheet, err := captioned.Sheet(examples, 12)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, sheet) }); err != nil {

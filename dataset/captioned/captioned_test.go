@@ -98,6 +98,24 @@ func TestTextBeside(t *testing.T) {
 	}
 }
 
+func TestSplitsInFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, split := range []string{"train", "validation"} {
+		writePicture(t, filepath.Join(dir, split, "a.png"), 4, 4, color.White)
+		write(t, filepath.Join(dir, split, Metadata), `{"file_name": "a.png", "text": "of `+split+`"}`)
+	}
+	train, heldout, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := train.Caption(0, 0); train.Len() != 1 || heldout.Len() != 1 || c != "of train" {
+		t.Errorf("expected one picture in each split, found %+v and %+v", train.rows, heldout.rows)
+	}
+	if _, err := heldout.At(0, 0, 4); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestErrorsNameFileAndLine(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{`{"file_name": "a.png"}`, "metadata.jsonl:2: expected a caption"},
@@ -126,7 +144,7 @@ func TestErrorsNameFileAndLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := train.At(0, 0, 8); err == nil || !strings.Contains(err.Error(), "bad.png") {
+	if _, err := train.At(0, 0, 8); err == nil || !strings.Contains(err.Error(), "bad.png") || !strings.Contains(err.Error(), "metadata.jsonl:1") {
 		t.Errorf("a broken picture: %v", err)
 	}
 	for _, err := range Batches(t.Context(), train, Options{Batch: 2, Size: 8}) {

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	_ "image/gif" // formats that image.Decode reads
-	_ "image/jpeg"
-	_ "image/png"
 	"io"
 	"io/fs"
 	"os"
@@ -20,10 +17,9 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	_ "golang.org/x/image/bmp"
 	"golang.org/x/image/draw"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
+
+	"github.com/unnoise/unnoise/picture"
 )
 
 // Metadata is the file that names the pictures of a folder and their captions, in the Hugging Face "imagefolder" layout:
@@ -35,11 +31,11 @@ const cacheBytes = 1 << 30
 
 // Row is a line of the metadata. Other fields are left to those who know them.
 type Row struct {
-	File     string   // file_name: relative to the folder
+	File     string   // file_name: relative to the folder that was opened
 	Captions []string // text: a caption, or a list of captions of which training takes one at a time
 	Split    string   // split: "train" or nothing for training, anything else is held out
-	Line     int
-	JSON     []byte // the whole line
+	Where    string   // file and line it stands in
+	JSON     []byte   // the whole line
 }
 
 // ReadMetadata reads the metadata of a folder. Errors name file and line.
@@ -62,10 +58,10 @@ func ReadMetadata(dir string) ([]Row, error) {
 		}
 		if len(bytes.TrimSpace(line)) > 0 {
 			row, err := parseRow(line)
+			row.Where = fmt.Sprintf("%s:%d", path, n)
 			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+				return nil, fmt.Errorf("%s: %w", row.Where, err)
 			}
-			row.Line = n
 			rows = append(rows, row)
 		}
 		if err == io.EOF {
@@ -128,9 +124,10 @@ type Folder struct {
 
 type cacheKey struct{ row, size int }
 
-// Open reads which pictures and captions a folder has: from metadata.jsonl, or else from a text file beside each picture,
-// a caption on each of its lines. Pictures are PNG, JPEG, WebP, GIF, BMP or TIFF, and are read when they are asked for.
-// heldout are those whose split in the metadata is not train; it is nil if there are none.
+// Open reads which pictures and captions a folder has: from its metadata.jsonl, from those in its folders train, test and
+// validation, or else from a text file beside each picture, a caption on each of its lines. Pictures are PNG, JPEG, WebP,
+// GIF, BMP or TIFF, and are read when they are asked for. heldout are those whose split, in the metadata or by the folder,
+// is not train; it is nil if there are none.
 func Open(dir string) (train, heldout *Folder, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -141,7 +138,9 @@ func Open(dir string) (train, heldout *Folder, err error) {
 	}
 	rows, err := ReadMetadata(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		rows, err = readBeside(dir)
+		if rows, err = readSplits(dir); err == nil && rows == nil {
+			rows, err = readBeside(dir)
+		}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -149,7 +148,7 @@ func Open(dir string) (train, heldout *Folder, err error) {
 	train, heldout = newFolder(dir), newFolder(dir)
 	for _, row := range rows {
 		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(row.File))); err != nil || info.IsDir() {
-			return nil, nil, fmt.Errorf("%s:%d: expected the picture %s, found none", filepath.Join(dir, Metadata), row.Line, row.File)
+			return nil, nil, fmt.Errorf("%s: expected the picture %s, found none", row.Where, row.File)
 		}
 		if row.Split == "" || row.Split == "train" {
 			train.rows = append(train.rows, row)
@@ -168,6 +167,24 @@ func Open(dir string) (train, heldout *Folder, err error) {
 
 func newFolder(dir string) *Folder {
 	return &Folder{dir: dir, epochs: map[[2]uint64][]int32{}, cached: map[cacheKey]*image.RGBA{}}
+}
+
+// readSplits reads the metadata of each split that has a folder of its own.
+func readSplits(dir string) (all []Row, err error) {
+	for _, split := range []string{"train", "test", "validation"} {
+		rows, err := ReadMetadata(filepath.Join(dir, split))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			row.File, row.Split = split+"/"+row.File, split
+			all = append(all, row)
+		}
+	}
+	return all, nil
 }
 
 var pictureEndings = []string{".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -200,7 +217,7 @@ func readBeside(dir string) (rows []Row, err error) {
 			return fmt.Errorf("%s: %w", beside, err)
 		}
 		name, err := filepath.Rel(dir, path)
-		rows = append(rows, Row{File: filepath.ToSlash(name), Captions: captions})
+		rows = append(rows, Row{File: filepath.ToSlash(name), Captions: captions, Where: beside})
 		return err
 	})
 	return rows, err
@@ -272,18 +289,9 @@ func (f *Folder) Picture(k, size int) (*image.RGBA, error) {
 }
 
 func (f *Folder) read(k, size int) (*image.RGBA, error) {
-	path := filepath.Join(f.dir, filepath.FromSlash(f.rows[k].File))
-	file, err := os.Open(path)
+	m, err := picture.Open(filepath.Join(f.dir, filepath.FromSlash(f.rows[k].File)))
 	if err != nil {
-		return nil, fmt.Errorf("opening a picture: %w", err)
-	}
-	defer file.Close()
-	m, _, err := image.Decode(bufio.NewReader(file))
-	if err != nil {
-		return nil, fmt.Errorf("%s: reading the picture: %w", path, err)
-	}
-	if m.Bounds().Empty() {
-		return nil, fmt.Errorf("%s: expected a picture, found no pixels", path)
+		return nil, fmt.Errorf("%s: reading its picture: %w", f.rows[k].Where, err)
 	}
 	return square(m, size), nil
 }

@@ -93,7 +93,7 @@ func readPictures(dir string) ([]Picture, error) {
 			err = fmt.Errorf("expected name, names, style, concept and a weight above 0, found %s", row.JSON)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", filepath.Join(dir, captioned.Metadata), row.Line, err)
+			return nil, fmt.Errorf("%s: %w", row.Where, err)
 		}
 	}
 	return pictures, nil

@@ -19,6 +19,9 @@ func Check(params []Param, f *weights.File) error {
 		known[p.Name] = true
 	}
 	for _, name := range f.Names() {
+		if t, err := f.Tensor(name); err == nil && (t.DType == weights.I8 || t.DType == weights.U8) {
+			return fmt.Errorf("%s: tensor %q is of %s: quantized weights (int8, 4 bits) are not run; fetch the model in float32, float16 or bfloat16", f.Path(), name, t.DType)
+		}
 		if !known[name] {
 			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
 		}
