@@ -20,30 +20,31 @@ const (
 // scene plans example i.
 func (s *Set) scene(seed uint64, i int) scene {
 	r := captioned.Random(seed, i, "scene")
-	for {
-		if c, ok := s.plan(r); ok {
-			return c
-		}
-	}
-}
-
-// plan plans a scene; it fails where the dice fell on something that can't be drawn or is held out.
-func (s *Set) plan(r *rand.Rand) (scene, bool) {
-	k := s.kindAt(r.Float64()).pictures
-	p := k[r.IntN(len(k))]
+	plan := s.pair
 	x := r.Float64()
 	for _, part := range []struct {
 		share float64
 		plan  func(*rand.Rand, int) (scene, bool)
 	}{
-		{plainPart, s.plain}, {groundPart, s.onGround}, {landscapePart, s.inLandscape}, {colorPart, s.colored}, {placePart, s.placed}, {countPart, s.counted},
+		{plainPart, s.plain}, {groundPart, s.onGround}, {landscapePart, s.inLandscape},
+		{colorPart, s.colored}, {placePart, s.placed}, {countPart, s.counted},
 	} {
 		if x -= part.share; x < 0 {
-			return part.plan(r, p)
+			plan = part.plan
+			break
 		}
 	}
-	return s.pair(r, p)
+	for range 100 { // a plan fails where the thing does not suit it, or where the two are held out
+		if c, ok := plan(r, s.any(r)); ok {
+			return c
+		}
+	}
+	c, _ := s.plain(r, s.any(r))
+	return c
 }
+
+// any draws a picture: a concept by its weight, then any of its styles.
+func (s *Set) any(r *rand.Rand) int { return pick(r, s.kindAt(r.Float64()).pictures...) }
 
 // single is one thing in the middle.
 func (s *Set) single(r *rand.Rand, p int) thing {
@@ -64,7 +65,9 @@ func (s *Set) plain(r *rand.Rand, p int) (scene, bool) {
 	case x < 0.28 && len(pic.Keywords) > 0:
 		subject = bare(name)
 		for _, i := range r.Perm(len(pic.Keywords))[:min(2, len(pic.Keywords))] {
-			subject += ", " + pic.Keywords[i]
+			if word := pic.Keywords[i]; !strings.Contains(subject, word) {
+				subject += ", " + word
+			}
 		}
 	}
 	g := white
