@@ -101,8 +101,10 @@ func (f *drawFlags) fill(cmd *cobra.Command) error {
 		}
 		f.request = recipe
 	} else {
-		if changed("steps") && changed("timesteps") || changed("upscale-steps") && changed("upscale-timesteps") {
-			return usagef("--steps can't be given with --timesteps")
+		for _, prefix := range []string{"", "upscale-"} {
+			if changed(prefix+"steps") && changed(prefix+"timesteps") {
+				return usagef("--%ssteps can't be given with --%[1]stimesteps", prefix)
+			}
 		}
 		r.DType, r.Backend = f.dtype, f.other()
 		if f.upscale.Model != "" {
@@ -113,6 +115,12 @@ func (f *drawFlags) fill(cmd *cobra.Command) error {
 			r.Upscale = &f.upscale
 		}
 	}
+	return f.check(cmd)
+}
+
+// check tells what is wrong with the flags together, and with the files that are to be written.
+func (f *drawFlags) check(cmd *cobra.Command) error {
+	changed := cmd.Flags().Changed
 	if f.request.Upscale == nil {
 		for _, flag := range []string{"upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
 			if changed(flag) {
@@ -123,7 +131,7 @@ func (f *drawFlags) fill(cmd *cobra.Command) error {
 	if f.request.Embeds != "" && f.noCache {
 		return usagef("--no-cache has no meaning with --embeds")
 	}
-	return nil
+	return f.checkFiles()
 }
 
 // change puts what the flags say into a recipe. What hangs on something that was changed takes its default again.
@@ -186,8 +194,7 @@ func (f *drawFlags) fillAndRun(cmd *cobra.Command) error {
 	return f.run(cmd)
 }
 
-// check tells what is wrong with the files that are to be written.
-func (f *drawFlags) check(cmd *cobra.Command) error {
+func (f *drawFlags) checkFiles() error {
 	for _, path := range f.out {
 		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
 			return err
@@ -221,9 +228,6 @@ func (f *drawFlags) picture() string {
 
 // run draws the request and writes what was asked for.
 func (f *drawFlags) run(cmd *cobra.Command) error {
-	if err := f.check(cmd); err != nil {
-		return err
-	}
 	saveMemory()
 	l := lab.New(lab.Options{Backend: f.other(), Threads: f.threads, NoCache: f.noCache})
 	defer l.Close()

@@ -92,6 +92,9 @@ func newAgain() *cobra.Command {
 				return err
 			}
 			f.request = recipe
+			if err := f.check(cmd); err != nil {
+				return err
+			}
 			if sameFile(f.out[0], args[0]) {
 				return usagef("--out: expected another file than the picture, found %s", f.out[0])
 			}

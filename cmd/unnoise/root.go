@@ -146,9 +146,6 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 // flagOf names the flag of a command that fills in a field of a request, or the field where there is none.
 func flagOf(cmd *cobra.Command, field string) string {
 	flag := strings.NewReplacer(".", "-", "_", "-").Replace(field)
-	if _, last, ok := strings.Cut(field, "."); ok && cmd.Flags().Lookup(flag) == nil {
-		flag = last // of a technique, whose verb it is
-	}
 	switch flag {
 	case "prompts":
 		flag = "prompt"
@@ -157,8 +154,11 @@ func flagOf(cmd *cobra.Command, field string) string {
 		}
 	case "upscale-model":
 		flag = "upscale"
-	case "noise_level":
+	case "upscale-noise-level":
 		flag = "noise-level"
+	}
+	if _, last, ok := strings.Cut(field, "."); ok && cmd.Flags().Lookup(flag) == nil {
+		flag = last // of a technique, whose verb it is
 	}
 	if cmd.Flags().Lookup(flag) == nil {
 		return field
