@@ -216,7 +216,7 @@ func TestGenerate(t *testing.T) {
 		`--model: ` + second + ` is a stage of super-resolution`:                 {exitUsage, []string{"--model", second}},
 		`--upscale: ` + first + ` draws from a text alone`:                       {exitUsage, []string{"--model", first, "--upscale", first}},
 		`--noise-level: expected at most `:                                       {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
-		dir + ` is neither a model folder (with model.safetensors) nor`:          {exitFailure, []string{"--model", dir}},
+		dir + ` is neither a model folder (with model.safetensors or model_index.json) nor`:          {exitFailure, []string{"--model", dir}},
 		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
 		`--steps: the number of steps is 9999, expected 1 to`:                    {exitUsage, []string{"--model", first, "--steps", "9999"}},
 		`--upscale-steps: the number of steps is 9999, expected 1 to`:            {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
