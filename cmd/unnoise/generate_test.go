@@ -213,17 +213,17 @@ func TestGenerate(t *testing.T) {
 		code int
 		args []string
 	}{
-		`--model: ` + second + ` is a stage of super-resolution`:                 {exitUsage, []string{"--model", second}},
-		`--upscale: ` + first + ` draws from a text alone`:                       {exitUsage, []string{"--model", first, "--upscale", first}},
-		`--noise-level: expected at most `:                                       {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
-		dir + ` is neither a model folder (with model.safetensors or model_index.json) nor`:          {exitFailure, []string{"--model", dir}},
-		`no weights of the variant "fp16"`:                                       {exitFailure, []string{"--model", first, "--variant", "fp16"}},
-		`--steps: the number of steps is 9999, expected 1 to`:                    {exitUsage, []string{"--model", first, "--steps", "9999"}},
-		`--upscale-steps: the number of steps is 9999, expected 1 to`:            {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
-		`x.png: a grid of 4000 images in 64 columns at scale 32 would be`:        {exitFailure, []string{"--model", first, "--count", "4000", "--scale", "32"}},
-		`for the negative prompt: there are no embeddings of the prompt "a dog"`: {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
-		`no embeddings of the prompt "a cat"`:                                    {exitFailure, []string{"--model", first, "--embeds", prompts}},
-		`--previews: expected fewer than the 50 steps, found 50`:                 {exitUsage, []string{"--model", first, "--steps", "50", "--previews", "50"}},
+		`--model: ` + second + ` is a stage of super-resolution`:                            {exitUsage, []string{"--model", second}},
+		`--upscale: ` + first + ` draws from a text alone`:                                  {exitUsage, []string{"--model", first, "--upscale", first}},
+		`--noise-level: expected at most `:                                                  {exitUsage, []string{"--model", first, "--upscale", second, "--noise-level", "100000"}},
+		dir + ` is neither a model folder (with model.safetensors or model_index.json) nor`: {exitFailure, []string{"--model", dir}},
+		`no weights of the variant "fp16"`:                                                  {exitFailure, []string{"--model", first, "--variant", "fp16"}},
+		`--steps: the number of steps is 9999, expected 1 to`:                               {exitUsage, []string{"--model", first, "--steps", "9999"}},
+		`--upscale-steps: the number of steps is 9999, expected 1 to`:                       {exitUsage, []string{"--model", first, "--upscale", second, "--upscale-steps", "9999"}},
+		`x.png: a grid of 4000 images in 64 columns at scale 32 would be`:                   {exitFailure, []string{"--model", first, "--count", "4000", "--scale", "32"}},
+		`for the negative prompt: there are no embeddings of the prompt "a dog"`:            {exitFailure, []string{"--model", first, "--embeds", cats, "--negative", "a dog"}},
+		`no embeddings of the prompt "a cat"`:                                               {exitFailure, []string{"--model", first, "--embeds", prompts}},
+		`--previews: expected fewer than the 50 steps, found 50`:                            {exitUsage, []string{"--model", first, "--steps", "50", "--previews", "50"}},
 	} {
 		if r := unnoise(t, append([]string{"generate", "--prompt", "a cat", "--out", path("x.png")}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, want)
