@@ -15,6 +15,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/illusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/model"
@@ -52,6 +53,10 @@ type trace struct {
 	Guidance   float32
 	NoiseLevel int `json:"noise_level"`
 	Prompts    []string
+	Views      []string
+	Bands      []string
+	Kernel     int
+	Sigma      float64
 }
 
 // encode encodes texts with a model of the golden folder.
@@ -74,9 +79,6 @@ func selected(t testing.TB, p Prompts, texts ...string) model.Embeddings {
 	return e
 }
 
-// pending are techniques that no package has yet.
-var pending = []string{"anagram", "hybrid"}
-
 // Whole runs from the prompts' texts, with the noise that diffusers' pipelines drew.
 func TestGoldenTraces(t *testing.T) {
 	var traces []trace
@@ -85,24 +87,42 @@ func TestGoldenTraces(t *testing.T) {
 	seen := map[string]bool{}
 	for _, tr := range traces {
 		seen[tr.Technique] = true
-		if slices.Contains(pending, tr.Technique) {
-			t.Logf("%s: the technique %s is pending", tr.File, tr.Technique)
-			continue
-		}
 		t.Run(tr.Technique, func(t *testing.T) { run(t, b, tr) })
 	}
-	for _, technique := range []string{"text2image", "sdedit", "inpaint", "superres"} {
+	for _, technique := range []string{"text2image", "sdedit", "inpaint", "superres", "anagram", "hybrid"} {
 		if !seen[technique] {
 			t.Errorf("traces.json has no trace of the technique %s", technique)
 		}
 	}
 }
 
+// parts returns a trace's views and bands, nil where it has none.
+func parts(t *testing.T, tr trace) (all []illusion.Part) {
+	for _, name := range tr.Views {
+		v, err := illusion.ParseView(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, illusion.Part{View: v})
+	}
+	for _, name := range tr.Bands {
+		if tr.Kernel > 0 {
+			name = fmt.Sprintf("%s:%g,%d,0", name, tr.Sigma, tr.Kernel)
+		}
+		b, err := illusion.ParseBand(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, illusion.Part{Band: b})
+	}
+	return all
+}
+
 // run draws what a trace records.
 func run(t *testing.T, b compute.Backend, tr trace) {
 	f := golden.Open(t, tr.File)
 	s := openStage(t, b, filepath.Join(golden.Dir(t), tr.Model))
-	prompts := encode(t, b, cmp.Or(tr.TextModel, tr.Model), tr.Prompts[0], "")
+	prompts := encode(t, b, cmp.Or(tr.TextModel, tr.Model), append(slices.Clone(tr.Prompts), "")...)
 	condition := unet.Condition{Text: selected(t, prompts, tr.Prompts[0])}
 	timesteps, err := s.Scheduler.Timesteps(tr.Steps)
 	if err != nil {
@@ -146,10 +166,20 @@ func run(t *testing.T, b compute.Backend, tr trace) {
 		keep = diffusion.Known{
 			Process: sampler.Process, Images: images(t, f, "original"), Mask: images(t, f, "mask"), Noise: recorded("known_noise"),
 		}.Keep
+	case "anagram", "hybrid":
 	default:
-		t.Fatalf("%s: this test knows no technique %q: run it, or list it as pending", tr.File, tr.Technique)
+		t.Fatalf("%s: this test knows no technique %q", tr.File, tr.Technique)
 	}
 	d := s.UNet.GuidedDenoiser(condition, selected(t, prompts, ""), tr.Guidance)
+	if parts := parts(t, tr); parts != nil {
+		condition.Text = selected(t, prompts, tr.Prompts...) // a batch of one image for each part
+		together := s.UNet.GuidedDenoiser(condition, selected(t, prompts, ""), tr.Guidance)
+		combination := illusion.Combination{Parts: parts, Together: together}
+		if tr.Technique == "hybrid" {
+			combination.Reduction = illusion.Sum
+		}
+		d = combination.Denoise
+	}
 	got := start
 	for step, err := range keep(sampler.Steps(t.Context(), d, start)) {
 		if err != nil {

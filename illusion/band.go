@@ -10,8 +10,8 @@ import (
 )
 
 // Band is a component of pictures: what passes a linear filter. Filter returns new images. Bands whose sum is the
-// whole picture make a hybrid; see [Complete]. As views do, those of this package have a String, and panic where [Fits]
-// reports an error.
+// whole picture make a hybrid; see [Complete]. As views do, those of this package have a String, and panic where
+// [Fits] reports an error.
 type Band interface {
 	Filter(diffusion.Images) diffusion.Images
 }
