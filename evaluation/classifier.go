@@ -48,9 +48,18 @@ type Classifier struct {
 	reader  compute.Executable
 }
 
-func classifierParams(classes int) []nn.Param {
+// network is the classifier as it is trained.
+type network struct{ classes int }
+
+func (n network) Params() []nn.Param {
 	return slices.Concat(nn.Block("conv1", 1, 16), nn.Block("conv2", 16, 32), nn.Block("conv3", 32, Features), nn.Block("conv4", Features, Features),
-		nn.Linear("fc", Features, classes))
+		nn.Linear("fc", Features, n.classes))
+}
+
+// Loss is the cross-entropy of "x" [N,28,28,1] and the one-hot "class" [N,classes].
+func (n network) Loss(l *nn.Layers, in map[string]*Node) *Node {
+	logits, _ := forward(l, in["x"])
+	return Neg(ReduceAllMean(ReduceSum(Mul(in["class"], LogSoftmax(logits)), -1)))
 }
 
 // forward maps x [N,28,28,1] to the logits [N,Classes] and the features [N,Features].
@@ -62,7 +71,7 @@ func forward(l *nn.Layers, x *Node) (logits, features *Node) {
 }
 
 func newClassifier(b compute.Backend, classes int, value func(nn.Param) ([]float32, error)) (*Classifier, error) {
-	c := &Classifier{Classes: classes, backend: b, params: classifierParams(classes)}
+	c := &Classifier{Classes: classes, backend: b, params: network{classes}.Params()}
 	var err error
 	if c.values, err = nn.Buffers(b, c.params, value); err != nil {
 		return nil, err
@@ -161,30 +170,22 @@ type TrainProgress struct {
 
 // Train trains a classifier on one set and measures it on another. The seed and the backend's number of threads determine the
 // result. each is called after every step, if not nil.
-func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled, seed uint64, each func(TrainProgress)) (_ *Classifier, err error) {
+func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled, seed uint64, each func(TrainProgress)) (*Classifier, error) {
 	for _, set := range []*dataset.Labeled{train, test} {
 		if err := set.Check(size, size); err != nil {
 			return nil, fmt.Errorf("training the classifier: %w", err)
 		}
 	}
 	random := diffusion.NewGenerator(seed)
-	c, err := newClassifier(b, train.Classes(), func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
+	n := network{train.Classes()}
+	trainer, err := nn.NewTrainer(b, n, nn.TrainerOptions{DType: dtypes.Float32}, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			c.Close()
-		}
-	}()
-	c.Seed = seed
-	batch := min(batchSize, train.Len())
-	t, err := newTrainer(c, batch)
-	if err != nil {
-		return nil, err
-	}
-	defer t.close()
-	steps := train.Len() / batch // images that are left over have their turn in another epoch's order
+	defer trainer.Close()
+	images := min(batchSize, train.Len())
+	t := newBatch(images, n.classes)
+	steps := train.Len() / images // images that are left over have their turn in another epoch's order
 	for step := range epochs * steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -192,30 +193,41 @@ func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled,
 		if step%steps == 0 {
 			t.order = random.Perm(train.Len())
 		}
-		from := step % steps * batch
-		t.fill(train, t.order[from:from+batch], random)
-		loss, err := t.step(learningRate * (1 - float64(step)/float64(epochs*steps)))
+		from := step % steps * images
+		t.fill(train, t.order[from:from+images], random)
+		s, err := trainer.Step(t.inputs(), learningRate*(1-float64(step)/float64(epochs*steps)), 0)
 		if err != nil {
 			return nil, err
 		}
 		if each != nil {
-			each(TrainProgress{step + 1, epochs * steps, loss})
+			each(TrainProgress{step + 1, epochs * steps, s.Loss})
 		}
 	}
+	values, err := trainer.Tensors()
+	if err != nil {
+		return nil, err
+	}
+	value, err := nn.FromTensors("the classifier", n.Params(), values)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClassifier(b, n.classes, value)
+	if err != nil {
+		return nil, err
+	}
+	c.Seed = seed
 	r, err := c.ReadSet(ctx, test)
 	if err != nil {
+		c.Close()
 		return nil, err
 	}
 	c.Accuracy = r.accuracy(test.Labels)
 	return c, nil
 }
 
-// trainer makes the steps of a training, all with the same number of images.
-type trainer struct {
-	*Classifier
-	adam          *nn.Adam
-	compiled      compute.Executable
-	batch         int
+// batch is what a step learns from: as many images each time.
+type batch struct {
+	n, classes    int
 	order         []int
 	clean, pixels []float32
 	labels        []int32
@@ -223,64 +235,31 @@ type trainer struct {
 	oneHot        []float32
 }
 
-func newTrainer(c *Classifier, batch int) (*trainer, error) {
-	pixels := batch * size * size
-	t := &trainer{Classifier: c, batch: batch, clean: make([]float32, pixels), pixels: make([]float32, pixels), labels: make([]int32, batch),
-		shifts: make([]int, 2*batch), oneHot: make([]float32, batch*c.Classes)}
-	var err error
-	if t.adam, err = nn.NewAdam(c.backend, c.params); err != nil {
-		return nil, err
-	}
-	t.compiled, err = nn.Compile(c.backend, "train", func(g *Graph) []*Node {
-		x, class := Parameter(g, "x", shapes.Make(dtypes.Float32, batch, size, size, 1)), Parameter(g, "class", shapes.Make(dtypes.Float32, batch, c.Classes))
-		l := nn.NewLayers(g, c.params, dtypes.Float32, true)
-		logits, _ := forward(l, x)
-		loss := Neg(ReduceAllMean(ReduceSum(Mul(class, LogSoftmax(logits)), -1))) // cross-entropy
-		return append(t.adam.Update(g, l, Gradient(loss, t.adam.Wanted(l)...)), loss)
-	})
-	if err != nil {
-		t.adam.Close()
-		return nil, err
-	}
-	return t, nil
+func newBatch(n, classes int) *batch {
+	pixels := n * size * size
+	return &batch{n: n, classes: classes, clean: make([]float32, pixels), pixels: make([]float32, pixels), labels: make([]int32, n),
+		shifts: make([]int, 2*n), oneHot: make([]float32, n*classes)}
 }
 
-func (t *trainer) close() {
-	t.adam.Close()
-	t.compiled.Finalize()
+func (b *batch) inputs() []nn.Input {
+	return []nn.Input{{Name: "x", Shape: []int{b.n, size, size, 1}, Values: b.pixels}, {Name: "class", Shape: []int{b.n, b.classes}, Values: b.oneHot}}
 }
 
 // fill prepares a batch of shifted images.
-func (t *trainer) fill(set *dataset.Labeled, indices []int, random *diffusion.Generator) {
-	set.Batch(indices, t.clean, t.labels)
-	random.IntN(t.shifts, 2*maxShift+1)
-	clear(t.pixels)
-	clear(t.oneHot)
-	for i, label := range t.labels {
-		t.oneHot[i*t.Classes+int(label)] = 1
-		dx, dy := t.shifts[2*i]-maxShift, t.shifts[2*i+1]-maxShift
-		from, to := t.clean[i*size*size:(i+1)*size*size], t.pixels[i*size*size:(i+1)*size*size]
+func (b *batch) fill(set *dataset.Labeled, indices []int, random *diffusion.Generator) {
+	set.Batch(indices, b.clean, b.labels)
+	random.IntN(b.shifts, 2*maxShift+1)
+	clear(b.pixels)
+	clear(b.oneHot)
+	for i, label := range b.labels {
+		b.oneHot[i*b.classes+int(label)] = 1
+		dx, dy := b.shifts[2*i]-maxShift, b.shifts[2*i+1]-maxShift
+		from, to := b.clean[i*size*size:(i+1)*size*size], b.pixels[i*size*size:(i+1)*size*size]
 		for y := max(0, -dy); y < min(size, size-dy); y++ {
 			left, right := max(0, -dx), min(size, size-dx)
 			copy(to[(y+dy)*size+left+dx:], from[y*size+left:y*size+right])
 		}
 	}
-}
-
-// step learns from what fill prepared and returns the cross-entropy before the step.
-func (t *trainer) step(rate float64) (float64, error) {
-	in, err := nn.Put(t.backend, nn.Array{Values: t.pixels, Shape: []int{t.batch, size, size, 1}}, nn.Array{Values: t.oneHot, Shape: []int{t.batch, t.Classes}})
-	if err != nil {
-		return 0, err
-	}
-	out, err := t.adam.Step(t.compiled, in, &t.values, rate)
-	if err != nil {
-		return 0, err
-	}
-	defer nn.Finalize(out)
-	var loss [1]float32
-	err = out[0].ToFlatData(loss[:])
-	return float64(loss[0]), err
 }
 
 func upTo(n int) []int {

@@ -201,8 +201,7 @@ func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDist
 func TestShifts(t *testing.T) {
 	_, train, _ := setUp(t)
 	const n = 50
-	tr := &trainer{Classifier: &Classifier{Classes: 10}, batch: n, clean: make([]float32, n*size*size), pixels: make([]float32, n*size*size),
-		labels: make([]int32, n), shifts: make([]int, 2*n), oneHot: make([]float32, n*10)}
+	tr := newBatch(n, 10)
 	tr.fill(train, upTo(n), diffusion.NewGenerator(0))
 	seen := map[int]bool{}
 	for i := range n {
