@@ -42,7 +42,7 @@ type Config struct {
 	Planned      int     `json:"planned,omitempty"`     // epochs (steps) over which it falls; 0: all. Behind them it is constant
 
 	Clip float64 `json:"clip,omitempty"` // largest norm of the gradients; 0: any
-	EMA  float64 `json:"ema,omitempty"`  // decay of the parameters' averages, which the kept models have; 0: none are made
+	EMA  float64 `json:"ema,omitempty"`  // decay of moving averages, which the kept models have for parameters; 0: none
 
 	Dropout float64 `json:"dropout"` // the chance that an image's class or text is hidden
 	Seed    uint64  `json:"seed"`

@@ -187,6 +187,9 @@ func TestEndless(t *testing.T) {
 	if err != nil || !bytes.Equal(v.Data, tensors["ema.out_conv.bias"]) || bytes.Equal(v.Data, tensors["param.out_conv.bias"]) {
 		t.Errorf("the kept model has no averages, %v", err)
 	}
+	if s, err := f.Tensor("in_block.0.1.running_mean"); err != nil || !bytes.Equal(s.Data, tensors["ema.in_block.0.1.running_mean"]) {
+		t.Errorf("the kept model has no averages of running statistics, %v", err)
+	}
 	var events []string
 	for _, m := range metrics {
 		events = append(events, m.Event)

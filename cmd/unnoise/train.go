@@ -34,7 +34,7 @@ func newTrain() *cobra.Command {
 type trainFlags struct {
 	computing
 	condition, objective, data, out, resume, from, schedule string
-	epochs, batch, dim, timesteps, limit, warmup,
+	epochs, batch, dim, timesteps, limit, warmup, validate,
 	checkpointEvery int
 	lr, decay, dropout, sigma, clip, ema float64
 	seed                                 uint64
@@ -90,19 +90,23 @@ weights; the network is the model's.`,
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 60, 1, 1_000_000, "seconds between checkpoints; there is one after each epoch besides")
 	floatFlag(cmd, &f.lr, "lr", 0, 0, 10, "Adam's learning rate in the first epoch; 0: the recipe's")
-	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "what the learning rate falls to, as a part of --lr; 1 keeps it; 0: the recipe's")
+	floatFlag(cmd, &f.decay, "decay", 0, 0, 1, "what the learning rate falls to, as a part of --lr; 1 keeps it; 0: the recipe's, or with linear and cosine 0")
 	choiceFlag(cmd, &f.schedule, "schedule", training.Exponential, "how it falls: by the same factor after each epoch, by as much after each step, or as half a cosine", training.Exponential, training.Linear, training.Cosine)
 	intFlag(cmd, &f.warmup, "warmup", 0, 0, 1_000_000, "steps over which the learning rate rises at first")
 	floatFlag(cmd, &f.clip, "clip", 0, 0, 1e6, "largest norm of the gradients of a step; larger ones are scaled down; 0: any")
-	floatFlag(cmd, &f.ema, "ema", 0, 0, 0.999999, "decay of the average of the parameters, which the kept models have then; 0: none")
+	floatFlag(cmd, &f.ema, "ema", 0, 0, 0.999999, "decay of the moving average of the parameters, which the kept models have then; 0: none")
 	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
 	seedFlag(cmd, &f.seed, "seed of everything random")
 	computeFlags(cmd, &f.computing)
+	intFlag(cmd, &f.validate, "validate", 0, 0, 1<<31-1, "test images to measure the loss on after each epoch, with the same noise each time; 0: none")
 	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples after the epochs")
 	jsonFlag(cmd, &f.json, "print JSON lines instead of progress")
 	return cmd
 }
+
+// testLoss is what --validate measures.
+const testLoss = "test_loss"
 
 // config is the recipe with what the flags change. from is the network of the model to begin with, or nil.
 func (f *trainFlags) config(from *mnistunet.Config) mnist.Config {
@@ -131,15 +135,14 @@ func (f *trainFlags) config(from *mnistunet.Config) mnist.Config {
 		}
 	}
 	setFloat(&c.LearningRate, f.lr)
-	setFloat(&c.Decay, f.decay)
+	if c.Decay = cmp.Or(f.decay, c.Decay); f.schedule != training.Exponential {
+		c.Schedule, c.Decay = f.schedule, f.decay
+	}
 	if c.Network.Condition == mnistunet.None {
 		setFloat(&c.Network.Sigma, f.sigma)
 	}
 	if c.Network.Condition == mnistunet.Class {
 		c.Dropout = f.dropout
-	}
-	if f.schedule != training.Exponential {
-		c.Schedule = f.schedule
 	}
 	c.Warmup, c.Clip, c.EMA = f.warmup, f.clip, f.ema
 	c.Seed, c.DType = f.seed, f.dtype
@@ -281,9 +284,17 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 				path = ""
 			}
 			if f.json {
-				return printJSON(out, map[string]any{"version": jsonVersion, "event": "epoch", "epoch": k.Epoch, "epochs": k.Epochs, "mean_loss": k.MeanLoss, "samples": path})
+				line := map[string]any{"version": jsonVersion, "event": "epoch", "epoch": k.Epoch, "epochs": k.Epochs, "mean_loss": k.MeanLoss, "samples": path}
+				if k.Scores != nil {
+					line["scores"] = k.Scores
+				}
+				return printJSON(out, line)
 			}
-			show("epoch %d/%d  mean loss %.4f  %s", k.Epoch, k.Epochs, k.MeanLoss, path)
+			measured := ""
+			if k.Scores != nil {
+				measured = fmt.Sprintf("  on test images %.4f", k.Scores[testLoss])
+			}
+			show("epoch %d/%d  mean loss %.4f%s  %s", k.Epoch, k.Epochs, k.MeanLoss, measured, path)
 			return nil
 		},
 	}
@@ -295,6 +306,16 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 			}
 			defer m.Close()
 			return drawEpoch(ctx, m, k, test, c.Seed)
+		}
+	}
+	if f.validate > 0 {
+		held, err := c.Task(test.Head(f.validate), name)
+		if err != nil {
+			return fmt.Errorf("--validate: %w", err)
+		}
+		o.Validate = func(ctx context.Context, k training.Kept) (map[string]float64, error) {
+			loss, err := k.Loss(ctx, held.Data, held.Data.Describe().Images)
+			return map[string]float64{testLoss: loss}, err
 		}
 	}
 	var r training.Result

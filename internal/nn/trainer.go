@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -45,7 +44,7 @@ func MeanSquare(estimate, target, weight *Node) *Node {
 type TrainerOptions struct {
 	DType   dtypes.DType // of convolutions and products: Float32 or BFloat16
 	Clip    float64      // gradients are scaled down to this norm, of all of them together (Pascanu et al. 2013); 0: never
-	Average bool         // an exponential moving average of the parameters is kept beside them
+	Average bool         // moving averages of parameters and running statistics are kept beside them
 }
 
 // Trainer is a network that learns by Adam. One compiled graph makes a whole step: forward, backward, the new parameters,
@@ -57,7 +56,7 @@ type Trainer struct {
 	params  []Param
 	adam    *Adam
 	values  []compute.Buffer // in the order of params
-	average []compute.Buffer // in the order of adam.Trained(); nil without Average
+	average []compute.Buffer // as values; none without Average
 
 	steps, losses map[string]compute.Executable // by shapes
 }
@@ -76,7 +75,7 @@ func NewTrainer(b compute.Backend, n Network, o TrainerOptions, value func(Param
 		return nil, err
 	}
 	if t.values, err = Buffers(b, t.params, value); err == nil && o.Average {
-		t.average, err = t.copyTrained()
+		t.average, err = t.copies()
 	}
 	if err != nil {
 		t.Close()
@@ -85,15 +84,13 @@ func NewTrainer(b compute.Backend, n Network, o TrainerOptions, value func(Param
 	return t, nil
 }
 
-// copyTrained copies the trained parameters' values.
-func (t *Trainer) copyTrained() ([]compute.Buffer, error) {
-	values := map[string]compute.Buffer{}
-	for i, p := range t.params {
-		values[p.Name] = t.values[i]
-	}
-	return Buffers(t.backend, t.adam.Trained(), func(p Param) ([]float32, error) {
+// copies are buffers of the same values.
+func (t *Trainer) copies() ([]compute.Buffer, error) {
+	i := -1
+	return Buffers(t.backend, t.params, func(p Param) ([]float32, error) {
+		i++
 		v := make([]float32, Size(p.Shape))
-		return v, values[p.Name].ToFlatData(v)
+		return v, t.values[i].ToFlatData(v)
 	})
 }
 
@@ -160,11 +157,10 @@ func (t *Trainer) compiled(all map[string]compute.Executable, name string, batch
 // step builds a step: (batch, averages and their decay, parameters, moments, rates) → (parameters, moments, averages, loss, norm).
 func (t *Trainer) step(g *Graph, batch []Input) []*Node {
 	in := nodes(g, batch)
-	trained := t.adam.Trained()
 	var average []*Node
 	var decay *Node
 	if t.options.Average {
-		for _, p := range trained {
+		for _, p := range t.params {
 			average = append(average, Parameter(g, "average "+p.Name, shapes.Make(dtypes.Float32, p.GraphShape()...)))
 		}
 		decay = Parameter(g, "decay", shapes.Make(dtypes.Float32))
@@ -177,14 +173,8 @@ func (t *Trainer) step(g *Graph, batch []Input) []*Node {
 		gradients, norm = clip(gradients, t.options.Clip)
 	}
 	out := t.adam.Update(g, l, gradients)
-	if t.options.Average {
-		updated := map[string]*Node{}
-		for i, p := range t.params {
-			updated[p.Name] = out[i]
-		}
-		for i, p := range trained {
-			out = append(out, Add(updated[p.Name], Mul(decay, Sub(average[i], updated[p.Name]))))
-		}
+	for i, a := range average {
+		out = append(out, Add(out[i], Mul(decay, Sub(a, out[i]))))
 	}
 	return append(append(out, loss), norm...)
 }
@@ -214,7 +204,7 @@ type StepResult struct {
 	Norm float64 // of the gradients before they were clipped; 0 without Clip
 }
 
-// Step learns from a batch with the learning rate. The averages become decay·average + (1-decay)·parameter.
+// Step learns from a batch with the learning rate. The averages become decay·average + (1-decay)·value.
 //
 // Data-parallel training divides this graph in two, at the gradients: they are averaged over processes before clip and Update.
 func (t *Trainer) Step(batch []Input, rate, decay float64) (StepResult, error) {
@@ -253,7 +243,7 @@ func (t *Trainer) Step(batch []Input, rate, decay float64) (StepResult, error) {
 	return StepResult{Loss: float64(numbers[0]), Norm: float64(numbers[1])}, nil
 }
 
-// Loss returns the loss of a batch as the kept model has it: with the averages if there are any, and with running statistics.
+// Loss returns the loss of a batch as the kept model has it: see [Trainer.Tensors]. Batch normalization takes the running statistics.
 func (t *Trainer) Loss(batch []Input) (float64, error) {
 	if t.values == nil {
 		return 0, errClosed
@@ -285,17 +275,10 @@ func (t *Trainer) Loss(batch []Input) (float64, error) {
 
 // kept are the values of the model that is kept, in the order of params.
 func (t *Trainer) kept() []compute.Buffer {
-	values := slices.Clone(t.values)
 	if t.options.Average {
-		next := 0
-		for i, p := range t.params {
-			if !p.Stat {
-				values[i] = t.average[next]
-				next++
-			}
-		}
+		return t.average
 	}
-	return values
+	return t.values
 }
 
 // Gradients returns the loss of a batch in training and the gradients, under PyTorch's names and in its layouts. Nothing is learned.
@@ -360,7 +343,7 @@ func (t *Trainer) State() (map[string]weights.Tensor, error) {
 		return nil, err
 	}
 	maps.Copy(state, params)
-	average, err := Tensors(t.adam.Trained()[:len(t.average)], t.average, averagePrefix)
+	average, err := Tensors(t.params[:len(t.average)], t.average, averagePrefix)
 	maps.Copy(state, average)
 	return state, err
 }
@@ -376,7 +359,7 @@ func Restore(b compute.Backend, n Network, o TrainerOptions, f *weights.File, st
 	}
 	if err = t.adam.Restore(f, steps); err == nil && o.Average {
 		Finalize(t.average)
-		t.average, err = Buffers(b, t.adam.Trained(), func(p Param) ([]float32, error) { return p.Read(f, averagePrefix) })
+		t.average, err = Buffers(b, t.params, func(p Param) ([]float32, error) { return p.Read(f, averagePrefix) })
 	}
 	if err != nil {
 		t.Close()
@@ -389,10 +372,9 @@ func Restore(b compute.Backend, n Network, o TrainerOptions, f *weights.File, st
 func checkState(params []Param, o TrainerOptions, f *weights.File) error {
 	known := map[string]bool{}
 	for _, p := range params {
-		known[paramPrefix+p.Name] = true
+		known[paramPrefix+p.Name], known[averagePrefix+p.Name] = true, o.Average
 		if !p.Stat {
 			known[firstPrefix+p.Name], known[secondPrefix+p.Name] = true, true
-			known[averagePrefix+p.Name] = o.Average
 		}
 	}
 	for _, name := range f.Names() {
