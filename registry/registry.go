@@ -67,13 +67,14 @@ func Find(name string) (Place, error) {
 	case err != nil:
 		return p, err
 	}
-	if _, err := os.Stat(filepath.Join(name, hub.IndexFile)); err == nil {
-		p.Kind = Pipeline
-		return p, nil
-	}
 	p.Kind = Folder
-	p.Dir, err = training.ModelDir(name)
-	return p, err
+	if p.Dir, err = training.ModelDir(name); err != nil {
+		return p, err
+	}
+	if _, err := os.Stat(filepath.Join(p.Dir, hub.IndexFile)); err == nil {
+		p.Kind = Pipeline
+	}
+	return p, nil
 }
 
 // Options say how models are opened.

@@ -23,6 +23,7 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -350,7 +351,11 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 
 // startFrom opens the model of --from.
 func startFrom(b compute.Backend, path string) (*mnistunet.Config, training.Start, error) {
-	m, _, err := openModel(b, path, dtypes.Float32)
+	place, err := registry.Find(path)
+	if err != nil {
+		return nil, training.Start{}, err
+	}
+	m, err := place.Digits(registry.Options{Backend: b, DType: dtypes.Float32})
 	if err != nil {
 		return nil, training.Start{}, err
 	}
