@@ -100,6 +100,7 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 			if err == nil { // also if ctx ended meanwhile
 				if err := kept.write(clean, one.Data, mask); err != nil {
 					e.warn("the embeddings can't be kept: %v", err)
+					kept.dir = "" // nor can the others
 				}
 			}
 			if ctx.Err() != nil {

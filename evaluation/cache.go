@@ -13,7 +13,6 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/dataset"
-	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
@@ -26,7 +25,8 @@ func CachePath(train, test *dataset.Labeled, seed uint64) (string, error) {
 	return cachedir.Path("classifier", name)
 }
 
-// Open loads the classifier that is kept at a path, or trains it and keeps it there: where there is none, or retrain is set.
+// Open loads the classifier that is kept at a path, or trains it and keeps it there: where there is none, or retrain is set. One that can't
+// be kept is of use all the same: it is trained again the next time.
 func Open(ctx context.Context, b compute.Backend, path string, train, test *dataset.Labeled, seed uint64, retrain bool, each func(TrainProgress)) (*Classifier, error) {
 	if !retrain {
 		c, err := Load(b, path)
@@ -37,19 +37,12 @@ func Open(ctx context.Context, b compute.Backend, path string, train, test *data
 			return nil, fmt.Errorf("the classifier can't be read (retrain makes it anew): %w", err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("making the classifier's folder: %w", err)
-	}
-	if err := atomicfile.Check(path); err != nil { // before the work
-		return nil, err
-	}
 	c, err := Train(ctx, b, train, test, seed, each)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Save(path); err != nil {
-		c.Close()
-		return nil, err
+	if os.MkdirAll(filepath.Dir(path), 0o755) == nil {
+		_ = c.Save(path)
 	}
 	return c, nil
 }

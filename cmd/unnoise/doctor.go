@@ -96,7 +96,10 @@ func examine() (doctorReport, error) {
 	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(), Platform: platform(),
 		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Problems: []string{}}
-	if r.Cache, err = cachedir.Path(); err != nil {
+	if r.Cache, err = cachedir.Path(); err == nil {
+		err = cachedir.Check(r.Cache)
+	}
+	if err != nil {
 		r.Problems = append(r.Problems, err.Error())
 	}
 	r.Memory, r.Available = memory()

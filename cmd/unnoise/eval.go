@@ -278,8 +278,8 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 	}
 	e.Classifier = &evaluation.ClassifierInfo{Recipe: evaluation.RecipeVersion, Seed: c.Seed, Accuracy: c.Accuracy, Path: path}
 	if e.Classifier.Sum, err = fileSum(path); err != nil {
-		c.Close()
-		return nil, err
+		e.progress.clear()
+		fmt.Fprintf(e.cmd.ErrOrStderr(), "unnoise: warning: the classifier could not be kept, and is trained again the next time: %v\n", err)
 	}
 	if e.Data == embeddedData && c.Accuracy < leastAccuracy {
 		e.progress.clear()

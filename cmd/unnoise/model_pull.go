@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -41,7 +42,7 @@ another cache. Second stages come without text encoder, since generate takes the
 			start := time.Now()
 			o.Report = func(s hub.Progress) {
 				if s.Retry != nil {
-					p.print("%s: %v; trying again", s.File, s.Retry)
+					p.print("%s: %v; trying again", cmp.Or(s.File, args[0]), s.Retry)
 					return
 				}
 				p.update(func() string { return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done), megabytes(s.Total)) })

@@ -8,6 +8,8 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/go-xla/compute/xla"
+
+	_ "github.com/unnoise/unnoise/internal/home" // which go-xla looks for
 )
 
 // Plugins lists those that XLA finds here.

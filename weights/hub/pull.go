@@ -245,7 +245,7 @@ func (p *pull) room(missing int64) error {
 		root = p.cache
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("making the folder for %s: %w", p.repo.name, err)
+		return fmt.Errorf("making the folder for %s: %w; choose another one by HF_HOME, or --out", p.repo.name, err)
 	}
 	if free, ok := free(root); ok && missing > free {
 		return fmt.Errorf("%s needs %.1f GB more, and the disk of %s has %.1f GB left", p.repo.name, float64(missing)/1e9, root, float64(free)/1e9)
