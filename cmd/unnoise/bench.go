@@ -2,17 +2,13 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/bench"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 )
@@ -33,39 +29,13 @@ func (t *timing) add(cmd *cobra.Command, batch, runs int, batchUsage string) {
 	jsonFlag(cmd, &t.json, "print a JSON object")
 }
 
-// seconds are the times of a function's runs.
-type seconds struct{ first, best, median float64 }
-
-// measure runs a function, warmup times before it counts; where that is none, the first run counts too.
-func (t *timing) measure(cmd *cobra.Command, b compute.Backend, warmup int, once func() error) (seconds, error) {
-	times := make([]float64, warmup+t.runs)
-	for i := range times {
-		if err := cmd.Context().Err(); err != nil {
-			return seconds{}, err
-		}
-		start := time.Now()
-		if err := once(); err != nil {
-			return seconds{}, err
-		}
-		times[i] = time.Since(start).Seconds()
-	}
-	s := seconds{first: times[0]}
-	times = times[warmup:]
-	slices.Sort(times)
-	s.best, s.median = times[0], (times[(len(times)-1)/2]+times[len(times)/2])/2
+// timed says how a function is timed.
+func (t *timing) timed(cmd *cobra.Command, warmup int) bench.Runs {
+	r := bench.Runs{Warmup: warmup, Counted: t.runs}
 	if t.profile {
-		onednn.StartProfile(b)
-		for range t.runs {
-			if err := cmd.Context().Err(); err != nil {
-				return seconds{}, err
-			}
-			if err := once(); err != nil {
-				return seconds{}, err
-			}
-		}
-		onednn.StopProfile(b, cmd.ErrOrStderr())
+		r.Profile = cmd.ErrOrStderr()
 	}
-	return s, nil
+	return r
 }
 
 type benchFlags struct {
@@ -123,34 +93,24 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	defer b.Finalize()
 	c := mnistunet.Default(mnistunet.Condition(f.condition))
 	c.Dim = f.dim
-	data := randomBatch(c, f.batch)
 	var once func() error
+	var release func()
 	if what == "train" {
-		random := diffusion.NewGenerator(0)
-		t, err := nn.NewTrainer(b, c, nn.TrainerOptions{DType: dtype}, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
-		if err != nil {
-			return err
-		}
-		defer t.Close()
-		once = func() error { _, err := t.Step(data.inputs(c), 1e-3, 0); return err }
+		once, release, err = bench.TrainDigits(b, c, dtype, f.batch)
 	} else {
-		m, err := mnistunet.New(b, c, dtype, 0)
-		if err != nil {
-			return err
-		}
-		defer m.Close()
-		once = func() error {
-			_, err := m.Evaluate(cmd.Context(), diffusion.Images{N: f.batch, C: 1, H: mnistunet.Size, W: mnistunet.Size, Data: data.x}, data.t, data.class)
-			return err
-		}
+		once, release, err = bench.EvaluateDigits(cmd.Context(), b, c, dtype, f.batch)
 	}
-	s, err := f.measure(cmd, b, f.warmup, once)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s, err := f.timed(cmd, f.warmup).Time(cmd.Context(), b, once)
 	if err != nil {
 		return err
 	}
 	r := benchReport{
 		Version: jsonVersion, What: what, Condition: f.condition, Dim: f.dim, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: s.best, MedianSeconds: s.median, ImagesPerSecond: float64(f.batch) / s.best, FirstSeconds: s.first, PeakBytes: peakMemory(),
+		BestSeconds: s.Best, MedianSeconds: s.Median, ImagesPerSecond: float64(f.batch) / s.Best, FirstSeconds: s.First, PeakBytes: memory.Peak(),
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
@@ -158,52 +118,4 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
 		what, r.Condition, r.Dim, r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
 	return err
-}
-
-// peakMemory is the most memory, in bytes, that the process has held.
-func peakMemory() int64 {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return int64(u.Maxrss) * 1024 // Linux counts KiB
-}
-
-// batch is what a step of n images learns from.
-type batch struct {
-	n                   int
-	x, target, t, class []float32
-}
-
-// randomBatch is a batch of noise: times don't depend on the values.
-func randomBatch(c mnistunet.Config, n int) batch {
-	const size = mnistunet.Size * mnistunet.Size
-	g := diffusion.NewGenerator(0)
-	b := batch{n: n, x: make([]float32, n*size), target: make([]float32, n*size)}
-	g.Normal(b.x)
-	g.Normal(b.target)
-	if c.Condition != mnistunet.None {
-		b.t = make([]float32, n)
-		g.Uniform(b.t)
-	}
-	if c.Condition == mnistunet.Class {
-		b.class = make([]float32, n*c.Classes)
-		for i := range n {
-			b.class[i*c.Classes+i%c.Classes] = 1
-		}
-	}
-	return b
-}
-
-// inputs are the arrays that the network takes in training.
-func (b batch) inputs(c mnistunet.Config) []nn.Input {
-	image := []int{b.n, mnistunet.Size, mnistunet.Size, 1}
-	in := []nn.Input{{Name: "x", Shape: image, Values: b.x}, {Name: "target", Shape: image, Values: b.target}}
-	if b.t != nil {
-		in = append(in, nn.Input{Name: "t", Shape: []int{b.n, 1}, Values: b.t})
-	}
-	if b.class != nil {
-		in = append(in, nn.Input{Name: "class", Shape: []int{b.n, c.Classes}, Values: b.class})
-	}
-	return in
 }

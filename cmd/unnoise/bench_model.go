@@ -1,25 +1,19 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/deepfloyd/synthetic"
-	"github.com/unnoise/unnoise/deepfloyd/t5"
-	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/bench"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/internal/memory"
 )
 
 type benchModelFlags struct {
@@ -69,7 +63,7 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	saveMemory()
+	memory.Save()
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
@@ -80,23 +74,23 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	start := time.Now()
-	load := f.loadStage
+	load := bench.EvaluateStage
 	if network.TextEncoder {
-		load = f.loadTextEncoder
+		load = bench.EvaluateTextEncoder
 	}
-	once, closeModel, err := load(cmd, b, dir, dtype)
+	once, release, err := load(cmd.Context(), b, dir, dtype, f.batch)
 	if err != nil {
 		return err
 	}
-	defer closeModel()
+	defer release()
 	loaded := time.Since(start).Seconds()
-	s, err := f.measure(cmd, b, 1, once)
+	s, err := f.timed(cmd, 1).Time(cmd.Context(), b, once)
 	if err != nil {
 		return err
 	}
 	r := benchModelReport{
 		Version: jsonVersion, What: "model", Size: f.size, Folder: dir, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: s.best, MedianSeconds: s.median, LoadSeconds: loaded, FirstSeconds: s.first, PeakBytes: peakMemory(),
+		BestSeconds: s.Best, MedianSeconds: s.Median, LoadSeconds: loaded, FirstSeconds: s.First, PeakBytes: memory.Peak(),
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
@@ -133,62 +127,4 @@ func (f *benchModelFlags) folder(cmd *cobra.Command, network synthetic.Network) 
 		shown.update(func() string { return fmt.Sprintf("%s of %s", megabytes(p.Done), megabytes(p.Total)) })
 	})
 	return dir, err
-}
-
-// loadStage loads a stage's UNet and returns an evaluation of it.
-func (f *benchModelFlags) loadStage(cmd *cobra.Command, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, closeModel func(), err error) {
-	s, err := deepfloyd.OpenStage(dir, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.Load(b, dtype); err != nil {
-		s.Close()
-		return nil, nil, err
-	}
-	c, g := s.Config, diffusion.NewGenerator(0)
-	x := diffusion.NewImages(f.batch, c.InChannels, c.SampleSize.H, c.SampleSize.W)
-	text := model.Embeddings{N: f.batch, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, f.batch*deepfloyd.TextTokens*c.TextDim())}
-	g.Normal(x.Data)
-	g.Normal(text.Data)
-	var class []float64
-	if c.ClassEmbedType != nil {
-		class = slices.Repeat([]float64{250}, f.batch)
-	}
-	return func() error {
-		y, err := s.UNet.Evaluate(cmd.Context(), x, slices.Repeat([]float64{500}, f.batch), text, class)
-		if err != nil {
-			return err
-		}
-		return refuseNotFinite(y.Data)
-	}, s.Close, nil
-}
-
-// loadTextEncoder loads a text encoder and returns an evaluation of it.
-func (f *benchModelFlags) loadTextEncoder(cmd *cobra.Command, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, closeModel func(), err error) {
-	e, err := t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	ids, mask := make([][]int32, f.batch), make([][]int32, f.batch)
-	for i := range ids {
-		mask[i] = slices.Repeat([]int32{1}, deepfloyd.TextTokens)
-		for j := range deepfloyd.TextTokens {
-			ids[i] = append(ids[i], int32((i*deepfloyd.TextTokens+j)*7919%e.Config.VocabSize))
-		}
-	}
-	return func() error {
-		y, err := e.Encode(cmd.Context(), ids, mask)
-		if err != nil {
-			return err
-		}
-		return refuseNotFinite(y.Data)
-	}, func() { e.Close() }, nil
-}
-
-// refuseNotFinite refuses results that no network with such weights has.
-func refuseNotFinite(values []float32) error {
-	if !diffusion.Finite(values) {
-		return errors.New("the network's results are not finite: its folder is damaged, or the engine is wrong; delete the folder to write it anew")
-	}
-	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/dataset/emoji"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/duration"
 )
 
 func newDataset() *cobra.Command {
@@ -54,14 +55,14 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 			shown := newProgress(cmd.ErrOrStderr())
 			shown.show("reading the packages")
 			b.Progress = func(done, total int) {
-				shown.update(func() string { return fmt.Sprintf("pictures %d/%d%s", done, total, left(start, done, total)) })
+				shown.update(func() string { return fmt.Sprintf("pictures %d/%d%s", done, total, duration.Left(start, done, total)) })
 			}
 			info, err := b.Build(cmd.Context())
 			shown.clear()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n", info.Pictures, info.Concepts, pretty(time.Since(start)), b.Dir)
+			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n", info.Pictures, info.Concepts, duration.Format(time.Since(start)), b.Dir)
 			if len(info.LeftOut) > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: %d pictures could not be drawn and are left out: %s\n", len(info.LeftOut), strings.Join(info.LeftOut, "; "))
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -99,7 +100,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		OnStep: func(s training.Progress) {
 			p.update(func() string {
 				return fmt.Sprintf("training: epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
-					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
+					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
 			})
 		}}
 	var r training.Result
@@ -161,7 +162,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if full, err := filepath.Abs(page); err == nil {
 		page = full
 	}
-	p.print("trained in %s, drew %d digits in %s, %s in all", pretty(d.TrainingTime), d.Samples.N, pretty(d.SamplingTime), pretty(time.Since(start)))
+	p.print("trained in %s, drew %d digits in %s, %s in all", duration.Format(d.TrainingTime), d.Samples.N, duration.Format(d.SamplingTime), duration.Format(time.Since(start)))
 	p.print("The page: %s", page)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/memory"
 )
 
 type doctorReport struct {
@@ -102,7 +103,7 @@ func examine() (doctorReport, error) {
 	if err != nil {
 		r.Problems = append(r.Problems, err.Error())
 	}
-	r.Memory, r.Available = memory()
+	r.Memory, r.Available = memory.Read()
 	if w := info.Warning(); w != "" {
 		r.Problems = append(r.Problems, w)
 	}

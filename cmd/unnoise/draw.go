@@ -15,6 +15,8 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/duration"
+	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
@@ -228,7 +230,7 @@ func (f *drawFlags) picture() string {
 
 // run draws the request and writes what was asked for.
 func (f *drawFlags) run(cmd *cobra.Command) error {
-	saveMemory()
+	memory.Save()
 	l := lab.New(lab.Options{Backend: f.other(), Threads: f.threads, NoCache: f.noCache})
 	defer l.Close()
 	p := newProgress(cmd.ErrOrStderr())
@@ -288,7 +290,7 @@ func stepLine(e lab.Event, starts time.Time) string {
 	s := e.Step
 	rest := ""
 	if s.Index > 0 {
-		rest = "  " + left(starts, s.Index, s.Total-1) + " left"
+		rest = "  " + duration.Left(starts, s.Index, s.Total-1) + " left"
 	}
 	of := ""
 	if e.Variants > 1 {
@@ -322,7 +324,7 @@ func (f *drawFlags) tell(cmd *cobra.Command, result lab.Result, files []string, 
 	x, r := result.Images, result.Request
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": x.N, "height": x.H, "width": x.W, "steps": r.Steps, "evaluations": result.Evaluations,
-			"seconds": result.Duration.Seconds(), "peak_bytes": peakMemory(), "files": files, "request": r})
+			"seconds": result.Duration.Seconds(), "peak_bytes": memory.Peak(), "files": files, "request": r})
 	}
 	if len(result.LeftOut) > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "left out, as they check or mark finished pictures only: %s\n", strings.Join(result.LeftOut, ", "))
@@ -331,7 +333,7 @@ func (f *drawFlags) tell(cmd *cobra.Command, result lab.Result, files []string, 
 	if !seeded {
 		seed = fmt.Sprintf(", seed %d", *r.Seed)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s of %d×%d in %s%s: %s\n", counted(x.N, "image"), x.W, x.H, pretty(result.Duration), seed, strings.Join(files, ", "))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s of %d×%d in %s%s: %s\n", counted(x.N, "image"), x.W, x.H, duration.Format(result.Duration), seed, strings.Join(files, ", "))
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -74,7 +75,7 @@ func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, lab
 		_, _, err := s.run(ctx, m, labels, n, func(e lab.Event) {
 			film.Add(e)
 			if step := e.Step; step != nil {
-				show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, left(start, step.Index+1, step.Total)))
+				show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, duration.Left(start, step.Index+1, step.Total)))
 			}
 		})
 		return film.Frames, err

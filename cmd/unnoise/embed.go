@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/registry"
 )
 
@@ -94,7 +95,7 @@ small for the text encoder.`,
 			if err := refuseUnnamed(cmd, out); err != nil {
 				return err
 			}
-			saveMemory()
+			memory.Save()
 			b, _, dtype, err := f.open(cmd)
 			if err != nil {
 				return err

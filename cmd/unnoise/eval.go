@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/lab"
@@ -271,7 +272,7 @@ func (e *evaluating) judge(b compute.Backend, train, test *dataset.Labeled, n in
 	}
 	start := time.Now()
 	c, err := evaluation.Open(e.cmd.Context(), b, path, train, test, classifierSeed, e.retrain, func(p evaluation.TrainProgress) {
-		e.update("training the classifier: step %d/%d  loss %.3f  %s left", p.Step, p.Steps, p.Loss, left(start, p.Step, p.Steps))
+		e.update("training the classifier: step %d/%d  loss %.3f  %s left", p.Step, p.Steps, p.Loss, duration.Left(start, p.Step, p.Steps))
 	})
 	if err != nil {
 		return nil, err
@@ -363,7 +364,7 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 			start := time.Now()
 			images, evaluations, err := s.run(ctx, m, labels, e.count, func(event lab.Event) {
 				if step := event.Step; step != nil {
-					e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, left(start, step.Index+1, step.Total))
+					e.update("row %d/%d, %s: step %d/%d  %s left", len(e.Rows)+1, rows, name(row), step.Index+1, step.Total, duration.Left(start, step.Index+1, step.Total))
 				}
 			})
 			if err != nil {
@@ -375,7 +376,7 @@ func (e *evaluating) measureModel(b compute.Backend, m *mnistunet.Model, train, 
 				return err
 			}
 			e.Rows = append(e.Rows, row)
-			e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), pretty(time.Since(start)))
+			e.done("row %d/%d, %s: %s", len(e.Rows), rows, name(row), duration.Format(time.Since(start)))
 		}
 	}
 	return nil

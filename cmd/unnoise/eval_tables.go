@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/writeup"
 )
@@ -41,7 +42,7 @@ func reportTables(r evaluation.Report) []writeup.Table {
 		for _, row := range r.Rows {
 			cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
 			if r.Model != "" {
-				cells = append(cells, strconv.Itoa(row.Evaluations), pretty(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
+				cells = append(cells, strconv.Itoa(row.Evaluations), duration.Format(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
 			}
 			t.Rows = append(t.Rows, cells)
 		}

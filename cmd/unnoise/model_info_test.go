@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -44,7 +45,7 @@ func TestPipelineInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var r pipelineReport
+	var r registry.PipelineReport
 	decode(t, succeed(t, "model", "info", dir, "--json", "--dtype", "f32", "--threads", "1").stdout, &r)
 	if r.Class != "IFPipeline" || r.Folder != dir || len(r.Parts) != 4 || r.DType != "f32" || r.Threads != 1 {
 		t.Fatalf("report %+v", r)

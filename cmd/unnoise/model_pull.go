@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/weights/hub"
 )
 
@@ -52,7 +53,7 @@ another cache. Second stages come without text encoder, since generate takes the
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files, megabytes(r.Total), megabytes(r.Fetched), pretty(time.Since(start)), r.Dir)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files, megabytes(r.Total), megabytes(r.Fetched), duration.Format(time.Since(start)), r.Dir)
 			return err
 		},
 	}

@@ -79,24 +79,3 @@ func (p *progress) warn(cmd *cobra.Command) func(string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "unnoise: warning:", text)
 	}
 }
-
-// left is how long the rest of a task will take if it goes on as it went since its start.
-func left(start time.Time, done, total int) string {
-	return pretty(time.Duration(float64(time.Since(start)) * float64(total-done) / float64(done)))
-}
-
-// pretty rounds a duration for people: 850ms, 42s, 3m05s, 2h10m.
-func pretty(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	default:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-}

@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -276,7 +277,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 			}
 			p.update(func() string {
 				return fmt.Sprintf("epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
-					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
+					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
 			})
 		},
 		OnKept: func(k training.Kept) error {
@@ -342,7 +343,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
 	}
-	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, pretty(time.Since(start)))
+	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
 	if c.Network.Condition != mnistunet.None {
 		show("Draw digits with: unnoise sample --model %s --out digits.png", quote(r.Dir))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/text2image"
@@ -129,7 +130,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 			if !f.json {
 				p.update(func() string {
 					return fmt.Sprintf("step %d/%d  loss %.4f (mean %.4f)  %.0f pictures/s  %s left",
-						s.RunStep, s.RunSteps, s.Loss, s.MeanLoss, s.ImagesPerSecond, pretty(s.Remaining))
+						s.RunStep, s.RunSteps, s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
 				})
 			}
 		},
@@ -177,7 +178,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
 	}
-	show("%d steps, mean loss of the last ones %.4f, %s", r.Steps, r.MeanLoss, pretty(time.Since(start)))
+	show("%d steps, mean loss of the last ones %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
 	show("Draw with: unnoise generate --model %s --prompt \"a rocket\"", quote(r.ModelDir))
 	return nil
 }

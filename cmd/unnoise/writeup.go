@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -276,7 +277,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	if full, err := filepath.Abs(page); err == nil {
 		page = full
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "The page, made in %s: %s\n", pretty(time.Since(start)), page)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "The page, made in %s: %s\n", duration.Format(time.Since(start)), page)
 	return err
 }
 

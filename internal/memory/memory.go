@@ -1,4 +1,5 @@
-package main
+// Package memory tells how much memory there is, and how much the program has taken.
+package memory
 
 import (
 	"bufio"
@@ -6,12 +7,13 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// memory returns the machine's memory in bytes, in all and available to a new
-// program, within the limits of a container; zeros where the system doesn't
-// say.
-func memory() (total, available uint64) {
+// Read returns the machine's memory in bytes, in all and available to a new program, within the limits of a container. It
+// returns zeros where the system doesn't say.
+func Read() (total, available uint64) {
 	total, available = procMemory("/proc/meminfo")
 	if limit, ok := number("/sys/fs/cgroup/memory.max"); ok && limit < total {
 		total = limit
@@ -23,12 +25,21 @@ func memory() (total, available uint64) {
 	return total, available
 }
 
-// saveMemory has the garbage collector work before the memory that is available is used up: by its own measure it waits until
-// there is as much garbage as there are weights.
-func saveMemory() {
-	if _, available := memory(); available > 0 && os.Getenv("GOMEMLIMIT") == "" {
+// Save has the garbage collector work before the memory that is available is used up. By its own measure it waits until there
+// is as much garbage as there are weights.
+func Save() {
+	if _, available := Read(); available > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(available / 10 * 9))
 	}
+}
+
+// Peak is the most memory, in bytes, that the process has held.
+func Peak() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return int64(u.Maxrss) * 1024 // Linux counts KiB
 }
 
 func procMemory(path string) (total, available uint64) {

@@ -1,0 +1,75 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
+)
+
+// Describe tells people what a training's summary says.
+func Describe(s training.Summary) string {
+	var text strings.Builder
+	c := s.Config
+	row := func(name, format string, values ...any) {
+		fmt.Fprintf(&text, "%-10s %s\n", name, fmt.Sprintf(format, values...))
+	}
+	if digits, err := mnist.Of(c); err == nil {
+		n := digits.Network
+		row("network", "%s, condition %s, dim %d, %d parameters", n.Model, n.Condition, n.Dim, n.Parameters())
+		row("learns", "%s", n.Learns())
+		if n.Condition == mnistunet.Class {
+			classes := n.Occurring()
+			row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
+		}
+	} else {
+		row("network", "%s", compact(c.Network))
+	}
+	if c.Data.Images > 0 {
+		row("data", "%s, %d images (%s)", c.Data.Name, c.Data.Images, c.Data.Checksum)
+		row("recipe", "epoch %d of %d, batches of %d, seed %d", s.Epoch, c.Epochs, c.Batch, c.Seed)
+	} else {
+		row("data", "%s, without end (%s)", c.Data.Name, c.Data.Checksum)
+		row("recipe", "step %d of %d, batches of %d, seed %d", s.Epoch, c.Steps, c.Batch, c.Seed)
+	}
+	row("rate", "Adam, %s", c.Rate())
+	if c.Clip > 0 {
+		row("clipped", "gradients of a norm above %g", c.Clip)
+	}
+	if c.EMA > 0 {
+		row("averages", "of the parameters, decay %g", c.EMA)
+	}
+	if c.From != "" {
+		row("began as", "%s", c.From)
+	}
+	row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
+	for _, m := range s.Resumed {
+		row("resumed", "after step %d on %s, commit %s", m.Step, engine.Computer(m.Backend, m.Threads), m.Commit)
+	}
+	for _, m := range s.Epochs {
+		at := fmt.Sprintf("epoch %d", m.Epoch)
+		if m.Epoch == 0 {
+			at = fmt.Sprintf("step %d", m.Step)
+		}
+		row(at, "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
+	}
+	return text.String()
+}
+
+// compact is JSON without spaces, shortened.
+func compact(j json.RawMessage) string {
+	var text bytes.Buffer
+	if json.Compact(&text, j) != nil {
+		return string(j)
+	}
+	if s := text.String(); len(s) > 200 {
+		return s[:200] + " …"
+	}
+	return text.String()
+}
