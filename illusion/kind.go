@@ -10,11 +10,11 @@ import (
 // Kind tells of a named view or band. Its parameters follow the name after a colon, separated by commas, as in
 // "patch_permute:8,42"; those left out at the end have their defaults.
 type Kind struct {
-	Name       string
-	Alias      string // another name that is understood
-	Parameters []Parameter
-	Text       string
-	Sum        []string // of a band: the names of the set that adds up to the whole picture, this one included
+	Name       string      `json:"name"`
+	Alias      string      `json:"alias,omitempty"` // another name that is understood
+	Parameters []Parameter `json:"parameters,omitempty"`
+	Text       string      `json:"text"`
+	Sum        []string    `json:"sum,omitempty"` // of a band: the set that it adds up to the whole with
 }
 
 // Usage returns the name with its parameters' names, such as "patch_permute:patches,seed".
@@ -35,11 +35,13 @@ func with(name string, parameters []string) string {
 
 // Parameter is a number that a view or band is made with.
 type Parameter struct {
-	Name              string
-	Default, Min, Max float64
-	Whole             bool    // an integer
-	Step              float64 // where not 0: a multiple of it
-	Text              string
+	Name    string  `json:"name"`
+	Default float64 `json:"default"`
+	Min     float64 `json:"min"`
+	Max     float64 `json:"max"`
+	Whole   bool    `json:"whole,omitempty"` // an integer
+	Step    float64 `json:"step,omitempty"`  // where not 0: a multiple of it
+	Text    string  `json:"text"`
 }
 
 func named(name, text string, parameters ...Parameter) Kind {

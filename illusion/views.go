@@ -30,7 +30,7 @@ var views = []kind[View]{
 var (
 	seed    = Parameter{Name: "seed", Max: 1<<32 - 1, Whole: true, Text: "of the random order"}
 	patches = Parameter{Name: "patches", Default: 4, Min: 1, Max: 1024, Whole: true, Text: "along a side"}
-	finest  = Parameter{Name: "patches", Max: 1024, Whole: true, Text: "along a side; 0: the most that fit, up to 64"}
+	finest  = Parameter{Name: "pieces", Max: 1024, Whole: true, Text: "along a side; 0: the most that fit, up to 64"}
 	degrees = Parameter{Name: "degrees", Default: 180, Min: 90, Max: 270, Step: 90, Text: "clockwise: 90, 180 or 270"}
 )
 

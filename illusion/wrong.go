@@ -37,7 +37,7 @@ func Ways(m diffusion.Images, seed uint64) []Way {
 		{"flip", "a permutation of pixels", (&permutation{cut: mirrored}).Apply},
 		{"negate", "noise is as often above as below", negation{}.Apply},
 		{"blur", "no inverse; neighbors become alike, and noise all but vanishes", blur},
-		{"135 degrees, interpolated", "each pixel a mean of four: less variance, alike neighbors", turn(135, bilinear)},
+		{"135 degrees, interpolated", "means of four pixels: less variance, alike neighbors", turn(135, bilinear)},
 		{"135 degrees, nearest", "some pixels are shown twice, others never", turn(135, nearest)},
 		{"half contrast", "a quarter of the variance", half},
 		{"brighter", "another mean", func(m diffusion.Images) diffusion.Images { return add(m, 0.3) }},
