@@ -62,9 +62,11 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n", info.Pictures, info.Concepts, duration.Format(time.Since(start)), b.Dir)
+			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n",
+				info.Pictures, info.Concepts, duration.Format(time.Since(start)), b.Dir)
 			if len(info.LeftOut) > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: %d pictures could not be drawn and are left out: %s\n", len(info.LeftOut), strings.Join(info.LeftOut, "; "))
+				fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: %d pictures could not be drawn and are left out: %s\n",
+					len(info.LeftOut), strings.Join(info.LeftOut, "; "))
 			}
 			if sheet == "" {
 				return nil

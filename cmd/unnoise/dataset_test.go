@@ -37,13 +37,15 @@ func TestDatasetShow(t *testing.T) {
 	if c, err := png.DecodeConfig(f); err != nil || c.Width < 5*128 {
 		t.Errorf("the sheet: %+v, %v", c, err)
 	}
-	if r := unnoise(t, "dataset", "show", dir, "--out", out, "--held-out"); r.code != exitFailure || !strings.Contains(r.stderr, "holds nothing out") {
-		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	for want, args := range map[string][]string{
+		"holds nothing out":                 {"dataset", "show", dir, "--out", out, "--held-out"},
+		"expected a new or an empty folder": {"dataset", "emoji", "--out", dir},
+	} {
+		if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit code %d, %q, expected %q", args, r.code, r.stderr, want)
+		}
 	}
 	if r := unnoise(t, "dataset", "show"); r.code != exitUsage {
 		t.Errorf("without a folder: exit code %d, %q", r.code, r.stderr)
-	}
-	if r := unnoise(t, "dataset", "emoji", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "expected a new or an empty folder") {
-		t.Errorf("into a folder with files: exit code %d, %q", r.code, r.stderr)
 	}
 }

@@ -69,7 +69,7 @@ func Batches(ctx context.Context, src Source, o Options) iter.Seq2[*Batch, error
 		running.Go(func() {
 			defer close(queue)
 			workers := make(chan struct{}, min(ahead, max(1, runtime.GOMAXPROCS(0)/2)))
-			for first := o.First; ; first += o.Batch {
+			for first := o.First; ctx.Err() == nil; first += o.Batch {
 				drawn := make(chan result, 1)
 				select {
 				case queue <- drawn:
@@ -104,7 +104,8 @@ func (o Options) check(src Source) error {
 	case src.Len() == 0:
 		return errors.New("expected pictures with captions, found none")
 	case o.Batch < 1 || o.Size < 1 || o.First < 0:
-		return fmt.Errorf("expected a batch and a size of at least 1 and a first example of at least 0, found %d, %d and %d", o.Batch, o.Size, o.First)
+		return fmt.Errorf("expected a batch and a size of at least 1 and a first example of at least 0, found %d, %d and %d",
+			o.Batch, o.Size, o.First)
 	}
 	return nil
 }
@@ -150,7 +151,8 @@ func Random(seed uint64, i int, purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(seed^h, uint64(i)*0x9e3779b97f4a7c15+h))
 }
 
-var sided = regexp.MustCompile(`(?i)\b(left|right|leftwards?|rightwards?|clockwise|anticlockwise|counterclockwise|mirror(ed)?|text|letters?|words?|writing|numbers?|digits?|says|saying|logo|sign|clock|watch)\b|"`)
+var sided = regexp.MustCompile(`(?i)\b(left|right|leftwards?|rightwards?|clockwise|anticlockwise|counterclockwise|` +
+	`mirror(ed)?|text|letters?|words?|writing|numbers?|digits?|says|saying|logo|sign|clock|watch)\b|"`)
 
 // Mirrorable reports whether a caption seems to fit the mirror image too: it names no side and nothing written.
 func Mirrorable(caption string) bool { return !sided.MatchString(caption) }

@@ -144,7 +144,8 @@ func TestErrorsNameFileAndLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := train.At(0, 0, 8); err == nil || !strings.Contains(err.Error(), "bad.png") || !strings.Contains(err.Error(), "metadata.jsonl:1") {
+	_, err = train.At(0, 0, 8)
+	if err == nil || !strings.Contains(err.Error(), "bad.png") || !strings.Contains(err.Error(), "metadata.jsonl:1") {
 		t.Errorf("a broken picture: %v", err)
 	}
 	for _, err := range Batches(t.Context(), train, Options{Batch: 2, Size: 8}) {

@@ -22,8 +22,8 @@ import (
 	"github.com/unnoise/unnoise/picture"
 )
 
-// Metadata is the file that names the pictures of a folder and their captions, in the Hugging Face "imagefolder" layout:
-// a JSON object on each line, with file_name and text.
+// Metadata is the file that names the pictures of a folder and their captions, in the Hugging Face "imagefolder"
+// layout: a JSON object on each line, with file_name and text.
 const Metadata = "metadata.jsonl"
 
 // cacheBytes bounds how much memory the pictures of a folder may take once they are resized.
@@ -124,10 +124,10 @@ type Folder struct {
 
 type cacheKey struct{ row, size int }
 
-// Open reads which pictures and captions a folder has: from its metadata.jsonl, from those in its folders train, test and
-// validation, or else from a text file beside each picture, a caption on each of its lines. Pictures are PNG, JPEG, WebP,
-// GIF, BMP or TIFF, and are read when they are asked for. heldout are those whose split, in the metadata or by the folder,
-// is not train; it is nil if there are none.
+// Open reads which pictures and captions a folder has: from its metadata.jsonl, from those in its folders train, test
+// and validation, or else from a text file beside each picture, a caption on each of its lines. Pictures are PNG,
+// JPEG, WebP, GIF, BMP or TIFF, and are read when they are asked for. heldout are those whose split, in the metadata or
+// by the folder, is not train; it is nil if there are none.
 func Open(dir string) (train, heldout *Folder, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -157,7 +157,8 @@ func Open(dir string) (train, heldout *Folder, err error) {
 		}
 	}
 	if len(train.rows) == 0 {
-		return nil, nil, fmt.Errorf("%s: expected pictures for training with a %s or a .txt beside each, found none", dir, Metadata)
+		return nil, nil, fmt.Errorf("%s: expected pictures for training with a %s or a .txt beside each, found none",
+			dir, Metadata)
 	}
 	if len(heldout.rows) == 0 {
 		heldout = nil
@@ -205,7 +206,8 @@ func readBeside(dir string) (rows []Row, err error) {
 		beside := strings.TrimSuffix(path, ending) + ".txt"
 		text, err := os.ReadFile(beside)
 		if err != nil {
-			return fmt.Errorf("%s: expected its caption in a text file beside it, or in %s: %w", path, filepath.Join(dir, Metadata), err)
+			return fmt.Errorf("%s: expected its caption in a text file beside it, or in %s: %w",
+				path, filepath.Join(dir, Metadata), err)
 		}
 		var captions []string
 		for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {

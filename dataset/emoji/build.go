@@ -175,8 +175,8 @@ func (b Builder) icons(ctx context.Context, p pkg) (map[string]job, error) {
 		if x.HFlip {
 			x.Body = fmt.Sprintf(`<g transform="translate(%v 0) scale(-1 1)">%s</g>`, w, x.Body)
 		}
-		jobs[code(hex)] = job{svg: fmt.Sprintf(
-			`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 %v %v">%s</svg>`, w, h, x.Body)}
+		jobs[code(hex)] = job{svg: fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" `+
+			`xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 %v %v">%s</svg>`, w, h, x.Body)}
 	}
 	return jobs, nil
 }
@@ -186,9 +186,10 @@ func (b Builder) icons(ctx context.Context, p pkg) (map[string]job, error) {
 var (
 	leftOutCategories = []string{"symbols", "flags", "component"}
 	leftOutGroups     = []string{"family", "person-symbol", "hair-style", "skin-tone"}
-	leftOutLabels     = regexp.MustCompile(`o’clock|-thirty|facing right|head shaking|^(middle finger|hundred points|ZZZ|eye in speech bubble|left speech bubble|right anger bubble|map of Japan|hole|anger symbol|seat)$`)
-	persons           = regexp.MustCompile(`^person|^hand`)
-	keyword           = regexp.MustCompile(`^[a-z][a-z' -]{1,18}[a-z]$`)
+	leftOutLabels     = regexp.MustCompile(`o’clock|-thirty|facing right|head shaking|^(middle finger|hundred points|` +
+		`ZZZ|eye in speech bubble|left speech bubble|right anger bubble|map of Japan|hole|anger symbol|seat)$`)
+	persons = regexp.MustCompile(`^person|^hand`)
+	keyword = regexp.MustCompile(`^[a-z][a-z' -]{1,18}[a-z]$`)
 )
 
 // Weights of concepts: those that names.txt has make up some nine tenths of what is drawn.
@@ -201,7 +202,9 @@ const (
 
 // concepts reads Unicode's list and the keywords.
 func (b Builder) concepts(ctx context.Context) ([]concept, error) {
-	files, err := emojibase.files(ctx, b.From, func(path string) bool { return path == "en/data.json" || path == "meta/groups.json" })
+	files, err := emojibase.files(ctx, b.From, func(path string) bool {
+		return path == "en/data.json" || path == "meta/groups.json"
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +242,8 @@ func (b Builder) concepts(ctx context.Context) ([]concept, error) {
 			category: groups.Groups[fmt.Sprint(*e.Group)], group: groups.Subgroups[fmt.Sprint(*e.Subgroup)],
 		}
 		if !ok {
-			if slices.Contains(leftOutCategories, c.category) || slices.Contains(leftOutGroups, c.group) || leftOutLabels.MatchString(c.label) {
+			if slices.Contains(leftOutCategories, c.category) || slices.Contains(leftOutGroups, c.group) ||
+				leftOutLabels.MatchString(c.label) {
 				continue
 			}
 			c.names, c.weight = []string{guessedName(c.label)}, seldomWeight
@@ -249,7 +253,8 @@ func (b Builder) concepts(ctx context.Context) ([]concept, error) {
 		}
 		for _, k := range append(slices.Clone(e.Tags), keywords[e.Emoji]...) {
 			k = strings.ToLower(strings.ReplaceAll(k, "_", " "))
-			if keyword.MatchString(k) && !slices.Contains(c.keywords, k) && !slices.Contains(c.names, k) && len(c.keywords) < 10 {
+			known := slices.Contains(c.keywords, k) || slices.Contains(c.names, k)
+			if keyword.MatchString(k) && !known && len(c.keywords) < 10 {
 				c.keywords = append(c.keywords, k)
 			}
 		}
@@ -444,7 +449,8 @@ func (i Info) notice() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Where this set is from
 
-%d pictures of %d things, cut to their outlines, scaled to %d pixels and given captions. Made by 'unnoise dataset emoji'.
+%d pictures of %d things, cut to their outlines, scaled to %d pixels and given captions by
+'unnoise dataset emoji'.
 
 | package | version | licence | what |
 |---|---|---|---|

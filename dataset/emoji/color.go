@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Colours are told in OKLab (Björn Ottosson, A perceptual color space for image processing, 2020): lightness L from 0 to
-// 1, chroma C from 0 to some 0.3, hue h in degrees.
+// Colours are told in OKLab (Björn Ottosson, A perceptual color space for image processing, 2020): lightness L from 0
+// to 1, chroma C from 0 to some 0.3, hue h in degrees.
 
 type lch struct{ l, c, h float64 }
 

@@ -1,6 +1,6 @@
 // Package emoji has a captioned set of pictures for small text-to-image models: some 1,400 things in up to four styles,
-// made from emoji with free licences. Build makes its folder; Open draws training examples from it, alone on a ground or
-// composed, with captions that say what was composed.
+// made from emoji with free licences. Build makes its folder; Open draws training examples from it, alone on a ground
+// or composed, with captions that say what was composed.
 package emoji
 
 import (

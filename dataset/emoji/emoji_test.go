@@ -36,11 +36,16 @@ func unpackedPackages(t testing.TB) string {
 	var list []entry
 	icons, chars := entry{}, entry{}
 	add := func(hex, label string, group, subgroup int) {
-		list = append(list, entry{"label": label, "hexcode": hex, "emoji": hex, "tags": []string{"tag"}, "group": group, "subgroup": subgroup, "order": len(list)})
+		list = append(list, entry{
+			"label": label, "hexcode": hex, "emoji": hex, "tags": []string{"tag"},
+			"group": group, "subgroup": subgroup, "order": len(list),
+		})
 		chars[strings.ToLower(hex)] = label
 		icons[label] = entry{"body": label}
 	}
-	labels := []string{"dog face", "cat", "rocket", "red apple", "house", "sun", "fish", "star", "bus", "robot", "grapes", "tulip", "fire"}
+	labels := []string{
+		"dog face", "cat", "rocket", "red apple", "house", "sun", "fish", "star", "bus", "robot", "grapes", "tulip", "fire",
+	}
 	for i, label := range labels {
 		add(fmt.Sprintf("1F%03X", i), label, 0, 0)
 	}
@@ -53,11 +58,15 @@ func unpackedPackages(t testing.TB) string {
 		put(p, "package.json", entry{"version": p.version})
 	}
 	put(emojibase, "en/data.json", list)
-	put(emojibase, "meta/groups.json", entry{"groups": entry{"0": "objects", "1": "symbols"}, "subgroups": entry{"0": "tool", "1": "family"}})
+	put(emojibase, "meta/groups.json", entry{
+		"groups": entry{"0": "objects", "1": "symbols"}, "subgroups": entry{"0": "tool", "1": "family"},
+	})
 	put(emojilib, "dist/emoji-en-US.json", entry{"1F000": []string{"dog_face", "pet", "1st"}})
 	for _, p := range []pkg{noto, twemoji, fluentFlat} {
 		put(p, "chars.json", chars)
-		put(p, "icons.json", entry{"icons": icons, "aliases": entry{"cat": entry{"parent": "cat-parent", "hFlip": true}}, "width": 32, "height": 32})
+		put(p, "icons.json", entry{
+			"icons": icons, "aliases": entry{"cat": entry{"parent": "cat-parent", "hFlip": true}}, "width": 32, "height": 32,
+		})
 	}
 	return dir
 }
@@ -116,8 +125,8 @@ func TestBuild(t *testing.T) {
 		t.Errorf("expected 14 concepts in three styles, found %d pictures of %d", len(s.Pictures()), len(byLabel))
 	}
 	dog := byLabel["dog face"]
-	if dog.Name != "dog" || dog.Names[2] != "puppy" || dog.Weight != favoriteWeight || dog.Color != "red" || dog.Tint[0] == 0 ||
-		strings.Join(dog.Keywords, ",") != "tag,dog face,pet" && strings.Join(dog.Keywords, ",") != "tag,pet" {
+	if dog.Name != "dog" || dog.Names[2] != "puppy" || dog.Weight != favoriteWeight || dog.Color != "red" ||
+		dog.Tint[0] == 0 || strings.Join(dog.Keywords, ",") != "tag,pet" {
 		t.Errorf("dog: %+v", dog)
 	}
 	if odd := byLabel["odd thing"]; odd.Name != "odd thing" || odd.Weight != seldomWeight {
@@ -147,7 +156,8 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	into := filepath.Join(t.TempDir(), "none")
-	if _, err := (Builder{Dir: into, From: from, svg: fakeSVG}).Build(t.Context()); err == nil || !strings.Contains(err.Error(), "emojilib") {
+	_, err = Builder{Dir: into, From: from, svg: fakeSVG}.Build(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "emojilib") {
 		t.Errorf("a package that is missing: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(into), "*")); len(left) > 0 {
@@ -181,7 +191,8 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Image.Rect != image.Rect(0, 0, 32, 32) || e.Caption == "" || strings.Contains(e.Caption, "~") || strings.Contains(e.Caption, "  ") {
+		if e.Image.Rect != image.Rect(0, 0, 32, 32) || e.Caption == "" || strings.Contains(e.Caption, "~") ||
+			strings.Contains(e.Caption, "  ") {
 			t.Fatalf("example %d: %q, %v", i, e.Caption, e.Image.Rect)
 		}
 		for p := 3; p < len(e.Image.Pix); p += 4 {
@@ -234,8 +245,8 @@ func TestHeldOutIsNeverDrawn(t *testing.T) {
 			t.Fatalf("%q is held out", c.caption)
 		}
 		for _, g := range groundColors {
-			if c.ground.landscape == nil && strings.Contains(c.ground.phrase, " "+g.word+" ") && !strings.Contains(c.ground.phrase, "light "+g.word) &&
-				!strings.Contains(c.ground.phrase, "dark "+g.word) && g.word != "white" && groundHeldOut(p.Name, g.word) {
+			if c.ground.landscape == nil && strings.HasPrefix(c.ground.phrase, "on "+withArticle(g.word)+" ") &&
+				c.ground.top != white.top && groundHeldOut(p.Name, g.word) {
 				t.Fatalf("%q is held out", c.caption)
 			}
 		}
@@ -255,8 +266,8 @@ func TestHeldOutIsNeverDrawn(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for name, want := range map[string]string{
-		"apple": "an apple", "unicorn": "a unicorn", "umbrella": "an umbrella", "~bread": "bread", "hourglass": "an hourglass",
-		"ufo": "a ufo", "onion": "an onion",
+		"apple": "an apple", "unicorn": "a unicorn", "umbrella": "an umbrella", "~bread": "bread", "ufo": "a ufo",
+		"hourglass": "an hourglass", "onion": "an onion",
 	} {
 		if found := withArticle(name); found != want {
 			t.Errorf("expected %q, found %q", want, found)
@@ -279,8 +290,9 @@ func TestWords(t *testing.T) {
 		}
 	}
 	for label, want := range map[string]string{
-		"face with crossed-out eyes": "face with crossed-out eyes", "man: bald": "bald man", "woman: red hair": "woman with red hair",
-		"chopsticks": "~chopsticks", "trolleybus": "trolleybus", "St. X’s": "~st. x's",
+		"face with crossed-out eyes": "face with crossed-out eyes", "man: bald": "bald man",
+		"woman: red hair": "woman with red hair",
+		"chopsticks":      "~chopsticks", "trolleybus": "trolleybus", "St. X’s": "~st. x's",
 	} {
 		if found := guessedName(label); found != want {
 			t.Errorf("expected %q, found %q", want, found)
@@ -307,7 +319,8 @@ func TestColors(t *testing.T) {
 	}
 	for _, h := range hues {
 		m := recolor(red[0], from.lch, h.lch)
-		if p := toLCH(m.Pix[m.PixOffset(16, 16)], m.Pix[m.PixOffset(16, 16)+1], m.Pix[m.PixOffset(16, 16)+2]); distance(p, h.lch) > 0.12 {
+		c := m.RGBAAt(16, 16)
+		if p := toLCH(c.R, c.G, c.B); distance(p, h.lch) > 0.12 {
 			t.Errorf("%s: expected %v, found %v", h.word, h.lch, p)
 		}
 		if m.RGBAAt(9, 16) != red[0].RGBAAt(9, 16) || m.RGBAAt(0, 0) != (color.RGBA{}) {

@@ -7,8 +7,8 @@ import (
 	"github.com/unnoise/unnoise/dataset/captioned"
 )
 
-// What training never sees, chosen by hashes of the words: of one name in sixteen its pictures in one style, of the pairs
-// of names and colours, names and grounds, names and names one in sixteen.
+// What training never sees, chosen by hashes of the words: of one name in sixteen its pictures in one style, of the
+// pairs of names and colours, names and grounds, names and names one in sixteen.
 const heldOutShare = 1.0 / 16
 
 // styleHeldOut returns the style in which a name is held out, or "".
@@ -138,7 +138,9 @@ func (s *Set) hold(item Held) Held {
 		c.ground = ground{top: groundColors[i].lch, bottom: groundColors[i].lch}
 		subject += " on " + withArticle(item.Color+" background")
 	case HeldPair:
-		c.things = []thing{{picture: item.Picture, size: 15, x: 8.25, y: 16}, {picture: item.Other, size: 15, x: 23.75, y: 16}}
+		c.things = []thing{
+			{picture: item.Picture, size: 15, x: 8.25, y: 16}, {picture: item.Other, size: 15, x: 23.75, y: 16},
+		}
 		subject += " and " + withArticle(s.pictures[item.Other].Names[0])
 	}
 	c.caption = subject + ", " + p.Style + " style"

@@ -82,10 +82,8 @@ func withArticle(name string, words ...string) string {
 	if !countable(name) {
 		return phrase
 	}
-	if strings.ContainsRune("aeio", rune(phrase[0])) || strings.HasPrefix(phrase, "um") || strings.HasPrefix(phrase, "hour") {
-		if !strings.HasPrefix(phrase, "one") && !strings.HasPrefix(phrase, "eu") {
-			return "an " + phrase
-		}
+	if hasPrefix(phrase, "a", "e", "i", "o", "um", "hour") && !hasPrefix(phrase, "one", "eu") {
+		return "an " + phrase
 	}
 	return "a " + phrase
 }
@@ -125,7 +123,9 @@ func hasSuffix(s string, endings ...string) bool {
 
 // head cuts a name behind its first noun.
 func head(name string) (noun, rest string) {
-	for _, between := range []string{" of ", " with ", " in ", " on ", " behind ", " covering ", " over ", " without ", " that ", " taking "} {
+	for _, between := range []string{
+		" of ", " with ", " in ", " on ", " behind ", " covering ", " over ", " without ", " that ", " taking ",
+	} {
 		if at := strings.Index(name, between); at > 0 {
 			name, rest = name[:at], name[at:]+rest
 		}

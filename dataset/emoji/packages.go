@@ -126,7 +126,8 @@ func (p pkg) fetch(ctx context.Context) ([]byte, error) {
 	}
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		return nil, fmt.Errorf("fetching %s needs npm, which comes with Node.js: install it, or unpack the packages elsewhere and name their folder by --from", p)
+		return nil, fmt.Errorf("fetching %s needs npm, which comes with Node.js: install it, "+
+			"or unpack the packages elsewhere and name their folder by --from", p)
 	}
 	dir, err := os.MkdirTemp("", "unnoise-npm-")
 	if err != nil {
@@ -181,8 +182,8 @@ func run(ctx context.Context, stdin io.Reader, name string, args ...string) ([]b
 //go:embed render.mjs
 var renderScript []byte
 
-// rasterize draws SVG pictures at a width, by resvg in Node.js: it comes right where rasterizers written in Go do not yet
-// (clipped groups, gradients that refer to others, compact arcs).
+// rasterize draws SVG pictures at a width, by resvg in Node.js: it comes right where rasterizers written in Go do not
+// yet (clipped groups, gradients that refer to others, compact arcs).
 func rasterize(ctx context.Context, from string, width int, svgs []string) ([]*image.RGBA, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {

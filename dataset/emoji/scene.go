@@ -274,15 +274,16 @@ func (s *Set) colorless(r *rand.Rand, p Picture) (string, bool) {
 func hasColor(name string) bool {
 	for word := range strings.FieldsSeq(bare(name)) {
 		switch word {
-		case "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gold", "golden",
-			"silver", "bronze", "blond":
+		case "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey",
+			"gold", "golden", "silver", "bronze", "blond":
 			return true
 		}
 	}
 	return false
 }
 
-// finish writes the caption: the subject, the ground and the style in one of several orders, the latter not always told.
+// finish writes the caption: the subject, the ground and the style in one of several orders. The style is not always
+// told.
 func (s *Set) finish(r *rand.Rand, c scene, subject string) (scene, bool) {
 	if r.IntN(10) == 0 && hasPrefix(subject, "a ", "an ", "two ", "three ", "four ") {
 		subject = pick(r, "a picture of ", "an emoji of ", "an icon of ", "a drawing of ") + subject
