@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type Event struct {
 
 	Loading *Loading
 	Step    *Step
+	Judged  *Judged
 	Warning string
 	Result  *Result // the last event
 }
@@ -32,8 +34,12 @@ type Stage string
 const (
 	Encoding  Stage = "encode"  // prompts
 	Drawing   Stage = "draw"    // images
+	Judging   Stage = "judge"   // candidates
 	Upscaling Stage = "upscale" // larger images
 )
+
+// Judged says how many evaluations the judgement of candidates has taken.
+type Judged struct{ Done, Total int }
 
 // Loading says how many bytes of a model's weights were read.
 type Loading struct {
@@ -56,6 +62,7 @@ type Result struct {
 	Spec        model.Spec // of the model that drew them first
 	LeftOut     []string   // parts of the models' folders that were not run
 	Evaluations int        // of the network, for each image
+	Ranking     *Ranking   // of candidates, if they were ranked
 	Duration    time.Duration
 }
 
@@ -121,13 +128,41 @@ var errStopped = errors.New("stopped")
 // drawing is a request on its way.
 type drawing struct {
 	plan
-	lab       *Lab
-	ctx       context.Context
-	yield     func(Event, error) bool
-	stopped   bool
-	start     time.Time
-	at        int // the variant
-	generator *diffusion.Generator
+	lab     *Lab
+	ctx     context.Context
+	yield   func(Event, error) bool
+	stopped bool
+	start   time.Time
+	at      int // the variant
+	prompts map[string]model.Prompt
+	noise   noise
+	ranking *Ranking
+}
+
+// noise draws standard normal noise: from one generator for all images, as PyTorch does, or from one for each image, so that each can be
+// drawn again alone.
+type noise []*diffusion.Generator
+
+func (n noise) normal(x diffusion.Images) {
+	if len(n) == 1 {
+		n[0].Normal(x.Data)
+		return
+	}
+	for i, g := range n {
+		g.Normal(x.Slice(i, i+1).Data)
+	}
+}
+
+func (n noise) source(_ int, _ float64, x diffusion.Images) error {
+	n.normal(x)
+	return nil
+}
+
+func seeded(seeds ...uint64) (n noise) {
+	for _, seed := range seeds {
+		n = append(n, diffusion.NewGenerator(seed))
+	}
+	return n
 }
 
 // send hands an event on, unless nobody listens any more.
@@ -149,8 +184,7 @@ func (d *drawing) fail(err error) {
 }
 
 func (d *drawing) run() error {
-	prompts, away, err := d.encode()
-	if err != nil {
+	if err := d.encode(); err != nil {
 		return err
 	}
 	result := Result{Request: d.Request, Range: d.model.spec.Range, Spec: d.model.spec, LeftOut: d.model.spec.LeftOut, Evaluations: d.outline().Evaluations}
@@ -163,7 +197,7 @@ func (d *drawing) run() error {
 	for i, v := range d.variants {
 		d.at = i
 		v.Prompts = d.Prompts // which a file of embeddings may have named
-		x, before, err := d.one(v, prompts, away)
+		x, before, err := d.one(&v)
 		if err != nil {
 			return err
 		}
@@ -173,11 +207,16 @@ func (d *drawing) run() error {
 	if n := len(d.Vary); n > 0 {
 		columns = len(d.Vary[n-1].Values)
 	}
+	var err error
 	if result.Images, err = woven(images, columns); err != nil {
 		return err
 	}
 	if result.Small, err = woven(small, columns); err != nil {
 		return err
+	}
+	if d.ranking != nil {
+		result.Ranking = d.ranking
+		result.Request.Illusion = d.variants[0].Illusion
 	}
 	result.Duration = time.Since(d.start)
 	d.send(Event{Result: &result})
@@ -198,18 +237,24 @@ func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 }
 
 // one draws one variant, and returns the small images too where they were enlarged.
-func (d *drawing) one(v variant, prompts []model.Prompt, away map[string]model.Prompt) (images, small diffusion.Images, err error) {
-	d.generator = diffusion.NewGenerator(*v.Seed)
-	show := make([]model.Prompt, v.Images())
-	for i := range show {
-		show[i] = prompts[v.promptOf(i)]
+func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
+	s := stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(), ask: model.Ask{Batch: v.Batch}}
+	d.noise = seeded(*v.Seed)
+	if i := v.Illusion; i != nil && i.Candidates > 0 {
+		if images, err = d.best(&s); err != nil {
+			return images, small, err
+		}
+		d.variants[d.at].Illusion = s.variant.Illusion
+	} else {
+		for k := range s.images {
+			s.show = append(s.show, v.PromptOf(k))
+		}
+		if images, err = d.draw(s); err != nil {
+			return images, small, err
+		}
 	}
-	if len(v.Prompts) <= 1 {
-		show = show[:1] // one serves all images
-	}
-	s := stage{name: Drawing, variant: v, model: d.model, sampler: v.sampler, how: v.Sampling, ask: model.Ask{Show: show, Away: away[v.Negative], Batch: v.Batch}}
-	if images, err = d.draw(s); err != nil || v.Upscale == nil {
-		return images, small, err
+	if v.Upscale == nil {
+		return images, small, nil
 	}
 	small = images
 	s.name, s.model, s.sampler, s.how = Upscaling, d.upscaler, v.larger, v.Upscale.Sampling
@@ -218,6 +263,117 @@ func (d *drawing) one(v variant, prompts []model.Prompt, away map[string]model.P
 		err = &SmallError{Err: err, Small: small, Range: d.model.spec.Range, Request: v.Request}
 	}
 	return images, small, err
+}
+
+// best draws candidates, each from a seed of its own, and returns the best. What was ranked before is drawn at once.
+func (d *drawing) best(s *stage) (diffusion.Images, error) {
+	i := *s.variant.Illusion
+	groups, n := i.groups(), i.Candidates*i.groups()
+	if len(i.Seeds) == 0 {
+		for k := range n {
+			i.Seeds = append(i.Seeds, *s.variant.Seed+uint64(k))
+		}
+		all := *s
+		all.images = n
+		if i.Race {
+			all.until = max(len(s.sampler.Path)*2/5, 1)
+		}
+		d.noise = seeded(i.Seeds...)
+		drawn := map[uint64]*diffusion.Generator{}
+		for k, g := range d.noise {
+			drawn[i.Seeds[k]] = g
+		}
+		images, err := d.draw(all)
+		if err != nil {
+			return images, err
+		}
+		if err := d.sort(&i, images); err != nil {
+			return images, err
+		}
+		if !i.Race && d.model.spec.WeightBytes > smallModels { // drawing again would take long
+			s.variant.Illusion, s.images, d.noise = &i, i.Keep*groups, nil
+			for _, seed := range i.Seeds[:s.images] {
+				d.noise = append(d.noise, drawn[seed])
+			}
+			return d.ranking.Images.Slice(0, s.images), nil
+		}
+		if i.Race { // the best tenth is finished and judged again
+			if err := d.finish(s, &i); err != nil {
+				return images, err
+			}
+		}
+	}
+	s.variant.Illusion = &i
+	s.images = i.Keep * groups
+	d.noise = seeded(i.Seeds[:s.images]...)
+	return d.draw(*s)
+}
+
+// finish draws the best tenth of raced candidates to the end, and ranks them anew.
+func (d *drawing) finish(s *stage, i *Illusion) error {
+	groups := i.groups()
+	few := *i
+	few.Candidates = max(i.Keep, (i.Candidates+9)/10)
+	few.Seeds = slices.Clone(i.Seeds[:few.Candidates*groups])
+	finish := *s
+	finish.images = few.Candidates * groups
+	d.noise = seeded(few.Seeds...)
+	images, err := d.draw(finish)
+	if err != nil {
+		return err
+	}
+	if err := d.sort(&few, images); err != nil {
+		return err
+	}
+	i.Seeds = append(few.Seeds, i.Seeds[len(few.Seeds):]...)
+	return nil
+}
+
+// sort ranks candidates, group by group, and puts their seeds in that order.
+func (d *drawing) sort(i *Illusion, images diffusion.Images) error {
+	m, err := d.lab.use(d.model)
+	if err != nil {
+		return err
+	}
+	groups := i.groups()
+	seeds := slices.Clone(i.Seeds)
+	ranking := &Ranking{Images: images.Like()}
+	parts, _ := i.parts()
+	for _, p := range parts {
+		if p.Picture == nil {
+			ranking.Looks = append(ranking.Looks, p.As)
+		}
+	}
+	for g := range groups {
+		var own []diffusion.Images
+		var ownSeeds []uint64
+		for k := g; k < images.N; k += groups {
+			own, ownSeeds = append(own, images.Slice(k, k+1)), append(ownSeeds, seeds[k])
+		}
+		x, err := diffusion.Concat(own...)
+		if err != nil {
+			return err
+		}
+		verdicts, prompts, err := d.rank(d.ctx, m, i, g, x, ownSeeds)
+		if err != nil {
+			return err
+		}
+		order := make([]int, len(verdicts))
+		for k := range order {
+			order[k] = k
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(verdicts[b].Score, verdicts[a].Score) })
+		var sorted []Verdict
+		for rank, k := range order {
+			sorted = append(sorted, verdicts[k])
+			at := rank*groups + g
+			i.Seeds[at] = ownSeeds[k]
+			copy(ranking.Images.Slice(at, at+1).Data, own[k].Data)
+		}
+		ranking.Verdicts, ranking.Prompts = append(ranking.Verdicts, sorted), append(ranking.Prompts, prompts)
+	}
+	d.ranking = ranking
+	return nil
 }
 
 // SmallError says why images could not be made larger. The small ones are there.
@@ -240,82 +396,90 @@ func evaluations(s diffusion.Sampler, how model.Sampling) int {
 	return n
 }
 
-// encode returns what the models take for the prompts, and for the negative ones by their texts.
-func (d *drawing) encode() (prompts []model.Prompt, away map[string]model.Prompt, err error) {
-	var negative []string
-	for _, v := range d.variants {
-		if v.guided() && !slices.Contains(negative, v.Negative) {
-			negative = append(negative, v.Negative)
-		}
+// encode asks for what the models take for all prompts and the negative one.
+func (d *drawing) encode() error {
+	guided := d.Scale() != 1 || d.Upscale != nil && d.Upscale.Scale() != 1 || len(d.Vary) > 0 || d.Illusion != nil
+	if d.Negative != "" && !guided {
+		return model.Errorf("negative", "it has no meaning without guidance, with γ = 1")
 	}
+	d.prompts = map[string]model.Prompt{}
 	if d.Embeds != "" {
-		return d.readEmbeds(negative)
+		return d.readEmbeds(guided)
 	}
 	texts := slices.Clone(d.Prompts)
+	if i := d.Illusion; i != nil {
+		texts = i.texts()
+		if i.Candidates > 0 && len(i.Seeds) == 0 {
+			texts = append(texts, i.others(d.model.spec, texts)...)
+		}
+	}
 	if len(texts) == 0 {
 		texts = []string{""}
 	}
-	texts = append(texts, negative...)
+	if guided {
+		for _, v := range d.variants {
+			texts = append(texts, v.Negative)
+		}
+	}
+	slices.Sort(texts)
+	texts = slices.Compact(texts)
 	m, err := d.lab.use(d.model)
 	if err != nil {
-		return nil, away, err
+		return err
 	}
-	prompts, err = m.Encode(d.ctx, texts, d.report(Encoding))
+	prompts, err := m.Encode(d.ctx, texts, d.report(Encoding))
 	if d.stopped {
-		return nil, away, errStopped
+		return errStopped
 	}
 	if err != nil {
-		return nil, away, err
+		return err
 	}
-	away = map[string]model.Prompt{}
-	for _, p := range prompts[len(prompts)-len(negative):] {
-		away[p.Text] = p
+	for i, text := range texts {
+		d.prompts[text] = prompts[i]
 	}
-	return prompts[:len(prompts)-len(negative)], away, nil
+	return nil
 }
 
 // readEmbeds takes the prompts from a file.
-func (d *drawing) readEmbeds(negative []string) (prompts []model.Prompt, away map[string]model.Prompt, err error) {
+func (d *drawing) readEmbeds(guided bool) error {
 	if !d.model.spec.Texts {
-		return nil, away, model.Errorf("embeds", "%s reads no texts", d.model.spec.ID)
+		return model.Errorf("embeds", "%s reads no texts", d.model.spec.ID)
 	}
 	all, err := deepfloyd.ReadPrompts(d.Embeds)
 	if err != nil {
-		return nil, away, inFile("embeds", err)
+		return &model.FieldError{Field: "embeds", Err: err}
 	}
 	if len(d.Prompts) == 0 {
-		var others []int
-		for _, text := range append([]string{d.Negative}, negative...) {
-			others = append(others, all.Find(text)...)
-		}
+		negative := all.Find(d.Negative)
 		for i, text := range all.Texts {
-			if !slices.Contains(others, i) {
+			if !slices.Contains(negative, i) {
 				d.Prompts = append(d.Prompts, text)
 			}
 		}
 		if len(d.Prompts) == 0 {
-			return nil, away, inFile("embeds", fmt.Errorf("%s has no prompt but the negative one", d.Embeds))
+			return model.Errorf("embeds", "%s has no prompt but the negative one", d.Embeds)
 		}
 		if err := d.completeCount(); err != nil {
-			return nil, away, err
+			return err
 		}
 	}
 	for _, text := range d.Prompts {
 		one, err := all.Select(text)
 		if err != nil {
-			return nil, away, inFile("embeds", fmt.Errorf("%s: %w", d.Embeds, err))
+			return model.Errorf("embeds", "%s: %w", d.Embeds, err)
 		}
-		prompts = append(prompts, model.Prompt{Text: text, Embedding: one})
+		d.prompts[text] = model.Prompt{Text: text, Embedding: one}
 	}
-	away = map[string]model.Prompt{}
-	for _, text := range negative {
-		one, err := all.Select(text)
-		if err != nil {
-			return nil, away, inFile("embeds", fmt.Errorf("%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err))
+	if guided {
+		for _, v := range d.variants {
+			one, err := all.Select(v.Negative)
+			if err != nil {
+				return model.Errorf("embeds", "%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err)
+			}
+			d.prompts[v.Negative] = model.Prompt{Text: v.Negative, Embedding: one}
 		}
-		away[text] = model.Prompt{Text: text, Embedding: one}
 	}
-	return prompts, away, nil
+	return nil
 }
 
 // stage is the part of a drawing that one model does.
@@ -326,7 +490,10 @@ type stage struct {
 	sampler diffusion.Sampler
 	how     model.Sampling
 	ask     model.Ask
+	images  int
+	show    []string         // the prompt of each image; an illusion's parts have their own
 	small   diffusion.Images // for super-resolution
+	until   int              // steps after which what the images are estimated to become is enough; 0: all
 }
 
 // draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the start, the noise of
@@ -336,28 +503,37 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 	if err != nil {
 		return x, err
 	}
-	s.sampler.Noise = d.generator.Noise
+	s.sampler.Noise = d.noise.source
 	x, known, err := d.begin(s)
 	if err != nil {
 		return x, err
 	}
 	if s.small.N > 0 {
 		noise := x.Like()
-		d.generator.Normal(noise.Data)
+		d.noise.normal(noise)
 		if s.ask.Beside, err = m.(model.Upscaler).Beside(s.small, noise, s.ask.Level); err != nil {
 			return x, err
 		}
 	} else {
 		s.ask.Level = 0
 	}
-	s.ask.Guidance, s.ask.Report = s.how.Scale(), d.report(s.name)
-	denoiser, err := m.Bind(d.ctx, s.ask)
+	s.ask.Guidance, s.ask.Report, s.ask.Away = s.how.Scale(), d.report(s.name), d.prompts[s.variant.Negative]
+	denoiser, err := d.denoiser(m, s, x.N)
 	if err != nil {
 		return x, err
+	}
+	var held func(iter.Seq2[diffusion.Step, error]) iter.Seq2[diffusion.Step, error]
+	if s.variant.Illusion != nil {
+		if held, err = d.hold(s, x); err != nil {
+			return x, err
+		}
 	}
 	steps := s.sampler.Steps(d.ctx, denoiser, x)
 	if known != nil {
 		steps = known.Keep(steps)
+	}
+	if held != nil {
+		steps = held(steps)
 	}
 	for step, err := range steps {
 		if d.stopped {
@@ -374,8 +550,30 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 		if d.stopped {
 			return x, errStopped
 		}
+		if step.Index+1 == s.until {
+			return step.X0, nil
+		}
 	}
 	return x, nil
+}
+
+// denoiser binds the model for n images of a stage.
+func (d *drawing) denoiser(m model.Model, s stage, n int) (diffusion.Denoiser, error) {
+	if i := s.variant.Illusion; i != nil {
+		groups := make([]int, n)
+		for k := range groups {
+			groups[k] = k % i.groups()
+		}
+		return d.illude(m, s, s.ask, groups)
+	}
+	s.ask.Show = nil
+	for _, text := range s.show {
+		s.ask.Show = append(s.ask.Show, d.prompts[text])
+	}
+	if len(s.variant.Prompts) <= 1 {
+		s.ask.Show = s.ask.Show[:1] // one serves all images
+	}
+	return m.Bind(d.ctx, s.ask)
 }
 
 // begin returns what a stage starts from: noise, or a picture with noise. known is the part of it that stays, if there is one.
@@ -397,10 +595,10 @@ func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, er
 		if original, err = d.original(*source, s, &height, &width); err != nil {
 			return x, nil, err
 		}
-		original = repeated(original, v.Images())
+		original = repeated(original, s.images)
 	}
-	x = diffusion.NewImages(v.Images(), spec.Channels, height, width)
-	d.generator.Normal(x.Data)
+	x = diffusion.NewImages(s.images, spec.Channels, height, width)
+	d.noise.normal(x)
 	if v.Inpaint == nil {
 		if source != nil {
 			x, err = s.sampler.Start(original, x)
@@ -411,7 +609,7 @@ func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, er
 	if err != nil {
 		return x, nil, err
 	}
-	known = &diffusion.Known{Process: spec.Process, Images: original, Mask: mask, Noise: d.generator.Noise, Clean: v.Inpaint.Method == Diffusers}
+	known = &diffusion.Known{Process: spec.Process, Images: original, Mask: mask, Noise: d.noise.source, Clean: v.Inpaint.Method == Diffusers}
 	if v.Inpaint.Method == Diffusers { // it starts from the picture with noise, where that is drawn anew
 		if x, err = s.sampler.Start(original, x); err == nil {
 			err = known.Overwrite(x, s.sampler.Path[0].From)

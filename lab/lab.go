@@ -339,6 +339,13 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 	if err := r.completePrompts(spec); err != nil {
 		return v, err
 	}
+	if r.Illusion != nil {
+		i := *r.Illusion
+		if err := i.complete(spec, p.upscaler); err != nil {
+			return v, err
+		}
+		r.Illusion = &i
+	}
 	if err := r.completeCount(); err != nil {
 		return v, err
 	}
@@ -361,8 +368,24 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 
 // completePictures completes the techniques that begin with a picture.
 func (p *plan) completePictures(r *Request, v *variant) (err error) {
-	if r.Edit != nil && r.Inpaint != nil {
-		return model.Errorf("inpaint", "it can't be asked for beside an edit")
+	if countTrue(r.Edit != nil, r.Inpaint != nil, r.Illusion != nil) > 1 {
+		return model.Errorf("inpaint", "expected one of an edit, an inpainting and an illusion, found more")
+	}
+	if i := r.Illusion; i != nil {
+		if i.Candidates > 0 && len(r.Vary) > 0 {
+			return model.Errorf("vary", "candidates are ranked, not set side by side; expected one of both")
+		}
+		if i.Repeats > 1 {
+			for _, s := range []*diffusion.Sampler{&v.sampler, &v.larger} {
+				if s.Path == nil {
+					continue
+				}
+				if s.Path, err = diffusion.Resample(s.Path, 1, i.Repeats, 0.2, 0.8); err != nil {
+					return model.Errorf("repeats", "%w", err)
+				}
+			}
+		}
+		return nil
 	}
 	last := p.model.spec
 	if p.upscaler != nil {

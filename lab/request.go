@@ -31,10 +31,11 @@ type Request struct {
 	Seed     *uint64  `json:"seed,omitempty"` // of PyTorch's random numbers; chosen at random where it is not given
 
 	model.Sampling
-	Edit    *Edit    `json:"edit,omitempty"`    // start from a picture
-	Inpaint *Inpaint `json:"inpaint,omitempty"` // draw a part of a picture anew
-	Upscale *Upscale `json:"upscale,omitempty"` // make the images larger
-	Vary    []Vary   `json:"vary,omitempty"`    // draw several times, side by side
+	Edit     *Edit     `json:"edit,omitempty"`     // start from a picture
+	Inpaint  *Inpaint  `json:"inpaint,omitempty"`  // draw a part of a picture anew
+	Illusion *Illusion `json:"illusion,omitempty"` // show several things at once, instead of prompts
+	Upscale  *Upscale  `json:"upscale,omitempty"`  // make the images larger
+	Vary     []Vary    `json:"vary,omitempty"`     // draw several times, side by side
 
 	DType   string `json:"dtype,omitempty"`   // bf16, f32 or auto
 	Backend string `json:"backend,omitempty"` // what computes, if it is not onednn
@@ -60,7 +61,16 @@ const (
 )
 
 // Images returns how many images a completed request asks for.
-func (r Request) Images() int { return max(len(r.Prompts), 1) * r.Count }
+func (r Request) Images() int {
+	switch i := r.Illusion; {
+	case i == nil:
+		return max(len(r.Prompts), 1) * r.Count
+	case i.Candidates > 0:
+		return i.groups() * i.Keep
+	default:
+		return i.groups() * r.Count
+	}
+}
 
 // PromptOf returns the prompt that an image shows.
 func (r Request) PromptOf(image int) string {
@@ -120,6 +130,13 @@ func (r *Request) completeVersion() error {
 
 // completePrompts checks the prompts against what a model understands.
 func (r *Request) completePrompts(spec model.Spec) error {
+	if r.Illusion != nil {
+		if len(r.Prompts) > 0 || r.Embeds != "" {
+			return model.Errorf("prompts", "an illusion's views and bands have their own, expected none beside them")
+		}
+		r.Order = ByPrompt
+		return nil
+	}
 	if slices.Equal(r.Prompts, []string{"all"}) && len(spec.Vocabulary) > 0 {
 		r.Prompts = slices.Clone(spec.Vocabulary)
 	}

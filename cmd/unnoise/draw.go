@@ -36,6 +36,7 @@ type drawFlags struct {
 	json     bool
 
 	round     func(*lab.Lab, lab.Request) (lab.Request, error) // completes the prompts; nil: they are given
+	also      []func(lab.Result) (path string, err error)      // further files to write
 	unwritten error                                            // of the first preview that failed
 }
 
@@ -366,6 +367,9 @@ func (f *drawFlags) write(result lab.Result, film lab.Film) ([]string, error) {
 	}
 	if f.animate != "" {
 		wrote(f.animate, writeAnimation(f.animate, result.Request.Grid(result.Images, result.Range, f.scale), film.Frames, parameters))
+	}
+	for _, do := range f.also {
+		wrote(do(result))
 	}
 	return files, failed
 }

@@ -107,7 +107,7 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	root.Version = readVersion().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newViews(), newAgain(), newRecipe(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newDataset(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(), newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newDataset(), newBench(), newDoctor(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, help := range root.Commands() {
 		if help.Name() == "help" { // which would print its mistakes as help

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/lab"
+)
+
+// illusionFlags are those of every verb that draws illusions.
+type illusionFlags struct {
+	drawFlags
+	lab.Illusion
+	perform, sheet string
+}
+
+func (f *illusionFlags) add(cmd *cobra.Command, out string) {
+	f.drawFlags.add(cmd, "mnist-class", out)
+	for _, flag := range []string{"prompt", "embeds"} {
+		cmd.Flags().Lookup(flag).Hidden = true // the parts have their own
+	}
+	intFlag(cmd, &f.Repeats, "repeats", 1, 1, 100, "how often the steps between 20 and 80 % of the path are made: time travel")
+	intFlag(cmd, &f.Candidates, "candidates", 0, 0, 10_000, "draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
+	intFlag(cmd, &f.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
+	cmd.Flags().BoolVar(&f.Race, "race", false, "judge candidates after 40 % of the steps and finish the best tenth only")
+	cmd.Flags().StringVar(&f.sheet, "sheet", "", "write a contact sheet of all candidates too, best first, with what is read in each, .png")
+	cmd.Flags().StringVar(&f.perform, "perform", "", "animation that performs the illusion, .gif or .png; none: nothing (default: beside the picture, .gif)")
+}
+
+// part reads VIEW=PROMPT or BAND=PROMPT.
+func part(text string) (lab.Part, error) {
+	as, prompt, ok := strings.Cut(text, "=")
+	if !ok || as == "" {
+		return lab.Part{}, expected("NAME=PROMPT")
+	}
+	return lab.Part{As: as, Prompts: []string{prompt}}, nil
+}
+
+// partsFlag adds a flag that takes parts of an illusion.
+func partsFlag(cmd *cobra.Command, target *[]lab.Part, name, usage string) {
+	cmd.Flags().Var(flagValue[[]lab.Part]{target, "name=prompt", func(s string) ([]lab.Part, error) {
+		p, err := part(s)
+		return append(*target, p), err
+	}, func([]lab.Part) string { return "" }}, name, usage)
+}
+
+// weigh gives parts their weights and guidance, where these were given.
+func weigh(parts []lab.Part, weights, guidance []float64) error {
+	for _, list := range []struct {
+		flag   string
+		values []float64
+		set    func(*lab.Part, *float64)
+	}{
+		{"weights", weights, func(p *lab.Part, v *float64) { p.Weight = v }},
+		{"guidances", guidance, func(p *lab.Part, v *float64) { p.Guidance = v }},
+	} {
+		if len(list.values) == 0 {
+			continue
+		}
+		if len(list.values) != len(parts) {
+			return usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts), len(list.values))
+		}
+		for i := range parts {
+			list.set(&parts[i], &list.values[i])
+		}
+	}
+	return nil
+}
+
+// weightFlags add weights and guidance for each part.
+func weightFlags(cmd *cobra.Command, weights, guidance *[]float64) {
+	cmd.Flags().Float64SliceVar(weights, "weights", nil, "weight of each part's estimate, in their order, with commas (default: 1 each)")
+	cmd.Flags().Float64SliceVar(guidance, "guidances", nil, "guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
+}
+
+// run draws the illusion, ranks it, performs it.
+func (f *illusionFlags) run(cmd *cobra.Command) error {
+	if f.sheet != "" {
+		if err := checkOutput("sheet", f.sheet, ".png"); err != nil {
+			return err
+		}
+		if f.Candidates == 0 {
+			return usagef("--sheet has no meaning without --candidates")
+		}
+	}
+	if !cmd.Flags().Changed("perform") && f.picture() != "" {
+		f.perform = strings.TrimSuffix(f.picture(), filepath.Ext(f.picture())) + ".gif"
+	}
+	if f.perform != "" && f.perform != "none" {
+		if err := checkOutput("perform", f.perform, ".gif", ".png"); err != nil {
+			return err
+		}
+		f.also = append(f.also, f.performed)
+	}
+	if f.sheet != "" {
+		f.also = append(f.also, f.sheeted)
+	}
+	f.request.Illusion = &f.Illusion
+	return f.fillAndRun(cmd)
+}
+
+// performed writes the animation that performs the first picture.
+func (f *illusionFlags) performed(r lab.Result) (string, error) {
+	frames, err := lab.Perform(r, 24)
+	if err != nil {
+		return f.perform, err
+	}
+	parameters, err := r.Request.Parameters()
+	if err != nil {
+		return f.perform, err
+	}
+	return f.perform, figure.WriteAnimation(f.perform, frames, parameters)
+}
+
+// sheeted writes the contact sheet.
+func (f *illusionFlags) sheeted(r lab.Result) (string, error) {
+	if r.Ranking == nil {
+		return f.sheet, fmt.Errorf("the recipe's candidates were ranked before; give --candidates to rank new ones")
+	}
+	sheet, err := r.Ranking.Sheet(r.Range)
+	if err != nil {
+		return f.sheet, err
+	}
+	parameters, err := r.Request.Parameters()
+	if err != nil {
+		return f.sheet, err
+	}
+	return f.sheet, figure.WritePNG(f.sheet, sheet, parameters)
+}
+
+// kinds lists views or bands for --help.
+func kinds(all []illusion.Kind) string {
+	var text strings.Builder
+	for _, k := range all {
+		fmt.Fprintf(&text, "  %-26s %s\n", k.Usage(), k.Text)
+	}
+	return text.String()
+}
+
+func completeKinds(cmd *cobra.Command, flag string, all []illusion.Kind) {
+	var names []string
+	for _, k := range all {
+		names = append(names, k.Name+"=")
+	}
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	if err != nil {
+		panic(err) // the flag's name is misspelt in the program
+	}
+}
+
+func newAnagram() *cobra.Command {
+	var f illusionFlags
+	var weights, guidances []float64
+	combine := string(illusion.Mean)
+	cmd := &cobra.Command{
+		Use:   "anagram",
+		Short: "Draw a picture that shows something else when it is turned over",
+		Long: `Draws a visual anagram: a picture that shows one thing as it is and another under a view of it, such as turned by
+180° or with its pieces in other places (Visual Anagrams, arXiv:2311.17919). At each step the network estimates the
+noise in every view, told the view's prompt; the estimates are turned back and averaged. Give two to four views.
+
+Few of many pictures can be read both ways: --candidates 16 draws as many and keeps the one that the model itself
+reads best. The animation beside the picture performs the illusion.
+
+Views:
+` + kinds(illusion.Views()),
+		Example: `  unnoise anagram --view identity=6 --view rotate_180=9 --candidates 16
+  unnoise anagram --model DeepFloyd/IF-I-M-v1.0 --view identity="an oil painting of people around a campfire" \
+      --view flip="an oil painting of an old man"`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.Combine = illusion.Reduction(combine)
+			if err := weigh(f.Views, weights, guidances); err != nil {
+				return err
+			}
+			return f.run(cmd)
+		},
+	}
+	partsFlag(cmd, &f.Views, "view", "a view and what is to be seen in it, as in flip=\"an old man\"; given two to four times")
+	f.add(cmd, "anagram.png")
+	choiceFlag(cmd, &combine, "combine", combine, "how the views' estimates become one: their mean, alternate from step to step, or their mean with the variance of noise",
+		string(illusion.Mean), string(illusion.Alternate), string(illusion.Rectified))
+	weightFlags(cmd, &weights, &guidances)
+	completeKinds(cmd, "view", illusion.Views())
+	return cmd
+}
+
+func newHybrid() *cobra.Command {
+	var f illusionFlags
+	var weights, guidances []float64
+	var pictures []lab.Part
+	cmd := &cobra.Command{
+		Use:   "hybrid",
+		Short: "Draw a picture that shows something else from afar",
+		Long: `Draws a hybrid image: each band of it, such as coarse and fine structures, gray and color, shows something else
+(Factorized Diffusion, arXiv:2404.11615). At each step the network estimates the noise told each band's prompt; the
+bands of the estimates are added. Bands must add up to the whole picture. A band may stay a real picture's
+(--picture gray=photo.jpg colorizes it).
+
+Bands:
+` + kinds(illusion.Bands()),
+		Example: `  unnoise hybrid --model DeepFloyd/IF-I-M-v1.0 --band low_pass="a lithograph of a skull" --band high_pass="a lithograph of waterfalls"
+  unnoise hybrid --band low_pass=0 --band high_pass=8 --candidates 16`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, p := range pictures {
+				name := p.Prompts[0]
+				p.Prompts, p.Picture = nil, &lab.Picture{}
+				if err := readPicture(p.Picture, name); err != nil {
+					return err
+				}
+				f.Bands = append(f.Bands, p)
+			}
+			if err := weigh(f.Bands, weights, guidances); err != nil {
+				return err
+			}
+			return f.run(cmd)
+		},
+	}
+	partsFlag(cmd, &f.Bands, "band", "a band and what is to be seen in it, as in low_pass=\"a skull\"; given two to four times")
+	partsFlag(cmd, &pictures, "picture", "a band that stays a picture's, as in low_pass=photo.jpg")
+	f.add(cmd, "hybrid.png")
+	weightFlags(cmd, &weights, &guidances)
+	completeKinds(cmd, "band", illusion.Bands())
+	completeKinds(cmd, "picture", illusion.Bands())
+	return cmd
+}
+
+func newAmbigram() *cobra.Command {
+	var f illusionFlags
+	cmd := &cobra.Command{
+		Use:   "ambigram NUMBER [OTHER]",
+		Short: "Draw a number that reads as another one when the page is turned",
+		Long: `Draws a number that reads as another one of the same length, or as the same, when the page is turned by 180°: digit
+by digit an anagram, the best of --candidates by the model's own judgement.`,
+		Example: "  unnoise ambigram 2026 1984",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usagef("%s: expected one number or two, found %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			upright := strings.Split(args[0], "")
+			turned := strings.Split(args[len(args)-1], "")
+			if len(upright) != len(turned) || len(upright) == 0 {
+				return usagef("expected numbers of the same length, found %q and %q", args[0], args[len(args)-1])
+			}
+			slices.Reverse(turned)
+			f.Views = []lab.Part{{As: "identity", Prompts: upright}, {As: "rotate_180", Prompts: turned}}
+			return f.run(cmd)
+		},
+	}
+	f.add(cmd, "ambigram.png")
+	candidates := cmd.Flags().Lookup("candidates")
+	candidates.DefValue = "16"
+	f.Candidates = 16
+	return cmd
+}

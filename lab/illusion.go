@@ -1,0 +1,416 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/model"
+)
+
+// Illusion is a picture that shows several things: each under a view of it (an anagram) or in a band of it (a hybrid).
+type Illusion struct {
+	Views   []Part             `json:"views,omitempty"`
+	Bands   []Part             `json:"bands,omitempty"`
+	Combine illusion.Reduction `json:"combine,omitempty"` // of views' estimates: mean, alternate or rectified
+	Repeats int                `json:"repeats,omitempty"` // how often steps between 20 and 80 % of the path are made ("time travel"); default 1
+
+	// Candidates are drawn, ranked by the model's own judgement, and the best Keep of them kept. 0: as many as the request's
+	// count, not ranked.
+	Candidates int `json:"candidates,omitempty"`
+	Keep       int `json:"keep,omitempty"`
+	// Race: candidates are judged after 40 % of the steps, and only the best tenth is finished.
+	Race bool `json:"race,omitempty"`
+	// Seeds are those of all candidates, the best first, once they were ranked: of them the first Keep are drawn again.
+	Seeds []uint64 `json:"seeds,omitempty"`
+}
+
+// Part is one thing that an illusion shows.
+type Part struct {
+	As       string   `json:"as"`                 // a view or a band; see [illusion.ParseView] and [illusion.ParseBand]
+	Prompts  []string `json:"prompts,omitempty"`  // what is seen so; image n shows the n-th of them, again and again
+	Weight   *float64 `json:"weight,omitempty"`   // of its estimate, default 1
+	Guidance *float64 `json:"guidance,omitempty"` // default: the request's
+	Picture  *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
+}
+
+// parts returns the parts, and whether they are views.
+func (i *Illusion) parts() ([]Part, bool) {
+	if len(i.Views) > 0 {
+		return i.Views, true
+	}
+	return i.Bands, false
+}
+
+// groups is how many different pictures are asked for: an ambigram's digits.
+func (i *Illusion) groups() int {
+	n := 1
+	parts, _ := i.parts()
+	for _, p := range parts {
+		n = max(n, len(p.Prompts))
+	}
+	return n
+}
+
+func (i *Illusion) complete(spec model.Spec, upscaler *opened) error {
+	if len(i.Views) > 0 && len(i.Bands) > 0 {
+		return model.Errorf("bands", "they can't be asked for beside views")
+	}
+	parts, views := i.parts()
+	field := "bands"
+	if views {
+		field = "views"
+	}
+	if len(parts) < 2 || len(parts) > 4 {
+		return model.Errorf(field, "expected 2 to 4 of them, found %d", len(parts))
+	}
+	parts = slices.Clone(parts)
+	for k := range parts {
+		if err := parts[k].complete(field, views, spec, upscaler); err != nil {
+			return err
+		}
+		if n := len(parts[k].Prompts); n > 0 && n != i.groups() {
+			return model.Errorf(field, "%s has %d prompts and another part %d: expected as many", parts[k].As, n, i.groups())
+		}
+	}
+	if views {
+		i.Views = parts
+	} else {
+		i.Bands = parts
+		if err := i.completeBands(spec); err != nil {
+			return err
+		}
+	}
+	switch i.Combine {
+	case "":
+		i.Combine = illusion.Mean
+		if !views {
+			i.Combine = illusion.Sum
+		}
+	case illusion.Mean, illusion.Alternate, illusion.Rectified:
+		if !views {
+			return model.Errorf("combine", "%s is for views; the bands of a hybrid are added", i.Combine)
+		}
+	case illusion.Sum:
+		if views {
+			return model.Errorf("combine", "sum is for bands; expected mean, alternate or rectified")
+		}
+	default:
+		return model.Errorf("combine", "expected mean, alternate or rectified, found %q", i.Combine)
+	}
+	i.Repeats = cmp.Or(i.Repeats, 1)
+	if i.Repeats < 1 || i.Repeats > 100 {
+		return model.Errorf("repeats", "expected 1 to 100, found %d", i.Repeats)
+	}
+	return i.completeCandidates()
+}
+
+func (i *Illusion) completeCandidates() error {
+	if i.Candidates < 0 || i.Candidates > 10_000 {
+		return model.Errorf("candidates", "expected 1 to 10000, found %d", i.Candidates)
+	}
+	if i.Candidates == 0 {
+		if i.Keep != 0 || i.Race {
+			return model.Errorf("keep", "it has no meaning without candidates")
+		}
+		return nil
+	}
+	i.Keep = cmp.Or(i.Keep, 1)
+	if i.Keep < 1 || i.Keep > i.Candidates {
+		return model.Errorf("keep", "expected 1 to %d, the candidates, found %d", i.Candidates, i.Keep)
+	}
+	if n := len(i.Seeds); n != 0 && n != i.Candidates*i.groups() {
+		return model.Errorf("seeds", "expected %d, as many as candidates, found %d", i.Candidates*i.groups(), n)
+	}
+	return nil
+}
+
+// completeBands checks that the bands are a whole picture.
+func (i *Illusion) completeBands(spec model.Spec) error {
+	var all []illusion.Band
+	free := 0
+	for _, p := range i.Bands {
+		band, err := illusion.ParseBand(p.As)
+		if err != nil {
+			return &model.FieldError{Field: "bands", Err: err}
+		}
+		all = append(all, band)
+		if p.Picture == nil {
+			free++
+		}
+	}
+	if free == 0 {
+		return model.Errorf("bands", "all of them are pictures': there is nothing to draw")
+	}
+	if err := illusion.Complete(spec.Channels, spec.Height, spec.Width, all...); err != nil {
+		return &model.FieldError{Field: "bands", Err: err}
+	}
+	return nil
+}
+
+func (p *Part) complete(field string, view bool, spec model.Spec, upscaler *opened) error {
+	specs := []model.Spec{spec}
+	if upscaler != nil {
+		specs = append(specs, upscaler.spec)
+	}
+	parsed, err := p.parse(view)
+	if err != nil {
+		return &model.FieldError{Field: field, Err: err}
+	}
+	p.As = fmt.Sprint(parsed) // with its parameters
+	for _, s := range specs {
+		if err := illusion.Fits(parsed, s.Channels, s.Height, s.Width); err != nil {
+			return &model.FieldError{Field: field, Err: err}
+		}
+	}
+	if p.Picture != nil {
+		if view || len(p.Prompts) > 0 {
+			return model.Errorf(field, "%s has a picture; expected one for a band without a prompt only", p.As)
+		}
+		last := specs[len(specs)-1]
+		picture := *p.Picture
+		if err := picture.complete(target{last.Channels, last.Height, last.Width, last.SideFactor, len(last.Vocabulary) > 0}, nil); err != nil {
+			return under(field, err)
+		}
+		p.Picture = &picture
+		return nil
+	}
+	if len(p.Prompts) == 0 {
+		return model.Errorf(field, "%s has no prompt", p.As)
+	}
+	for _, text := range p.Prompts {
+		if err := spec.CheckPrompt(text); err != nil {
+			return &model.FieldError{Field: field, Err: fmt.Errorf("%s: %w", p.As, err)}
+		}
+	}
+	if p.Weight != nil && !(*p.Weight > 0) {
+		return model.Errorf(field, "the weight of %s is %g, expected a positive number", p.As, *p.Weight)
+	}
+	return nil
+}
+
+func (p Part) parse(view bool) (any, error) {
+	if view {
+		return illusion.ParseView(p.As)
+	}
+	return illusion.ParseBand(p.As)
+}
+
+// combine makes the combination's part. The completed text parses.
+func (p Part) combine(view bool, denoiser diffusion.Denoiser) (c illusion.Part, err error) {
+	c.Denoiser = denoiser
+	if view {
+		c.View, err = illusion.ParseView(p.As)
+	} else {
+		c.Band, err = illusion.ParseBand(p.As)
+	}
+	if p.Weight != nil {
+		weight := float32(*p.Weight)
+		c.Weight = func(float64) float32 { return weight }
+	}
+	return c, err
+}
+
+// texts lists the prompts of all parts.
+func (i *Illusion) texts() (all []string) {
+	parts, _ := i.parts()
+	for _, p := range parts {
+		all = append(all, p.Prompts...)
+	}
+	return all
+}
+
+// illude binds the model for an illusion of n images; groups says which of the prompts each shows.
+func (d *drawing) illude(m model.Model, s stage, ask model.Ask, groups []int) (diffusion.Denoiser, error) {
+	i := s.variant.Illusion
+	all, views := i.parts()
+	var parts []Part // those that the network draws
+	for _, p := range all {
+		if p.Picture == nil {
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) == 1 { // the rest of the picture is held
+		return d.bind(m, s, ask, parts, groups)
+	}
+	c := illusion.Combination{Reduction: i.Combine, Process: s.model.spec.Process, Middle: (s.model.spec.Range.Low + s.model.spec.Range.High) / 2}
+	apart := i.Combine == illusion.Alternate
+	for _, p := range parts {
+		apart = apart || p.Guidance != nil
+	}
+	for _, p := range parts {
+		var own diffusion.Denoiser
+		if apart {
+			var err error
+			if own, err = d.bind(m, s, ask, []Part{p}, groups); err != nil {
+				return nil, err
+			}
+		}
+		part, err := p.combine(views, own)
+		if err != nil {
+			return nil, err
+		}
+		c.Parts = append(c.Parts, part)
+	}
+	if apart {
+		c.Turn = illusion.Turns(s.sampler.Path)
+		return c.Denoise, nil
+	}
+	var err error
+	c.Together, err = d.bind(m, s, ask, parts, groups)
+	return c.Denoise, err
+}
+
+// bind binds the model for images that show the given parts: all of the first part, then all of the second.
+func (d *drawing) bind(m model.Model, s stage, ask model.Ask, parts []Part, groups []int) (diffusion.Denoiser, error) {
+	var besides []diffusion.Images
+	ask.Show = nil
+	for _, p := range parts {
+		for _, g := range groups {
+			ask.Show = append(ask.Show, d.prompts[p.Prompts[g]])
+		}
+		if p.Guidance != nil {
+			ask.Guidance = float32(*p.Guidance)
+		}
+		beside := ask.Beside
+		if view, err := illusion.ParseView(p.As); err == nil && len(s.variant.Illusion.Views) > 0 && beside.N > 0 {
+			beside = view.Apply(beside) // the small images are turned as the large ones are
+		}
+		besides = append(besides, beside)
+	}
+	var err error
+	if ask.Beside.N > 0 {
+		if ask.Beside, err = diffusion.Concat(besides...); err != nil {
+			return nil, err
+		}
+	}
+	return m.Bind(d.ctx, ask)
+}
+
+// hold returns what wraps a run so that components of pictures stay in it, and begins with them.
+func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.Step, error]) iter.Seq2[diffusion.Step, error], error) {
+	var all []illusion.Held
+	for _, p := range s.variant.Illusion.Bands {
+		if p.Picture == nil {
+			continue
+		}
+		band, err := illusion.ParseBand(p.As)
+		if err != nil {
+			return nil, err
+		}
+		original, err := decodePNG(p.Picture.Data, x.C, x.H, x.W, s.model.spec.Range)
+		if err != nil {
+			return nil, err
+		}
+		h := illusion.Held{Process: s.model.spec.Process, Images: repeated(original, x.N), Band: band, Noise: d.noise.source}
+		if err := h.Replace(x, s.sampler.Path[0].From); err != nil {
+			return nil, err
+		}
+		all = append(all, h)
+	}
+	return func(steps iter.Seq2[diffusion.Step, error]) iter.Seq2[diffusion.Step, error] {
+		for _, h := range all {
+			steps = h.Keep(steps)
+		}
+		return steps
+	}, nil
+}
+
+// looks returns the ways to look at an illusion that are judged, of one group.
+func (i *Illusion) looks(spec model.Spec, group int) ([]Look, error) {
+	parts, views := i.parts()
+	var looks []Look
+	middle := (spec.Range.Low + spec.Range.High) / 2
+	for _, p := range parts {
+		if p.Picture != nil {
+			continue
+		}
+		c, err := p.combine(views, nil)
+		if err != nil {
+			return nil, err
+		}
+		see := func(x diffusion.Images) diffusion.Images {
+			if c.View != nil {
+				return shifted(c.View.Apply(shifted(x, -middle)), middle)
+			}
+			if sees, ok := c.Band.(interface{ Far() bool }); ok && !sees.Far() {
+				return x
+			}
+			if strings.HasPrefix(p.As, "high_pass") || strings.HasPrefix(p.As, "color") {
+				return x // which is seen from near, with the rest
+			}
+			return shifted(c.Band.Filter(shifted(x, -middle)), middle)
+		}
+		looks = append(looks, Look{Name: p.As, Prompt: p.Prompts[group], See: see})
+	}
+	return looks, nil
+}
+
+func shifted(x diffusion.Images, by float32) diffusion.Images {
+	if by == 0 {
+		return x
+	}
+	y := x.Clone()
+	for i := range y.Data {
+		y.Data[i] += by
+	}
+	return y
+}
+
+// others are prompts that an illusion's looks may be taken for instead of the asked ones.
+func (i *Illusion) others(spec model.Spec, asked []string) []string {
+	var all []string
+	candidates := append(slices.Clone(spec.Vocabulary), i.texts()...)
+	if len(spec.Vocabulary) == 0 {
+		candidates = append(candidates, "a photo of a face", "an animal", "a landscape")
+	}
+	for _, text := range append(candidates, "") {
+		if !slices.Contains(asked, text) && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// Ranking is how the candidates of a request were judged.
+type Ranking struct {
+	Images   diffusion.Images // all that were finished, the best first, group by group
+	Verdicts [][]Verdict      // of each group, the best first
+	Prompts  [][]string       // of each group: the columns of its verdicts' matrices
+	Looks    []string         // the rows
+}
+
+// rank judges candidates and returns the best first. images are those of one group.
+func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group int, images diffusion.Images, seeds []uint64) ([]Verdict, []string, error) {
+	looks, err := i.looks(d.model.spec, group)
+	if err != nil {
+		return nil, nil, err
+	}
+	var asked []string
+	for _, look := range looks {
+		asked = append(asked, look.Prompt)
+	}
+	texts := append(slices.Clone(asked), i.others(d.model.spec, asked)...)
+	j := Judge{Model: m, Progress: func(done, total int) { d.send(Event{Stage: Judging, Judged: &Judged{done, total}}) }}
+	for _, text := range texts {
+		p, ok := d.prompts[text]
+		if !ok {
+			return nil, nil, fmt.Errorf("the prompt %q was not encoded", text)
+		}
+		j.Prompts = append(j.Prompts, p)
+	}
+	verdicts, err := j.Rank(ctx, images, seeds, looks)
+	if d.stopped {
+		return nil, nil, errStopped
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err)
+	}
+	return verdicts, texts, nil
+}

@@ -1,0 +1,90 @@
+package lab
+
+import (
+	"fmt"
+	"image"
+	"slices"
+	"time"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/model"
+)
+
+// Perform returns the animation that performs an illusion's first picture: it is turned, taken apart or walked away from, view by view
+// or band by band, and comes back. The digits of an ambigram are turned as the page is. frames are those of one movement.
+func Perform(r Result, frames int) (figure.Animation, error) {
+	i := r.Request.Illusion
+	if i == nil {
+		return figure.Animation{}, fmt.Errorf("the picture is no illusion that could be performed")
+	}
+	x := r.Range.To(model.ZeroToOne, r.Images)
+	if x.N > 1 {
+		x = beside(x.Slice(0, i.groups()))
+	}
+	a := figure.Animation{Delay: 50 * time.Millisecond, Hold: time.Second, Back: true}
+	parts, views := i.parts()
+	for _, p := range parts {
+		parsed, err := p.parse(views)
+		if err != nil {
+			return a, err
+		}
+		if p.As == "identity" || illusion.Fits(parsed, x.C, x.H, x.W) != nil {
+			continue
+		}
+		moving, err := illusion.Perform(parsed, x, frames)
+		if err != nil {
+			return a, err
+		}
+		if len(a.Frames) > 0 { // back from the view before, and a rest
+			for k := len(a.Frames) - 1; k >= 0; k-- {
+				a.Frames = append(a.Frames, a.Frames[k])
+			}
+			a.Frames = append(a.Frames, slices.Repeat(a.Frames[:1], frames/2)...)
+		}
+		a.Frames = append(a.Frames, moving...)
+	}
+	if len(a.Frames) == 0 {
+		return a, fmt.Errorf("no view or band of the picture can be performed")
+	}
+	return a, nil
+}
+
+// beside joins images to one, side by side.
+func beside(x diffusion.Images) diffusion.Images {
+	y := diffusion.NewImages(1, x.C, x.H, x.N*x.W)
+	for n := range x.N {
+		for c := range x.C {
+			for row := range x.H {
+				copy(y.Data[(c*x.H+row)*y.W+n*x.W:], x.Data[((n*x.C+c)*x.H+row)*x.W:][:x.W])
+			}
+		}
+	}
+	return y
+}
+
+// Sheet is a contact sheet of the candidates, best first, a column for each group: beside each its seed, its score, and for every look
+// what is read there and how far the asked prompt lies from it, in standard errors.
+func (r Ranking) Sheet(of model.Range) (image.Image, error) {
+	groups := len(r.Verdicts)
+	g := figure.Grid{Images: of.To(model.ZeroToOne, r.Images), Columns: groups, Scale: max(1, 112/r.Images.W), Padding: 8}
+	for rank := range r.Images.N / groups {
+		label := ""
+		for group := range groups {
+			v := r.Verdicts[group][rank]
+			label += fmt.Sprintf("%d: %+.1f ", v.Seed, v.Score)
+			for look, row := range v.Matrix {
+				read := 0
+				for p, e := range row {
+					if e < row[read] {
+						read = p
+					}
+				}
+				label += fmt.Sprintf("[%s reads %q]", r.Looks[look], r.Prompts[group][read])
+			}
+		}
+		g.RowLabels = append(g.RowLabels, label)
+	}
+	return g.Draw()
+}
