@@ -108,6 +108,16 @@ func (m *Model) Draw(ctx context.Context, prompts []string, s Sampling) (diffusi
 	return diffusion.Sampler{Process: o.schedule, Path: path, Method: diffusion.DDIM{}, Clip: diffusion.Clip{Limit: 1}}.Sample(ctx, guided, x)
 }
 
+// Guided evaluates the network once, away from the empty prompt, text encoder included: the estimate of v for x at timestep t.
+func (m *Model) Guided(ctx context.Context, x diffusion.Images, t int, prompt string, guidance float32) (diffusion.Images, error) {
+	text, err := m.encode(ctx, []string{prompt, ""})
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	e, err := m.unet.GuidedDenoiser(unet.Condition{Text: text.Slice(0, 1)}, text.Slice(1, 2), guidance)(ctx, x, t)
+	return e.Noise, err
+}
+
 // Bands of t, in which errors are told apart: the lowest fifth of the timesteps first.
 const Bands = 5
 

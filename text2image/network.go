@@ -16,6 +16,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/t5"
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
@@ -197,6 +198,29 @@ func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// Random is a batch of noise and of texts without filling, for benchmarks.
+func (n *Network) Random(images int, g *diffusion.Generator) []nn.Input {
+	float := func(name string, shape ...int) nn.Input {
+		v := make([]float32, images*nn.Size(shape))
+		g.Normal(v)
+		return nn.Input{Name: name, Shape: slices.Concat([]int{images}, shape), Values: v}
+	}
+	ids := make([]int32, images*TrainTokens)
+	for i := range ids {
+		ids[i] = int32(i * 7919 % n.text.VocabSize)
+	}
+	t := make([]float32, images)
+	for i := range t {
+		t[i] = float32(i * Timesteps / images)
+	}
+	return []nn.Input{
+		float("x", Channels, n.Side(), n.Side()), float("target", Channels, n.Side(), n.Side()), float("weight", 1),
+		{Name: "t", Shape: []int{images, 1}, Values: t},
+		{Name: "ids", Shape: []int{images, TrainTokens}, Values: ids},
+		{Name: "mask", Shape: []int{images, TrainTokens}, Values: make([]float32, len(ids))},
+	}
 }
 
 // encode writes the ids of a caption, and what is added to the scores of attention to them, to rows of TrainTokens.

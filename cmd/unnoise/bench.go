@@ -65,7 +65,7 @@ func newBench() *cobra.Command {
 	return group("bench", "Time the engine on this machine",
 		newBenchOf("train", "Time a training step of the UNet for digits"),
 		newBenchOf("evaluate", "Time an evaluation of the UNet for digits"),
-		newBenchModel())
+		newBenchModel(), newBenchText2Image())
 }
 
 func newBenchOf(what, short string) *cobra.Command {
