@@ -148,14 +148,7 @@ func Fuse(g *graph.Graph, limit int) []Unit {
 			}
 			members[a] = append(members[a], members[b]...)
 			members[b] = nil
-			needs[a].or(needs[b])
-			needed[a].or(needed[b])
-			needs[a].remove(a)
-			needs[a].remove(b)
-			needed[a].remove(a)
-			needed[a].remove(b)
-			needs[a].each(func(k int) { needed[k].remove(b); needed[k].add(a); needed[k].or(needed[a]) })
-			needed[a].each(func(k int) { needs[k].remove(b); needs[k].add(a); needs[k].or(needs[a]) })
+			merge(needs, needed, a, b)
 		}
 	}
 
@@ -206,6 +199,34 @@ func Fuse(g *graph.Graph, limit int) []Unit {
 		visit(group[nd])
 	}
 	return order
+}
+
+// merge makes one group of a and b, and it is a. The sets are transitive before and after: only what one of the two lacked is new.
+func merge(needs, needed []bitset, a, b int) {
+	var needs2, needed2 [2]bitset // of a and of b, before
+	for i, g := range []int{a, b} {
+		for _, of := range []struct{ all, before *bitset }{{&needs[g], &needs2[i]}, {&needed[g], &needed2[i]}} {
+			of.all.remove(a)
+			of.all.remove(b)
+			*of.before = slices.Clone(*of.all)
+		}
+	}
+	needs[a].or(needs[b])
+	needed[a].or(needed[b])
+	extend := func(around bitset, before, more [2]bitset, sets []bitset) {
+		empty := [2]bool{more[0].empty(), more[1].empty()}
+		around.each(func(k int) {
+			sets[k].remove(b)
+			sets[k].add(a)
+			for i := range 2 {
+				if !empty[i] && !before[i].has(k) {
+					sets[k].or(more[i])
+				}
+			}
+		})
+	}
+	extend(needs[a], needs2, needed2, needed)
+	extend(needed[a], needed2, needs2, needs)
 }
 
 // registers bounds those of a cluster: one for each operand and result, and a zero for conversions to Bool.
@@ -270,6 +291,10 @@ type bitset []uint64
 func (s bitset) add(i int) { s[i/64] |= 1 << (i % 64) }
 
 func (s bitset) remove(i int) { s[i/64] &^= 1 << (i % 64) }
+
+func (s bitset) has(i int) bool { return s[i/64]>>(i%64)&1 == 1 }
+
+func (s bitset) empty() bool { return !slices.ContainsFunc(s, func(w uint64) bool { return w != 0 }) }
 
 func (s bitset) or(t bitset) {
 	for i, v := range t {
