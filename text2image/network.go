@@ -200,6 +200,15 @@ func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
 	return nil
 }
 
+// Initial are initial values, which the seed determines.
+func (n *Network) Initial(seed uint64) map[string]weights.Tensor {
+	g, all := diffusion.NewGenerator(seed), map[string]weights.Tensor{}
+	for _, p := range n.Params() {
+		all[p.Name] = p.Tensor(p.Initial(g))
+	}
+	return all
+}
+
 // Random is a batch of noise and of texts without filling, for benchmarks.
 func (n *Network) Random(images int, g *diffusion.Generator) []nn.Input {
 	float := func(name string, shape ...int) nn.Input {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
+	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
@@ -216,13 +217,13 @@ func TestSave(t *testing.T) {
 	if err := n.Save(dir, values); err != nil {
 		t.Fatal(err)
 	}
-	m, err := Open(enginetest.Backend(t), dir, dtypes.Float32)
+	m, err := deepfloyd.OpenPipeline(enginetest.Backend(t), dir, deepfloyd.Options{DType: dtypes.Float32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
 	draw := func(prompts []string, seed uint64) diffusion.Images {
-		x, err := m.Draw(t.Context(), prompts, Sampling{Size: 16, Steps: 4, Guidance: 3, Seed: seed})
+		x, err := Draw(t.Context(), m, prompts, Sampling{Size: 16, Steps: 4, Guidance: 3, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}

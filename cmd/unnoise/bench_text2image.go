@@ -8,11 +8,10 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/bench"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/internal/nn"
+	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/text2image"
-	"github.com/unnoise/unnoise/weights"
 )
 
 type benchText2ImageFlags struct {
@@ -35,7 +34,7 @@ type benchText2ImageReport struct {
 	FirstSeconds        float64 `json:"first_s"`       // the first step, which compiles
 	GuidedBestSeconds   float64 `json:"guided_best_s"` // of an evaluation of one image and two texts
 	GuidedMedianSeconds float64 `json:"guided_median_s"`
-	PeakBytes           int64   `json:"peak_bytes"` // of the process
+	PeakBytes           int64   `json:"peak_bytes"` // of the process, up to the training steps
 }
 
 func newBenchText2Image() *cobra.Command {
@@ -64,38 +63,29 @@ func (f *benchText2ImageFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer b.Finalize()
-	var words []string // about as many as in the captions of the emoji
-	for i := range 3000 {
-		words = append(words, fmt.Sprintf("word%d", i))
-	}
-	network, err := text2image.New(words, len(words))
+	network, err := bench.Text2ImageNetwork()
 	if err != nil {
 		return err
 	}
-	g := diffusion.NewGenerator(0)
-	trainer, err := nn.NewTrainer(b, network, nn.TrainerOptions{DType: dtype, Clip: 1, Average: true}, func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
+	once, release, err := bench.TrainText2Image(b, network, dtype, f.batch)
 	if err != nil {
 		return err
 	}
-	defer trainer.Close()
-	batch := network.Random(f.batch, g)
-	step, err := f.measure(cmd, b, 2, func() error { _, err := trainer.Step(batch, 1e-4, 0.999); return err })
+	defer release()
+	step, err := f.timed(cmd, 2).Time(cmd.Context(), b, once)
 	if err != nil {
 		return err
 	}
-	values, err := trainer.Tensors()
-	if err != nil {
-		return err
-	}
-	trainer.Close()
-	guided, err := f.guided(cmd, b, dtype, network, values)
+	peak := memory.Peak()
+	release()
+	guided, err := f.guided(cmd, b, dtype, network)
 	if err != nil {
 		return err
 	}
 	r := benchText2ImageReport{
 		Version: jsonVersion, What: "text2image", Parameters: network.Parameters(), Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: step.best, MedianSeconds: step.median, ImagesPerSecond: float64(f.batch) / step.best, FirstSeconds: step.first,
-		GuidedBestSeconds: guided.best, GuidedMedianSeconds: guided.median, PeakBytes: peakMemory(),
+		BestSeconds: step.Best, MedianSeconds: step.Median, ImagesPerSecond: float64(f.batch) / step.Best, FirstSeconds: step.First,
+		GuidedBestSeconds: guided.Best, GuidedMedianSeconds: guided.Median, PeakBytes: peak,
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
@@ -105,33 +95,23 @@ func (f *benchText2ImageFlags) run(cmd *cobra.Command) error {
 	return err
 }
 
-// guided times an evaluation of the saved network.
-func (f *benchText2ImageFlags) guided(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, n *text2image.Network, values map[string]weights.Tensor) (seconds, error) {
+// guided times an evaluation of the network with initial values, from its folder.
+func (f *benchText2ImageFlags) guided(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, n *text2image.Network) (bench.Seconds, error) {
 	dir := f.folder
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "unnoise-text2image-"); err != nil {
-			return seconds{}, err
+			return bench.Seconds{}, err
 		}
 		defer os.RemoveAll(dir)
 	}
-	if err := n.Save(dir, values); err != nil {
-		return seconds{}, err
+	if err := n.Save(dir, n.Initial(0)); err != nil {
+		return bench.Seconds{}, err
 	}
-	m, err := text2image.Open(b, dir, dtype)
+	once, release, err := bench.EvaluateText2Image(cmd.Context(), b, dir, dtype)
 	if err != nil {
-		return seconds{}, err
+		return bench.Seconds{}, err
 	}
-	defer m.Close()
-	x := diffusion.NewImages(1, text2image.Channels, n.Side(), n.Side())
-	diffusion.NewGenerator(0).Normal(x.Data)
-	t := 0
-	return f.measure(cmd, b, 2, func() error {
-		t++
-		y, err := m.Guided(cmd.Context(), x, t, fmt.Sprintf("word%d", t), 3)
-		if err != nil {
-			return err
-		}
-		return refuseNotFinite(y.Data)
-	})
+	defer release()
+	return f.timed(cmd, 2).Time(cmd.Context(), b, once)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
+	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
@@ -147,12 +148,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 		},
 	}
 	if !f.noSamples {
-		look := text2imageLook{b: b, dtype: dtype, network: network, batch: c.Batch}
-		if held != nil {
-			if look.held, err = text2image.NewPictures(text2image.Pictures{Source: held, Network: network}); err != nil {
-				return err
-			}
-		}
+		look := text2imageLook{b: b, dtype: dtype, network: network, held: held, batch: c.Batch}
 		o.Draw, o.Validate = look.draw, look.measure
 	}
 	var r training.Result
@@ -244,7 +240,7 @@ type text2imageLook struct {
 	b       compute.Backend
 	dtype   dtypes.DType
 	network *text2image.Network
-	held    *text2image.Pictures // nil where nothing is held out
+	held    captioned.Source // nil where nothing is held out
 	batch   int
 }
 
@@ -256,22 +252,23 @@ func (l text2imageLook) side(k training.Kept) int {
 	return l.network.Side()
 }
 
+func (l text2imageLook) open(k training.Kept) (*deepfloyd.Pipeline, error) {
+	return deepfloyd.OpenPipeline(l.b, k.ModelDir, deepfloyd.Options{DType: l.dtype})
+}
+
 // draw draws a sheet of prompts.
 func (l text2imageLook) draw(ctx context.Context, k training.Kept) error {
-	m, err := text2image.Open(l.b, k.ModelDir, l.dtype)
+	m, err := l.open(k)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	const columns, guidance, steps = 4, 3, 25
-	x, err := m.Draw(ctx, text2image.Prompts, text2image.Sampling{Size: l.side(k), Steps: steps, Guidance: guidance})
+	const columns, guidance, steps, pixels = 4, 3, 25, 128
+	x, err := text2image.Draw(ctx, m, text2image.Prompts, text2image.Sampling{Size: l.side(k), Steps: steps, Guidance: guidance})
 	if err != nil {
 		return err
 	}
-	for i := range x.Data {
-		x.Data[i] = (x.Data[i] + 1) / 2
-	}
-	picture, err := figure.Grid{Images: x, Columns: columns, Scale: 128 / x.H, Padding: 4}.Draw()
+	picture, err := figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.Draw()
 	if err != nil {
 		return err
 	}
@@ -279,8 +276,9 @@ func (l text2imageLook) draw(ctx context.Context, k training.Kept) error {
 	parameters.Add("Software", "unnoise "+build.Commit())
 	parameters.Add("model", k.ModelDir)
 	parameters.Add("prompts", strings.Join(text2image.Prompts, "; "))
-	parameters.Add("guidance", guidance)
+	parameters.Add("sampler", "ddim")
 	parameters.Add("steps", steps)
+	parameters.Add("guidance", guidance)
 	return figure.WritePNG(k.Sample, picture, parameters)
 }
 
@@ -289,12 +287,13 @@ func (l text2imageLook) measure(ctx context.Context, k training.Kept) (map[strin
 	if l.held == nil {
 		return nil, nil
 	}
-	m, err := text2image.Open(l.b, k.ModelDir, l.dtype)
+	m, err := l.open(k)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	errors, err := m.Errors(ctx, l.held, l.side(k), 128)
+	const pictures = 64
+	errors, err := text2image.Errors(ctx, m, l.held, l.side(k), pictures)
 	if err != nil {
 		return nil, err
 	}
