@@ -1,6 +1,7 @@
 package writeup
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"io"
@@ -8,7 +9,11 @@ import (
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // DemoData is what the demo's page shows: a class-conditional model's training and its samples.
@@ -75,6 +80,63 @@ func (d DemoData) check() error {
 		return fmt.Errorf("the trajectory's %d images have %d labels", n, len(d.TrajectoryLabels))
 	}
 	return nil
+}
+
+// demoRows is how many digits of each class the demo draws.
+const demoRows = 4
+
+// DemoRun is a run with what its model draws, for the demo's page.
+type DemoRun struct {
+	DemoData
+	config mnist.Config
+}
+
+// DrawDemo draws four digits of each class with the model of the run in dir, and keeps how the first row came out of noise.
+func DrawDemo(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, dir string, seed uint64, each func(done, total int)) (DemoRun, error) {
+	run, err := ReadRun(dir)
+	if err != nil {
+		return DemoRun{}, err
+	}
+	c := run.Config
+	d := DemoRun{config: c, DemoData: DemoData{
+		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * c.Data.Images, TrainingTime: run.Time,
+		Guidance: usualGuidance, Steps: c.Network.Timesteps,
+	}}
+	classes := m.Config.Classes
+	for i := range demoRows * classes {
+		d.Labels = append(d.Labels, i%classes)
+	}
+	d.TrajectoryLabels = d.Labels[:classes]
+	start := time.Now()
+	frames, err := draw(ctx, m, evaluation.Drawing{
+		Sampling: evaluation.Sampling{Sampler: "ddpm", Steps: d.Steps, Guidance: usualGuidance, Seed: seed},
+		Labels:   d.Labels, Count: len(d.Labels), Frames: DemoFrames, OnStep: each,
+	})
+	if err != nil {
+		return DemoRun{}, err
+	}
+	d.Samples, d.SamplingTime = frames[len(frames)-1].X, time.Since(start)
+	for _, f := range frames {
+		f.X, f.X0 = f.X.Slice(0, classes), f.X0.Slice(0, classes)
+		d.Trajectory = append(d.Trajectory, f)
+	}
+	return d, nil
+}
+
+// Write writes the demo's page. command makes it again; device is what drew it. It returns the page's path.
+func (d DemoRun) Write(dir, command, device string) (string, error) {
+	c := d.config
+	d.Parameters.Add("command", command)
+	d.Parameters.Add("commit", c.Program.Commit)
+	if by := build.Commit(); by != c.Program.Commit {
+		d.Parameters.Add("drawn by commit", by)
+	}
+	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
+	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance %g", d.Steps, usualGuidance))
+	d.Parameters.Add("seed", c.Seed)
+	d.Parameters.Add("dtype", c.DType)
+	d.Parameters.Add("engine", device)
+	return Demo(dir, d.DemoData)
 }
 
 type demoView struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 )
@@ -71,13 +72,7 @@ type Flat struct {
 }
 
 // Table is a table of words and numbers.
-type Table struct {
-	Caption string
-	Header  []string
-	Rows    [][]string // as long as the header; the first cell says what the row is
-	Note    string
-	Folded  bool // the page shows the caption, and the rest when asked
-}
+type Table = evaluation.Table
 
 const (
 	gridColumns = 10         // images side by side where no classes say otherwise

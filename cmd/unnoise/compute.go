@@ -21,7 +21,7 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/registry"
-	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // computing holds the flags that say how networks are computed.
@@ -96,55 +96,15 @@ func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtype
 	return b, info, dtype, nil
 }
 
-const embeddedData = "MNIST"
-
-// dataName is what runs and reports call the images of --data: the embedded MNIST, or a folder by its whole path, so that it is found
-// from elsewhere too.
-func dataName(flag string) (string, error) {
-	if flag == "" {
-		return embeddedData, nil
-	}
-	if info, err := os.Stat(flag); flag == embeddedData && (err != nil || !info.IsDir()) { // a folder of that name goes first
-		return embeddedData, nil
-	}
-	return filepath.Abs(flag)
-}
-
-// openData opens the images of a name that dataName gave.
-func openData(name string) (train, test *dataset.Labeled, err error) {
-	if name == embeddedData {
-		return dataset.MNIST()
-	}
-	train, test, err = dataset.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := train.Check(mnistunet.Size, mnistunet.Size); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return train, test, nil
-}
-
 // openFlagData opens the images of --data.
 func openFlagData(flag string) (name string, train, test *dataset.Labeled, err error) {
-	if name, err = dataName(flag); err == nil {
-		train, test, err = openData(name)
+	if name, err = mnist.DataName(flag); err == nil {
+		train, test, err = mnist.OpenData(name)
 	}
 	if err != nil {
 		err = fmt.Errorf("--data: %w", err)
 	}
 	return name, train, test, err
-}
-
-// openDataOf opens the images that a model was trained on, which must be the same still.
-func openDataOf(model string, d training.Data) (train, test *dataset.Labeled, err error) {
-	if train, test, err = openData(d.Name); err != nil {
-		return nil, nil, fmt.Errorf("%s was trained on images that can't be opened any more: %w", model, err)
-	}
-	if head := train.Head(d.Images); head.Checksum() != d.Checksum {
-		return nil, nil, fmt.Errorf("%s was trained on %d images with checksum %s, found %d with %s in %s", model, d.Images, d.Checksum, head.Len(), head.Checksum(), d.Name)
-	}
-	return train, test, nil
 }
 
 // modelFlag adds --model.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -9,10 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
@@ -61,7 +58,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err := writeup.Check(f.out); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	train, _, err := openData(embeddedData)
+	train, _, err := mnist.OpenData(mnist.Embedded)
 	if err != nil {
 		return err
 	}
@@ -91,7 +88,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	task, err := c.Task(train, embeddedData)
+	task, err := c.Task(train, mnist.Embedded)
 	if err != nil {
 		return err
 	}
@@ -134,28 +131,14 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
-	run, err := writeup.ReadRun(dir)
+	d, err := writeup.DrawDemo(cmd.Context(), m, drawDigits, dir, f.seed, func(done, total int) {
+		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", done, total) })
+	})
+	p.clear()
 	if err != nil {
 		return err
 	}
-	d := writeup.DemoData{
-		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * train.Len(), TrainingTime: run.Time,
-		Guidance: 5, Steps: c.Network.Timesteps,
-	}
-	if err := drawDemo(cmd.Context(), m, f.seed, &d, p); err != nil {
-		return err
-	}
-	d.Parameters.Add("command", f.command(cmd, c))
-	d.Parameters.Add("commit", c.Program.Commit)
-	if by := build.Commit(); by != c.Program.Commit {
-		d.Parameters.Add("drawn by commit", by)
-	}
-	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
-	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance 5", d.Steps))
-	d.Parameters.Add("seed", c.Seed)
-	d.Parameters.Add("dtype", c.DType)
-	d.Parameters.Add("engine", info.Device)
-	page, err := writeup.Demo(f.out, d)
+	page, err := d.Write(f.out, f.command(cmd, c), info.Device)
 	if err != nil {
 		return err
 	}
@@ -175,30 +158,4 @@ func (f *demoFlags) command(cmd *cobra.Command, c mnist.Config) string {
 		line += fmt.Sprintf(" --threads %d", c.Threads)
 	}
 	return line + given(cmd, "limit", "backend", "out")
-}
-
-// drawDemo draws four of each digit, and keeps the first row's trajectory.
-func drawDemo(ctx context.Context, m *mnistunet.Model, seed uint64, d *writeup.DemoData, p *progress) error {
-	const rows = 4
-	classes := m.Config.Classes
-	for i := range rows * classes {
-		d.Labels = append(d.Labels, i%classes)
-	}
-	d.TrajectoryLabels = d.Labels[:classes]
-	s := sampling{sampler: "ddpm", steps: d.Steps, guidance: float64(d.Guidance), seed: seed}
-	film := lab.Film{Stage: lab.Drawing, Most: writeup.DemoFrames}
-	start := time.Now()
-	images, _, err := s.run(ctx, m, d.Labels, len(d.Labels), func(e lab.Event) {
-		film.Add(e)
-		if step := e.Step; step != nil {
-			p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", step.Index+1, step.Total) })
-		}
-	})
-	p.clear()
-	d.Samples, d.SamplingTime = images, time.Since(start)
-	for _, f := range film.Frames {
-		f.X, f.X0 = f.X.Slice(0, classes), f.X0.Slice(0, classes)
-		d.Trajectory = append(d.Trajectory, f)
-	}
-	return err
 }

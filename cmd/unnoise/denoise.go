@@ -7,7 +7,9 @@ import (
 
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/writeup"
 )
 
 func newDenoise() *cobra.Command {
@@ -43,12 +45,12 @@ func newDenoise() *cobra.Command {
 			}
 			defer m.Close()
 			if m.Config.Condition != mnistunet.None {
-				return fmt.Errorf("%s has condition %s; denoise wants a model of condition none. Draw from noise with: unnoise sample --model %s", model, m.Config.Condition, quote(model))
+				return fmt.Errorf("%s has condition %s; denoise wants a model of condition none. Draw from noise with: unnoise sample --model %s", model, m.Config.Condition, shell.Quote(model))
 			}
 			if !cmd.Flags().Changed("sigma") {
 				sigma = m.Config.Sigma
 			}
-			images, err := denoised(cmd.Context(), m, test, sigma, count, seed)
+			images, err := writeup.Denoised(cmd.Context(), m, test, sigma, count, seed)
 			if err != nil {
 				return err
 			}
@@ -60,8 +62,7 @@ func newDenoise() *cobra.Command {
 			p.Add("sigma", sigma)
 			p.Add("seed", seed)
 			f.describe(&p, dtype)
-			g := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
-			if err := writeGrid(out, g, p); err != nil {
+			if err := writeGrid(out, writeup.DenoisedGrid(images), p); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), out)

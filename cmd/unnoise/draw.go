@@ -20,6 +20,7 @@ import (
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
+	"github.com/unnoise/unnoise/writeup"
 )
 
 // drawFlags are the flags of every verb that draws: they fill in a request, and say where its pictures go.
@@ -251,7 +252,7 @@ func (f *drawFlags) run(cmd *cobra.Command) error {
 	if err := f.fits(o); err != nil {
 		return err
 	}
-	film := lab.Film{Stage: lab.Drawing, Most: trajectory}
+	film := lab.Film{Stage: lab.Drawing, Most: writeup.MostFrames}
 	if r.Upscale != nil {
 		film.Stage = lab.Upscaling
 	}

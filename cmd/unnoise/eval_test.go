@@ -211,11 +211,11 @@ func TestEvalOtherConditions(t *testing.T) {
 
 	run = small(t, "--condition", "none", "--data", few, "--no-samples")
 	r = mustEval(t, cache, "--model", run, "--count", "50")
-	if len(r.Denoising) != len(noiseLevels) || r.Rows != nil || r.Classifier != nil {
+	if len(r.Denoising) != len(evaluation.NoiseLevels) || r.Rows != nil || r.Classifier != nil {
 		t.Fatalf("condition none: %+v", r)
 	}
 	for i, d := range r.Denoising {
-		if d.Sigma != noiseLevels[i] || d.Images != 50 || d.Model <= 0 || d.Constant != r.Denoising[0].Constant {
+		if d.Sigma != evaluation.NoiseLevels[i] || d.Images != 50 || d.Model <= 0 || d.Constant != r.Denoising[0].Constant {
 			t.Errorf("condition none: %+v", d)
 		}
 	}

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/unnoise/unnoise/internal/shell"
 )
 
 // jsonVersion is the version field of everything --json prints. It grows when
@@ -43,22 +44,11 @@ func terminalWidth(w io.Writer) (int, bool) {
 	return width, true
 }
 
-// quote writes a word as a shell reads it.
-func quote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+=./,:@%", r)
-	}
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
 // given writes those of the flags that were given, as a command line has them.
 func given(cmd *cobra.Command, names ...string) (line string) {
 	for _, name := range names {
 		if flag := cmd.Flag(name); flag.Changed {
-			line += fmt.Sprintf(" --%s %s", name, quote(flag.Value.String()))
+			line += fmt.Sprintf(" --%s %s", name, shell.Quote(flag.Value.String()))
 		}
 	}
 	return line

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"slices"
 	"strings"
 	"time"
@@ -15,18 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
-	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/figure"
-	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/ranges"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
-	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
+	"github.com/unnoise/unnoise/writeup"
 )
 
 func newTrain() *cobra.Command {
@@ -307,7 +304,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 				return err
 			}
 			defer m.Close()
-			return drawEpoch(ctx, m, k, test, c.Seed)
+			return writeup.DrawEpoch(ctx, m, drawDigits, k, test, c.Seed)
 		}
 	}
 	if f.validate > 0 {
@@ -331,7 +328,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	var stopped *training.StoppedError
 	var exists *training.ExistsError
 	if errors.As(err, &stopped) || errors.As(err, &exists) {
-		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, quote(dir))
+		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, shell.Quote(dir))
 	}
 	var diverged *training.DivergedError
 	if errors.As(err, &diverged) {
@@ -345,7 +342,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
 	if c.Network.Condition != mnistunet.None {
-		show("Draw digits with: unnoise sample --model %s --out digits.png", quote(r.Dir))
+		show("Draw digits with: unnoise sample --model %s --out digits.png", shell.Quote(r.Dir))
 	}
 	return nil
 }
@@ -370,67 +367,8 @@ func (f *trainFlags) openData(dir string, data training.Data) (name string, trai
 	if f.resume == "" || f.data != "" {
 		return openFlagData(f.data)
 	}
-	if train, test, err = openDataOf(dir, data); err != nil {
+	if train, test, err = mnist.OpenDataOf(dir, data); err != nil {
 		err = fmt.Errorf("%w. Say where they are now with --data", err)
 	}
 	return data.Name, train, test, err
-}
-
-// drawEpoch draws what the model does after an epoch: digits in few steps (a look, not a measurement), or noisy
-// test digits above what the denoiser makes of them and what they were.
-func drawEpoch(ctx context.Context, m *mnistunet.Model, k training.Kept, test *dataset.Labeled, seed uint64) error {
-	picture, parameters, err := epochPicture(ctx, m, k, test, seed)
-	if err != nil {
-		return err
-	}
-	return figure.WritePNG(k.Sample, picture, parameters)
-}
-
-func epochPicture(ctx context.Context, m *mnistunet.Model, k training.Kept, test *dataset.Labeled, seed uint64) (image.Image, figure.Parameters, error) {
-	c := m.Config
-	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise "+build.Commit())
-	parameters.Add("model", k.Dir)
-	parameters.Add("epoch", k.Epoch)
-	if c.Condition == mnistunet.None {
-		images, err := denoised(ctx, m, test, c.Sigma, 10, seed)
-		if err != nil {
-			return nil, nil, err
-		}
-		parameters.Add("sigma", c.Sigma)
-		parameters.Add("seed", seed)
-		picture, err := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}.Draw()
-		return picture, parameters, err
-	}
-	s := sampling{seed: seed, guidance: 1}
-	if c.Condition == mnistunet.Class {
-		s.guidance = guidance
-	}
-	labels, n, _ := rowsOfClasses(c)
-	usual, _, err := c.Plan(model.Sampling{Guidance: &s.guidance})
-	if err != nil {
-		return nil, nil, err
-	}
-	s.sampler, s.steps = usual.Sampler, usual.Steps
-	if err := s.complete(c); err != nil {
-		return nil, nil, err
-	}
-	s.describe(&parameters)
-	images, _, err := s.run(ctx, m, labels, n, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	picture, err := figure.Grid{Images: images, Columns: n / sampleRows, Scale: 2, Padding: 4}.Draw()
-	return picture, parameters, err
-}
-
-// denoised returns three rows of n images: test digits with noise of level sigma, the model's estimates, the digits.
-func denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int, seed uint64) (diffusion.Images, error) {
-	clean := firstImages(test, n)
-	noisy := addNoise(clean, []float64{sigma}, seed)
-	estimate, err := m.Denoise(ctx, noisy)
-	if err != nil {
-		return diffusion.Images{}, err
-	}
-	return diffusion.Concat(noisy, estimate, clean)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
@@ -162,7 +163,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	var stopped *training.StoppedError
 	var exists *training.ExistsError
 	if errors.As(err, &stopped) || errors.As(err, &exists) {
-		return fmt.Errorf("%w\nGo on with: unnoise train text2image --resume %s", err, quote(dir))
+		return fmt.Errorf("%w\nGo on with: unnoise train text2image --resume %s", err, shell.Quote(dir))
 	}
 	var diverged *training.DivergedError
 	if errors.As(err, &diverged) {
@@ -175,7 +176,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
 	}
 	show("%d steps, mean loss of the last ones %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
-	show("Draw with: unnoise generate --model %s --prompt \"a rocket\"", quote(r.ModelDir))
+	show("Draw with: unnoise generate --model %s --prompt \"a rocket\"", shell.Quote(r.ModelDir))
 	return nil
 }
 

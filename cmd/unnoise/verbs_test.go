@@ -436,14 +436,6 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestQuote(t *testing.T) {
-	for word, want := range map[string]string{"out/demo": "out/demo", "": "''", "my runs": "'my runs'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
-		if got := quote(word); got != want {
-			t.Errorf("quote(%q) = %s, want %s", word, got, want)
-		}
-	}
-}
-
 func TestCompletion(t *testing.T) {
 	if out := succeed(t, "__complete", "train", "mnist", "--condition", "").stdout; !strings.Contains(out, "class") || !strings.Contains(out, "none") {
 		t.Errorf("completion of --condition: %q", out)

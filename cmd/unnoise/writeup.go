@@ -4,21 +4,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/evaluation"
-	"github.com/unnoise/unnoise/internal/atomicfile"
-	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
@@ -74,81 +70,33 @@ the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 	return cmd
 }
 
-// shownRun is a run of which the page shows some epochs.
-type shownRun struct {
-	writeup.Run
-	dir         string
-	epochs      []int
-	train, test *dataset.Labeled
-}
-
-func (r shownRun) last() string { return training.EpochDir(r.dir, r.epochs[len(r.epochs)-1]) }
-
-// openRun reads a run. Of the wanted epochs the page shows those that the run has, and always its last.
-func openRun(dir, name string, condition mnistunet.Condition, objective mnistunet.Objective, wanted []int) (*shownRun, error) {
-	run, err := writeup.ReadRun(dir)
-	if err != nil {
-		return nil, err
-	}
-	if got := run.Network.Condition; got != condition {
-		return nil, fmt.Errorf("expected a run of condition %s, %s has condition %s", condition, dir, got)
-	}
-	switch got := run.Network.Objective; {
-	case objective == mnistunet.Flow && got != objective:
-		return nil, fmt.Errorf("expected a run trained with --objective flow, %s was trained without", dir)
-	case got != objective && condition == mnistunet.Class:
-		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow", dir, got)
-	case got != objective:
-		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by --flow", dir, got)
-	}
-	train, test, err := openDataOf(dir, run.Data)
-	if err != nil {
-		return nil, fmt.Errorf("%w. Say where they are now with: unnoise train mnist --resume %s --data FOLDER", err, quote(dir))
-	}
-	all, err := training.Epochs(dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("the run %s keeps no model of any epoch", dir)
-	}
-	r := &shownRun{Run: run, dir: dir, train: train, test: test}
-	for i, epoch := range all {
-		if slices.Contains(wanted, epoch) || i == len(all)-1 {
-			r.epochs = append(r.epochs, epoch)
-		}
-	}
-	r.Name, r.Command = name, trainCommand(run.Config, run.Data.Images < train.Len(), dir)
-	return r, nil
-}
-
 func (f *writeupFlags) run(cmd *cobra.Command) error {
 	start := time.Now()
-	var none, timed, class, flat, flow *shownRun
-	byEpoch := []int{1, 6, 11, 16, 20}
+	o := writeup.Page{Dir: f.out, Seed: f.seed}
 	for _, r := range []struct {
-		to              **shownRun
-		flag, dir, name string
-		condition       mnistunet.Condition
-		objective       mnistunet.Objective
-		epochs          []int
+		to        **writeup.ShownRun
+		flag, dir string
+		kind      writeup.Kind
 	}{
-		{&none, "none", f.none, "denoiser", mnistunet.None, mnistunet.Noise, []int{1, 5}},
-		{&timed, "time", f.time, "time-conditional", mnistunet.Time, mnistunet.Noise, byEpoch},
-		{&class, "class", f.class, "class-conditional", mnistunet.Class, mnistunet.Noise, byEpoch},
-		{&flat, "class-flat", f.flat, "class-conditional, constant rate", mnistunet.Class, mnistunet.Noise, nil},
-		{&flow, "flow", f.flow, "flow matching", mnistunet.Class, mnistunet.Flow, byEpoch},
+		{&o.None, "none", f.none, writeup.DenoiserRun},
+		{&o.Time, "time", f.time, writeup.TimeRun},
+		{&o.Class, "class", f.class, writeup.ClassRun},
+		{&o.Flat, "class-flat", f.flat, writeup.FlatRun},
+		{&o.Flow, "flow", f.flow, writeup.FlowRun},
 	} {
 		if r.dir == "" {
 			continue
 		}
-		var err error
-		if *r.to, err = openRun(r.dir, r.name, r.condition, r.objective, r.epochs); err != nil {
+		run, err := writeup.OpenRun(r.dir, r.kind)
+		if err != nil {
 			return fmt.Errorf("--%s: %w", r.flag, err)
 		}
+		run.Command = trainCommand(run.Config, run.Limited(), run.Dir)
+		*r.to = run
 	}
+	class, flat := o.Class, o.Flat
 	switch {
-	case none == nil && timed == nil && class == nil && flow == nil:
+	case o.None == nil && o.Time == nil && class == nil && o.Flow == nil:
 		return usagef("expected the folder of a run for --none, --time, --class or --flow, found nothing (train one with 'unnoise train mnist')")
 	case flat != nil && class == nil:
 		return usagef("--class-flat is compared with --class, which is missing")
@@ -160,116 +108,30 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	if err := writeup.Check(f.out); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	w := writeup.Data{Item: "digit"}
 	var reports []evaluation.Report
-	said := map[string]bool{} // notes: once each
 	for _, path := range f.reports {
 		r, err := evaluation.ReadReport(path)
 		if err != nil {
 			return fmt.Errorf("--eval: %w", err)
 		}
-		for _, t := range reportTables(r) {
-			if said[t.Note] {
-				t.Note = ""
-			}
-			said[t.Note] = true
-			w.Tables = append(w.Tables, t)
-		}
 		reports = append(reports, r)
 	}
-	compared, apart := comparisons(reports)
-	w.Tables = append(w.Tables, compared...)
-	if apart != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: warning: no table sets flows beside estimates of noise, which were measured otherwise: %s\n", apart)
+	p := newProgress(cmd.ErrOrStderr())
+	var apart string
+	if o.Tables, apart = writeup.ReportTables(reports); apart != "" {
+		p.warn(cmd)("no table sets flows beside estimates of noise, which were measured otherwise: " + apart)
 	}
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	w.Command = f.command(cmd, dtype)
-	p := newProgress(cmd.ErrOrStderr())
-	d := &drawings{dir: filepath.Join(f.out, "drawings"), backend: b, dtype: dtype, other: f.other(), by: by{"unnoise " + build.Commit(), info.Device}, p: p}
-	defer d.close()
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+	if err := o.CheckDrawings(); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	if err := atomicfile.Check(filepath.Join(d.dir, "drawing")); err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	var test *dataset.Labeled
-	for _, r := range []*shownRun{none, timed, class, flat, flow} {
-		if r == nil {
-			continue
-		}
-		if r.Data.Name != embeddedData {
-			w.Item = "image"
-		}
-		if test == nil {
-			test = r.test
-		}
-		if r != flat {
-			d.planned += len(r.epochs)
-		}
-		if r != none && r != timed {
-			d.planned += len(guidanceScales)
-		}
-	}
-	var ways []drawnBy
-	if flow != nil {
-		if ways, err = f.fewSteps(flow, class); err != nil {
-			return err
-		}
-		d.planned += len(ways)
-	}
-	w.Forward = forward(test, f.seed)
-	if none != nil {
-		if w.Denoiser, err = f.denoiser(cmd.Context(), d, none); err != nil {
-			return err
-		}
-	}
-	if timed != nil {
-		m, err := f.model(cmd.Context(), d, "time", timed)
-		if err != nil {
-			return err
-		}
-		w.Models = append(w.Models, m)
-	}
-	if class != nil {
-		m, err := f.model(cmd.Context(), d, "class", class)
-		if err == nil {
-			m.ByGuidance, err = f.byGuidance(cmd.Context(), d, "class", class)
-		}
-		if err == nil && flat != nil {
-			m.Flat = &writeup.Flat{Run: flat.Run}
-			m.Flat.ByGuidance, err = f.byGuidance(cmd.Context(), d, "class-flat", flat)
-		}
-		if err != nil {
-			return err
-		}
-		w.Models = append(w.Models, m)
-	}
-	if flow != nil {
-		m, err := f.model(cmd.Context(), d, "flow", flow)
-		if err == nil {
-			m.ByGuidance, err = f.byGuidance(cmd.Context(), d, "flow", flow)
-		}
-		if err == nil {
-			m.BySteps, err = f.bySteps(cmd.Context(), d, ways)
-		}
-		if err != nil {
-			return err
-		}
-		w.Models = append(w.Models, m)
-	}
-	w.Parameters.Add("Software", d.by.Software)
-	if by := d.all(func(b by) string { return b.Software }); by != "" && by != d.by.Software {
-		w.Parameters.Add("drawn by", by)
-	}
-	w.Parameters.Add("drawn in", engine.Name(dtype))
-	w.Parameters.Add("engine", d.all(func(b by) string { return b.Engine }))
-	p.update(func() string { return "writing the page" })
-	page, err := writeup.Write(f.out, w)
+	o.Command = f.command(cmd, dtype)
+	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawDigits, Update: p.update}
+	page, err := o.Make(cmd.Context())
 	p.clear()
 	if err != nil {
 		return err
@@ -285,7 +147,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
 	line := "unnoise writeup" + given(cmd, "none", "time", "class", "class-flat", "flow", "out", "backend", "threads")
 	for _, path := range f.reports {
-		line += " --eval " + quote(path)
+		line += " --eval " + shell.Quote(path)
 	}
 	return fmt.Sprintf("%s --seed %d --dtype %s", line, f.seed, engine.Name(dtype))
 }
@@ -307,7 +169,7 @@ func trainCommand(c mnist.Config, limited bool, dir string) string {
 	} else {
 		line.WriteString("unnoise train mnist")
 		if c.From != "" {
-			fmt.Fprintf(&line, " --from %s", quote(c.From))
+			fmt.Fprintf(&line, " --from %s", shell.Quote(c.From))
 		} else {
 			fmt.Fprintf(&line, " --condition %s", c.Network.Condition)
 			add("objective", c.Network.Objective, mnistunet.Noise)
@@ -324,8 +186,8 @@ func trainCommand(c mnist.Config, limited bool, dir string) string {
 		add("clip", c.Clip, 0.)
 		add("ema", c.EMA, 0.)
 		add("dropout", c.Dropout, usual.Dropout)
-		if c.Data.Name != embeddedData {
-			fmt.Fprintf(&line, " --data %s", quote(c.Data.Name))
+		if c.Data.Name != mnist.Embedded {
+			fmt.Fprintf(&line, " --data %s", shell.Quote(c.Data.Name))
 		}
 	}
 	if limited {
@@ -333,16 +195,16 @@ func trainCommand(c mnist.Config, limited bool, dir string) string {
 	}
 	fmt.Fprintf(&line, " --seed %d --dtype %s", c.Seed, c.DType)
 	if c.Backend != "" {
-		fmt.Fprintf(&line, " --backend %s", quote(c.Backend))
+		fmt.Fprintf(&line, " --backend %s", shell.Quote(c.Backend))
 	} else {
 		fmt.Fprintf(&line, " --threads %d", c.Threads)
 	}
 	if c.DecaySteps { // the page's folder, in which the run is
 		dir = filepath.Dir(filepath.Clean(dir))
 	}
-	fmt.Fprintf(&line, " --out %s", quote(dir))
+	fmt.Fprintf(&line, " --out %s", shell.Quote(dir))
 	if c.Planned > 0 && c.Epochs > c.Planned { // it went on past its end
-		fmt.Fprintf(&line, " && unnoise train mnist --resume %s --epochs %d", quote(dir), c.Epochs)
+		fmt.Fprintf(&line, " && unnoise train mnist --resume %s --epochs %d", shell.Quote(dir), c.Epochs)
 	}
 	return line.String()
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ func TestWriteup(t *testing.T) {
 	flow := small("--objective", "flow")
 	report := filepath.Join(t.TempDir(), "report.json")
 	accuracy, scale := 0.9876, 5.0
-	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64), Data: embeddedData, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Groups: 10, Frechet: 0.1321}},
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64), Data: mnist.Embedded, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Groups: 10, Frechet: 0.1321}},
 		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25, Classes: []evaluation.ClassScore{{Class: 0}, {Class: 1, Accuracy: &accuracy}}}}}}).Write(report); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +120,7 @@ func TestWriteup(t *testing.T) {
 // The command on the page trains with the run's recipe.
 func TestTrainCommand(t *testing.T) {
 	c := mnist.Default(mnistunet.Time)
-	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: embeddedData, Images: 60000}
+	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: mnist.Embedded, Images: 60000}
 	if got, want := trainCommand(c, false, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -140,33 +139,5 @@ func TestTrainCommand(t *testing.T) {
 	f := trainFlags{condition: "time", dim: 8, timesteps: 50, decay: 1, seed: 4}
 	if got := f.config(nil); got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
-	}
-}
-
-// Both kinds of samplers at one guidance scale make a table, by rising evaluations; other scales, counts and kinds do not.
-func TestComparisons(t *testing.T) {
-	row := func(sampler string, steps int, scale float64, evaluations, images int) evaluation.Row {
-		return evaluation.Row{Sampler: sampler, Steps: steps, Guidance: &scale, Evaluations: evaluations, Score: evaluation.Score{Images: images, Frechet: float64(steps)}}
-	}
-	flow := &mnistunet.Config{Objective: mnistunet.Flow}
-	tables, apart := comparisons([]evaluation.Report{
-		{Model: "a", Rows: []evaluation.Row{row("ddpm", 300, 5, 600, 1000), row("dpm++", 10, 5, 20, 1000), row("ddim", 20, 1, 20, 1000)}},
-		{Model: "b", Config: flow, Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000), row("midpoint", 10, 5, 40, 1000), row("euler", 50, 1, 50, 300)}},
-		{Model: "c", Rows: []evaluation.Row{{Sampler: "ddpm", Steps: 300, Evaluations: 300}}},
-	})
-	if apart != "" || len(tables) != 1 || !strings.Contains(tables[0].Caption, "γ = 5, 1000 samples") {
-		t.Fatalf("tables %+v", tables)
-	}
-	want := [][]string{
-		{"20", "-", "10.000", "Noise estimates, DPM-Solver++, 10 steps", "a"}, {"40", "-", "10.000", "Flow, midpoint, 10 steps", "b"},
-		{"100", "-", "50.000", "Flow, Euler, 50 steps", "b"}, {"600", "-", "300.000", "Noise estimates, DDPM, 300 steps", "a"},
-	}
-	if none, apart := comparisons([]evaluation.Report{
-		{Data: "MNIST", Rows: []evaluation.Row{row("dpm++", 10, 5, 20, 500)}}, {Data: "MNIST", Config: flow, Rows: []evaluation.Row{row("euler", 50, 5, 100, 1000)}},
-	}); none != nil || apart != "estimates of noise with 500 samples of MNIST at γ = 5 by classifier \"\", flows with 1000 samples of MNIST at γ = 5 by classifier \"\"" {
-		t.Errorf("other counts make tables %+v, and it is said %q", none, apart)
-	}
-	if got := tables[0].Rows; !slices.EqualFunc(got, want, slices.Equal[[]string]) {
-		t.Errorf("rows %q, want %q", got, want)
 	}
 }

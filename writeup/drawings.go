@@ -1,4 +1,4 @@
-package main
+package writeup
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,23 +15,30 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/checksum"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/weights"
-	"github.com/unnoise/unnoise/writeup"
 )
+
+// Drawer is what a page's images are drawn by.
+type Drawer struct {
+	Backend     compute.Backend
+	BackendName string // if it is not onednn
+	DType       dtypes.DType
+	Device      string // what computes, for people
+	Draw        evaluation.Draw
+	Update      func(line func() string) // told how far it is
+}
 
 // drawings draws with models, and keeps what was drawn in a folder: what was drawn before, by the same model and in the same way, is
 // only read.
 type drawings struct {
-	dir     string
-	backend compute.Backend
-	other   string // the backend's name, if it is not onednn
-	dtype   dtypes.DType
-	by      by
-	p       *progress
+	dir string
+	Drawer
+	by by
 
 	planned, done int  // drawings
 	used          []by // what made them, each once
@@ -62,23 +67,20 @@ type drawing struct {
 	Seed     uint64  `json:"seed"`
 	Labels   []int   `json:"labels,omitempty"`
 	Count    int     `json:"count"`
-	Frames   int     `json:"frames"`          // kept of the walk
+	Frames   int     `json:"frames"`          // kept of the steps
 	Input    string  `json:"input,omitempty"` // SHA-256 of the images, for a denoiser
 }
 
-// sample draws n images with the model in a folder, and returns it in at most so many frames; the last is the result.
-func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, labels []int, n, frames int) ([]writeup.Frame, error) {
-	key := drawing{Sampler: s.sampler, Steps: s.steps, Eta: s.eta, Guidance: s.guidance, Seed: s.seed, Labels: labels, Count: n, Frames: frames}
-	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error) {
-		film := lab.Film{Stage: lab.Drawing, Most: frames}
+// sample draws images with the model in a folder.
+func (d *drawings) sample(ctx context.Context, dir, name string, what evaluation.Drawing) ([]Frame, error) {
+	s := what.Sampling
+	key := drawing{Sampler: s.Sampler, Steps: s.Steps, Eta: s.Eta, Guidance: s.Guidance, Seed: s.Seed, Labels: what.Labels, Count: what.Count, Frames: what.Frames}
+	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]Frame, error) {
 		start := time.Now()
-		_, _, err := s.run(ctx, m, labels, n, func(e lab.Event) {
-			film.Add(e)
-			if step := e.Step; step != nil {
-				show(fmt.Sprintf("step %d/%d  %s left", step.Index+1, step.Total, duration.Left(start, step.Index+1, step.Total)))
-			}
-		})
-		return film.Frames, err
+		what.OnStep = func(done, total int) {
+			show(fmt.Sprintf("step %d/%d  %s left", done, total, duration.Left(start, done, total)))
+		}
+		return d.Draw(ctx, m, what)
 	})
 }
 
@@ -86,9 +88,9 @@ func (d *drawings) sample(ctx context.Context, dir, name string, s sampling, lab
 func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Images) (diffusion.Images, error) {
 	h := sha256.New()
 	h.Write(weights.FromFloat32([]int{len(x.Data)}, x.Data).Data)
-	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))}, func(m *mnistunet.Model, _ func(string)) ([]writeup.Frame, error) {
+	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))}, func(m *mnistunet.Model, _ func(string)) ([]Frame, error) {
 		y, err := m.Denoise(ctx, x)
-		return []writeup.Frame{{X: y}}, err
+		return []Frame{{X: y}}, err
 	})
 	if err != nil {
 		return diffusion.Images{}, err
@@ -96,17 +98,17 @@ func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Im
 	return frames[0].X, nil
 }
 
-func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]writeup.Frame, error)) ([]writeup.Frame, error) {
+func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]Frame, error)) ([]Frame, error) {
 	d.done++
-	sum, err := fileSum(filepath.Join(dir, mnistunet.WeightsFile))
+	sum, err := checksum.File(filepath.Join(dir, mnistunet.WeightsFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the model: %w", err)
 	}
-	config, err := fileSum(filepath.Join(dir, mnistunet.ConfigFile))
+	config, err := checksum.File(filepath.Join(dir, mnistunet.ConfigFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the model: %w", err)
 	}
-	key.Version, key.Model, key.Config, key.DType, key.Backend = 3, sum, config, engine.Name(d.dtype), d.other
+	key.Version, key.Model, key.Config, key.DType, key.Backend = 3, sum, config, engine.Name(d.DType), d.BackendName
 	text, err := json.Marshal(key)
 	if err != nil {
 		return nil, err
@@ -119,15 +121,14 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 	}
 	if d.opened != dir {
 		d.close()
-		if d.model, err = mnistunet.Load(d.backend, dir, d.dtype); err != nil {
+		if d.model, err = mnistunet.Load(d.Backend, dir, d.DType); err != nil {
 			return nil, err
 		}
 		d.opened = dir
 	}
 	line := fmt.Sprintf("drawing %d/%d, %s", d.done, d.planned, name)
-	d.p.update(func() string { return line })
-	frames, err := make(d.model, func(s string) { d.p.update(func() string { return line + ": " + s }) })
-	d.p.clear()
+	d.Update(func() string { return line })
+	frames, err := make(d.model, func(s string) { d.Update(func() string { return line + ": " + s }) })
 	if err != nil {
 		return nil, err
 	}
@@ -160,20 +161,7 @@ func (d *drawings) close() {
 	}
 }
 
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func writeFrames(path, key string, b by, frames []writeup.Frame) error {
+func writeFrames(path, key string, b by, frames []Frame) error {
 	x := frames[0].X
 	var captions []string
 	var values []float32
@@ -194,7 +182,7 @@ func writeFrames(path, key string, b by, frames []writeup.Frame) error {
 }
 
 // readFrames reads what writeFrames wrote under the same key.
-func readFrames(path, key string) (frames []writeup.Frame, b by, err error) {
+func readFrames(path, key string) (frames []Frame, b by, err error) {
 	f, err := weights.Open(path)
 	if err != nil {
 		return nil, b, err
@@ -217,10 +205,10 @@ func readFrames(path, key string) (frames []writeup.Frame, b by, err error) {
 	if f.Metadata()["drawing"] != key || len(s) != 5 || s[0] != len(captions) || len(values) == 0 {
 		return nil, b, fmt.Errorf("%s holds another drawing", path)
 	}
-	frames = make([]writeup.Frame, s[0])
+	frames = make([]Frame, s[0])
 	for i := range frames {
 		size := len(values) / s[0]
-		frames[i] = writeup.Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4], Data: values[i*size : (i+1)*size]}}
+		frames[i] = Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4], Data: values[i*size : (i+1)*size]}}
 	}
 	return frames, b, nil
 }

@@ -1,24 +1,28 @@
-package main
+package evaluation
 
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
-	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/mnistunet"
-	"github.com/unnoise/unnoise/writeup"
 )
 
-// reportTables lays a report out for terminals and pages.
-func reportTables(r evaluation.Report) []writeup.Table {
+// Table is a table of words and numbers.
+type Table struct {
+	Caption string
+	Header  []string
+	Rows    [][]string // as long as the header; the first cell says what the row is
+	Note    string
+	Folded  bool // pages show the caption, and the rest when asked
+}
+
+// Tables lays the report out for terminals and pages.
+func (r Report) Tables() []Table {
 	of := cmp.Or(r.Model, r.Samples)
 	if r.Config != nil {
 		of += fmt.Sprintf(": condition %s, dim %d, %s", r.Config.Condition, r.Config.Dim, r.DType)
@@ -27,12 +31,12 @@ func reportTables(r evaluation.Report) []writeup.Table {
 		of += fmt.Sprintf(", seed %d", *r.Seed)
 	}
 	var notes []string // a line each in terminals, one after the other on pages
-	t := writeup.Table{Caption: of}
+	t := Table{Caption: of}
 	if len(r.Denoising) > 0 {
 		t.Caption += fmt.Sprintf("; mean squared error of %d test images of %s", r.Denoising[0].Images, r.Data)
 		t.Header = []string{"σ", "model", "noisy image", "mean image"}
 		for _, d := range r.Denoising {
-			t.Rows = append(t.Rows, []string{formatFloat(d.Sigma), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
+			t.Rows = append(t.Rows, []string{strconv.FormatFloat(d.Sigma, 'g', -1, 64), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
 		}
 	} else {
 		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
@@ -40,7 +44,7 @@ func reportTables(r evaluation.Report) []writeup.Table {
 			t.Header = append(t.Header, "evaluations/image", "time", "images/s")
 		}
 		for _, row := range r.Rows {
-			cells := []string{name(row), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
+			cells := []string{row.name(), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
 			if r.Model != "" {
 				cells = append(cells, strconv.Itoa(row.Evaluations), duration.Format(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
 			}
@@ -74,14 +78,14 @@ func reportTables(r evaluation.Report) []writeup.Table {
 	}
 	t.Note = strings.Join(notes, "\n")
 	if len(r.Rows) == 0 {
-		return []writeup.Table{t}
+		return []Table{t}
 	}
-	return []writeup.Table{t, classTable(of, r.Rows)}
+	return []Table{t, classTable(of, r.Rows)}
 }
 
 // classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how many of all.
-func classTable(of string, rows []evaluation.Row) writeup.Table {
-	t := writeup.Table{Caption: of + "; accuracy of each class, %", Header: []string{""}, Folded: true}
+func classTable(of string, rows []Row) Table {
+	t := Table{Caption: of + "; accuracy of each class, %", Header: []string{""}, Folded: true}
 	asked := rows[0].Accuracy != nil
 	if !asked {
 		t.Caption = of + "; samples read as each class, %"
@@ -90,7 +94,7 @@ func classTable(of string, rows []evaluation.Row) writeup.Table {
 		t.Header = append(t.Header, strconv.Itoa(c.Class))
 	}
 	for _, r := range rows {
-		cells := []string{name(r)}
+		cells := []string{r.name()}
 		for _, c := range r.Classes {
 			share := c.Accuracy
 			if !asked {
@@ -104,10 +108,10 @@ func classTable(of string, rows []evaluation.Row) writeup.Table {
 	return t
 }
 
-// comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
+// Comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
 // noise estimates and flows were both measured, with equally many samples and the same data. Where there are both, but no table, apart
 // says how each was measured.
-func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart string) {
+func Comparisons(reports []Report) (tables []Table, apart string) {
 	type setting struct {
 		guidance         float64
 		images           int
@@ -116,7 +120,7 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 	type measured struct {
 		model string
 		flow  bool
-		evaluation.Row
+		Row
 	}
 	var settings []setting
 	rows := map[setting][]measured{}
@@ -149,13 +153,13 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g by classifier %.8q", s.images, s.data, s.guidance, s.classifier))
 			continue
 		}
-		t := writeup.Table{
+		t := Table{
 			Caption: fmt.Sprintf("Quality by number of network evaluations for an image: %s, γ = %g, %d samples each", s.data, s.guidance, s.images),
 			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
 		}
 		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
 		for _, m := range rows[s] {
-			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), inSteps(m.Sampler, m.Steps), m.model})
+			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), Sampling{Sampler: m.Sampler, Steps: m.Steps}.Title(m.flow), m.model})
 		}
 		tables = append(tables, t)
 	}
@@ -163,25 +167,6 @@ func comparisons(reports []evaluation.Report) (tables []writeup.Table, apart str
 		apart = fmt.Sprintf("estimates of noise with %s, flows with %s", strings.Join(how[0], ", "), strings.Join(how[1], ", "))
 	}
 	return tables, apart
-}
-
-// printTable prints a table with what its rows are flush left, and numbers flush right.
-func printTable(w io.Writer, t writeup.Table) error {
-	fmt.Fprintf(w, "%s\n\n", t.Caption)
-	lines := append([][]string{t.Header}, t.Rows...)
-	widest := 0
-	for _, line := range lines {
-		widest = max(widest, utf8.RuneCountInString(line[0]))
-	}
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, line := range lines {
-		fmt.Fprintf(columns, "%-*s\t%s\t\n", widest, line[0], strings.Join(line[1:], "\t"))
-	}
-	if err := columns.Flush(); err != nil || t.Note == "" {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", t.Note)
-	return err
 }
 
 func percent(share *float64) string {
@@ -192,11 +177,11 @@ func percent(share *float64) string {
 }
 
 // name is what tells a row from the others.
-func name(r evaluation.Row) string {
+func (r Row) name() string {
 	if r.Sampler == "" {
 		return ""
 	}
-	s := sampling{sampler: r.Sampler, steps: r.Steps}.short()
+	s := Sampling{Sampler: r.Sampler, Steps: r.Steps}.String()
 	if r.Guidance != nil {
 		s += fmt.Sprintf(", γ = %g", *r.Guidance)
 	}

@@ -1,4 +1,4 @@
-package main
+package writeup
 
 import (
 	"context"
@@ -7,16 +7,15 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
-	"github.com/unnoise/unnoise/writeup"
 )
 
 const (
 	sampleRows    = 4
-	trajectory    = writeup.MostFrames
-	guidance      = 5.0 // of the samples by epoch
+	usualGuidance = 5.0 // of the samples by epoch
 	noiseAnswers  = 256 // answers to pure noise that are averaged
 	testedDigits  = 64  // for the errors at each noise level
 	digitsInARow  = 10
@@ -24,8 +23,7 @@ const (
 )
 
 var (
-	noiseLevels    = []float64{0, 0.2, 0.4, 0.5, 0.6, 0.8, 1} // σ at which denoisers are shown and measured
-	guidanceScales = []float64{0, 1, guidance, 10}
+	guidanceScales = []float64{0, 1, usualGuidance, 10}
 	stepCounts     = []int{4, 10, 20, 50}
 )
 
@@ -64,7 +62,7 @@ func pickImages(x diffusion.Images, indices ...int) diffusion.Images {
 }
 
 func levelNames() (names []string) {
-	for _, sigma := range noiseLevels {
+	for _, sigma := range evaluation.NoiseLevels {
 		names = append(names, fmt.Sprint(sigma))
 	}
 	return names
@@ -72,40 +70,40 @@ func levelNames() (names []string) {
 
 // atLevels lists where the images of one example stand in what addNoise returns for n.
 func atLevels(example, n int) (indices []int) {
-	for k := range noiseLevels {
+	for k := range evaluation.NoiseLevels {
 		indices = append(indices, k*n+example)
 	}
 	return indices
 }
 
-func forward(test *dataset.Labeled, seed uint64) *writeup.Picture {
+func forward(test *dataset.Labeled, seed uint64) *Picture {
 	const examples = 4
 	clean := firstImages(test, examples)
-	x := addNoise(clean, noiseLevels, seed)
-	p := &writeup.Picture{Name: "noise", Title: "Test images with rising noise", Corner: "σ", Columns: levelNames()}
+	x := addNoise(clean, evaluation.NoiseLevels, seed)
+	p := &Picture{Name: "noise", Title: "Test images with rising noise", Corner: "σ", Columns: levelNames()}
 	for i := range clean.N {
-		p.Rows = append(p.Rows, writeup.Row{Images: pickImages(x, atLevels(i, clean.N)...)})
+		p.Rows = append(p.Rows, Row{Images: pickImages(x, atLevels(i, clean.N)...)})
 	}
 	p.Parameters.Add("seed", seed)
 	return p
 }
 
-func (f *writeupFlags) denoiser(ctx context.Context, d *drawings, r *shownRun) (*writeup.Denoiser, error) {
+func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 	var p figure.Parameters
 	p.Add("model", r.Name)
-	p.Add("seed", f.seed)
-	n := &writeup.Denoiser{Run: r.Run, Mean: meanOfSet(r.train.Head(r.Data.Images))}
+	p.Add("seed", o.Seed)
+	n := &Denoiser{Run: r.Run, Mean: meanOfSet(r.train.Head(r.Data.Images))}
 	tested := firstImages(r.test, testedDigits)
 	n.Tested = tested.N
 	clean := firstImages(r.test, digitsInARow)
 	pure := diffusion.NewImages(noiseAnswers, 1, mnistunet.Size, mnistunet.Size)
-	diffusion.NewGenerator(f.seed).Normal(pure.Data)
-	shown := addNoise(clean, []float64{r.Network.Sigma}, f.seed)
-	levels := addNoise(tested, noiseLevels, f.seed)
+	diffusion.NewGenerator(o.Seed).Normal(pure.Data)
+	shown := addNoise(clean, []float64{r.Network.Sigma}, o.Seed)
+	levels := addNoise(tested, evaluation.NoiseLevels, o.Seed)
 
-	n.Digits = writeup.Picture{Name: "denoiser-digits", Title: "Test images", Parameters: p, Rows: []writeup.Row{{Label: "noisy", Images: shown}}}
+	n.Digits = Picture{Name: "denoiser-digits", Title: "Test images", Parameters: p, Rows: []Row{{Label: "noisy", Images: shown}}}
 	n.Digits.Parameters.Add("sigma", r.Network.Sigma)
-	n.Noise = writeup.Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p, Rows: []writeup.Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
+	n.Noise = Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p, Rows: []Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
 	for _, epoch := range r.epochs {
 		parts := []diffusion.Images{shown, pure, levels}
 		isLast := epoch == r.epochs[len(r.epochs)-1]
@@ -116,35 +114,35 @@ func (f *writeupFlags) denoiser(ctx context.Context, d *drawings, r *shownRun) (
 		if err != nil {
 			return nil, err
 		}
-		y, err := d.denoise(ctx, training.EpochDir(r.dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), x)
+		y, err := o.drawings.denoise(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), x)
 		if err != nil {
 			return nil, err
 		}
 		label := fmt.Sprintf("after epoch %d", epoch)
 		answers := y.Slice(shown.N, shown.N+pure.N)
-		n.Digits.Rows = append(n.Digits.Rows, writeup.Row{Label: label, Images: y.Slice(0, shown.N)})
-		n.Noise.Rows = append(n.Noise.Rows, writeup.Row{Label: label, Images: answers.Slice(0, digitsInARow)})
+		n.Digits.Rows = append(n.Digits.Rows, Row{Label: label, Images: y.Slice(0, shown.N)})
+		n.Noise.Rows = append(n.Noise.Rows, Row{Label: label, Images: answers.Slice(0, digitsInARow)})
 		if isLast {
 			n.Answer, n.Answers = meanOfBatch(answers), answers.N
 			n.Levels = levelPicture(levels, y.Slice(shown.N+pure.N, y.N), tested.N, p)
 			n.Errors = levelErrors(levels, y.Slice(shown.N+pure.N, y.N), tested)
 		}
 	}
-	n.Digits.Rows = append(n.Digits.Rows, writeup.Row{Label: "clean", Images: clean})
+	n.Digits.Rows = append(n.Digits.Rows, Row{Label: "clean", Images: clean})
 	return n, nil
 }
 
-func levelPicture(noisy, denoised diffusion.Images, n int, p figure.Parameters) writeup.Picture {
-	w := writeup.Picture{Name: "denoiser-levels", Title: "Test images at several noise levels", Corner: "σ", Columns: levelNames(), Parameters: p}
+func levelPicture(noisy, denoised diffusion.Images, n int, p figure.Parameters) Picture {
+	w := Picture{Name: "denoiser-levels", Title: "Test images at several noise levels", Corner: "σ", Columns: levelNames(), Parameters: p}
 	for i := range min(levelExamples, n) {
 		w.Rows = append(w.Rows,
-			writeup.Row{Label: "noisy", Images: pickImages(noisy, atLevels(i, n)...)},
-			writeup.Row{Label: "denoised", Images: pickImages(denoised, atLevels(i, n)...)})
+			Row{Label: "noisy", Images: pickImages(noisy, atLevels(i, n)...)},
+			Row{Label: "denoised", Images: pickImages(denoised, atLevels(i, n)...)})
 	}
 	return w
 }
 
-func levelErrors(noisy, denoised, clean diffusion.Images) (errors []writeup.Level) {
+func levelErrors(noisy, denoised, clean diffusion.Images) (errors []Level) {
 	squared := func(x diffusion.Images, k int) (sum float64) {
 		for i, v := range x.Slice(k*clean.N, (k+1)*clean.N).Data {
 			e := float64(v) - float64(clean.Data[i])
@@ -152,8 +150,8 @@ func levelErrors(noisy, denoised, clean diffusion.Images) (errors []writeup.Leve
 		}
 		return sum
 	}
-	for k, sigma := range noiseLevels {
-		errors = append(errors, writeup.Level{Sigma: sigma, Noisy: squared(noisy, k), Denoised: squared(denoised, k)})
+	for k, sigma := range evaluation.NoiseLevels {
+		errors = append(errors, Level{Sigma: sigma, Noisy: squared(noisy, k), Denoised: squared(denoised, k)})
 	}
 	return errors
 }
@@ -181,12 +179,12 @@ func meanOfBatch(x diffusion.Images) diffusion.Images {
 }
 
 // sampling is how the page draws with a run's model: by its usual sampler.
-func (f *writeupFlags) sampling(r *shownRun, guidance float64) (sampling, error) {
-	s := sampling{guidance: 1, seed: f.seed}
+func (o *page) sampling(r *ShownRun, guidance float64) (evaluation.Sampling, error) {
+	s := evaluation.Sampling{Guidance: 1, Seed: o.Seed}
 	if r.Network.Condition == mnistunet.Class {
-		s.guidance = guidance
+		s.Guidance = guidance
 	}
-	err := s.complete(r.Network)
+	err := s.Complete(r.Network)
 	return s, err
 }
 
@@ -204,31 +202,31 @@ func rowsOfClasses(c mnistunet.Config) (labels []int, n int, columns []string) {
 	return labels, len(labels), columns
 }
 
-func (f *writeupFlags) model(ctx context.Context, d *drawings, kind string, r *shownRun) (writeup.Model, error) {
-	s, err := f.sampling(r, guidance)
+func (o *page) model(ctx context.Context, kind string, r *ShownRun) (Model, error) {
+	s, err := o.sampling(r, usualGuidance)
 	if err != nil {
-		return writeup.Model{}, err
+		return Model{}, err
 	}
 	classes, n, columns := rowsOfClasses(r.Network)
-	m := writeup.Model{Run: r.Run, Kind: kind, Columns: columns}
-	s.describe(&m.Sampling)
+	m := Model{Run: r.Run, Kind: kind, Columns: columns}
+	s.Describe(&m.Sampling)
 	for _, epoch := range r.epochs {
-		frames, err := d.sample(ctx, training.EpochDir(r.dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), s, classes, n, trajectory)
+		frames, err := o.drawings.sample(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), evaluation.Drawing{Sampling: s, Labels: classes, Count: n, Frames: MostFrames})
 		if err != nil {
 			return m, err
 		}
-		m.Trajectories = append(m.Trajectories, writeup.Trajectory{Epoch: epoch, Frames: frames})
+		m.Trajectories = append(m.Trajectories, Trajectory{Epoch: epoch, Frames: frames})
 	}
 	return m, nil
 }
 
-func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, kind string, r *shownRun) (pictures []writeup.Picture, err error) {
+func (o *page) byGuidance(ctx context.Context, kind string, r *ShownRun) (pictures []Picture, err error) {
 	for _, scale := range guidanceScales {
-		s, err := f.sampling(r, scale)
+		s, err := o.sampling(r, scale)
 		if err != nil {
 			return nil, err
 		}
-		p, err := f.samples(ctx, d, r, s, fmt.Sprintf("%s-guidance-%g", kind, scale), fmt.Sprintf("γ = %g", scale))
+		p, err := o.samples(ctx, r, s, fmt.Sprintf("%s-guidance-%g", kind, scale), fmt.Sprintf("γ = %g", scale))
 		if err != nil {
 			return nil, err
 		}
@@ -239,19 +237,19 @@ func (f *writeupFlags) byGuidance(ctx context.Context, d *drawings, kind string,
 
 // drawnBy is a way to draw with a run's last model.
 type drawnBy struct {
-	run *shownRun
-	sampling
+	run *ShownRun
+	evaluation.Sampling
 }
 
 // fewSteps lists how to draw with rising numbers of network evaluations: along the flow and, where there is a run of noise estimates too,
 // by its samplers; last as that usually does.
-func (f *writeupFlags) fewSteps(flow, class *shownRun) (all []drawnBy, err error) {
-	add := func(r *shownRun, sampler string, steps int) {
+func (o *page) fewSteps(flow, class *ShownRun) (all []drawnBy, err error) {
+	add := func(r *ShownRun, sampler string, steps int) {
 		if r == nil || err != nil || r == class && steps > r.Network.Timesteps {
 			return
 		}
-		s := sampling{sampler: sampler, steps: steps, guidance: guidance, seed: f.seed}
-		err = s.complete(r.Network)
+		s := evaluation.Sampling{Sampler: sampler, Steps: steps, Guidance: usualGuidance, Seed: o.Seed}
+		err = s.Complete(r.Network)
 		all = append(all, drawnBy{r, s})
 	}
 	for _, n := range stepCounts {
@@ -264,10 +262,10 @@ func (f *writeupFlags) fewSteps(flow, class *shownRun) (all []drawnBy, err error
 	return all, err
 }
 
-func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy) (pictures []writeup.Picture, err error) {
+func (o *page) bySteps(ctx context.Context, ways []drawnBy) (pictures []Picture, err error) {
 	for _, w := range ways {
-		p, err := f.samples(ctx, d, w.run, w.sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.sampler, "+"), w.steps),
-			fmt.Sprintf("%s: %d evaluations", inSteps(w.sampler, w.steps), w.evaluations(w.run.Network)))
+		p, err := o.samples(ctx, w.run, w.Sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.Sampler, "+"), w.Steps),
+			fmt.Sprintf("%s: %d evaluations", w.Title(w.run.Network.Objective == mnistunet.Flow), w.Evaluations(w.run.Network)))
 		if err != nil {
 			return nil, err
 		}
@@ -276,30 +274,21 @@ func (f *writeupFlags) bySteps(ctx context.Context, d *drawings, ways []drawnBy)
 	return pictures, nil
 }
 
-var samplerNames = map[string]string{
-	"euler": "Flow, Euler", "midpoint": "Flow, midpoint",
-	"ddim": "Noise estimates, DDIM", "dpm++": "Noise estimates, DPM-Solver++", "ddpm": "Noise estimates, DDPM",
-}
-
-func inSteps(sampler string, n int) string {
-	return fmt.Sprintf("%s, %d steps", samplerNames[sampler], n)
-}
-
 // samples is a picture of what a run's last model draws.
-func (f *writeupFlags) samples(ctx context.Context, d *drawings, r *shownRun, s sampling, file, title string) (writeup.Picture, error) {
+func (o *page) samples(ctx context.Context, r *ShownRun, s evaluation.Sampling, file, title string) (Picture, error) {
 	classes, n, columns := rowsOfClasses(r.Network)
-	p := writeup.Picture{Name: file, Title: r.Name + ", " + title, Note: title, Width: len(columns), Columns: columns}
+	p := Picture{Name: file, Title: r.Name + ", " + title, Note: title, Width: len(columns), Columns: columns}
 	p.Parameters.Add("model", r.Name)
 	p.Parameters.Add("epoch", r.epochs[len(r.epochs)-1])
-	s.describe(&p.Parameters)
+	s.Describe(&p.Parameters)
 	kept := 1
-	if usual, _ := f.sampling(r, guidance); s == usual { // that is drawn as a trajectory
-		kept = trajectory
+	if usual, _ := o.sampling(r, usualGuidance); s == usual { // that is drawn as a trajectory
+		kept = MostFrames
 	}
-	frames, err := d.sample(ctx, r.last(), r.Name+", "+title, s, classes, n, kept)
+	frames, err := o.drawings.sample(ctx, r.last(), r.Name+", "+title, evaluation.Drawing{Sampling: s, Labels: classes, Count: n, Frames: kept})
 	if err != nil {
 		return p, err
 	}
-	p.Rows = []writeup.Row{{Images: frames[len(frames)-1].X}}
+	p.Rows = []Row{{Images: frames[len(frames)-1].X}}
 	return p, nil
 }

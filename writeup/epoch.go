@@ -1,0 +1,75 @@
+package writeup
+
+import (
+	"context"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/training"
+)
+
+// DrawEpoch draws what a model that was kept does: digits in few steps (a look, not a measurement), or noisy test images above
+// what the denoiser makes of them and what they were.
+func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k training.Kept, test *dataset.Labeled, seed uint64) error {
+	c := m.Config
+	var p figure.Parameters
+	p.Add("Software", "unnoise "+build.Commit())
+	p.Add("model", k.Dir)
+	p.Add("epoch", k.Epoch)
+	var g figure.Grid
+	if c.Condition == mnistunet.None {
+		images, err := Denoised(ctx, m, test, c.Sigma, digitsInARow, seed)
+		if err != nil {
+			return err
+		}
+		p.Add("sigma", c.Sigma)
+		p.Add("seed", seed)
+		g = DenoisedGrid(images)
+	} else {
+		s := evaluation.Sampling{Seed: seed, Guidance: 1}
+		if c.Condition == mnistunet.Class {
+			s.Guidance = usualGuidance
+		}
+		usual, _, err := c.Plan(model.Sampling{Guidance: &s.Guidance})
+		if err != nil {
+			return err
+		}
+		s.Sampler, s.Steps = usual.Sampler, usual.Steps
+		if err := s.Complete(c); err != nil {
+			return err
+		}
+		s.Describe(&p)
+		labels, n, _ := rowsOfClasses(c)
+		frames, err := draw(ctx, m, evaluation.Drawing{Sampling: s, Labels: labels, Count: n, Frames: 1})
+		if err != nil {
+			return err
+		}
+		g = figure.Grid{Images: frames[0].X, Columns: n / sampleRows, Scale: 2, Padding: 4}
+	}
+	picture, err := g.Draw()
+	if err != nil {
+		return err
+	}
+	return figure.WritePNG(k.Sample, picture, p)
+}
+
+// Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images.
+func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int, seed uint64) (diffusion.Images, error) {
+	clean := firstImages(test, n)
+	noisy := addNoise(clean, []float64{sigma}, seed)
+	estimate, err := m.Denoise(ctx, noisy)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	return diffusion.Concat(noisy, estimate, clean)
+}
+
+// DenoisedGrid arranges what Denoised returns.
+func DenoisedGrid(x diffusion.Images) figure.Grid {
+	return figure.Grid{Images: x, Columns: x.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
+}

@@ -1,0 +1,82 @@
+package writeup
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/shell"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
+)
+
+// ShownRun is a run of which the page shows some epochs.
+type ShownRun struct {
+	Run
+	Dir         string
+	epochs      []int
+	train, test *dataset.Labeled
+}
+
+// Limited reports whether the run learned from the first images of its set only.
+func (r ShownRun) Limited() bool { return r.Data.Images < r.train.Len() }
+
+func (r ShownRun) last() string { return training.EpochDir(r.Dir, r.epochs[len(r.epochs)-1]) }
+
+// Kind is what a page shows a run as.
+type Kind struct {
+	name      string
+	condition mnistunet.Condition
+	objective mnistunet.Objective
+	epochs    []int // that are shown, where the run has them, besides its last
+}
+
+var byEpoch = []int{1, 6, 11, 16, 20}
+
+// The kinds of runs that a page shows.
+var (
+	DenoiserRun = Kind{"denoiser", mnistunet.None, mnistunet.Noise, []int{1, 5}}
+	TimeRun     = Kind{"time-conditional", mnistunet.Time, mnistunet.Noise, byEpoch}
+	ClassRun    = Kind{"class-conditional", mnistunet.Class, mnistunet.Noise, byEpoch}
+	FlatRun     = Kind{"class-conditional, constant rate", mnistunet.Class, mnistunet.Noise, nil}
+	FlowRun     = Kind{"flow matching", mnistunet.Class, mnistunet.Flow, byEpoch}
+)
+
+// OpenRun reads a run that is to be shown as one of a kind.
+func OpenRun(dir string, kind Kind) (*ShownRun, error) {
+	run, err := ReadRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	if got := run.Network.Condition; got != kind.condition {
+		return nil, fmt.Errorf("expected a run of condition %s, %s has condition %s", kind.condition, dir, got)
+	}
+	switch got := run.Network.Objective; {
+	case kind.objective == mnistunet.Flow && got != kind.objective:
+		return nil, fmt.Errorf("expected a run trained with --objective flow, %s was trained without", dir)
+	case got != kind.objective && kind.condition == mnistunet.Class:
+		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow", dir, got)
+	case got != kind.objective:
+		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by --flow", dir, got)
+	}
+	train, test, err := mnist.OpenDataOf(dir, run.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%w. Say where they are now with: unnoise train mnist --resume %s --data FOLDER", err, shell.Quote(dir))
+	}
+	all, err := training.Epochs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("the run %s keeps no model of any epoch", dir)
+	}
+	r := &ShownRun{Run: run, Dir: dir, train: train, test: test}
+	for i, epoch := range all {
+		if slices.Contains(kind.epochs, epoch) || i == len(all)-1 {
+			r.epochs = append(r.epochs, epoch)
+		}
+	}
+	r.Name = kind.name
+	return r, nil
+}
