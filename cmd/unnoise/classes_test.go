@@ -45,7 +45,7 @@ func TestClassesWithHoles(t *testing.T) {
 	if labels, err := drawn.Int32(); err != nil || !slices.Equal(labels, []int32{3, 8, 3, 8}) {
 		t.Errorf("drawn are %v, %v", labels, err)
 	}
-	if r := unnoise(t, "sample", "--model", dir, "--class", "0"); r.code != exitUsage || !strings.Contains(r.stderr, "expected all or numbers of 3,8") {
+	if r := unnoise(t, "sample", "--model", dir, "--class", "0"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected 3 or 8, which ") {
 		t.Errorf("a class without images: exit code %d, %q", r.code, r.stderr)
 	}
 	row := mustEval(t, t.TempDir(), "--model", dir, "--sampler", "ddim:2", "--guidance", "1", "--count", "8").Rows[0]
