@@ -62,10 +62,11 @@ static const char *run_attention(un_op *op, void *const *slots) {
   const attention_parts parts = attention_layout(o);
   const int64_t size = element_size(o), heads = o->batch * o->heads, stride = o->heads * o->dim, wide = row_of(o), pieces = pieces_of(o);
   int failed = 0;
-#pragma omp parallel for schedule(static) num_threads(o->threads)
+  // in a region in any case: the products are made for one thread
+#pragma omp parallel for schedule(static) num_threads(heads > 1 ? un_parts(heads) : o->threads)
   for (int64_t h = 0; h < heads; h++) {
-    char *own = (char *)slots[o->scratch] + (size_t)omp_get_thread_num() * parts.all;
-    const dnnl_stream_t with = o->streams[omp_get_thread_num()];
+    char *own = (char *)slots[o->scratch] + (size_t)un_worker() * parts.all;
+    const dnnl_stream_t with = o->streams[un_worker()];
     const int64_t n = h / o->heads, head = h % o->heads;
     const int64_t keys = (n * o->keys * o->heads + head) * o->dim * size, queries = (n * o->queries * o->heads + head) * o->dim * size;
     for (int64_t p = 0; p < pieces; p++)

@@ -129,6 +129,7 @@ func (b *Backend) serve(started chan<- struct{}) {
 		e.release()
 	}
 	b.scratch.release()
+	C.un_end_threads()
 	close(b.ended)
 }
 
@@ -274,7 +275,6 @@ func load() {
 		return
 	}
 	tried = true
-	C.un_openmp_load()
 	roundsBF16 = C.un_rounds_bf16() != 0
 	if isa := os.Getenv("ONEDNN_MAX_CPU_ISA"); isa != "" {
 		level, bf16 := limitOf(isa)

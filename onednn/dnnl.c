@@ -24,6 +24,9 @@ const char *un_dnnl_load(const char *path) {
   DNNL_FUNCTIONS(RESOLVE)
 #undef RESOLVE
   if (dnnl_version()->major != 3) { dlclose(library); return "its version is not 3"; }
+  Dl_info info;
+  const char *unknown = dladdr((void *)dnnl_version, &info) ? un_redirect(info.dli_fname, un_openmp) : NULL;
+  if (unknown) { dlclose(library); return unknown; }
   if (dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success) { engine = NULL; return "dnnl_engine_create failed"; }
   if (dnnl_stream_create(&stream, engine, dnnl_in_order) != dnnl_success) { engine = NULL; return "dnnl_stream_create failed"; }
   return NULL;
@@ -241,7 +244,7 @@ un_packed *un_pack(un_op *op, void *values, const char **error) {
   if (is_blocking(from, to, &blocking)) {
     un_packing *packing = un_new_packing(&blocking);
     un_pack_blocks(packing, values, packed->data);
-    un_free_packing(packing);
+      un_free_packing(packing);
     return packed;
   }
   dnnl_memory_set_data_handle(a->outside, values);

@@ -99,6 +99,7 @@ static void elementwise(const un_ew *e, void *const *slots) {
   int threads = omp_get_max_threads();
   if (blocks < 8 * threads) threads = blocks >= 16 ? threads : 1;
   if (threads > blocks) threads = (int)blocks;
+  if (threads > 1 && !e->n_sum) threads = un_parts(blocks / 8);
   double *totals = NULL;  // [sum][thread][inner or 1]
   int64_t sum_width = 0;
   for (int k = 0; k < e->n_sum; k++) sum_width += e->sum[k].keep ? inner : 1;

@@ -350,9 +350,9 @@ static void outputs(const un_product *p, void *const *slots, float *scratch, int
   if (few) block_of_few(p, &s, slots, group, packed, (block) * s.row_block, own); \
   else block_of_outputs(p, &s, slots, group, packed, (block) / column_blocks * s.row_block, (block) % column_blocks * s.column_block, own)
   if (s.alone) {
-#pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(p->groups)) if (s.threads > 1)
     for (int64_t g = 0; g < p->groups; g++) {
-      float *packed = scratch + omp_get_thread_num() * (s.packed + s.own), *own = packed + s.packed;
+      float *packed = scratch + un_worker() * (s.packed + s.own), *own = packed + s.packed;
       for (int64_t i = 0; i < panels; i++) { PACK(g, i, packed); }
       for (int64_t i = 0; i < blocks; i++) { BLOCK(g, i, packed, own); }
     }
@@ -360,10 +360,10 @@ static void outputs(const un_product *p, void *const *slots, float *scratch, int
   }
   for (int64_t g = 0; g < p->groups; g++) {
     const int packers = depth * p->out < 16384 ? 1 : s.threads;
-#pragma omp parallel for schedule(static) num_threads(packers) if (packers > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(panels)) if (packers > 1)
     for (int64_t i = 0; i < panels; i++) { PACK(g, i, scratch); }
-#pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1)
-    for (int64_t i = 0; i < blocks; i++) { BLOCK(g, i, scratch, scratch + s.packed + omp_get_thread_num() * s.own); }
+#pragma omp parallel for schedule(static) num_threads(un_parts(blocks)) if (s.threads > 1)
+    for (int64_t i = 0; i < blocks; i++) { BLOCK(g, i, scratch, scratch + s.packed + un_worker() * s.own); }
   }
 #undef PACK
 #undef BLOCK
@@ -420,7 +420,7 @@ static void gradient(const un_product *p, void *const *slots, float *scratch, in
       }
     }
     const int64_t work = total * p->out * s.slices;
-#pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1 && work > 32768)
+#pragma omp parallel for schedule(static) num_threads(un_parts(parts_of(total, 16))) if (s.threads > 1 && work > 32768)
     for (int64_t k0 = 0; k0 < total; k0 += 16) {  // a line of the sums' memory
       const int n = (int)least(16, total - k0);
       int64_t to[16];

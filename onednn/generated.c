@@ -15,6 +15,8 @@ const char *un_run_code(un_op *op, void *const *slots) {
   int threads = e->total < 16 * UN_LANES ? 1 : omp_get_max_threads();
   const int by_columns = rows < 4 * threads && width >= 4096;
   if (!by_columns && threads > rows) threads = (int)rows;
+  // Parts that add up nothing may be many, each worth its while.
+  if (threads > 1 && !e->n_sum) threads = un_parts(by_columns ? width / 512 : rows < e->total / (4 * UN_LANES) ? rows : e->total / (4 * UN_LANES));
 
   int64_t sum_width = 0;  // of one thread
   for (int k = 0; k < e->n_sum; k++) sum_width += e->sum[k].keep ? (width + 15) / 16 * 16 : 16;

@@ -214,7 +214,7 @@ static const char *run_gradient(un_op *op, void *const *slots) {
     }
     if (o->amx) _tile_release();
   }
-#pragma omp parallel for schedule(static) num_threads(o->threads) if (o->threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(size / TILE)) if (o->threads > 1)
   for (int64_t t = 0; t < size / TILE; t++) add_up(o, sums, team, t, slots[o->w]);
   return NULL;
 }

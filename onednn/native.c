@@ -50,17 +50,6 @@ const un_kernels *un_current_kernels(void) {
   return &un_kernels_portable;
 }
 
-// OMP_THREAD_LIMIT may leave fewer threads than are asked for, which oneDNN's work, cut for so many, does not bear.
-int un_set_threads(int n) {
-  omp_set_dynamic(0);
-  omp_set_num_threads(n);
-  int team = 1;
-#pragma omp parallel
-  if (omp_get_thread_num() == 0) team = omp_get_num_threads();
-  omp_set_num_threads(team);
-  return team;
-}
-
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds) {
   for (int i = 0; i < count; i++) {
     double start = seconds ? un_now() : 0;
@@ -257,7 +246,7 @@ static const char *run_transpose(un_op *op, void *const *slots) {
   int64_t strips = across;
   for (int k = 0; k < last; k++) if (k != along) strips *= c->dims[k];
   int threads = strips * TILE * n * c->size < 65536 ? 1 : omp_get_max_threads();
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(strips)) if (threads > 1)
   for (int64_t strip = 0; strip < strips; strip++) {
     const int64_t j = strip % across * TILE, nj = c->dims[along] - j < TILE ? c->dims[along] - j : TILE;
     int64_t rest = strip / across, s = j * c->src_stride[along], d = j * c->dst_stride[along];
@@ -282,7 +271,7 @@ static const char *run_copy(un_op *op, void *const *slots) {
   char *dst = (char *)slots[c->dst] + c->dst_offset * c->size;
   const char *src = (const char *)slots[c->src] + c->src_offset * c->size;
   int threads = lines * inner * c->size < 65536 ? 1 : omp_get_max_threads();
-#pragma omp parallel num_threads(threads) if (threads > 1)
+#pragma omp parallel num_threads(un_parts(lines)) if (threads > 1)
   {
     int64_t me = omp_get_thread_num(), team = omp_get_num_threads();
     int64_t first = lines * me / team, last = lines * (me + 1) / team;

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UN_SPIN_COUNT "10000"
-
 enum { UN_MAX_DIMS = 8, UN_LANES = 512 };
 
 // Element types of arrays, and what registers of a cluster (always float32) are loaded from and stored to.
@@ -23,11 +21,18 @@ struct un_op {
 
 const char *un_run(un_op *const *ops, int count, void *const *slots, double *seconds);
 void un_release(un_op *);
-int un_openmp_load(void);    // whether there are threads; before un_set_threads and un_dnnl_load
 int un_set_threads(int);     // returns how many there are, of the thread that calls it
+void un_end_threads(void);   // of the thread that calls it
+int un_parts(int64_t);       // how many parts so many pieces of independent work are computed in
+int un_worker(void);         // the thread that computes a part, from 0
 int un_isa(void);            // 0 portable, 1 AVX2, 2 AVX-512
 void un_limit_isa(int);      // tests: pretend the CPU has no more than this
 double un_now(void);
+
+// Has a library call these where it calls functions of these names. Returns NULL, or what it calls of OpenMP that is not among them.
+typedef struct { const char *name; void *function; } un_symbol;
+extern const un_symbol un_openmp[];
+const char *un_redirect(const char *path, const un_symbol *to);
 
 // ---- element-wise clusters
 

@@ -65,7 +65,7 @@ static void pack_pairs(const un_packing *p, const int64_t *left, const uint16_t 
 void un_pack_blocks(const un_packing *p, const void *src, void *dst) {
   const un_blocking *b = &p->b;
   const int pairs = b->size == 2 && b->n_blocks > 1 && b->block[b->n_blocks - 1] == 2 && b->index[b->n_blocks - 1] != b->index[b->n_blocks - 2];
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(un_parts(p->total))
   for (int64_t k = 0; k < p->total; k++) {
     int64_t rest = k, from = 0, to = 0, left[UN_MAX_BLOCKED];
     int whole = 1;

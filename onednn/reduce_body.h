@@ -61,7 +61,7 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
     int64_t cuts = outer >= threads ? 1 : (threads + outer - 1) / outer;
     if (mid < 4096) cuts = 1;
     double *parts = malloc((size_t)(outer * cuts) * sizeof(double));
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(outer * cuts)) if (threads > 1)
     for (int64_t w = 0; w < outer * cuts; w++) {
       int64_t o = w / cuts, c = w % cuts;
       parts[w] = reduce_run(kind, x, x_dtype, o * mid + mid * c / cuts, o * mid + mid * (c + 1) / cuts);
@@ -82,7 +82,7 @@ static void reduce(int kind, const void *x, int x_dtype, int64_t outer, int64_t 
   if (cuts > mid) cuts = mid > 0 ? mid : 1;
   const int64_t lanes = inner < UN_LANES ? inner : UN_LANES;
   double *parts = malloc((size_t)(work * cuts * lanes) * sizeof(double));
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(work * cuts)) if (threads > 1)
   for (int64_t w = 0; w < work * cuts; w++) {
     int64_t unit = w / cuts, c = w % cuts, o = unit / strips, s = unit % strips * UN_LANES;
     int width = (int)(inner - s < UN_LANES ? inner - s : UN_LANES);

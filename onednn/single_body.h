@@ -2,7 +2,7 @@
 // channels that are summed, and neighbouring pixels share what they read.
 #ifndef UNNOISE_SINGLE_BODY_H
 #define UNNOISE_SINGLE_BODY_H
-#include "vectors_body.h"
+#include "gemm_body.h"
 
 enum { SINGLE_PIXELS = 4, SINGLE_VECTORS = 2, MOST_SINGLE_TAPS = 3, MOST_SINGLE_WIDTH = 1024 };
 
@@ -25,7 +25,7 @@ INLINE void single_outputs(const un_single *p, int dtype, void *const *slots, fl
         w[(row * MOST_SINGLE_TAPS + column) * p->in + i] = load_one(slots[p->w], row * p->w_tap[0] + column * p->w_tap[1] + i * p->w_in, p->w_dtype);
   const float bias = p->bias < 0 ? 0 : load_one(slots[p->bias], 0, p->bias_dtype);
   const int width = (int)p->taps[1];
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(p->batch * p->height)) if (threads > 1)
   for (int64_t k = 0; k < p->batch * p->height; k++) {
     const int64_t n = k / p->height, row = k % p->height, to = n * p->y_batch + row * p->y_stride[0];
     for (int64_t column = 0; column < p->width; column += SINGLE_PIXELS) {

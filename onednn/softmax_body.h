@@ -28,7 +28,7 @@ INLINE double exponentials(const float *x, int64_t n, float scale, float most, f
 
 // Of each row of n: e^(x − the largest), divided by their sum. A NaN, or no finite largest, makes the row NaN.
 static void softmax(const float *x, int64_t rows, int64_t n, float *y) {
-#pragma omp parallel for schedule(static) if (rows > 1 && rows * n >= 4096)
+#pragma omp parallel for schedule(static) num_threads(un_parts(rows)) if (rows > 1 && rows * n >= 4096)
   for (int64_t r = 0; r < rows; r++) {
     float *restrict e = y + r * n;
     const float factor = (float)(1 / exponentials(x + r * n, n, 1, largest_of(x + r * n, n), e));

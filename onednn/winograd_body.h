@@ -217,7 +217,7 @@ INLINE void load_weights(int taps, const un_winograd *w, const void *g, int phas
 INLINE void transform_weights(int taps, const un_winograd *w, int64_t u_step, const void *g, float *u, int threads) {
   const int side = side_of(taps), points = side * side;
   const int64_t panel = w->in * TILE_COLUMNS, rows = w->in / LANES;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(w->n_phases * rows)) if (threads > 1)
   for (int64_t k = 0; k < w->n_phases * rows; k++) {
     const int64_t phase = k / rows, i = k % rows * LANES;
     for (int64_t o = 0; o < w->out; o += LANES) {
@@ -342,7 +342,7 @@ INLINE void winograd_wide(int taps, int x_dtype, int y_dtype, const un_winograd 
   const int64_t panels = w->out / TILE_COLUMNS, depths = parts_of(w->in, WIDE_DEPTH), groups = s.t.block / TILE_ROWS;
   for (int64_t first = 0; first < s.t.blocks; first += s.stretch) {
     const int64_t blocks = least(s.stretch, s.t.blocks - first);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(blocks * depths * groups)) if (threads > 1)
     for (int64_t i = 0; i < blocks * depths * groups; i++) {
       const int64_t block = i / groups / depths, c = i / groups % depths * WIDE_DEPTH, row = i % groups * TILE_ROWS;
       const un_winograd part = part_of(w, c, 0);
@@ -350,10 +350,10 @@ INLINE void winograd_wide(int taps, int x_dtype, int y_dtype, const un_winograd 
       float *v = inputs_of(&part, &t, c, scratch + block * s.v);
       transform_input(taps, x_dtype, &part, &t, 0, slots[w->x], (first + block) * t.block + row, TILE_ROWS, v + row * part.in);
     }
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(panels * blocks)) if (threads > 1)
     for (int64_t i = 0; i < panels * blocks; i++) {
       const int64_t o = i / blocks * TILE_COLUMNS, block = i % blocks;
-      float *u = scratch + s.stretch * s.v + omp_get_thread_num() * (s.u + s.m), *m = u + s.u;
+      float *u = scratch + s.stretch * s.v + un_worker() * (s.u + s.m), *m = u + s.u;
       for (int64_t c = 0; c < w->in; c += WIDE_DEPTH) {
         const un_winograd part = part_of(w, c, o);
         tiling t = s.t;
@@ -378,10 +378,10 @@ INLINE void winograd_outputs(int taps, int x_dtype, int y_dtype, const un_winogr
   const tiling s = tiles_of(w, threads);
   const winograd_parts parts = parts_for(w, &s);
   if (weights_changed) transform_weights(taps, w, s.u_step, slots[w->w], w->u, threads);
-#pragma omp parallel num_threads(s.threads) if (s.threads > 1)
+#pragma omp parallel num_threads(un_parts(s.blocks)) if (s.threads > 1)
   {
     const int64_t me = omp_get_thread_num(), team = omp_get_num_threads();
-    float *v = scratch + me * parts.thread, *m = v + parts.v;
+    float *v = scratch + un_worker() * parts.thread, *m = v + parts.v;
     for (int64_t block = s.blocks * me / team; block < s.blocks * (me + 1) / team; block++)
       for (int phase = 0; phase < w->n_phases; phase++) {
         const float *u = w->u + phase * s.points * s.u_step;
@@ -420,7 +420,7 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
       }
     }
   }
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for schedule(static) num_threads(un_parts(w->n_phases * w->in)) if (threads > 1)
   for (int64_t k = 0; k < w->n_phases * w->in; k++) {
     const int64_t phase = k / w->in, i = k % w->in;
     for (int64_t o = 0; o < w->out; o += LANES) {

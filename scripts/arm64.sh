@@ -52,11 +52,4 @@ timed "tests of networks" "${emulated[@]}" -exec "$emulator" -skip '^(TestGolden
 timed "tests of measures" "${emulated[@]}" -exec "$emulator" -run '^(TestFit|TestFrechetClosedForms|TestFrechetProperties|TestReadSamples|TestShifts)$' "$@" ./evaluation
 timed "tests of runs" "${emulated[@]}" -exec "$emulator" -run '^(TestLearningRate|TestDivergence|TestReadOnly|TestBatches)$' "$@" ./training
 timed "tests of the command line" "${emulated[@]}" -exec "$emulator" -run '^(TestVersion|TestUsage|TestEvalRefusals|TestDoctorAndBench|TestWithoutOneDNN|TestCompletion)$' "$@" ./cmd/unnoise
-
-# The engine without libgomp: on one thread, with the same results.
-serial=$(TMPDIR=/tmp mktemp -d) # its path goes where spaces part words
-trap 'rm -rf "$serial"' EXIT
-mkdir "$serial/lib"
-find "$sysroot/lib" -maxdepth 1 ! -type d ! -name 'libgomp*' -exec ln -s -t "$serial/lib" {} +
-timed "tests of the engine without libgomp" "${emulated[@]}" -exec "$qemu -L $serial" -skip "^$own_memory$" "$@" ./onednn
 say "passed in $SECONDS s"
