@@ -55,7 +55,7 @@ func (e Estimate) check(x Images) error {
 		}
 	}
 	if !Finite(e.Value.Data) || e.Variance != nil && !Finite(e.Variance.Data) {
-		return errNotFinite
+		return ErrNotFinite
 	}
 	return nil
 }

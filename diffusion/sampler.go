@@ -162,7 +162,8 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, step *St
 	return nil
 }
 
-var errNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)")
+// ErrNotFinite is what sampling ends with where a network estimates NaN or infinite values.
+var ErrNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its training diverged (a lower learning rate helps), its weights are damaged, or its dtype is too small for them (try f32)")
 
 // check tells what is wrong with the settings.
 func (s Sampler) check() error {

@@ -50,7 +50,7 @@ func MeasureDenoising(ctx context.Context, m *mnistunet.Model, set *dataset.Labe
 		}
 	}
 	if math.IsNaN(r.Model) || math.IsInf(r.Model, 0) {
-		return NoiseLevel{}, fmt.Errorf("at σ = %g the model's estimates have values that are not finite: its weights are damaged, or its dtype is too small for them (try f32)", sigma)
+		return NoiseLevel{}, fmt.Errorf("at σ = %g the model's estimates have values that are not finite: its training diverged (a lower learning rate helps), its weights are damaged, or its dtype is too small for them (try f32)", sigma)
 	}
 	n := float64(set.Len())
 	for i, sum := range sums {

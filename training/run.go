@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/nn"
@@ -25,6 +26,9 @@ type run struct {
 	counters
 	saved     time.Time
 	savedStep int // of the latest checkpoint
+
+	first  float64 // the first step's loss here
+	warned bool    // that the loss has risen
 }
 
 // train makes the run's steps. Of a run that goes on, the configuration may have changed.
@@ -153,6 +157,9 @@ func (r *run) makeStep(b *Batch, start time.Time, speed *speed) (Progress, error
 	}
 	r.step++
 	r.loss += s.Loss
+	if r.first == 0 {
+		r.first = s.Loss
+	}
 	r.seconds += took.Seconds()
 	p.MeanLoss = r.loss / float64(p.Step)
 	p.ImagesPerSecond, p.Remaining = speed.step(b.N, took, r.plan.total-r.step)
@@ -165,8 +172,15 @@ func (r *run) made() int { return r.step - r.plan.start(r.step-1) }
 // meanLoss is the mean of the last period's steps so far.
 func (r *run) meanLoss() float64 { return r.loss / float64(r.made()) }
 
+// muchLarger is how many times the first loss a mean loss tells of training that diverges.
+const muchLarger = 10
+
 // endPeriod writes the summary of the steps since a model was last kept.
 func (r *run) endPeriod() error {
+	if mean := r.meanLoss(); mean > muchLarger*r.first && r.first > 0 && !r.warned {
+		r.warned = true
+		r.Warn(fmt.Sprintf("the loss has risen, from %.4g at first to a mean of %.4g: training diverges. Train anew with a lower learning rate", r.first, mean))
+	}
 	m := Metric{
 		Event: "epoch", Epoch: r.plan.epoch(r.step - 1), Step: r.step, LearningRate: r.config.rate(r.step - 1), MeanLoss: r.meanLoss(),
 		Seconds: r.seconds, ImagesPerSecond: float64(r.plan.images) / r.seconds,
@@ -196,6 +210,9 @@ func (r *run) keep(ctx context.Context) error {
 	}
 	if err != nil && ctx.Err() != nil {
 		return r.stopped(ctx)
+	}
+	if errors.Is(err, diffusion.ErrNotFinite) {
+		return &DivergedError{Dir: r.dir, Epoch: k.Epoch, Step: r.step, What: "what the model draws"} // as this step's checkpoint does
 	}
 	if err != nil {
 		return fmt.Errorf("after %s: %w", r.plan.name(r.step), err)

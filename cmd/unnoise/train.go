@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/internal/duration"
@@ -265,10 +266,12 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	for _, note := range train.Notes(test) {
 		p.warn(cmd)(note)
 	}
+	made := 0 // steps
 	o := training.Options{
 		Backend: b, From: from, Length: f.epochs, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second,
 		Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
+			made++
 			if f.json {
 				return
 			}
@@ -325,20 +328,14 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		r, err = training.Train(cmd.Context(), dir, c.Config, task, o)
 	}
 	p.clear()
-	var stopped *training.StoppedError
-	var exists *training.ExistsError
-	if errors.As(err, &stopped) || errors.As(err, &exists) {
-		return fmt.Errorf("%w\nGo on with: unnoise train mnist --resume %s", err, shell.Quote(dir))
-	}
-	var diverged *training.DivergedError
-	if errors.As(err, &diverged) {
-		return fmt.Errorf("%w (--lr, --dtype f32, --out)", err)
-	}
 	if err != nil {
-		return err
+		return howToGoOn(err, "train mnist", dir)
 	}
 	if f.json {
 		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
+	}
+	if made == 0 {
+		show("The run was finished already. It goes on with a larger --epochs.")
 	}
 	show("%d steps, mean loss of the last epoch %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
 	if c.Network.Condition != mnistunet.None {
@@ -360,6 +357,25 @@ func startFrom(b compute.Backend, path string) (*mnistunet.Config, training.Star
 	defer m.Close()
 	values, err := m.Tensors()
 	return &m.Config, training.Start{Name: path, Values: values}, err
+}
+
+// howToGoOn says with what stopped a run how to go on.
+func howToGoOn(err error, verb, dir string) error {
+	resume := fmt.Sprintf("unnoise %s --resume %s", verb, shell.Quote(dir))
+	var stopped *training.StoppedError
+	var exists *training.ExistsError
+	var diverged *training.DivergedError
+	switch full := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT); {
+	case errors.As(err, &stopped), errors.As(err, &exists):
+		return fmt.Errorf("%w\nGo on with: %s", err, resume)
+	case errors.As(err, &diverged):
+		return fmt.Errorf("%w (--lr, --dtype f32, --out)", err)
+	case full && training.IsRun(dir):
+		return fmt.Errorf("%w\nMake room, then go on with: %s", err, resume)
+	case full:
+		return fmt.Errorf("%w\nMake room, or choose a folder on another disk with --out", err)
+	}
+	return err
 }
 
 // openData opens the images of --data, or those that a run to go on with has learned from.

@@ -126,9 +126,11 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	}
 	show("%s, %s", info, engine.Name(dtype))
 	show("%d parameters, %d pictures, run folder %s", network.Parameters(), train.Len(), dir)
+	made := 0 // steps
 	o := training.Options{
 		Backend: b, Length: f.steps, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second, Warn: p.warn(cmd),
 		OnStep: func(s training.Progress) {
+			made++
 			if !f.json {
 				p.update(func() string {
 					return fmt.Sprintf("step %d/%d  loss %.4f (mean %.4f)  %.0f pictures/s  %s left",
@@ -160,20 +162,14 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 		r, err = training.Train(cmd.Context(), dir, c, task, o)
 	}
 	p.clear()
-	var stopped *training.StoppedError
-	var exists *training.ExistsError
-	if errors.As(err, &stopped) || errors.As(err, &exists) {
-		return fmt.Errorf("%w\nGo on with: unnoise train text2image --resume %s", err, shell.Quote(dir))
-	}
-	var diverged *training.DivergedError
-	if errors.As(err, &diverged) {
-		return fmt.Errorf("%w (--lr, --dtype f32, --out)", err)
-	}
 	if err != nil {
-		return err
+		return howToGoOn(err, "train text2image", dir)
 	}
 	if f.json {
 		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
+	}
+	if made == 0 {
+		show("The run was finished already. It goes on with a larger --steps.")
 	}
 	show("%d steps, mean loss of the last ones %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
 	show("Draw with: unnoise generate --model %s --prompt \"a rocket\"", shell.Quote(r.ModelDir))
