@@ -80,6 +80,10 @@ func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 		d := drawing{lab: l, ctx: ctx, yield: yield, start: time.Now()}
 		l.warnings = func(text string) { d.send(Event{Warning: text}) }
 		defer func() { l.warnings = nil }()
+		for _, text := range l.untold {
+			l.warnings(text)
+		}
+		l.untold = nil
 		var err error
 		if d.plan, err = l.complete(r); err == nil {
 			err = d.run()
@@ -240,6 +244,10 @@ func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
 	s := stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(), ask: model.Ask{Batch: v.Batch}}
 	d.noise = seeded(*v.Seed)
+	if v.Strip != nil {
+		images, err = d.strip(v)
+		return images, small, err
+	}
 	if i := v.Illusion; i != nil && i.Candidates > 0 {
 		if images, err = d.best(&s); err != nil {
 			return images, small, err
@@ -403,6 +411,9 @@ func (d *drawing) encode() error {
 		return model.Errorf("negative", "it has no meaning without guidance, with γ = 1")
 	}
 	d.prompts = map[string]model.Prompt{}
+	if d.Strip != nil && d.Strip.Forward {
+		return nil
+	}
 	if d.Embeds != "" {
 		return d.readEmbeds(guided)
 	}
@@ -540,10 +551,7 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 			return x, errStopped
 		}
 		if err != nil {
-			if cause := context.Cause(d.ctx); cause != nil {
-				err = fmt.Errorf("stopped by %w", cause)
-			}
-			return x, err
+			return x, d.stopReason(err)
 		}
 		x = step.X
 		d.send(Event{Stage: s.name, Variant: d.at, Variants: len(d.variants), Step: &Step{step, s.model.spec.Range}})
@@ -555,6 +563,14 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 		}
 	}
 	return x, nil
+}
+
+// stopReason says what stopped a run, or why it failed.
+func (d *drawing) stopReason(err error) error {
+	if cause := context.Cause(d.ctx); cause != nil {
+		return fmt.Errorf("stopped by %w", cause)
+	}
+	return err
 }
 
 // denoiser binds the model for n images of a stage.

@@ -174,6 +174,16 @@ func decodePNG(data []byte, channels, height, width int, of model.Range) (diffus
 	return f.Images, err
 }
 
+// images returns a completed picture as one image of c channels.
+func (p Picture) images(c int, of model.Range) (diffusion.Images, error) {
+	m, err := picture.Decode(p.Data)
+	if err != nil {
+		return diffusion.Images{}, err
+	}
+	size := m.Bounds().Size()
+	return decodePNG(p.Data, c, size.Y, size.X, of)
+}
+
 // repeated returns n times the same image.
 func repeated(x diffusion.Images, n int) diffusion.Images {
 	all := diffusion.NewImages(n, x.C, x.H, x.W)

@@ -36,6 +36,7 @@ type Lab struct {
 	engines  map[engineKey]*computer
 	models   []*opened // in memory, the last used at the end
 	warnings func(string)
+	untold   []string // warnings of before there was somebody to tell
 }
 
 type engineKey struct {
@@ -109,9 +110,11 @@ func (l *Lab) engine(key engineKey) (*computer, error) {
 }
 
 func (l *Lab) warn(text string) {
-	if l.warnings != nil {
-		l.warnings(text)
+	if l.warnings == nil {
+		l.untold = append(l.untold, text)
+		return
 	}
+	l.warnings(text)
 }
 
 // smallModels is how many bytes of weights are kept in memory beside the model that draws.
@@ -368,8 +371,22 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 
 // completePictures completes the techniques that begin with a picture.
 func (p *plan) completePictures(r *Request, v *variant) (err error) {
-	if countTrue(r.Edit != nil, r.Inpaint != nil, r.Illusion != nil) > 1 {
-		return model.Errorf("inpaint", "expected one of an edit, an inpainting and an illusion, found more")
+	if countTrue(r.Edit != nil, r.Inpaint != nil, r.Illusion != nil, r.Strip != nil) > 1 {
+		return model.Errorf("inpaint", "expected one of an edit, an inpainting, an illusion and a strip, found more")
+	}
+	if r.Strip != nil {
+		s := *r.Strip
+		switch {
+		case len(r.Vary) > 0:
+			return model.Errorf("vary", "a strip has its rows already")
+		case r.Upscale != nil:
+			return model.Errorf("upscale", "a strip shows the process of one model")
+		}
+		if err := s.complete(p.model.spec, v.sampler.Path); err != nil {
+			return under("strip", err)
+		}
+		r.Strip = &s
+		return nil
 	}
 	if i := r.Illusion; i != nil {
 		if i.Candidates > 0 && len(r.Vary) > 0 {

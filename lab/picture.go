@@ -69,6 +69,11 @@ func (r Request) Parameters() (figure.Parameters, error) {
 		p.Add("edit", e.Picture.Name)
 		p.Add("start", *e.Start)
 	}
+	if s := r.Strip; s != nil {
+		p.Add("picture", s.Picture.Name)
+		p.Add("at", strings.Join(s.At, ","))
+		add("every", s.Every, s.Every > 0)
+	}
 	if f := r.Inpaint; f != nil {
 		p.Add("inpaint", f.Picture.Name)
 		p.Add("method", f.Method)
@@ -107,9 +112,16 @@ func describe(p *figure.Parameters, prefix string, s model.Sampling, prompted bo
 // Grid arranges images of a completed request. scale is the picture's pixels for each pixel of an image; 0 is what suits the eye.
 func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid {
 	g := figure.Grid{Images: of.To(model.ZeroToOne, x), Columns: r.columns(x.N), Scale: scale}
+	if r.Strip != nil {
+		r.Strip.arrange(&g, x)
+	} else if original := r.original(); original != nil && len(r.Vary) > 0 {
+		showOriginal(&g, original)
+	}
 	if scale == 0 {
 		g.Scale = 1
-		if x.H <= 32 { // too small to be judged
+		if r.Strip != nil && x.H <= 128 { // labels need room
+			g.Scale = (112 + x.W - 1) / x.W
+		} else if x.H <= 32 { // too small to be judged
 			g.Scale = min(max(600/(g.Columns*(x.W+2)), 2), 8)
 		}
 	}
@@ -117,7 +129,7 @@ func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid
 		g.Padding = 2 * g.Scale
 	}
 	if rows, columns := r.labels(); len(r.Vary) > 0 {
-		g.ColumnLabels = columns
+		g.ColumnLabels = append(g.ColumnLabels, columns...)
 		for _, row := range rows {
 			for n := range r.Images() {
 				label := row
@@ -131,6 +143,57 @@ func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid
 			g.RowLabels = nil
 		}
 		g.Padding = max(g.Padding, 2*g.Scale)
+	}
+	return g
+}
+
+// original is the picture that the images began as, if there is one.
+func (r Request) original() *Picture {
+	switch {
+	case r.Edit != nil:
+		return &r.Edit.Picture
+	case r.Inpaint != nil:
+		return &r.Inpaint.Picture
+	}
+	return nil
+}
+
+// showOriginal gives a grid a first column with the picture.
+func showOriginal(g *figure.Grid, p *Picture) {
+	x := g.Images
+	rows := x.N / g.Columns
+	g.ColumnLabels = []string{"original"}
+	if g.Images.N, g.Images.Data = x.N+rows, nil; len(x.Data) > 0 { // else only the shape is asked for
+		original, err := decodePNG(p.Data, x.C, x.H, x.W, model.ZeroToOne)
+		if err != nil { // a completed one is sound
+			original = diffusion.NewImages(1, x.C, x.H, x.W)
+		}
+		for row := range rows {
+			g.Images.Data = append(g.Images.Data, original.Data...)
+			g.Images.Data = append(g.Images.Data, x.Slice(row*g.Columns, (row+1)*g.Columns).Data...)
+		}
+	}
+	g.Columns++
+}
+
+// Moment arranges what [Step.Shown] returns of quantities.
+func (r Request) Moment(shown diffusion.Images, quantities []Quantity, scale int) figure.Grid {
+	k := len(quantities)
+	r.Strip = nil
+	n := shown.N / k
+	one := shown
+	one.N, one.Data = n, nil
+	g := r.Grid(one, model.ZeroToOne, scale)
+	g.Images = shown
+	g.Columns *= k
+	if k > 1 {
+		g.Padding = 2 * g.Scale
+		g.ColumnLabels = nil
+		for range g.Columns / k {
+			for _, q := range quantities {
+				g.ColumnLabels = append(g.ColumnLabels, string(q))
+			}
+		}
 	}
 	return g
 }

@@ -34,6 +34,7 @@ type Request struct {
 	Edit     *Edit     `json:"edit,omitempty"`     // start from a picture
 	Inpaint  *Inpaint  `json:"inpaint,omitempty"`  // draw a part of a picture anew
 	Illusion *Illusion `json:"illusion,omitempty"` // show several things at once, instead of prompts
+	Strip    *Strip    `json:"strip,omitempty"`    // show the process on a picture
 	Upscale  *Upscale  `json:"upscale,omitempty"`  // make the images larger
 	Vary     []Vary    `json:"vary,omitempty"`     // draw several times, side by side
 
@@ -62,6 +63,10 @@ const (
 
 // Images returns how many images a completed request asks for.
 func (r Request) Images() int {
+	if r.Strip != nil && r.Strip.times != nil {
+		rows, columns := r.Strip.shape()
+		return rows * columns
+	}
 	switch i := r.Illusion; {
 	case i == nil:
 		return max(len(r.Prompts), 1) * r.Count
@@ -137,10 +142,15 @@ func (r *Request) completePrompts(spec model.Spec) error {
 		r.Order = ByPrompt
 		return nil
 	}
+	if r.Strip != nil {
+		if err := r.completeStripPrompt(spec); err != nil {
+			return err
+		}
+	}
 	if slices.Equal(r.Prompts, []string{"all"}) && len(spec.Vocabulary) > 0 {
 		r.Prompts = slices.Clone(spec.Vocabulary)
 	}
-	if len(r.Prompts) == 0 && len(spec.Vocabulary) > 0 {
+	if len(r.Prompts) == 0 && len(spec.Vocabulary) > 0 && r.Strip == nil {
 		r.Prompts = slices.Clone(spec.Vocabulary)
 	}
 	for field, texts := range map[string][]string{"prompts": r.Prompts, "negative": {r.Negative}} {
@@ -153,7 +163,7 @@ func (r *Request) completePrompts(spec model.Spec) error {
 			}
 		}
 	}
-	if len(r.Prompts) == 0 && spec.Texts && r.Embeds == "" {
+	if len(r.Prompts) == 0 && spec.Texts && r.Embeds == "" && (r.Strip == nil || !r.Strip.Forward) {
 		return model.Errorf("prompts", "expected a prompt, found nothing")
 	}
 	if r.Order == "" {
@@ -164,6 +174,24 @@ func (r *Request) completePrompts(spec model.Spec) error {
 	}
 	if r.Order != ByPrompt && r.Order != InRounds {
 		return model.Errorf("order", "expected %s or %s, found %q", ByPrompt, InRounds, r.Order)
+	}
+	return nil
+}
+
+// completeStripPrompt settles what the network is told of a strip's picture: without a prompt, as little as there is.
+func (r *Request) completeStripPrompt(spec model.Spec) error {
+	s := r.Strip
+	switch {
+	case len(r.Prompts) > 1 || r.Count > 1:
+		return model.Errorf("prompts", "a strip is of one picture and one prompt at most")
+	case s.Forward && (len(r.Prompts) > 0 || r.Negative != ""):
+		return model.Errorf("prompts", "the forward process takes none")
+	case len(r.Prompts) > 0 || s.Forward || r.Embeds != "":
+	case spec.Texts:
+		r.Prompts = []string{"a high quality photo"}
+	case r.Guidance == nil:
+		r.Guidance = new(float64)
+		*r.Guidance = 1
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type drawFlags struct {
 	out      []string
 	animate  string
 	previews int
+	show     []lab.Quantity
 	scale    int
 	noCache  bool
 	json     bool
@@ -63,9 +64,21 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	flags.StringArrayVar(&f.out, "out", []string{out}, "file to write, .png or .safetensors (the raw numbers); may be given more than once")
 	flags.StringVar(&f.animate, "animate", "", "write how the images came out of noise too, .png or .gif")
 	intFlag(cmd, &f.previews, "previews", 0, 0, 1_000_000, "write a picture of the estimated images at every k-th step; 0: none")
+	showFlag(cmd, &f.show, "what --animate and --previews show, with commas: x_t, x0 (what it is estimated to become), epsilon (the noise seen in it); default: x_t and x0")
 	intFlag(cmd, &f.scale, "scale", 0, 0, 32, "pixels of the picture for each pixel of an image; 0: more than 1 for small images")
 	computeFlags(cmd, &f.computing)
 	jsonFlag(cmd, &f.json, "print a JSON object instead of progress")
+}
+
+// showFlag adds --show.
+func showFlag(cmd *cobra.Command, target *[]lab.Quantity, usage string) {
+	var names []string
+	for _, q := range lab.Quantities() {
+		names = append(names, string(q))
+	}
+	listFlag(cmd, target, "show", "names", expected("some of "+alternatives(names)+" with commas"), func(s string) (lab.Quantity, bool) {
+		return lab.Quantity(s), slices.Contains(names, s)
+	}, func(q lab.Quantity) string { return string(q) }, usage)
 }
 
 // varyFlag adds --vary.
@@ -252,7 +265,7 @@ func (f *drawFlags) run(cmd *cobra.Command) error {
 	if err := f.fits(o); err != nil {
 		return err
 	}
-	film := lab.Film{Stage: lab.Drawing, Most: writeup.MostFrames}
+	film := lab.Film{Stage: lab.Drawing, Most: writeup.MostFrames, Show: f.shown(lab.Noisy)}
 	if r.Upscale != nil {
 		film.Stage = lab.Upscaling
 	}
@@ -303,8 +316,16 @@ func stepLine(e lab.Event, starts time.Time) string {
 
 // fits refuses pictures that can't be drawn, before anything takes long.
 func (f *drawFlags) fits(o lab.Outline) error {
-	if f.animate != "" && len(o.Request.Vary) > 0 {
-		return usagef("--animate has no meaning with --vary")
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{{"animate", f.animate != ""}, {"previews", f.previews > 0}} {
+		if flag.given && len(o.Request.Vary) > 0 {
+			return usagef("--%s has no meaning with --vary", flag.name)
+		}
+		if s := o.Request.Strip; flag.given && s != nil && (s.Forward || len(s.At) > 1) {
+			return usagef("--%s shows one way from noise: expected one time, found %d", flag.name, len(s.At))
+		}
 	}
 	if f.previews >= o.Steps {
 		return usagef("--previews: expected fewer than the %d steps, found %d", o.Steps, f.previews)
@@ -367,7 +388,7 @@ func (f *drawFlags) write(result lab.Result, film lab.Film) ([]string, error) {
 		}
 	}
 	if f.animate != "" {
-		wrote(f.animate, writeAnimation(f.animate, result.Request.Grid(result.Images, result.Range, f.scale), film.Frames, parameters))
+		wrote(f.animate, f.writeAnimation(result.Request, film, parameters))
 	}
 	for _, do := range f.also {
 		wrote(do(result))
@@ -411,7 +432,10 @@ func (f *drawFlags) preview(cmd *cobra.Command, p *progress, r lab.Request, e la
 	parameters, err := r.Parameters()
 	if err == nil {
 		parameters.Add("preview", fmt.Sprintf("%sstep %d of %d, time %g", prefix, done, s.Total, s.From))
-		err = writeGrid(path, r.Grid(s.X0, s.Range, f.scale), parameters)
+		var x diffusion.Images
+		if x, err = s.Shown(false, f.shown(lab.Estimated)...); err == nil {
+			err = writeGrid(path, r.Moment(x, f.shown(lab.Estimated), f.scale), parameters)
+		}
 	}
 	if f.unwritten = err; err != nil {
 		p.warn(cmd)(fmt.Sprintf("%v; it goes on without previews", err))
@@ -515,17 +539,24 @@ func writeGrid(path string, g figure.Grid, p figure.Parameters) error {
 	return figure.WritePNG(path, picture, p)
 }
 
-func writeAnimation(path string, g figure.Grid, frames []figure.Frame, p figure.Parameters) error {
+// shown is what moments are seen by.
+func (f *drawFlags) shown(usual lab.Quantity) []lab.Quantity {
+	if len(f.show) == 0 {
+		return []lab.Quantity{usual}
+	}
+	return f.show
+}
+
+func (f *drawFlags) writeAnimation(r lab.Request, film lab.Film, p figure.Parameters) error {
 	var a figure.Animation
-	for _, f := range frames {
-		g.Images = f.X
-		picture, err := g.Draw()
+	for _, frame := range film.Frames {
+		picture, err := r.Moment(frame.X, film.Show, f.scale).Draw()
 		if err != nil {
 			return err
 		}
 		a.Frames = append(a.Frames, picture)
 	}
-	return figure.WriteAnimation(path, a, p)
+	return figure.WriteAnimation(f.animate, a, p)
 }
 
 // writeRaw writes tensors to a safetensors file, with parameters as metadata.

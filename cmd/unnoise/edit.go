@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -32,9 +34,26 @@ func pictureOrExample(_ *cobra.Command, args []string, _ string) ([]string, cobr
 	return picture.Examples(), cobra.ShellCompDirectiveDefault
 }
 
+// orVary sets a field to the only value, or varies it.
+func orVary[T any](values []T, field string, set func(T)) []lab.Vary {
+	if len(values) == 1 {
+		set(values[0])
+	}
+	if len(values) < 2 {
+		return nil
+	}
+	v := lab.Vary{Field: field}
+	for _, value := range values {
+		v.Values = append(v.Values, fmt.Sprint(value))
+	}
+	return []lab.Vary{v}
+}
+
 func newEdit() *cobra.Command {
 	var f drawFlags
 	var e lab.Edit
+	var start []int
+	var strength []float64
 	cmd := &cobra.Command{
 		Use:   "edit PICTURE",
 		Short: "Draw a picture anew from a photo or a drawing (SDEdit)",
@@ -42,25 +61,34 @@ func newEdit() *cobra.Command {
 the more may change. The picture is a file (PNG, JPEG, GIF, WebP, BMP or TIFF), or one of the photographs that
 come with the program: ` + alternatives(picture.Examples()) + `.
 
---start counts the steps of the path from 0, which is noise alone; --vary start=1,3,5,7,10,20 shows a row of them.`,
+--start counts the steps of the path from 0, which is noise alone. Several values with commas, of --start or of
+--strength, are drawn in one row beside the picture.`,
 		Example: `  unnoise edit drawing.png --model mnist-class --prompt 3 --strength 0.5
-  unnoise edit cat --model DeepFloyd/IF-I-M-v1.0 --prompt "a high quality photo" --steps 34 --vary start=1,3,5,7,10,20`,
+  unnoise edit cat --model DeepFloyd/IF-I-M-v1.0 --prompt "a high quality photo" --steps 34 --start 1,3,5,7,10,20`,
 		Args:              onePicture,
 		ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := readPicture(&e.Picture, args[0]); err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("start") && cmd.Flags().Changed("strength") {
+			if len(start) > 0 && len(strength) > 0 {
 				return usagef("--start can't be given with --strength")
 			}
 			f.request.Edit = &e
+			f.request.Vary = append(f.request.Vary, orVary(start, "start", func(i int) { e.Start = &i })...)
+			f.request.Vary = append(f.request.Vary, orVary(strength, "strength", func(v float64) { e.Strength = v })...)
 			return f.fillAndRun(cmd)
 		},
 	}
 	f.add(cmd, "mnist-class", "edited.png")
-	floatFlag(cmd, &e.Strength, "strength", 0.6, 0, 1, "how much of the path is gone, and may change: 1 starts from noise alone")
-	pointerFlag(cmd, &e.Start, "start", "int", "step of the path to start with, from 0, instead of --strength", parseInt(0, 1<<20))
+	listFlag(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas", func(s string) (float64, bool) {
+		v, err := strconv.ParseFloat(s, 64)
+		return v, err == nil && v > 0 && v <= 1
+	}, formatFloat, "how much of the path is gone, and may change: 1 starts from noise alone; several with commas: a row (default 0.6)")
+	listFlag(cmd, &start, "start", "int", "whole numbers from 0, with commas", func(s string) (int, bool) {
+		v, err := strconv.Atoi(s)
+		return v, err == nil && v >= 0
+	}, strconv.Itoa, "step of the path to start with, from 0, instead of --strength; several with commas: a row")
 	pictureFlags(cmd, &e.Picture)
 	return cmd
 }

@@ -125,8 +125,7 @@ func parseSeed(s string) (uint64, error) {
 // floatFlag adds a number with a smallest and a largest value.
 func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, high float64, usage string) {
 	*target = value
-	show := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	cmd.Flags().Var(flagValue[float64]{target, "float", parseFloat(low, high), show}, name, usage)
+	cmd.Flags().Var(flagValue[float64]{target, "float", parseFloat(low, high), formatFloat}, name, usage)
 }
 
 // choiceFlag adds a flag that takes one of a few words, which the shell
@@ -134,7 +133,11 @@ func floatFlag(cmd *cobra.Command, target *float64, name string, value, low, hig
 func choiceFlag(cmd *cobra.Command, target *string, name, value, usage string, choices ...string) {
 	*target = value
 	want := expected(alternatives(choices))
-	cmd.Flags().Var(flagValue[string]{target, strings.Join(choices, "|"), func(s string) (string, error) {
+	kind := strings.Join(choices, "|")
+	if len(kind) > 24 {
+		kind, usage = "name", usage+"; one of "+strings.Join(choices, ", ")
+	}
+	cmd.Flags().Var(flagValue[string]{target, kind, func(s string) (string, error) {
 		if !slices.Contains(choices, s) {
 			return "", want
 		}

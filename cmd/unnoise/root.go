@@ -11,6 +11,7 @@ import (
 
 	pkgerrors "github.com/pkg/errors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
@@ -107,7 +108,8 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	root.Version = readVersion().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(), newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newDataset(), newBench(), newDoctor(), newVersion())
+	wrapHelp(root)
+	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(), newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newDataset(), newBench(), newDoctor(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, help := range root.Commands() {
 		if help.Name() == "help" { // which would print its mistakes as help
@@ -118,6 +120,18 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 		}
 	}
 	return root
+}
+
+// wrapHelp lets the flags' texts in --help end where the terminal does, and at 120 columns elsewhere.
+func wrapHelp(root *cobra.Command) {
+	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string {
+		columns, ok := terminalWidth(os.Stdout)
+		if !ok {
+			columns = 120
+		}
+		return f.FlagUsagesWrapped(columns)
+	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", "Flags | wrapped "))
 }
 
 // group is a verb that only leads to others, which it asks for when it is
