@@ -231,6 +231,8 @@ func (r *run) show(ctx context.Context, k Kept) (err error) {
 		if k.Scores, err = r.Validate(ctx, k); err != nil {
 			return err
 		}
+	}
+	if k.Scores != nil {
 		if err := r.metrics.add(Metric{Event: "validation", Epoch: k.Epoch, Step: k.Step, Scores: k.Scores}); err != nil {
 			return err
 		}

@@ -104,12 +104,20 @@ func TestSamplingIsHeeded(t *testing.T) {
 
 // The flags are the recipe, and the command on the page is those flags.
 func TestTrainFlags(t *testing.T) {
-	f := trainFlags{condition: "class", epochs: 3, batch: 32, dim: 8, timesteps: 50, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4}
+	config := func(f trainFlags) mnist.Config {
+		t.Helper()
+		c, err := f.config(nil)
+		if err != nil {
+			t.Error(err)
+		}
+		return c
+	}
+	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4}, condition: "class", dim: 8, timesteps: 50}
 	f.dtype = "f32"
 	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
 	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8, 3, 32, 0.01, 0.5, 0.3, 4, "f32"
-	if got := f.config(nil); !reflect.DeepEqual(got, want) {
+	if got := config(f); !reflect.DeepEqual(got, want) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: mnist.Embedded, Images: 60000}
@@ -121,11 +129,15 @@ func TestTrainFlags(t *testing.T) {
 		t.Errorf("%s, want %s", got, line)
 	}
 	f = trainFlags{condition: "none", sigma: 0.2}
-	if got := f.config(nil); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
+	if got := config(f); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}
 	f = trainFlags{condition: "time", objective: "flow"}
-	if got := f.config(nil); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
+	if got := config(f); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
 		t.Errorf("the objective flow gives %+v", got)
+	}
+	f = trainFlags{recipeFlags: recipeFlags{schedule: training.Cosine, warmup: 9, clip: 1, ema: 0.9}, condition: "class"}
+	if got := config(f); got.Schedule != training.Cosine || got.Decay != 0 || got.Warmup != 9 || got.Clip != 1 || got.EMA != 0.9 {
+		t.Errorf("a cosine gives %+v", got)
 	}
 }

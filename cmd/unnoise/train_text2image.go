@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -19,21 +18,16 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
-	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/shell"
-	"github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
 )
 
 type trainText2ImageFlags struct {
-	computing
-	data, out, resume                              string
-	steps, batch, half, keepEvery, checkpointEvery int
-	lr                                             float64
-	seed                                           uint64
-	noSamples, json                                bool
+	recipeFlags
+	half, keepEvery int
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -48,9 +42,11 @@ cosine. The models that are kept have averages of the parameters.
 The pictures are those of 'unnoise dataset emoji', or any folder with captions: metadata.jsonl, or a
 .txt beside each. The first ones come in half the size, which costs a quarter.
 
-The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Each kept model is a folder
-in the hub's layout, which diffusers' IFPipeline loads too. Ctrl-C stops after the step at hand;
---resume goes on from there, also on another machine. --steps makes a resumed run longer or shorter.`,
+` + aboutRuns + `
+
+Each kept model is a folder in the hub's layout, which diffusers' IFPipeline loads too. With --resume,
+--steps makes the run longer or shorter than it was planned. --from begins a new run with a model's
+weights and its vocabulary.`,
 		Example: `  unnoise dataset emoji
   unnoise train text2image --out runs/emoji
   unnoise train text2image --resume runs/emoji
@@ -62,20 +58,11 @@ in the hub's layout, which diffusers' IFPipeline loads too. Ctrl-C stops after t
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "", "folder with pictures and captions (default: where 'unnoise dataset emoji' puts them)")
 	completeFolder(cmd, "data")
-	flags.StringVar(&f.out, "out", "", "folder for the run (default: runs/text2image-DATE)")
-	completeFolder(cmd, "out")
-	flags.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
-	completeFolder(cmd, "resume")
-	intFlag(cmd, &f.steps, "steps", 0, 0, 1_000_000_000, fmt.Sprintf("steps of the run; 0: %d, or as it was planned", recipe.Steps))
-	intFlag(cmd, &f.batch, "batch", recipe.Batch, 1, 65536, "pictures a step")
+	intFlag(cmd, &f.length, "steps", 0, 0, 1_000_000_000, fmt.Sprintf("steps of the run; 0: %d, or as it was planned", recipe.Steps))
 	intFlag(cmd, &f.half, "half", text2image.Half, 0, 1_000_000_000, "pictures that come first in half the size")
-	floatFlag(cmd, &f.lr, "lr", recipe.LearningRate, 0, 10, "learning rate after the warm-up")
 	intFlag(cmd, &f.keepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000, "steps between the models that are kept, each with a sheet of samples")
-	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", 300, 1, 1_000_000, "seconds between checkpoints; there is one with each kept model besides")
-	seedFlag(cmd, &f.seed, "seed of everything random")
-	computeFlags(cmd, &f.computing)
-	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples, and measure nothing, when a model is kept")
-	jsonFlag(cmd, &f.json, "print JSON lines instead of progress")
+	floatFlag(cmd, &f.dropout, "dropout", recipe.Dropout, 0, 1, "how often a caption is hidden, for guidance")
+	f.add(cmd, recipe, 300)
 	return cmd
 }
 
@@ -83,7 +70,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	if err := f.trains(); err != nil {
 		return err
 	}
-	c, dir, err := f.recipe(cmd)
+	c, err := f.recipe(cmd)
 	if err != nil {
 		return err
 	}
@@ -100,7 +87,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	network, err := f.network(c, train)
+	network, from, err := f.network(cmd, c, train)
 	if err != nil {
 		return err
 	}
@@ -115,112 +102,73 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	defer b.Finalize()
 	c.Backend = f.other()
 
-	out := cmd.OutOrStdout()
-	p := newProgress(out)
-	show := p.print
-	if f.json {
-		show = func(string, ...any) {}
-		if err := printJSON(out, map[string]any{"version": jsonVersion, "event": "start", "run": dir}); err != nil {
-			return err
-		}
-	}
-	show("%s, %s", info, engine.Name(dtype))
-	show("%d parameters, %d pictures, run folder %s", network.Parameters(), train.Len(), dir)
-	made := 0 // steps
-	o := training.Options{
-		Backend: b, Length: f.steps, CheckpointEvery: time.Duration(f.checkpointEvery) * time.Second, Warn: p.warn(cmd),
-		OnStep: func(s training.Progress) {
-			made++
-			if !f.json {
-				p.update(func() string {
-					return fmt.Sprintf("step %d/%d  loss %.4f (mean %.4f)  %.0f pictures/s  %s left",
-						s.RunStep, s.RunSteps, s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
-				})
-			}
-		},
-		OnKept: func(k training.Kept) error {
-			path := k.Sample
-			if f.noSamples {
-				path = ""
-			}
-			if f.json {
-				return printJSON(out, map[string]any{"version": jsonVersion, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss, "scores": k.Scores, "samples": path})
-			}
-			show("step %d/%d  mean loss %.4f  %s", k.Step, k.Steps, k.MeanLoss, path)
-			return nil
-		},
-	}
+	o := training.Options{Backend: b, From: from}
 	if !f.noSamples {
 		look := text2imageLook{b: b, dtype: dtype, network: network, held: held, batch: c.Batch}
 		o.Draw, o.Validate = look.draw, look.measure
 	}
-	var r training.Result
-	start := time.Now()
-	if f.resume != "" {
-		r, err = training.Resume(cmd.Context(), dir, task, o)
-	} else {
-		r, err = training.Train(cmd.Context(), dir, c, task, o)
-	}
-	p.clear()
-	if err != nil {
-		return howToGoOn(err, "train text2image", dir)
-	}
-	if f.json {
-		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
-	}
-	if made == 0 {
-		show("The run was finished already. It goes on with a larger --steps.")
-	}
-	show("%d steps, mean loss of the last ones %.4f, %s", r.Steps, r.MeanLoss, duration.Format(time.Since(start)))
-	show("Draw with: unnoise generate --model %s --prompt \"a rocket\"", shell.Quote(r.ModelDir))
-	return nil
+	return trainRun{
+		recipeFlags: &f.recipeFlags, dir: f.folder("text2image"), config: c, task: task, options: o,
+		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), fmt.Sprintf("%d parameters, %d pictures", network.Parameters(), train.Len())},
+		then:  fmt.Sprintf("Draw with: unnoise generate --model %s --prompt \"a rocket\"", shell.Quote(f.folder("text2image"))),
+	}.run(cmd)
 }
 
-// recipe is the run's, and its folder.
-func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, dir string, err error) {
+// recipe is the run's.
+func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (training.Config, error) {
 	if f.resume == "" {
-		c = text2image.Recipe()
-		c.Batch, c.LearningRate, c.KeepEvery, c.Seed, c.DType = f.batch, f.lr, f.keepEvery, f.seed, f.dtype
-		c.Steps = cmp.Or(f.steps, c.Steps)
-		return c, cmp.Or(f.out, "runs/text2image-"+time.Now().Format("2006-01-02-150405")), nil
+		c := text2image.Recipe()
+		c.Steps, c.KeepEvery, c.Dropout = cmp.Or(f.length, c.Steps), f.keepEvery, f.dropout
+		return c, f.apply(&c)
 	}
-	for _, flag := range []string{"out", "batch", "half", "lr", "keep-every", "seed", "dtype"} {
-		if cmd.Flags().Changed(flag) {
-			return c, "", usagef("--%s can't be given with --resume: the run goes on as it was begun", flag)
-		}
+	if err := refuse(cmd, "--resume: the run goes on as it was begun", append(fixed, "half", "keep-every")...); err != nil {
+		return training.Config{}, err
 	}
-	if c, err = training.ReadConfig(f.resume); err != nil {
-		return c, "", err
-	}
-	if !cmd.Flags().Changed("backend") {
-		f.backend = cmp.Or(c.Backend, onednn.BackendName)
-	}
-	f.dtype = c.DType
-	return c, f.resume, nil
+	c, err := training.ReadConfig(f.resume)
+	f.goOn(cmd, c)
+	return c, err
 }
 
-// network is the run's, or a new one with the words of the captions.
-func (f *trainText2ImageFlags) network(c training.Config, train captioned.Source) (*text2image.Network, error) {
+// network is the run's, that of the model to begin with, or a new one with the words of the captions.
+func (f *trainText2ImageFlags) network(cmd *cobra.Command, c training.Config, train captioned.Source) (*text2image.Network, training.Start, error) {
+	var from training.Start
 	if f.resume != "" {
 		n, err := text2image.Read(c.Network)
 		if err != nil {
-			return nil, fmt.Errorf("%s: network: %w", filepath.Join(f.resume, "config.json"), err)
+			err = fmt.Errorf("%s: network: %w", filepath.Join(f.resume, "config.json"), err)
 		}
-		return n, nil
+		return n, from, err
+	}
+	if f.from != "" {
+		place, err := registry.Find(f.from)
+		if err == nil && place.Kind != registry.Pipeline {
+			err = fmt.Errorf("%s is no text-to-image model", f.from)
+		}
+		if err != nil {
+			return nil, from, fmt.Errorf("--from: %w", err)
+		}
+		n, values, err := text2image.From(place.Dir)
+		if err != nil {
+			return nil, from, fmt.Errorf("--from: %w", err)
+		}
+		if cmd.Flags().Changed("half") { // it knows words and colors by now
+			n.Half = f.half
+		}
+		return n, training.Start{Name: f.from, Values: values}, nil
 	}
 	captions := make([]string, text2image.Captions)
 	for i := range captions {
 		var err error
 		if captions[i], err = train.Caption(c.Seed, i); err != nil {
-			return nil, err
+			return nil, from, err
 		}
 	}
 	n, err := text2image.New(captions, text2image.Words)
 	if err != nil {
-		return nil, err
+		return nil, from, err
 	}
 	n.Half = f.half
-	return n, nil
+	return n, from, nil
 }
 
 func text2imageTask(n *text2image.Network, train captioned.Source, name string, c training.Config) (training.Task, error) {
@@ -290,12 +238,12 @@ func (l text2imageLook) measure(ctx context.Context, k training.Kept) (map[strin
 	}
 	defer m.Close()
 	const pictures = 64
-	errors, err := text2image.Errors(ctx, m, l.held, l.side(k), pictures)
+	all, err := text2image.Errors(ctx, m, l.held, l.side(k), pictures)
 	if err != nil {
 		return nil, err
 	}
 	scores := map[string]float64{}
-	for band, e := range errors {
+	for band, e := range all {
 		scores[fmt.Sprintf("error_t%d", band*text2image.Timesteps/text2image.Bands)] = e
 	}
 	return scores, nil

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/ranges"
+	"github.com/unnoise/unnoise/internal/shell"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/registry"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
+	"github.com/unnoise/unnoise/writeup"
+)
+
+type trainFlags struct {
+	recipeFlags
+	condition, objective            string
+	dim, timesteps, limit, validate int
+	sigma                           float64
+}
+
+func newTrainMNIST() *cobra.Command {
+	var f trainFlags
+	cmd := &cobra.Command{
+		Use:   "mnist",
+		Short: "Train the UNet for digits on MNIST or another IDX set",
+		Long: `Trains the UNet for 28×28 images, with these recipes if no flag changes them:
+
+  --condition none    σ = 0.5 denoiser: dim 128, batch 256, 5 epochs, Adam 1e-4
+  --condition time    DDPM, T = 300: dim 64, batch 128, 20 epochs, Adam 1e-3 falling
+                      towards a tenth, after each epoch by the same factor
+  --condition class   the same, conditioned on the class too, hidden for one image in ten
+
+With --objective flow, time and class learn flow matching instead of DDPM, by the same recipe: the
+velocity of straight lines from noise to image.
+
+` + aboutRuns + `
+
+With --resume, --epochs makes the run longer or shorter than it was planned. The learning rate falls
+as it was planned, and is constant behind the plan's end. --from begins a new run with a model's
+weights; the network is the model's.`,
+		Example: `  unnoise train mnist --condition class
+  unnoise train mnist --condition time --epochs 5 --out runs/short
+  unnoise train mnist --condition class --objective flow
+  unnoise train mnist --resume runs/short
+  unnoise train mnist --resume runs/short --epochs 10
+  unnoise train mnist --from mnist-class --data letters --lr 1e-4`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
+	choiceFlag(cmd, &f.objective, "objective", "noise", "what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
+	flags.StringVar(&f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
+	completeFolder(cmd, "data")
+	intFlag(cmd, &f.length, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
+	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
+	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
+	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
+	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
+	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
+	intFlag(cmd, &f.validate, "validate", 0, 0, 1<<31-1, "test images to measure the loss on after each epoch, with the same noise each time; 0: none")
+	f.add(cmd, training.Config{}, 60)
+	return cmd
+}
+
+// testLoss is what --validate measures.
+const testLoss = "test_loss"
+
+// config is the recipe with what the flags change. from is the network of the model to begin with, or nil.
+func (f *trainFlags) config(from *mnistunet.Config) (mnist.Config, error) {
+	c := mnist.Default(mnistunet.Condition(f.condition))
+	switch {
+	case from != nil:
+		c = mnist.Default(from.Condition)
+		c.Network = *from
+	case f.objective == "flow":
+		c.Network = c.Network.ForFlow()
+	case c.Network.Condition == mnistunet.None:
+		c.Network.Sigma = cmp.Or(f.sigma, c.Network.Sigma)
+	case f.timesteps > 0:
+		c.Network = c.Network.ForTimesteps(f.timesteps)
+	}
+	c.Network.Dim = cmp.Or(f.dim, c.Network.Dim)
+	c.Epochs = cmp.Or(f.length, c.Epochs)
+	if c.Network.Condition == mnistunet.Class {
+		c.Dropout = f.dropout
+	}
+	return c, f.apply(&c.Config)
+}
+
+// misplaced refuses flags that the chosen condition, --resume or --from has no use for.
+func (f *trainFlags) misplaced(cmd *cobra.Command) error {
+	network := []string{"condition", "objective", "dim", "timesteps", "sigma"}
+	if f.resume != "" {
+		return refuse(cmd, "--resume: the run goes on as it was begun", slices.Concat(fixed, network, []string{"limit"})...)
+	}
+	if f.from != "" {
+		return refuse(cmd, "--from: the network is the model's", network...)
+	}
+	given := cmd.Flags().Changed
+	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"}, {"timesteps", "time class"}, {"dropout", "class"}} {
+		if given(of.flag) && !slices.Contains(strings.Fields(of.conditions), f.condition) {
+			return usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
+		}
+	}
+	if given("timesteps") && f.timesteps == 1 {
+		return usagef("--timesteps: expected at least 2, found 1")
+	}
+	if f.objective == "flow" && given("timesteps") {
+		return usagef("--timesteps has no meaning with --objective flow: its time is continuous")
+	}
+	return nil
+}
+
+func (f *trainFlags) run(cmd *cobra.Command) error {
+	if err := f.misplaced(cmd); err != nil {
+		return err
+	}
+	if err := f.trains(); err != nil {
+		return err
+	}
+	var c mnist.Config
+	var err error
+	if f.resume != "" {
+		if c, err = mnist.ReadConfig(f.resume); err != nil {
+			return err
+		}
+		f.goOn(cmd, c.Config)
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	var from training.Start
+	if f.resume == "" {
+		var network *mnistunet.Config
+		if f.from != "" {
+			if network, from, err = startFrom(b, f.from); err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+		}
+		if c, err = f.config(network); err != nil {
+			return err
+		}
+	}
+	c.Backend = f.other()
+	dir := f.folder("mnist-" + string(c.Network.Condition))
+	name, train, test, err := f.openData(dir, c.Data)
+	if err != nil {
+		return err
+	}
+	limit := f.limit
+	if f.resume != "" {
+		limit = c.Data.Images
+	}
+	if limit > 0 {
+		train = train.Head(limit)
+	}
+	if f.resume == "" && f.from == "" && c.Network.Condition == mnistunet.Class {
+		c.Network = c.Network.ForClasses(train.Occurring())
+	}
+	task, err := c.Task(train, name)
+	if err != nil {
+		return err
+	}
+	o := training.Options{Backend: b, From: from}
+	if !f.noSamples {
+		o.Draw = func(ctx context.Context, k training.Kept) error {
+			m, err := mnistunet.Load(b, k.ModelDir, dtype)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return writeup.DrawEpoch(ctx, m, drawDigits, k, test, c.Seed)
+		}
+	}
+	if f.validate > 0 {
+		held, err := c.Task(test.Head(f.validate), name)
+		if err != nil {
+			return fmt.Errorf("--validate: %w", err)
+		}
+		o.Validate = func(ctx context.Context, k training.Kept) (map[string]float64, error) {
+			loss, err := k.Loss(ctx, held.Data, held.Data.Describe().Images)
+			return map[string]float64{"test_loss": loss}, err
+		}
+	}
+	images := fmt.Sprintf("%d images", train.Len())
+	if c.Network.Condition == mnistunet.Class {
+		classes := c.Network.Occurring()
+		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
+	}
+	run := trainRun{recipeFlags: &f.recipeFlags, dir: dir, config: c.Config, task: task, options: o, notes: train.Notes(test)}
+	run.about = []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), fmt.Sprintf("%d parameters, %s", c.Network.Parameters(), images)}
+	if c.Network.Condition != mnistunet.None {
+		run.then = fmt.Sprintf("Draw digits with: unnoise sample --model %s --out digits.png", shell.Quote(dir))
+	}
+	return run.run(cmd)
+}
+
+// startFrom opens the model of --from.
+func startFrom(b compute.Backend, path string) (*mnistunet.Config, training.Start, error) {
+	place, err := registry.Find(path)
+	if err != nil {
+		return nil, training.Start{}, err
+	}
+	m, err := place.Digits(registry.Options{Backend: b, DType: dtypes.Float32})
+	if err != nil {
+		return nil, training.Start{}, err
+	}
+	defer m.Close()
+	values, err := m.Tensors()
+	return &m.Config, training.Start{Name: path, Values: values}, err
+}
+
+// openData opens the images of --data, or those that a run to go on with has learned from.
+func (f *trainFlags) openData(dir string, data training.Data) (name string, train, test *dataset.Labeled, err error) {
+	if f.resume == "" || f.data != "" {
+		return openFlagData(f.data)
+	}
+	if train, test, err = mnist.OpenDataOf(dir, data); err != nil {
+		err = fmt.Errorf("%w. Say where they are now with --data", err)
+	}
+	return data.Name, train, test, err
+}
