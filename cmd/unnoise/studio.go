@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os/exec"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unnoise/unnoise/internal/memory"
+	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/registry"
+	"github.com/unnoise/unnoise/studio"
+)
+
+type studioFlags struct {
+	computing
+	addr, dir, token string
+	models           []string
+	open             bool
+}
+
+func newStudio() *cobra.Command {
+	var f studioFlags
+	cmd := &cobra.Command{
+		Use:   "studio",
+		Short: "Draw in the browser, and serve programs that draw",
+		Long: `Serves a page for drawing on this machine, and an API for programs: see /openapi.json.
+
+Pictures lie in --dir as PNG files with their recipes. Ctrl-C draws what waits, for at most a minute, and stops.
+Any address but loopback needs --token, a secret that browsers and programs must know.`,
+		Example: `  unnoise studio --open
+  unnoise studio --models mnist-class,runs/letters --addr 127.0.0.1:8080`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.addr, "addr", "127.0.0.1:7860", "address and port to serve")
+	flags.StringVar(&f.dir, "dir", "out/studio", "folder for the pictures")
+	completeFolder(cmd, "dir")
+	flags.StringVar(&f.token, "token", "", "secret of at least 16 characters that clients must know; none for loopback alone")
+	flags.StringSliceVar(&f.models, "models", drawingModels(), "models to draw with, the first one at first: of 'unnoise model list', folders, or OWNER/NAME in the hub's cache")
+	completeModels(cmd, "models")
+	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
+	computeFlags(cmd, &f.computing)
+	return cmd
+}
+
+// drawingModels are the models in the program that draw from noise. The denoiser of one noise level does not.
+func drawingModels() (names []string) {
+	for _, name := range registry.Names() {
+		if name != "mnist-none" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (f *studioFlags) run(cmd *cobra.Command) error {
+	if err := studio.CheckAddress(f.addr, f.token); err != nil {
+		return usageError{err}
+	}
+	memory.Save()
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	listener, err := net.Listen("tcp", f.addr)
+	if err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	defer listener.Close()
+	s, err := studio.New(studio.Options{
+		Dir: f.dir, Models: f.models, Token: f.token, Log: log, Lab: lab.Options{Backend: f.other(), Threads: f.threads},
+	})
+	if err != nil {
+		return err
+	}
+	page := url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}
+	fmt.Fprintln(cmd.OutOrStdout(), "The page:", page.String())
+	if f.open {
+		if f.token != "" {
+			page.RawQuery = url.Values{"token": {f.token}}.Encode()
+		}
+		if err := openBrowser(page.String()); err != nil {
+			log.Warn("no browser could be opened", "error", err)
+		}
+	}
+	return s.Serve(cmd.Context(), listener)
+}
+
+// openBrowser opens an address in the user's browser.
+func openBrowser(address string) error {
+	var cmd *exec.Cmd
+	switch runtime.GOOS {
+	case "darwin":
+		cmd = exec.Command("open", address)
+	case "windows":
+		cmd = exec.Command("rundll32", "url.dll,FileProtocolHandler", address)
+	default:
+		cmd = exec.Command("xdg-open", address)
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
