@@ -140,8 +140,8 @@ func (s *Studio) native(mux *http.ServeMux) {
 	})
 	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/images/{n}", "job-image", "A picture of a job, a PNG with its recipe"),
 		func(_ context.Context, in *struct {
-			byID
-			N int `path:"n" minimum:"1"`
+			ID string `path:"id"`
+			N  int    `path:"n" minimum:"1"`
 		}) (*file, error) {
 			pictures := s.board.Pictures(in.ID)
 			if in.N > len(pictures) {

@@ -7,7 +7,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"runtime/debug"
-	"time"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
@@ -53,8 +52,9 @@ type Picture struct {
 // Bounds of previews.
 const (
 	mostFrames  = 40
-	frameImages = 8
-	framePixels = 1 << 13 // values of a picture from which on it is JPEG
+	frameImages = 16
+	frameValues = 1 << 16 // of the images that are shown; the first is shown in any case
+	plainValues = 1 << 14 // of a picture up to which it is PNG, and JPEG above
 )
 
 // drawWith returns the work of a lab.
@@ -98,7 +98,7 @@ func updateOf(e lab.Event) (u Update, ok bool) {
 }
 
 func frameOf(s *lab.Step) *Frame {
-	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To, Images: min(s.X.N, frameImages)}
+	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To, Images: min(s.X.N, frameImages, max(1, frameValues/s.X.Size()))}
 	noise := s.Epsilon.Slice(0, f.Images).Clone()
 	for i, v := range noise.Data {
 		noise.Data[i] = 0.5 + v/6
@@ -116,9 +116,9 @@ func frameOf(s *lab.Step) *Frame {
 			return nil
 		}
 		var b bytes.Buffer
-		if f.Type = "image/png"; len(p.x.Data) > framePixels {
+		if f.Type = "image/png"; len(p.x.Data) > plainValues {
 			f.Type = "image/jpeg"
-			err = jpeg.Encode(&b, m, &jpeg.Options{Quality: 80})
+			err = jpeg.Encode(&b, m, &jpeg.Options{Quality: 75})
 		} else {
 			err = png.Encode(&b, m)
 		}
@@ -132,7 +132,7 @@ func frameOf(s *lab.Step) *Frame {
 
 // drawn writes every image as a file of its own. Small ones are enlarged by repeating their pixels, which nothing loses by.
 func drawn(r lab.Result) (Drawn, error) {
-	d := Drawn{Request: r.Request, Seconds: r.Duration.Round(time.Millisecond).Seconds()}
+	d := Drawn{Request: r.Request, Seconds: float64(r.Duration.Milliseconds()) / 1000}
 	x := r.Range.To(model.ZeroToOne, r.Images)
 	for i := range x.N {
 		p, err := r.Request.Parameters()

@@ -116,7 +116,8 @@ func (q *local) next() (j Job, ctx context.Context, some, more bool) {
 	if len(q.waiting) == 0 {
 		return j, nil, false, !q.closed
 	}
-	j, q.waiting = q.waiting[0], slices.Delete(q.waiting, 0, 1)
+	j = q.waiting[0]
+	q.waiting = slices.Delete(q.waiting, 0, 1)
 	q.current = j.ID
 	ctx, q.cancel = context.WithCancelCause(context.Background())
 	q.reports.Placed(j.ID, 0)
