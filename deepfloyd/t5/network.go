@@ -101,9 +101,10 @@ func paramDType(p nn.Param, dtype dtypes.DType) dtypes.DType {
 // network builds one application of the encoder. Products are of dtype; norms, activations, softmax and what goes from
 // layer to layer are float32.
 type network struct {
-	config Config
-	dtype  dtypes.DType
-	params map[string]*Node
+	config   Config
+	dtype    dtypes.DType
+	params   map[string]*Node
+	training bool
 }
 
 func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *network {
@@ -118,7 +119,7 @@ func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *netw
 // are narrowed to dtype where products take them. ids [N,L] are the tokens', int32; mask [N,L] is added to the scores of
 // attention, see [Mask]. The result is [N,L,d_model], float32.
 func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, ids, mask *Node) *Node {
-	n := &network{config: c, dtype: dtype, params: map[string]*Node{}}
+	n := &network{config: c, dtype: dtype, params: map[string]*Node{}, training: true}
 	for _, p := range c.params() {
 		n.params[p.Name] = ConvertDType(params[p.Name], paramDType(p, dtype))
 	}
@@ -147,9 +148,16 @@ func (n *network) norm(name string, x *Node) *Node {
 	return Mul(x, BroadcastToShape(ExpandLeftToRank(w, x.Rank()), x.Shape()))
 }
 
+func (n *network) dot(x, y *Node) *DotBuilder {
+	if n.training {
+		return nn.TrainingDot(x, y)
+	}
+	return Dot(x, y)
+}
+
 // linear is a product along the last axis; T5 has no biases.
 func (n *network) linear(name string, x *Node) *Node {
-	return Dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
+	return n.dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
 }
 
 // attention is of x [N,L,C] on itself. Its scores are not scaled; bias [N,H,L,L] is added to them.
@@ -158,8 +166,8 @@ func (n *network) attention(name string, x, bias *Node) *Node {
 	split := func(part string) *Node {
 		return Reshape(n.linear(name+part, x), d[0], d[1], n.config.NumHeads, n.config.DKV)
 	}
-	scores := Add(wide(Einsum("nqhd,nkhd->nhqk", split("q"), split("k"))), bias)
-	y := Einsum("nhqk,nkhd->nqhd", n.narrow(Softmax(scores)), split("v"))
+	scores := Add(wide(n.dot(split("q"), split("k")).Einsum("nqhd,nkhd->nhqk")), bias)
+	y := n.dot(n.narrow(nn.SoftmaxOfLast(scores)), split("v")).Einsum("nhqk,nkhd->nqhd")
 	return n.linear(name+"o", Reshape(y, d[0], d[1], -1))
 }
 

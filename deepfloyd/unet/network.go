@@ -142,15 +142,28 @@ func (n *network) conv(name string, x *Node) *Node {
 	return Add(y, along(n.narrow(n.params[name+".bias"]), y))
 }
 
+func (n *network) dot(x, y *Node) *DotBuilder {
+	if n.training {
+		return nn.TrainingDot(x, y)
+	}
+	return Dot(x, y)
+}
+
 // linear is a product along the last axis, and its bias; x has the weight's dtype.
 func (n *network) linear(name string, x *Node) *Node {
-	y := Dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
+	y := n.dot(x, n.params[name+".weight"]).General([]int{-1}, nil, []int{1}, nil)
 	return Add(y, along(ConvertDType(n.params[name+".bias"], y.DType()), y))
 }
 
 // groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed over
 // pixels only, channel by channel.
 func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
+	return n.groupNormShifted(name, x, groups, eps, nil, nil)
+}
+
+// groupNormShifted is the norm times 1 + scale, and shift added, [N,C] each or nil. All of it is one factor and one summand for
+// each channel of an image, so that going backwards large arrays are summed twice only.
+func (n *network) groupNormShifted(name string, x *Node, groups int, eps float64, scale, shift *Node) *Node {
 	d := x.Shape().Dimensions
 	batch, channels := d[0], d[len(d)-1]
 	var pixels []int
@@ -162,9 +175,16 @@ func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node
 		m := ReduceAndKeep(Reshape(ReduceMean(x, pixels...), batch, groups, -1), ReduceMean, -1)
 		return Reshape(BroadcastToDims(m, batch, groups, channels/groups), batch, channels)
 	}
-	x = Sub(x, along(mean(x), x))
-	scale := Mul(nn.InvSqrt(AddScalar(mean(Square(x)), eps)), BroadcastToDims(Reshape(n.params[name+".weight"], 1, channels), batch, channels))
-	return Add(Mul(x, along(scale, x)), along(n.params[name+".bias"], x))
+	each := func(v *Node) *Node { return BroadcastToDims(Reshape(v, 1, channels), batch, channels) }
+	m := mean(x)
+	variance := mean(Square(Sub(x, along(StopGradient(m), x)))) // which does not change with the mean
+	factor := Mul(nn.InvSqrt(AddScalar(variance, eps)), each(n.params[name+".weight"]))
+	summand := Sub(each(n.params[name+".bias"]), Mul(m, factor))
+	if scale != nil {
+		scale = AddScalar(scale, 1)
+		factor, summand = Mul(factor, scale), Add(Mul(summand, scale), shift)
+	}
+	return Add(Mul(x, along(factor, x)), along(summand, x))
 }
 
 // layerNorm is layer normalisation (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.
@@ -186,8 +206,8 @@ func (n *network) attend(query, key, value *Node, heads int) *Node {
 	query, key, value = split(query), split(key), split(value)
 	scale := 1 / math.Sqrt(float64(d[2]/heads))
 	apart := func() *Node {
-		scores := MulScalar(wide(Einsum("nqhd,nkhd->nhqk", query, key)), scale)
-		return Einsum("nhqk,nkhd->nqhd", ConvertDType(Softmax(scores), value.DType()), value)
+		scores := MulScalar(wide(n.dot(query, key).Einsum("nqhd,nkhd->nhqk")), scale)
+		return n.dot(ConvertDType(nn.SoftmaxOfLast(scores), value.DType()), value).Einsum("nhqk,nkhd->nqhd")
 	}
 	if n.training { // the gradient needs the scores
 		return Reshape(apart(), d...)
@@ -230,7 +250,7 @@ func (n *network) timeEmbedding(time, class, pooled *Node) *Node {
 }
 
 // resized is x [N,H,W,C] after a change of size.
-func resized(x *Node, to resample) *Node {
+func (n *network) resized(x *Node, to resample) *Node {
 	d := x.Shape().Dimensions
 	switch to {
 	case halve:
@@ -246,6 +266,10 @@ func resized(x *Node, to resample) *Node {
 		}
 		return Reshape(ConvertDType(MulScalar(sum, 0.25), x.DType()), d[0], d[1]/2, d[2]/2, d[3])
 	case double:
+		if n.training { // sums over a pixel's copies are added slices then, not reductions
+			x = Reshape(Concatenate([]*Node{x, x}, -1), d[0], d[1], 2*d[2]*d[3])
+			return Reshape(Concatenate([]*Node{x, x}, -1), d[0], 2*d[1], 2*d[2], d[3])
+		}
 		x = BroadcastToDims(Reshape(x, d[0], d[1], 1, d[2], 1, d[3]), d[0], d[1], 2, d[2], 2, d[3])
 		return Reshape(x, d[0], 2*d[1], 2*d[2], d[3])
 	}
@@ -255,7 +279,7 @@ func resized(x *Node, to resample) *Node {
 func (n *network) resnet(r resnet, x, emb *Node) *Node {
 	c := n.config
 	h := n.narrow(n.act(n.groupNorm(r.name+".norm1", x, *c.NormNumGroups, c.NormEps)))
-	x, h = resized(x, r.resample), resized(h, r.resample)
+	x, h = n.resized(x, r.resample), n.resized(h, r.resample)
 	h = wide(n.conv(r.name+".conv1", h))
 
 	if !c.ResnetSkipTimeAct {
@@ -264,8 +288,7 @@ func (n *network) resnet(r resnet, x, emb *Node) *Node {
 	t := wide(n.linear(r.name+".time_emb_proj", n.narrow(emb)))
 	if c.ResnetTimeScaleShift == scaleShift {
 		parts := Split(t, 1, 2)
-		h = n.groupNorm(r.name+".norm2", h, *c.NormNumGroups, c.NormEps)
-		h = Add(Mul(h, along(AddScalar(parts[0], 1), h)), along(parts[1], h))
+		h = n.groupNormShifted(r.name+".norm2", h, *c.NormNumGroups, c.NormEps, parts[0], parts[1])
 	} else {
 		h = n.groupNorm(r.name+".norm2", Add(h, along(t, h)), *c.NormNumGroups, c.NormEps)
 	}

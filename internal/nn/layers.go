@@ -59,6 +59,24 @@ func InvSqrt(x *Node) *Node {
 	return y
 }
 
+// TrainingDot is [Dot] with gradients that are products of the operands' dtype; GoMLX's are float32, at half the speed of bfloat16.
+// Backends add up in float32 all the same.
+func TrainingDot(x, y *Node) *DotBuilder { return Dot(x, y).WithAccumulatorDType(dtypes.InvalidDType) }
+
+// SoftmaxOfLast is the softmax along the last axis, with a gradient that takes its result instead of computing it again.
+func SoftmaxOfLast(x *Node) *Node {
+	y, _ := InternalFusedOpCaller(func() *Node { return Softmax(x) }, func() *Node {
+		y := StopGradient(Softmax(x))
+		// x - x carries the gradient and is computed nowhere.
+		z := IdentityWithCustomGradient(x, func(_, v *Node) *Node {
+			v = Mul(v, y)
+			return Sub(v, Mul(y, ReduceAndKeep(v, ReduceSum, -1)))
+		})
+		return Add(y, Sub(z, StopGradient(x)))
+	}, true)
+	return y
+}
+
 // KernelOIHW are the axes of a convolution of [N,H,W,C] with a kernel in PyTorch's layout.
 func KernelOIHW() ConvolveAxesConfig {
 	return ConvolveAxesConfig{
