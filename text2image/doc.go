@@ -9,7 +9,7 @@ const (
 	Tokens = 77
 	// TrainTokens is the length that captions are filled up to in training. Behind the last token of a text the encoder's
 	// results soon repeat themselves (see relative_attention_max_distance), and stand for those up to Tokens.
-	TrainTokens = 24
+	TrainTokens = 32
 	// captionTokens is the most tokens of a caption, </s> included.
-	captionTokens = 16
+	captionTokens = 24
 )

@@ -168,7 +168,7 @@ func TestRepeatedToken(t *testing.T) {
 	n := tiny(t)
 	n.text.RelativeAttentionNumBuckets, n.text.RelativeAttentionMaxDistance = shipped.text.RelativeAttentionNumBuckets, shipped.text.RelativeAttentionMaxDistance
 	tr := trainer(t, n, nn.TrainerOptions{})
-	long := "a red rocket on a blue ground on a red ground on a blue ground"
+	long := "a red rocket on a blue ground on a red ground on a blue ground on a red ground on a blue ground"
 	if ids := n.tokenizer.IDs(long); len(ids) != captionTokens-1 {
 		t.Fatalf("the caption has %d tokens, this test wants %d", len(ids), captionTokens-1)
 	}
