@@ -42,3 +42,12 @@ func insertAfterHeader(file, chunks []byte) []byte {
 	out = append(out, chunks...)
 	return append(out, file[headerEnd:]...)
 }
+
+// WritePNG draws the grid and writes it as a PNG file with parameters.
+func (g Grid) WritePNG(path string, p Parameters) error {
+	picture, err := g.Draw()
+	if err != nil {
+		return err
+	}
+	return WritePNG(path, picture, p)
+}

@@ -51,11 +51,7 @@ func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k 
 		}
 		g = figure.Grid{Images: frames[0].X, Columns: n / sampleRows, Scale: 2, Padding: 4}
 	}
-	picture, err := g.Draw()
-	if err != nil {
-		return err
-	}
-	return figure.WritePNG(k.Sample, picture, p)
+	return g.WritePNG(k.Sample, p)
 }
 
 // Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images.

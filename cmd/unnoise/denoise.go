@@ -182,8 +182,7 @@ func (f *stripFlags) digits(cmd *cobra.Command, data string, sigma float64) erro
 	p.Add("sigma", sigma)
 	p.Add("seed", seed)
 	f.describe(&p, dtype)
-	g := figure.Grid{Images: images, Columns: images.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
-	if err := writeGrid(out, g, p); err != nil {
+	if err := writeup.DenoisedGrid(images).WritePNG(out, p); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), out)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,12 +13,10 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
-	"github.com/unnoise/unnoise/weights"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -236,7 +233,7 @@ func (f *drawFlags) checkFiles() error {
 
 // picture is the first of the PNG files to write.
 func (f *drawFlags) picture() string {
-	i := slices.IndexFunc(f.out, func(path string) bool { return !isRaw(path) })
+	i := slices.IndexFunc(f.out, func(path string) bool { return !lab.IsRaw(path) })
 	if i < 0 {
 		return ""
 	}
@@ -369,10 +366,6 @@ func counted(n int, what string) string {
 
 // write writes every file that it can, and lists those.
 func (f *drawFlags) write(result lab.Result, film lab.Film) ([]string, error) {
-	parameters, err := result.Request.Parameters()
-	if err != nil {
-		return nil, err
-	}
 	var failed error
 	files := []string{}
 	wrote := func(path string, err error) {
@@ -381,38 +374,15 @@ func (f *drawFlags) write(result lab.Result, film lab.Film) ([]string, error) {
 		}
 	}
 	for _, path := range f.out {
-		if isRaw(path) {
-			wrote(path, writeRaw(path, rawOf(result), parameters))
-		} else {
-			wrote(path, writeGrid(path, result.Request.Grid(result.Images, result.Range, f.scale), parameters))
-		}
+		wrote(path, result.Save(path, f.scale))
 	}
 	if f.animate != "" {
-		wrote(f.animate, f.writeAnimation(result.Request, film, parameters))
+		wrote(f.animate, result.SaveFilm(f.animate, film, f.scale))
 	}
 	for _, do := range f.also {
 		wrote(do(result))
 	}
 	return files, failed
-}
-
-// rawOf are the tensors of a .safetensors file: images, the small ones they were enlarged from, and the classes that they show.
-func rawOf(result lab.Result) map[string]weights.Tensor {
-	tensors := map[string]weights.Tensor{"images": tensorOf(result.Images)}
-	if result.Small.N > 0 {
-		tensors["small"] = tensorOf(result.Small)
-	}
-	if !result.Spec.Texts {
-		labels := make([]int32, result.Images.N)
-		for i := range labels {
-			labels[i] = -1
-			if class, err := strconv.Atoi(result.Request.PromptOf(i)); err == nil {
-				labels[i] = int32(class)
-			}
-		}
-		tensors["labels"] = weights.FromInt32([]int{len(labels)}, labels)
-	}
-	return tensors
 }
 
 // preview writes what the images are estimated to become, beside the picture.
@@ -422,21 +392,7 @@ func (f *drawFlags) preview(cmd *cobra.Command, p *progress, r lab.Request, e la
 	if f.unwritten != nil || f.previews == 0 || done%f.previews != 0 || done == s.Total {
 		return
 	}
-	prefix := ""
-	if e.Stage == lab.Upscaling {
-		prefix = "upscale-"
-	}
-	path := f.picture()
-	ending := filepath.Ext(path)
-	path = fmt.Sprintf("%s-%sstep%0*d%s", strings.TrimSuffix(path, ending), prefix, len(strconv.Itoa(s.Total)), done, ending)
-	parameters, err := r.Parameters()
-	if err == nil {
-		parameters.Add("preview", fmt.Sprintf("%sstep %d of %d, time %g", prefix, done, s.Total, s.From))
-		var x diffusion.Images
-		if x, err = s.Shown(false, f.shown(lab.Estimated)...); err == nil {
-			err = writeGrid(path, r.Moment(x, f.shown(lab.Estimated), f.scale), parameters)
-		}
-	}
+	err := r.SavePreview(f.picture(), e, f.shown(lab.Estimated), f.scale)
 	if f.unwritten = err; err != nil {
 		p.warn(cmd)(fmt.Sprintf("%v; it goes on without previews", err))
 	}
@@ -451,15 +407,13 @@ func (f *drawFlags) keepSmall(cmd *cobra.Command, err error) error {
 	if cause := context.Cause(cmd.Context()); cause != nil {
 		err = fmt.Errorf("stopped by %w", cause)
 	}
-	r := small.Request
-	r.Upscale = nil // a recipe for what is there
 	kept := *f
-	kept.out, kept.animate = nil, ""
+	kept.out, kept.animate, kept.also = nil, "", nil
 	for _, path := range f.out {
 		ending := filepath.Ext(path)
 		kept.out = append(kept.out, strings.TrimSuffix(path, ending)+"-small"+ending)
 	}
-	files, failed := kept.write(lab.Result{Request: r, Images: small.Small, Range: small.Range}, lab.Film{})
+	files, failed := kept.write(small.Result(), lab.Film{})
 	if failed != nil {
 		return errors.Join(err, failed)
 	}
@@ -522,21 +476,11 @@ number of images in all, going round the classes (default: ten rounds, or 40 ima
 	return cmd
 }
 
-func isRaw(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }
-
 // sameFile reports whether two paths name the same file, which need not exist.
 func sameFile(a, b string) bool {
 	a, errA := filepath.Abs(a)
 	b, errB := filepath.Abs(b)
 	return errA == nil && errB == nil && a == b
-}
-
-func writeGrid(path string, g figure.Grid, p figure.Parameters) error {
-	picture, err := g.Draw()
-	if err != nil {
-		return err
-	}
-	return figure.WritePNG(path, picture, p)
 }
 
 // shown is what moments are seen by.
@@ -545,29 +489,4 @@ func (f *drawFlags) shown(usual lab.Quantity) []lab.Quantity {
 		return []lab.Quantity{usual}
 	}
 	return f.show
-}
-
-func (f *drawFlags) writeAnimation(r lab.Request, film lab.Film, p figure.Parameters) error {
-	var a figure.Animation
-	for _, frame := range film.Frames {
-		picture, err := r.Moment(frame.X, film.Show, f.scale).Draw()
-		if err != nil {
-			return err
-		}
-		a.Frames = append(a.Frames, picture)
-	}
-	return figure.WriteAnimation(f.animate, a, p)
-}
-
-// writeRaw writes tensors to a safetensors file, with parameters as metadata.
-func writeRaw(path string, tensors map[string]weights.Tensor, p figure.Parameters) error {
-	metadata := map[string]string{}
-	for _, x := range p {
-		metadata[x.Key] = x.Value
-	}
-	return weights.Write(path, tensors, metadata)
-}
-
-func tensorOf(x diffusion.Images) weights.Tensor {
-	return weights.FromFloat32([]int{x.N, x.C, x.H, x.W}, x.Data)
 }

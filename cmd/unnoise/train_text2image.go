@@ -2,21 +2,14 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
-	"github.com/unnoise/unnoise/deepfloyd"
-	"github.com/unnoise/unnoise/figure"
-	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/shell"
@@ -91,7 +84,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	task, err := text2imageTask(network, train, name, c)
+	task, err := text2image.Task(network, train, name, c)
 	if err != nil {
 		return err
 	}
@@ -104,8 +97,8 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 
 	o := training.Options{Backend: b, From: from}
 	if !f.noSamples {
-		look := text2imageLook{b: b, dtype: dtype, network: network, held: held, batch: c.Batch}
-		o.Draw, o.Validate = look.draw, look.measure
+		look := text2image.Look{Backend: b, DType: dtype, Network: network, Held: held, Batch: c.Batch}
+		o.Draw, o.Validate = look.Draw, look.Measure
 	}
 	return trainRun{
 		recipeFlags: &f.recipeFlags, dir: f.folder("text2image"), config: c, task: task, options: o,
@@ -156,95 +149,10 @@ func (f *trainText2ImageFlags) network(cmd *cobra.Command, c training.Config, tr
 		}
 		return n, training.Start{Name: f.from, Values: values}, nil
 	}
-	captions := make([]string, text2image.Captions)
-	for i := range captions {
-		var err error
-		if captions[i], err = train.Caption(c.Seed, i); err != nil {
-			return nil, from, err
-		}
-	}
-	n, err := text2image.New(captions, text2image.Words)
+	n, err := text2image.FromCaptions(train, c.Seed)
 	if err != nil {
 		return nil, from, err
 	}
 	n.Half = f.half
 	return n, from, nil
-}
-
-func text2imageTask(n *text2image.Network, train captioned.Source, name string, c training.Config) (training.Task, error) {
-	pictures, err := text2image.NewPictures(text2image.Pictures{Source: train, Network: n, Name: name, Seed: c.Seed, Dropout: c.Dropout})
-	if err != nil {
-		return training.Task{}, err
-	}
-	o, err := text2image.NewObjective()
-	return training.Task{Network: n, Data: pictures, Objective: o}, err
-}
-
-// text2imageLook looks at models that are kept.
-type text2imageLook struct {
-	b       compute.Backend
-	dtype   dtypes.DType
-	network *text2image.Network
-	held    captioned.Source // nil where nothing is held out
-	batch   int
-}
-
-// side is that of the pictures that the step before k learned from.
-func (l text2imageLook) side(k training.Kept) int {
-	if (k.Step-1)*l.batch < l.network.Half {
-		return l.network.Side() / 2
-	}
-	return l.network.Side()
-}
-
-func (l text2imageLook) open(k training.Kept) (*deepfloyd.Pipeline, error) {
-	return deepfloyd.OpenPipeline(l.b, k.ModelDir, deepfloyd.Options{DType: l.dtype})
-}
-
-// draw draws a sheet of prompts.
-func (l text2imageLook) draw(ctx context.Context, k training.Kept) error {
-	m, err := l.open(k)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	const columns, guidance, steps, pixels = 4, 3, 25, 128
-	x, err := text2image.Draw(ctx, m, text2image.Prompts, text2image.Sampling{Size: l.side(k), Steps: steps, Guidance: guidance})
-	if err != nil {
-		return err
-	}
-	picture, err := figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.Draw()
-	if err != nil {
-		return err
-	}
-	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise "+build.Commit())
-	parameters.Add("model", k.ModelDir)
-	parameters.Add("prompts", strings.Join(text2image.Prompts, "; "))
-	parameters.Add("sampler", "ddim")
-	parameters.Add("steps", steps)
-	parameters.Add("guidance", guidance)
-	return figure.WritePNG(k.Sample, picture, parameters)
-}
-
-// measure tells the errors on pictures that are held out, by band of t.
-func (l text2imageLook) measure(ctx context.Context, k training.Kept) (map[string]float64, error) {
-	if l.held == nil {
-		return nil, nil
-	}
-	m, err := l.open(k)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	const pictures = 64
-	all, err := text2image.Errors(ctx, m, l.held, l.side(k), pictures)
-	if err != nil {
-		return nil, err
-	}
-	scores := map[string]float64{}
-	for band, e := range all {
-		scores[fmt.Sprintf("error_t%d", band*text2image.Timesteps/text2image.Bands)] = e
-	}
-	return scores, nil
 }

@@ -2,19 +2,15 @@ package main
 
 import (
 	"fmt"
-	"image"
-	"image/draw"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/illusion"
 	"github.com/unnoise/unnoise/internal/build"
-	"github.com/unnoise/unnoise/picture"
+	"github.com/unnoise/unnoise/lab"
 )
 
 func newViews() *cobra.Command {
@@ -59,7 +55,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 			endings := []string{".png"}
 			if perform != "" {
 				var err error
-				if shown, err = parseViewOrBand(perform); err != nil {
+				if shown, err = lab.ParseViewOrBand(perform); err != nil {
 					return usagef("--perform: %w", err)
 				}
 				endings = append(endings, ".gif")
@@ -70,7 +66,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 			if err := refuseUnnamed(cmd, out); err != nil {
 				return err
 			}
-			m, err := squareOf(args[0], side)
+			m, err := lab.Square(args[0], side)
 			if err != nil {
 				return err
 			}
@@ -89,7 +85,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 					return err
 				}
 			case ways:
-				table, err := tableOfWays(m)
+				table, err := lab.Ways(m)
 				if err != nil {
 					return err
 				}
@@ -97,7 +93,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 					return err
 				}
 			default:
-				sheet, err := sheetOfViews(m)
+				sheet, err := lab.Views(m)
 				if err != nil {
 					return err
 				}
@@ -133,21 +129,6 @@ func kindNames(kinds []illusion.Kind) (names []string) {
 	return names
 }
 
-// parseViewOrBand reads the name of either.
-func parseViewOrBand(text string) (any, error) {
-	v, err := illusion.ParseView(text)
-	if err == nil {
-		return v, nil
-	}
-	name, _, _ := strings.Cut(text, ":")
-	for _, k := range illusion.Bands() {
-		if name == k.Name || name == k.Alias && name != "" {
-			return illusion.ParseBand(text)
-		}
-	}
-	return nil, err
-}
-
 func listViews(cmd *cobra.Command, json bool) error {
 	if json {
 		return printJSON(cmd.OutOrStdout(), struct {
@@ -179,121 +160,4 @@ func listViews(cmd *cobra.Command, json bool) error {
 		fmt.Fprintf(w, "  %s\t%s\t(default %g)\n", p.Name, p.Text, p.Default)
 	}
 	return w.Flush()
-}
-
-// squareOf reads a picture as one square image with values from 0 to 1, of 1 channel where it is gray.
-func squareOf(name string, side int) (diffusion.Images, error) {
-	data, err := picture.ReadFile(name)
-	if err != nil {
-		return diffusion.Images{}, err
-	}
-	source, err := picture.Decode(data)
-	if err != nil {
-		return diffusion.Images{}, fmt.Errorf("%s: %w", name, err)
-	}
-	if side == 0 {
-		size := source.Bounds().Size()
-		side = min(size.X, size.Y, 256)
-		side = max(side-side%4, 4)
-	}
-	f, err := picture.Fit{C: 3, H: side, W: side, High: 1}.Picture(source)
-	if err != nil {
-		return diffusion.Images{}, fmt.Errorf("%s: %w", name, err)
-	}
-	m, plane := f.Images, side*side
-	for i := range plane {
-		if m.Data[i] != m.Data[plane+i] || m.Data[i] != m.Data[2*plane+i] {
-			return m, nil
-		}
-	}
-	return diffusion.Images{N: 1, C: 1, H: side, W: side, Data: m.Data[:plane]}, nil
-}
-
-// sheetOfViews draws what every view and band that fits makes of a picture.
-func sheetOfViews(m diffusion.Images) (image.Image, error) {
-	var names []string
-	var all []diffusion.Images
-	shift := func(x diffusion.Images, by float32) diffusion.Images {
-		x = x.Clone()
-		for i := range x.Data {
-			x.Data[i] += by
-		}
-		return x
-	}
-	for _, k := range illusion.Views() {
-		v, err := illusion.ParseView(k.Name)
-		if err != nil {
-			return nil, err
-		}
-		if illusion.Fits(v, m.C, m.H, m.W) == nil {
-			names = append(names, k.Name)
-			all = append(all, shift(v.Apply(shift(m, -0.5)), 0.5))
-		}
-	}
-	white := shift(m.Like(), 1)
-	for _, k := range illusion.Bands() {
-		b, err := illusion.ParseBand(k.Name)
-		if err != nil {
-			return nil, err
-		}
-		if illusion.Fits(b, m.C, m.H, m.W) != nil {
-			continue
-		}
-		x := b.Filter(m)
-		if b.Filter(white).Data[m.H/2*m.W+m.W/2] < 0.01 { // values around 0
-			x = shift(x, 0.5)
-		}
-		names = append(names, k.Name)
-		all = append(all, x)
-	}
-	const columns = 6
-	var rows []image.Image
-	for i := 0; i < len(all); i += columns {
-		end := min(i+columns, len(all))
-		images, err := diffusion.Concat(all[i:end]...)
-		if err != nil {
-			return nil, err
-		}
-		g := figure.Grid{Images: images, Scale: max(1, 128/m.W), Padding: 8, ColumnLabels: names[i:end]}
-		row, err := g.Draw()
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
-	}
-	size := image.Point{}
-	for _, r := range rows {
-		size.X, size.Y = max(size.X, r.Bounds().Dx()), size.Y+r.Bounds().Dy()
-	}
-	sheet := image.NewRGBA(image.Rectangle{Max: size})
-	draw.Draw(sheet, sheet.Rect, image.White, image.Point{}, draw.Src)
-	y := 0
-	for _, r := range rows {
-		draw.Draw(sheet, r.Bounds().Add(image.Pt(0, y)), r, image.Point{}, draw.Src)
-		y += r.Bounds().Dy()
-	}
-	return sheet, nil
-}
-
-// tableOfWays draws what views and functions that are none do to a picture and to noise.
-func tableOfWays(m diffusion.Images) (image.Image, error) {
-	var labels []string
-	var all []diffusion.Images
-	for _, w := range illusion.Ways(m, 0) {
-		noise := w.Noise
-		for i, v := range noise.Data { // three standard deviations from black to white
-			noise.Data[i] = v/6 + 0.5
-		}
-		all = append(all, w.Picture, noise)
-		labels = append(labels, fmt.Sprintf("%s: mean %+.2f, variance %.2f, neighbors %+.2f",
-			w.Name, w.Mean, w.Variance, w.Neighbors))
-	}
-	images, err := diffusion.Concat(all...)
-	if err != nil {
-		return nil, err
-	}
-	return figure.Grid{
-		Images: images, Columns: 2, Scale: max(1, 128/m.W), Padding: 8,
-		RowLabels: labels, ColumnLabels: []string{"picture", "noise"},
-	}.Draw()
 }
