@@ -3,10 +3,13 @@ package evaluation
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -186,4 +189,36 @@ func (r Row) name() string {
 		s += fmt.Sprintf(", γ = %g", *r.Guidance)
 	}
 	return s
+}
+
+// WriteTables writes tables for terminals, a line between them.
+func WriteTables(w io.Writer, tables []Table) error {
+	for i, t := range tables {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the table with what its rows are flush left, and numbers flush right.
+func (t Table) write(w io.Writer) error {
+	fmt.Fprintf(w, "%s\n\n", t.Caption)
+	lines := append([][]string{t.Header}, t.Rows...)
+	widest := 0
+	for _, line := range lines {
+		widest = max(widest, utf8.RuneCountInString(line[0]))
+	}
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, line := range lines {
+		fmt.Fprintf(columns, "%-*s\t%s\t\n", widest, line[0], strings.Join(line[1:], "\t"))
+	}
+	if err := columns.Flush(); err != nil || t.Note == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", t.Note)
+	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"image/png"
 	"io"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/unnoise/unnoise/dataset/captioned"
 	"github.com/unnoise/unnoise/dataset/emoji"
-	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/duration"
 )
@@ -75,7 +73,7 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 			if err != nil {
 				return err
 			}
-			return writeSheet(cmd.OutOrStdout(), sheet, set, sheetOptions{count: 96, size: 32})
+			return writeSheet(cmd.OutOrStdout(), sheet, set, captioned.Examples{Count: 96, Size: 32})
 		},
 	}
 	cmd.Flags().StringVar(&b.Dir, "out", "", "folder to make (default data/emoji in the program's cache folder)")
@@ -86,15 +84,9 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 	return cmd
 }
 
-type sheetOptions struct {
-	seed        uint64
-	first       int
-	count, size int
-}
-
 func newDatasetShow() *cobra.Command {
 	var (
-		o       sheetOptions
+		o       captioned.Examples
 		out     string
 		heldout bool
 	)
@@ -116,7 +108,7 @@ them: of the emoji set, or of any folder with metadata.jsonl, or with a text fil
 			if err := refuseUnnamed(cmd, out); err != nil {
 				return err
 			}
-			train, held, err := openCaptioned(args[0])
+			train, held, err := emoji.OpenAny(args[0])
 			if err != nil {
 				return err
 			}
@@ -131,48 +123,17 @@ them: of the emoji set, or of any folder with metadata.jsonl, or with a text fil
 	}
 	cmd.Flags().StringVar(&out, "out", "sheet.png", "file to write")
 	cmd.Flags().BoolVar(&heldout, "held-out", false, "show what training never sees")
-	intFlag(cmd, &o.count, "count", 96, 1, 10000, "examples")
-	intFlag(cmd, &o.size, "size", 32, 8, 1024, "pixels in height and width")
-	intFlag(cmd, &o.first, "first", 0, 0, 1<<40, "number of the first example")
-	seedFlag(cmd, &o.seed, "seed of the examples")
+	intFlag(cmd, &o.Count, "count", 96, 1, 10000, "examples")
+	intFlag(cmd, &o.Size, "size", 32, 8, 1024, "pixels in height and width")
+	intFlag(cmd, &o.First, "first", 0, 0, 1<<40, "number of the first example")
+	seedFlag(cmd, &o.Seed, "seed of the examples")
 	return cmd
 }
 
-// openCaptioned opens a folder of captioned pictures: the emoji set or any other. heldout may be nil.
-func openCaptioned(dir string) (train, heldout captioned.Source, err error) {
-	if emoji.Is(dir) {
-		set, err := emoji.Open(dir)
-		if err != nil {
-			return nil, nil, err
-		}
-		return set, set.Heldout(), nil
-	}
-	folder, held, err := captioned.Open(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if held != nil {
-		heldout = held
-	}
-	return folder, heldout, nil
-}
-
-func writeSheet(stdout io.Writer, path string, src captioned.Source, o sheetOptions) error {
-	var examples []captioned.Example
-	for i := range o.count {
-		e, err := src.At(o.seed, o.first+i, o.size)
-		if err != nil {
-			return err
-		}
-		examples = append(examples, e)
-	}
-	sheet, err := captioned.Sheet(examples, 12)
-	if err != nil {
+func writeSheet(stdout io.Writer, path string, src captioned.Source, o captioned.Examples) error {
+	if err := o.WriteSheet(path, src); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, sheet) }); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "%d examples: %s\n", len(examples), path)
+	_, err := fmt.Fprintf(stdout, "%d examples: %s\n", o.Count, path)
 	return err
 }

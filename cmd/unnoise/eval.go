@@ -3,13 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"strconv"
-	"strings"
-	"text/tabwriter"
-	"unicode/utf8"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
@@ -137,7 +133,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	if f.json {
 		return errors.Join(err, failed, printJSON(cmd.OutOrStdout(), r))
 	}
-	return errors.Join(err, failed, printTables(cmd.OutOrStdout(), r.Tables()))
+	return errors.Join(err, failed, evaluation.WriteTables(cmd.OutOrStdout(), r.Tables()))
 }
 
 // measurement is told where its progress goes.
@@ -233,36 +229,4 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 		err = fmt.Errorf("%w. Give the images to compare with by --data", err)
 	}
 	return data.Name, train, test, err
-}
-
-// printTables prints tables, a line between them.
-func printTables(w io.Writer, tables []evaluation.Table) error {
-	for i, t := range tables {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		if err := printTable(w, t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// printTable prints a table with what its rows are flush left, and numbers flush right.
-func printTable(w io.Writer, t evaluation.Table) error {
-	fmt.Fprintf(w, "%s\n\n", t.Caption)
-	lines := append([][]string{t.Header}, t.Rows...)
-	widest := 0
-	for _, line := range lines {
-		widest = max(widest, utf8.RuneCountInString(line[0]))
-	}
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, line := range lines {
-		fmt.Fprintf(columns, "%-*s\t%s\t\n", widest, line[0], strings.Join(line[1:], "\t"))
-	}
-	if err := columns.Flush(); err != nil || t.Note == "" {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", t.Note)
-	return err
 }

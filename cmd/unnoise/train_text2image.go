@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
+	"github.com/unnoise/unnoise/dataset/emoji"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/shell"
@@ -76,7 +77,7 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 			return errors.New("there are no pictures to learn from: make them with 'unnoise dataset emoji', or give --data")
 		}
 	}
-	train, held, err := openCaptioned(name)
+	train, held, err := emoji.OpenAny(name)
 	if err != nil {
 		return err
 	}
