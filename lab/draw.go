@@ -468,7 +468,7 @@ func (d *drawing) readEmbeds(guided bool) error {
 			}
 		}
 		if len(d.Prompts) == 0 {
-			return model.Errorf("embeds", "%s has no prompt but the negative one", d.Embeds)
+			return inFile("embeds", fmt.Errorf("%s has no prompt but the negative one", d.Embeds))
 		}
 		if err := d.completeCount(); err != nil {
 			return err
@@ -477,7 +477,7 @@ func (d *drawing) readEmbeds(guided bool) error {
 	for _, text := range d.Prompts {
 		one, err := all.Select(text)
 		if err != nil {
-			return model.Errorf("embeds", "%s: %w", d.Embeds, err)
+			return inFile("embeds", fmt.Errorf("%s: %w", d.Embeds, err))
 		}
 		d.prompts[text] = model.Prompt{Text: text, Embedding: one}
 	}
@@ -485,7 +485,7 @@ func (d *drawing) readEmbeds(guided bool) error {
 		for _, v := range d.variants {
 			one, err := all.Select(v.Negative)
 			if err != nil {
-				return model.Errorf("embeds", "%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err)
+				return inFile("embeds", fmt.Errorf("%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err))
 			}
 			d.prompts[v.Negative] = model.Prompt{Text: v.Negative, Embedding: one}
 		}
