@@ -10,6 +10,7 @@ import "C"
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"github.com/pkg/errors"
 
 	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/cgroup"
 	"github.com/unnoise/unnoise/onednn/internal/graph"
 	"github.com/unnoise/unnoise/onednn/internal/passes"
 )
@@ -38,7 +40,8 @@ var errFinalized = errors.New("onednn: the backend was finalized")
 
 // Options configure a backend; the zero value is the default.
 type Options struct {
-	// Threads is the number of threads for native work; 0 means one for each CPU.
+	// Threads is the number of threads for native work. 0 means what OMP_NUM_THREADS says, or else one for each CPU that the process may use: quotas
+	// of containers count, and are rounded up.
 	Threads int
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
@@ -109,7 +112,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	}
 	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{}), live: map[*executable]bool{}}
 	if b.threads == 0 {
-		b.threads = runtime.GOMAXPROCS(0) // not NumCPU: a container's limit counts
+		b.threads = defaultThreads()
 	}
 	started := make(chan struct{})
 	go b.serve(started)
@@ -117,7 +120,21 @@ func NewWithOptions(o Options) (*Backend, error) {
 	return b, nil
 }
 
-// serve runs native work on one thread of the operating system: libgomp keeps a pool of threads for each that calls it.
+// defaultThreads is OMP_NUM_THREADS, or else the number of CPUs that the process may use by its affinity, GOMAXPROCS and its container's quota,
+// rounded up.
+func defaultThreads() int {
+	first, _, _ := strings.Cut(os.Getenv("OMP_NUM_THREADS"), ",") // one for each level of nested regions
+	if n, err := strconv.Atoi(strings.TrimSpace(first)); err == nil && n > 0 {
+		return n
+	}
+	n := runtime.GOMAXPROCS(0) // which heeds quotas, but not those below 2
+	if quota := cgroup.Read().CPUs; quota > 0 {
+		n = min(n, int(math.Ceil(quota)))
+	}
+	return n
+}
+
+// serve runs native work on one thread of the operating system, which shares it with the others: see openmp.c.
 func (b *Backend) serve(started chan<- struct{}) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	b.threads = int(C.un_set_threads(C.int(b.threads)))

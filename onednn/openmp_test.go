@@ -84,3 +84,21 @@ func TestThreadsOfLibrary(t *testing.T) {
 		}
 	}
 }
+
+// OMP_NUM_THREADS says how many threads there are, unless that is asked for.
+func TestNumberOfThreads(t *testing.T) {
+	for _, c := range []struct {
+		variable, options string
+		want              int
+	}{{"3", "", 3}, {" 2,1", "", 2}, {"3", "threads=1", 1}, {"0", "", defaultThreads()}, {"many", "", defaultThreads()}} {
+		t.Setenv("OMP_NUM_THREADS", c.variable)
+		b, err := New(c.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := b.(*Backend).Threads(); n != c.want {
+			t.Errorf("OMP_NUM_THREADS=%q, options %q: expected %d threads, found %d", c.variable, c.options, c.want, n)
+		}
+		b.Finalize()
+	}
+}

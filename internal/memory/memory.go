@@ -9,18 +9,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/unnoise/unnoise/internal/cgroup"
 )
 
 // Read returns the machine's memory in bytes, in all and available to a new program, within the limits of a container. It
 // returns zeros where the system doesn't say.
 func Read() (total, available uint64) {
 	total, available = procMemory("/proc/meminfo")
-	if limit, ok := number("/sys/fs/cgroup/memory.max"); ok && limit < total {
-		total = limit
-		if used, ok := number("/sys/fs/cgroup/memory.current"); ok {
-			used -= min(used, pageCache("/sys/fs/cgroup/memory.stat"))
-			available = min(available, limit-min(used, limit))
-		}
+	if l := cgroup.Read(); l.Memory > 0 {
+		total, available = min(total, l.Memory), min(available, l.Available)
 	}
 	return total, available
 }
@@ -47,12 +45,6 @@ func procMemory(path string) (total, available uint64) {
 	return kilobytes["MemTotal:"] << 10, kilobytes["MemAvailable:"] << 10
 }
 
-// pageCache returns the bytes of files that a container has in memory, which it gives up where they are needed.
-func pageCache(path string) uint64 {
-	bytes := numbers(path)
-	return bytes["inactive_file"] + bytes["active_file"]
-}
-
 // numbers reads a file of lines with a name and a number, and perhaps a unit.
 func numbers(path string) map[string]uint64 {
 	all := map[string]uint64{}
@@ -69,14 +61,4 @@ func numbers(path string) map[string]uint64 {
 		}
 	}
 	return all
-}
-
-// number reads a file that holds one.
-func number(path string) (uint64, bool) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	return v, err == nil
 }

@@ -18,18 +18,12 @@ func TestRead(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meminfo")
-	text := "MemTotal:       32796 kB\nMemAvailable:   1000 kB\nHugePages_Total: x\n\ninactive_file 7\nactive_file 5\n"
+	text := "MemTotal:       32796 kB\nMemAvailable:   1000 kB\nHugePages_Total: x\n\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if total, available := procMemory(path); total != 32796<<10 || available != 1000<<10 {
 		t.Errorf("%d bytes, %d of them available", total, available)
-	}
-	if n := pageCache(path); n != 12 {
-		t.Errorf("%d bytes of files", n)
-	}
-	if _, ok := number(path); ok {
-		t.Error("a file of lines is a number")
 	}
 	if total, _ := procMemory(path + "none"); total != 0 {
 		t.Errorf("of no file: %d", total)
