@@ -119,12 +119,15 @@ func (p *Picture) checkExact(t target, source image.Image, m *Mask) error {
 
 func (m *Mask) complete(source image.Image, fitted picture.Fitted) (err error) {
 	var of picture.Mask
+	field := "mask"
 	switch given := countTrue(len(m.Data) > 0, m.Box != "", m.Alpha); {
 	case given != 1:
 		return model.Errorf("mask", "expected one of a mask's file, a box or the picture's transparency, found %d", given)
 	case m.Box != "":
+		field = "box"
 		of, err = picture.MaskBox(m.Box, source)
 	case m.Alpha:
+		field = "alpha"
 		of, err = picture.MaskAlpha(source)
 	default:
 		var file image.Image
@@ -133,11 +136,11 @@ func (m *Mask) complete(source image.Image, fitted picture.Fitted) (err error) {
 		}
 	}
 	if err != nil {
-		return &model.FieldError{Field: "mask", Err: err}
+		return &model.FieldError{Field: field, Err: err}
 	}
 	images, err := fitted.Mask(of, m.Feather)
 	if err != nil {
-		return &model.FieldError{Field: "mask", Err: err}
+		return &model.FieldError{Field: field, Err: err}
 	}
 	data, err := encodePNG(images)
 	*m = Mask{Data: data, Feather: m.Feather, Exact: true}

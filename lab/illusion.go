@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 
@@ -33,11 +34,13 @@ type Illusion struct {
 
 // Part is one thing that an illusion shows.
 type Part struct {
-	As       string   `json:"as"`                 // a view or a band; see [illusion.ParseView] and [illusion.ParseBand]
-	Prompts  []string `json:"prompts,omitempty"`  // what is seen so; image n shows the n-th of them, again and again
-	Weight   *float64 `json:"weight,omitempty"`   // of its estimate, default 1
-	Guidance *float64 `json:"guidance,omitempty"` // default: the request's
-	Picture  *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
+	As      string   `json:"as"`                // a view or a band; see [illusion.ParseView] and [illusion.ParseBand]
+	Prompts []string `json:"prompts,omitempty"` // what is seen so; image n shows the n-th of them, again and again
+	Weight  *float64 `json:"weight,omitempty"`  // of its estimate, default 1
+	// WeightEnd: the weight goes there in equal steps of the process's time, from Weight at the noise to this at the image.
+	WeightEnd *float64 `json:"weight_end,omitempty"`
+	Guidance  *float64 `json:"guidance,omitempty"` // default: the request's
+	Picture   *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
 }
 
 // parts returns the parts, and whether they are views.
@@ -104,11 +107,30 @@ func (i *Illusion) complete(spec model.Spec, upscaler *opened) error {
 	default:
 		return model.Errorf("combine", "expected mean, alternate or rectified, found %q", i.Combine)
 	}
+	if err := i.checkWeights(parts); err != nil {
+		return err
+	}
 	i.Repeats = cmp.Or(i.Repeats, 1)
 	if i.Repeats < 1 || i.Repeats > 100 {
 		return model.Errorf("repeats", "expected 1 to 100, found %d", i.Repeats)
 	}
 	return i.completeCandidates()
+}
+
+// checkWeights refuses weights that a path would stumble over.
+func (i *Illusion) checkWeights(parts []Part) error {
+	var first, last float64
+	for _, p := range parts {
+		if i.Combine == illusion.Alternate && (p.Weight != nil || p.WeightEnd != nil) {
+			return model.Errorf("combine", "parts that alternate have no weights")
+		}
+		first += orOne(p.Weight)
+		last += orOne(cmp.Or(p.WeightEnd, p.Weight))
+	}
+	if first == 0 || last == 0 {
+		return model.Errorf("weights", "all of them are 0 at one end of the path")
+	}
+	return nil
 }
 
 func (i *Illusion) completeCandidates() error {
@@ -189,8 +211,13 @@ func (p *Part) complete(field string, view bool, spec model.Spec, upscaler *open
 			return &model.FieldError{Field: field, Err: fmt.Errorf("%s: %w", p.As, err)}
 		}
 	}
-	if p.Weight != nil && !(*p.Weight > 0) {
+	if p.WeightEnd == nil && p.Weight != nil && !(*p.Weight > 0) {
 		return model.Errorf(field, "the weight of %s is %g, expected a positive number", p.As, *p.Weight)
+	}
+	for _, w := range []*float64{p.Weight, p.WeightEnd} {
+		if w != nil && !(*w >= 0 && *w <= math.MaxFloat32) {
+			return model.Errorf(field, "the weight of %s is %g, expected a number from 0", p.As, *w)
+		}
 	}
 	return nil
 }
@@ -202,8 +229,8 @@ func (p Part) parse(view bool) (any, error) {
 	return illusion.ParseBand(p.As)
 }
 
-// combine makes the combination's part. The completed text parses.
-func (p Part) combine(view bool, denoiser diffusion.Denoiser) (c illusion.Part, err error) {
+// combine makes the combination's part. The completed text parses. path is that of the drawing.
+func (p Part) combine(view bool, denoiser diffusion.Denoiser, path []diffusion.Move) (c illusion.Part, err error) {
 	c.Denoiser = denoiser
 	if view {
 		c.View, err = illusion.ParseView(p.As)
@@ -214,7 +241,17 @@ func (p Part) combine(view bool, denoiser diffusion.Denoiser) (c illusion.Part, 
 		weight := float32(*p.Weight)
 		c.Weight = func(float64) float32 { return weight }
 	}
+	if p.WeightEnd != nil && len(path) > 1 {
+		c.Weight = illusion.Ramp(float32(orOne(p.Weight)), float32(*p.WeightEnd), path[0].From, path[len(path)-1].From)
+	}
 	return c, err
+}
+
+func orOne(v *float64) float64 {
+	if v == nil {
+		return 1
+	}
+	return *v
 }
 
 // texts lists the prompts of all parts.
@@ -252,7 +289,7 @@ func (d *drawing) illude(m model.Model, s stage, ask model.Ask, groups []int) (d
 				return nil, err
 			}
 		}
-		part, err := p.combine(views, own)
+		part, err := p.combine(views, own, s.sampler.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -331,7 +368,7 @@ func (i *Illusion) looks(spec model.Spec, group int) ([]Look, error) {
 		if p.Picture != nil {
 			continue
 		}
-		c, err := p.combine(views, nil)
+		c, err := p.combine(views, nil, nil)
 		if err != nil {
 			return nil, err
 		}

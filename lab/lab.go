@@ -4,6 +4,7 @@ package lab
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -230,6 +231,35 @@ func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// Encode encodes the prompts of requests of one model, so that their embeddings lie in the cache: a text encoder may be too large to be
+// read for each request again.
+func (l *Lab) Encode(ctx context.Context, requests []Request, report model.Report) error {
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	var texts []string
+	var m *opened
+	for _, r := range requests {
+		key, err := l.keyOf(&r)
+		if err == nil {
+			m, err = l.open(key)
+		}
+		if err != nil {
+			return err
+		}
+		texts = append(append(texts, r.Prompts...), r.Negative)
+	}
+	if m == nil || !m.spec.Texts || l.options.NoCache {
+		return nil
+	}
+	used, err := l.use(m)
+	if err != nil {
+		return err
+	}
+	slices.Sort(texts)
+	_, err = used.Encode(ctx, slices.Compact(texts), report)
+	return err
 }
 
 // Complete fills in every field of a request, and refuses what can't be drawn before anything takes long.

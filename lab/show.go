@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"image"
+	"image/draw"
 	"slices"
 	"time"
 
@@ -48,7 +49,37 @@ func Perform(r Result, frames int) (figure.Animation, error) {
 	if len(a.Frames) == 0 {
 		return a, fmt.Errorf("no view or band of the picture can be performed")
 	}
+	a.Frames = centered(a.Frames)
 	return a, nil
+}
+
+// centered gives frames one size: views need room of their own while they turn.
+func centered(frames []image.Image) []image.Image {
+	var size image.Point
+	same, gray := true, true
+	for _, f := range frames {
+		s := f.Bounds().Size()
+		same = same && s == frames[0].Bounds().Size()
+		size.X, size.Y = max(size.X, s.X), max(size.Y, s.Y)
+		_, isGray := f.(*image.Gray)
+		gray = gray && isGray
+	}
+	if same {
+		return frames
+	}
+	all := make([]image.Image, len(frames))
+	for i, f := range frames {
+		r := image.Rectangle{Max: size}
+		var canvas draw.Image = image.NewRGBA(r)
+		if gray {
+			canvas = image.NewGray(r)
+		}
+		draw.Draw(canvas, r, image.White, image.Point{}, draw.Src)
+		at := size.Sub(f.Bounds().Size()).Div(2)
+		draw.Draw(canvas, f.Bounds().Sub(f.Bounds().Min).Add(at), f, f.Bounds().Min, draw.Src)
+		all[i] = canvas
+	}
+	return all
 }
 
 // beside joins images to one, side by side.

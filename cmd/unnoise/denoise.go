@@ -23,7 +23,7 @@ type stripFlags struct {
 
 func (f *stripFlags) add(cmd *cobra.Command, out string) {
 	f.drawFlags.add(cmd, "mnist-class", out)
-	for _, flag := range []string{"count", "vary", "upscale", "upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
+	for _, flag := range []string{"prompts", "count", "vary", "upscale", "upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
 		cmd.Flags().Lookup(flag).Hidden = true // of one picture by one model
 	}
 	listFlag(cmd, &f.At, "at", "times", "times of the process or shares such as 50%, with commas", func(s string) (string, bool) { return s, s != "" },
@@ -52,7 +52,7 @@ network is not asked, and its weights are not read. The same ε is added at all 
 The picture is a file, or one of the photographs that come with the program: ` + alternatives(picture.Examples()) + `.`,
 		Example: `  unnoise noise cat --side 128 --at 25,75,150,299
   unnoise noise cat --model DeepFloyd/IF-I-M-v1.0 --at 250,500,750
-  unnoise noise seven.png --model mnist-class-flow --at 0.9,0.5,0.1 --show x_t,epsilon`,
+  unnoise noise seven.png --at 25%,50%,75% --show x_t,epsilon`,
 		Args:              onePicture,
 		ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -25,6 +25,7 @@ type drawFlags struct {
 	computing
 	request  lab.Request
 	upscale  lab.Upscale
+	prompts  string
 	recipe   string
 	out      []string
 	animate  string
@@ -45,6 +46,7 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	modelFlag(cmd, &r.Model, fallback)
 	flags.StringVar(&r.Variant, "variant", "", "weights to take where the model's folder has several, such as fp16")
 	flags.StringArrayVar(&r.Prompts, "prompt", nil, "what the images show: a text, or a class of a model that knows classes, or all of them; may be given more than once")
+	flags.StringVar(&f.prompts, "prompts", "", "file with a prompt on each line: each is drawn into a file of its own, named by it; those that are there are skipped")
 	flags.StringVar(&r.Negative, "negative", "", "prompt that guidance leads away from")
 	flags.StringVar(&r.Embeds, "embeds", "", "safetensors or .pth file with the prompts' embeddings, instead of the model's text encoder")
 	flags.BoolVar(&f.noCache, "no-cache", false, "neither use nor keep embeddings in the cache folder")
@@ -202,6 +204,9 @@ func (f *drawFlags) fillAndRun(cmd *cobra.Command) error {
 	if err := f.fill(cmd); err != nil {
 		return err
 	}
+	if f.prompts != "" {
+		return f.runPrompts(cmd)
+	}
 	if err := refuseUnnamed(cmd, f.out[0]); err != nil {
 		return err
 	}
@@ -209,6 +214,9 @@ func (f *drawFlags) fillAndRun(cmd *cobra.Command) error {
 }
 
 func (f *drawFlags) checkFiles() error {
+	if f.prompts != "" && (len(f.request.Prompts) > 0 && f.recipe == "" || f.request.Embeds != "") {
+		return usagef("--prompts can't be given with --prompt or --embeds")
+	}
 	for _, path := range f.out {
 		if err := checkOutput("out", path, ".png", ".safetensors"); err != nil {
 			return err
@@ -245,6 +253,11 @@ func (f *drawFlags) run(cmd *cobra.Command) error {
 	memory.Save()
 	l := lab.New(lab.Options{Backend: f.other(), Threads: f.threads, NoCache: f.noCache})
 	defer l.Close()
+	return f.draw(cmd, l)
+}
+
+// draw draws the request in a lab and writes what was asked for.
+func (f *drawFlags) draw(cmd *cobra.Command, l *lab.Lab) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.clear()
 	seeded := f.request.Seed != nil
@@ -456,6 +469,9 @@ number of images in all, going round the classes (default: ten rounds, or 40 ima
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.fill(cmd); err != nil {
 				return err
+			}
+			if f.prompts != "" {
+				return f.runPrompts(cmd)
 			}
 			if f.recipe == "" && len(f.request.Prompts) == 0 && f.request.Embeds == "" {
 				total := 0

@@ -22,7 +22,7 @@ type illusionFlags struct {
 
 func (f *illusionFlags) add(cmd *cobra.Command, out string) {
 	f.drawFlags.add(cmd, "mnist-class", out)
-	for _, flag := range []string{"prompt", "embeds"} {
+	for _, flag := range []string{"prompt", "prompts", "embeds"} {
 		cmd.Flags().Lookup(flag).Hidden = true // the parts have their own
 	}
 	intFlag(cmd, &f.Repeats, "repeats", 1, 1, 100, "how often the steps between 20 and 80 % of the path are made: time travel")
@@ -51,13 +51,14 @@ func partsFlag(cmd *cobra.Command, target *[]lab.Part, name, usage string) {
 }
 
 // weigh gives parts their weights and guidance, where these were given.
-func weigh(parts []lab.Part, weights, guidance []float64) error {
+func weigh(parts []lab.Part, weights, ends, guidance []float64) error {
 	for _, list := range []struct {
 		flag   string
 		values []float64
 		set    func(*lab.Part, *float64)
 	}{
 		{"weights", weights, func(p *lab.Part, v *float64) { p.Weight = v }},
+		{"weights-end", ends, func(p *lab.Part, v *float64) { p.WeightEnd = v }},
 		{"guidances", guidance, func(p *lab.Part, v *float64) { p.Guidance = v }},
 	} {
 		if len(list.values) == 0 {
@@ -74,8 +75,9 @@ func weigh(parts []lab.Part, weights, guidance []float64) error {
 }
 
 // weightFlags add weights and guidance for each part.
-func weightFlags(cmd *cobra.Command, weights, guidance *[]float64) {
+func weightFlags(cmd *cobra.Command, weights, ends, guidance *[]float64) {
 	cmd.Flags().Float64SliceVar(weights, "weights", nil, "weight of each part's estimate, in their order, with commas (default: 1 each)")
+	cmd.Flags().Float64SliceVar(ends, "weights-end", nil, "weights at the end of the path, if they change on the way, with commas (default: --weights all the way)")
 	cmd.Flags().Float64SliceVar(guidance, "guidances", nil, "guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
 }
 
@@ -100,6 +102,9 @@ func (f *illusionFlags) run(cmd *cobra.Command) error {
 	}
 	if f.sheet != "" {
 		f.also = append(f.also, f.sheeted)
+	}
+	if f.prompts != "" {
+		return usagef("--prompts has no meaning with illusions, whose parts have their own")
 	}
 	f.request.Illusion = &f.Illusion
 	return f.fillAndRun(cmd)
@@ -156,7 +161,7 @@ func completeKinds(cmd *cobra.Command, flag string, all []illusion.Kind) {
 
 func newAnagram() *cobra.Command {
 	var f illusionFlags
-	var weights, guidances []float64
+	var weights, ends, guidances []float64
 	combine := string(illusion.Mean)
 	cmd := &cobra.Command{
 		Use:   "anagram",
@@ -176,7 +181,7 @@ Views:
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.Combine = illusion.Reduction(combine)
-			if err := weigh(f.Views, weights, guidances); err != nil {
+			if err := weigh(f.Views, weights, ends, guidances); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -186,14 +191,14 @@ Views:
 	f.add(cmd, "anagram.png")
 	choiceFlag(cmd, &combine, "combine", combine, "how the views' estimates become one: their mean, alternate from step to step, or their mean with the variance of noise",
 		string(illusion.Mean), string(illusion.Alternate), string(illusion.Rectified))
-	weightFlags(cmd, &weights, &guidances)
+	weightFlags(cmd, &weights, &ends, &guidances)
 	completeKinds(cmd, "view", illusion.Views())
 	return cmd
 }
 
 func newHybrid() *cobra.Command {
 	var f illusionFlags
-	var weights, guidances []float64
+	var weights, ends, guidances []float64
 	var pictures []lab.Part
 	cmd := &cobra.Command{
 		Use:   "hybrid",
@@ -217,7 +222,7 @@ Bands:
 				}
 				f.Bands = append(f.Bands, p)
 			}
-			if err := weigh(f.Bands, weights, guidances); err != nil {
+			if err := weigh(f.Bands, weights, ends, guidances); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -226,7 +231,7 @@ Bands:
 	partsFlag(cmd, &f.Bands, "band", "a band and what is to be seen in it, as in low_pass=\"a skull\"; given two to four times")
 	partsFlag(cmd, &pictures, "picture", "a band that stays a picture's, as in low_pass=photo.jpg")
 	f.add(cmd, "hybrid.png")
-	weightFlags(cmd, &weights, &guidances)
+	weightFlags(cmd, &weights, &ends, &guidances)
 	completeKinds(cmd, "band", illusion.Bands())
 	completeKinds(cmd, "picture", illusion.Bands())
 	return cmd

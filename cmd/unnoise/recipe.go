@@ -98,6 +98,9 @@ func newAgain() *cobra.Command {
 			if sameFile(f.out[0], args[0]) {
 				return usagef("--out: expected another file than the picture, found %s", f.out[0])
 			}
+			if f.prompts != "" {
+				return f.runPrompts(cmd)
+			}
 			if err := refuseUnnamed(cmd, f.out[0]); err != nil {
 				return err
 			}

@@ -166,6 +166,8 @@ func flagOf(cmd *cobra.Command, field string) string {
 		if class := cmd.Flags().Lookup("class"); class != nil && class.Changed {
 			flag = "class"
 		}
+	case "views", "bands":
+		flag = strings.TrimSuffix(flag, "s")
 	case "upscale-model":
 		flag = "upscale"
 	case "upscale-noise-level":
@@ -174,10 +176,13 @@ func flagOf(cmd *cobra.Command, field string) string {
 	if _, last, ok := strings.Cut(field, "."); ok && cmd.Flags().Lookup(flag) == nil {
 		flag = last // of a technique, whose verb it is
 	}
-	if cmd.Flags().Lookup(flag) == nil {
-		return field
+	switch {
+	case cmd.Flags().Lookup(flag) != nil:
+		return "--" + flag
+	case flag == "picture": // an argument
+		return flag
 	}
-	return "--" + flag
+	return field
 }
 
 // origin tells where the innermost error arose that knows it, as the engine's do.
