@@ -152,6 +152,17 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+// A folder may lead to where the set is kept for all.
+func TestLinkedFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(folder(t, nil), filepath.Join(dir, "mnist")); err != nil {
+		t.Fatal(err)
+	}
+	if train, _, err := Open(dir); err != nil || train.Len() != 3 {
+		t.Errorf("%+v, %v", train, err)
+	}
+}
+
 func write(t *testing.T, files map[string][]byte) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -39,20 +39,9 @@ func Open(dir string) (train, test *Labeled, err error) {
 		return nil, nil, fmt.Errorf("opening the data folder: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is a file: %w", dir, otherfile.Explain(headOf(dir), errors.New("expected a folder with train-images-idx3-ubyte and the other three IDX files")))
+		return nil, nil, fmt.Errorf("%s is a file: %w", dir, otherfile.ExplainFile(dir, errors.New("expected a folder with train-images-idx3-ubyte and the other three IDX files")))
 	}
 	return open(os.DirFS(dir), dir, set)
-}
-
-func headOf(path string) []byte {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := f.Read(head)
-	return head[:n]
 }
 
 // files are the paths of a set's files, by what they hold: train-images, train-labels, test-images, test-labels.
@@ -106,18 +95,10 @@ func findTo(dir fs.FS, deepest int) ([]files, error) {
 	type key struct{ folder, set string }
 	sets := map[key]files{}
 	entries := 0
-	err := fs.WalkDir(dir, ".", func(at string, e fs.DirEntry, err error) error {
-		switch entries++; {
-		case deepest > 0 && entries > maxEntries:
-			return fmt.Errorf("it has more than %d files and folders: name the one with the set", maxEntries)
-		case at == ".":
-			return err
-		case e.IsDir() && (err != nil || strings.HasPrefix(e.Name(), ".") || strings.Count(at, "/") >= deepest):
-			return fs.SkipDir // also what can't be read
-		}
+	take := func(at string) {
 		m := fileName.FindStringSubmatch(path.Base(at))
-		if e.IsDir() || m == nil {
-			return nil
+		if m == nil {
+			return
 		}
 		folder := path.Dir(at)
 		if plain(path.Base(folder)) == plain(path.Base(at)) { // one for each file
@@ -131,8 +112,34 @@ func findTo(dir fs.FS, deepest int) ([]files, error) {
 		if old := sets[k].paths[what]; old == "" || len(at) < len(old) { // plain before gzipped
 			sets[k].paths[what] = at
 		}
-		return nil
-	})
+	}
+	var walk func(folder string, depth int) error
+	walk = func(folder string, depth int) error {
+		in, err := fs.ReadDir(dir, folder)
+		if err != nil && depth > 0 { // another program's
+			return nil
+		}
+		for _, e := range in {
+			if entries++; deepest > 0 && entries > maxEntries {
+				return fmt.Errorf("it has more than %d files and folders: name the one with the set", maxEntries)
+			}
+			at := path.Join(folder, e.Name())
+			isFolder := e.IsDir()
+			if info, err := fs.Stat(dir, at); e.Type()&fs.ModeSymlink != 0 && err == nil {
+				isFolder = info.IsDir()
+			}
+			switch {
+			case !isFolder:
+				take(at)
+			case depth < deepest && !strings.HasPrefix(e.Name(), "."):
+				if err := walk(at, depth+1); err != nil {
+					return err
+				}
+			}
+		}
+		return err
+	}
+	err := walk(".", 0)
 	return slices.SortedFunc(maps.Values(sets), func(a, b files) int {
 		return cmp.Or(cmp.Compare(len(a.lacking()), len(b.lacking())), cmp.Compare(a.depth(), b.depth()), cmp.Compare(a.String(), b.String()))
 	}), err

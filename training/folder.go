@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
 const (
@@ -51,7 +52,7 @@ func ModelDir(path string) (string, error) {
 		return "", fmt.Errorf("opening the model: %w", err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("%s is a file, expected the folder of a model or of a training run", path)
+		return "", fmt.Errorf("%s is a file: %w", path, otherfile.ExplainFile(path, errors.New("expected the folder of a model or of a training run")))
 	}
 	if isModel(path) {
 		return path, nil
@@ -66,7 +67,23 @@ func ModelDir(path string) (string, error) {
 	if exists(filepath.Join(path, configFile)) && exists(filepath.Join(path, checkpointsDir)) {
 		return "", fmt.Errorf("the run %s has not finished an epoch yet: there is no model in it", path)
 	}
-	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)", path, strings.Join(modelFiles, " or "), checkpointsDir)
+	inside := ""
+	if runs := runsIn(path); len(runs) > 0 {
+		inside = "; it holds runs, of which one may be given: " + strings.Join(runs, ", ")
+	}
+	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)%s", path, strings.Join(modelFiles, " or "), checkpointsDir, inside)
+}
+
+// runsIn names a few runs in a folder.
+func runsIn(dir string) (runs []string) {
+	const most = 4
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if sub := filepath.Join(dir, e.Name()); len(runs) < most && exists(filepath.Join(sub, configFile)) && exists(filepath.Join(sub, checkpointsDir)) {
+			runs = append(runs, sub)
+		}
+	}
+	return runs
 }
 
 // keptModel is a model that a run keeps, and the epoch or the step after which it did.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/registry"
@@ -142,6 +144,9 @@ func checkOutput(flag, path string, endings ...string) error {
 	for _, e := range endings {
 		if ending == e {
 			info, err := os.Stat(filepath.Dir(path))
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("--%s: there is no folder for %s: make it with mkdir -p %s", flag, path, shell.Quote(filepath.Dir(path)))
+			}
 			if err != nil {
 				return fmt.Errorf("--%s: %w", flag, err)
 			}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +59,34 @@ func (f flagValue[T]) Set(text string) error {
 		*f.target = v
 	}
 	return err
+}
+
+// expandHome puts the home folder in the place of ~ in paths, as shells do where it is not behind a =.
+func expandHome(cmd *cobra.Command) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return
+	}
+	expand := func(path string) string {
+		if rest, ok := strings.CutPrefix(path, "~/"); ok {
+			return filepath.Join(home, rest)
+		}
+		return path
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name == "prompt" || f.Name == "negative" {
+			return
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok && f.Value.Type() == "stringArray" {
+			paths := list.GetSlice()
+			for i, path := range paths {
+				paths[i] = expand(path)
+			}
+			_ = list.Replace(paths) // with as many texts
+		} else if f.Value.Type() == "string" && strings.HasPrefix(f.Value.String(), "~/") {
+			_ = f.Value.Set(expand(f.Value.String()))
+		}
+	})
 }
 
 // refuseEmpty refuses texts that were given as nothing, as a shell's unset variable is: a flag would do as if it weren't there.

@@ -101,6 +101,7 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			*started = true
+			expandHome(cmd)
 			return refuseEmpty(cmd)
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -240,6 +241,8 @@ func howToGoOn(err error, verb, dir string) error {
 		return fmt.Errorf("%w (--lr, --clip, --dtype f32, --out)", err)
 	case full && training.IsRun(dir):
 		return fmt.Errorf("%w\nMake room, then go on with: %s", err, resume)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w\nChoose a folder that can be written to with --out", err)
 	case full:
 		return fmt.Errorf("%w\nMake room, or choose a folder on another disk with --out", err)
 	}

@@ -64,3 +64,29 @@ func TestVerboseLibrary(t *testing.T) {
 	}
 	decode(t, r.stdout, &struct{}{})
 }
+
+// Paths may begin with ~ where the shell left it, behind = or in quotes.
+func TestHomeInPaths(t *testing.T) {
+	home := t.TempDir()
+	cmd := command(t, "sample", "--count", "1", "--steps", "1", "--out=~/a.png", "--animate", "~/b.png", "--dtype", "f32")
+	cmd.Env = append(os.Environ(), "HOME="+home)
+	if r := finish(t, cmd); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	for _, name := range []string{"a.png", "b.png"} {
+		if _, err := os.Stat(filepath.Join(home, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if r := unnoise(t, "sample", "--out", "new folder/a.png"); r.code != exitFailure || !strings.Contains(r.stderr, "mkdir -p 'new folder'") {
+		t.Errorf("a missing folder: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// A folder of runs names them.
+func TestFolderOfRuns(t *testing.T) {
+	run := small(t, "--no-samples", "--epochs", "1")
+	if r := unnoise(t, "sample", "--model", filepath.Dir(run), "--out", "a.png"); r.code == 0 || !strings.Contains(r.stderr, "it holds runs, of which one may be given: "+run) {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}

@@ -5,6 +5,7 @@ package otherfile
 import (
 	"bytes"
 	"fmt"
+	"os"
 )
 
 // Explain returns why a file that begins with head can't be read: what the file is, and what to do, where it is one of the usual
@@ -34,7 +35,7 @@ func Explain(head []byte, err error) error {
 	case begins("\x1f\x8b"):
 		return is("compressed by gzip", "unpack it with gunzip")
 	case begins("PK\x03\x04"):
-		return is("a zip archive, as torch.save writes one too", "unpack it; tensors of torch.save are to be saved with safetensors")
+		return is("a zip archive", "unpack it; if torch.save wrote it, save its tensors with safetensors")
 	case begins("\x80\x02"), begins("\x80\x03"), begins("\x80\x04\x95"):
 		return is("a Python pickle", "save its tensors with safetensors")
 	case begins("\x89HDF\r\n\x1a\n"):
@@ -43,6 +44,18 @@ func Explain(head []byte, err error) error {
 		return is("a GGUF file", "fetch the model's safetensors")
 	}
 	return err
+}
+
+// ExplainFile is [Explain] for the file at a path.
+func ExplainFile(path string, err error) error {
+	f, openErr := os.Open(path)
+	if openErr != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, _ := f.Read(head)
+	return Explain(head[:n], err)
 }
 
 // isMarkup reports whether a text begins as a page does.

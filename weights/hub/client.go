@@ -89,6 +89,9 @@ func token() (string, error) {
 		}
 		t = strings.TrimSpace(string(data))
 	}
+	if len(t) > 1 && (t[0] == '"' || t[0] == '\'') {
+		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) stands in quotes: write it without them, as docker's --env-file keeps them")
+	}
 	if strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) has spaces or other characters that no token has")
 	}

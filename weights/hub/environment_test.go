@@ -61,6 +61,14 @@ func TestTokenVariables(t *testing.T) {
 	}
 }
 
+func TestTokenInQuotes(t *testing.T) {
+	plainEnvironment(t)
+	t.Setenv("HF_TOKEN", `"hf_abc"`)
+	if _, err := token(); err == nil || !strings.Contains(err.Error(), "quotes") {
+		t.Error(err)
+	}
+}
+
 func TestOffline(t *testing.T) {
 	s := newServer(t, pipeline())
 	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err != nil {
