@@ -93,15 +93,15 @@ func TestPipelineInfo(t *testing.T) {
 		code int
 		args []string
 	}{
-		`no weights of the variant "fp16"`:                                   {exitFailure, []string{dir, "--variant", "fp16"}},
-		"unnoise model pull owner/other":                                     {exitFailure, []string{"owner/other"}},
-		"--variant is for pipelines":                                         {exitUsage, []string{"mnist-class", "--variant", "fp16"}},
-		"neither a model folder (with model.safetensors) nor a training run": {exitFailure, []string{t.TempDir()}},
-		"config.json: _class_name is \"Unheard\"":                            {exitFailure, []string{replaced(t, "unet/config.json", "UNet2DConditionModel", "Unheard")}},
-		"_class_name is \"OtherPipeline\"":                                   {exitFailure, []string{replaced(t, "model_index.json", "IFPipeline", "OtherPipeline")}},
-		"text_encoder/model.safetensors: tensor":                             {exitFailure, []string{replaced(t, "text_encoder/config.json", `"num_layers": 2`, `"num_layers": 1`)}},
-		"sample_size is 0×0":                                                 {exitFailure, []string{replaced(t, "unet/config.json", `"sample_size": 16`, `"sample_size": null`)}},
-		"diffusion_pytorch_model.safetensors is not a ":                      {exitFailure, []string{replaced(t, "unet/diffusion_pytorch_model.safetensors", `"dtype":"F32"`, `"dtype":"Q32"`)}},
+		`no weights of the variant "fp16"`: {exitFailure, []string{dir, "--variant", "fp16"}},
+		"unnoise model pull owner/other":   {exitFailure, []string{"owner/other"}},
+		"--variant is for pipelines":       {exitUsage, []string{"mnist-class", "--variant", "fp16"}},
+		"neither a model folder (with model.safetensors or model_index.json) nor a training run": {exitFailure, []string{t.TempDir()}},
+		"config.json: _class_name is \"Unheard\"":                                                {exitFailure, []string{replaced(t, "unet/config.json", "UNet2DConditionModel", "Unheard")}},
+		"_class_name is \"OtherPipeline\"":                                                       {exitFailure, []string{replaced(t, "model_index.json", "IFPipeline", "OtherPipeline")}},
+		"text_encoder/model.safetensors: tensor":                                                 {exitFailure, []string{replaced(t, "text_encoder/config.json", `"num_layers": 2`, `"num_layers": 1`)}},
+		"sample_size is 0×0":                                                                     {exitFailure, []string{replaced(t, "unet/config.json", `"sample_size": 16`, `"sample_size": null`)}},
+		"diffusion_pytorch_model.safetensors is not a ":                                          {exitFailure, []string{replaced(t, "unet/diffusion_pytorch_model.safetensors", `"dtype":"F32"`, `"dtype":"Q32"`)}},
 	} {
 		if r := unnoise(t, append([]string{"model", "info"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, want)
