@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	"image/draw"
+	"reflect"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ func Perform(r Result, frames int) (figure.Animation, error) {
 	}
 	a := figure.Animation{Delay: 50 * time.Millisecond, Hold: time.Second, Back: true}
 	parts, views := i.parts()
+	var shown []image.Image // the ends of what was performed
 	for _, p := range parts {
 		parsed, err := p.parse(views)
 		if err != nil {
@@ -38,6 +40,11 @@ func Perform(r Result, frames int) (figure.Animation, error) {
 		if err != nil {
 			return a, err
 		}
+		end := moving[len(moving)-1]
+		if slices.ContainsFunc(shown, func(m image.Image) bool { return reflect.DeepEqual(m, end) }) {
+			continue // both bands of a pair are seen by the same movement
+		}
+		shown = append(shown, end)
 		if len(a.Frames) > 0 { // back from the view before, and a rest
 			for k := len(a.Frames) - 1; k >= 0; k-- {
 				a.Frames = append(a.Frames, a.Frames[k])

@@ -70,7 +70,7 @@ func (c Config) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error
 
 func (c Config) plan(spec model.Spec, s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	if spec.Process == nil {
-		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise'", spec.ID)
+		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise' without a picture", spec.ID)
 	}
 	if s.Timesteps != "" {
 		return s, diffusion.Sampler{}, model.Errorf("timesteps", "there are no published timesteps for %s; expected steps", spec.ID)

@@ -50,13 +50,16 @@ func newNoise() *cobra.Command {
 network is not asked, and its weights are not read. The same ε is added at all times.
 
 The picture is a file, or one of the photographs that come with the program: ` + alternatives(picture.Examples()) + `.`,
-		Example: `  unnoise noise cat --side 128 --at 25,75,150,299
+		Example: `  unnoise noise cat --at 25,75,150,299
   unnoise noise cat --model DeepFloyd/IF-I-M-v1.0 --at 250,500,750
-  unnoise noise seven.png --at 25%,50%,75% --show x_t,epsilon`,
+  unnoise noise seven.png --model mnist-class --at 25%,50%,75% --show x_t,epsilon`,
 		Args:              onePicture,
 		ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.Forward = true
+			if changed := cmd.Flags().Changed; !changed("model") && !changed("side") {
+				f.Side = 128
+			}
 			return f.run(cmd, args[0])
 		},
 	}
@@ -65,7 +68,7 @@ The picture is a file, or one of the photographs that come with the program: ` +
 		cmd.Flags().Lookup(flag).Hidden = true
 	}
 	cmd.Flags().Lookup("show").Usage = "what is shown, with commas: x_t, epsilon (default x_t)"
-	intFlag(cmd, &f.Side, "side", 0, 0, 1024, "pixels a side, in color; 0: images as the model's")
+	intFlag(cmd, &f.Side, "side", 0, 0, 1024, "pixels a side, in color; 0: images as the model's (default: 128, or 0 with --model)")
 	return cmd
 }
 

@@ -275,6 +275,9 @@ func (f *drawFlags) draw(cmd *cobra.Command, l *lab.Lab) error {
 	if err := f.fits(o); err != nil {
 		return err
 	}
+	if resampled(r) && !f.json {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d evaluations of the network for each image\n", o.Evaluations)
+	}
 	film := lab.Film{Stage: lab.Drawing, Most: writeup.MostFrames, Show: f.shown(lab.Noisy)}
 	if r.Upscale != nil {
 		film.Stage = lab.Upscaling
@@ -308,6 +311,11 @@ func (f *drawFlags) draw(cmd *cobra.Command, l *lab.Lab) error {
 		return err
 	}
 	return f.tell(cmd, result, files, seeded)
+}
+
+// resampled reports whether steps are repeated, so that a drawing takes many more evaluations than it has steps.
+func resampled(r lab.Request) bool {
+	return r.Inpaint != nil && r.Inpaint.Method == lab.RePaint || r.Illusion != nil && r.Illusion.Repeats > 1
 }
 
 // stepLine says how far a drawing is.

@@ -127,7 +127,7 @@ diffusers overwrites it by the original without noise, as that library does.`,
 			if mask != "" {
 				var err error
 				if in.Mask.Data, err = picture.ReadFile(mask); err != nil {
-					return err
+					return fmt.Errorf("--mask: %w", err)
 				}
 			}
 			f.request.Inpaint = &in

@@ -76,9 +76,12 @@ func weigh(parts []lab.Part, weights, ends, guidance []float64) error {
 
 // weightFlags add weights and guidance for each part.
 func weightFlags(cmd *cobra.Command, weights, ends, guidance *[]float64) {
-	cmd.Flags().Float64SliceVar(weights, "weights", nil, "weight of each part's estimate, in their order, with commas (default: 1 each)")
-	cmd.Flags().Float64SliceVar(ends, "weights-end", nil, "weights at the end of the path, if they change on the way, with commas (default: --weights all the way)")
-	cmd.Flags().Float64SliceVar(guidance, "guidances", nil, "guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
+	cmd.Flags().Float64SliceVar(weights, "weights", nil, "`numbers`: weight of each part's estimate, in their order, with commas (default: 1 each)")
+	cmd.Flags().Float64SliceVar(ends, "weights-end", nil, "`numbers`: weights at the end of the path, if they change on the way, with commas (default: --weights all the way)")
+	cmd.Flags().Float64SliceVar(guidance, "guidances", nil, "`numbers`: guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
+	for _, name := range []string{"weights", "weights-end", "guidances"} {
+		cmd.Flags().Lookup(name).DefValue = "" // an empty list says nothing
+	}
 }
 
 // run draws the illusion, ranks it, performs it.
@@ -218,7 +221,7 @@ Bands:
 				name := p.Prompts[0]
 				p.Prompts, p.Picture = nil, &lab.Picture{}
 				if err := readPicture(p.Picture, name); err != nil {
-					return err
+					return fmt.Errorf("--picture: %w", err)
 				}
 				f.Bands = append(f.Bands, p)
 			}

@@ -156,7 +156,7 @@ func (f *drawFlags) drawn(want lab.Request) (bool, error) {
 
 // recipeIn reads the recipe of a picture or of raw numbers.
 func recipeIn(path string) (lab.Request, error) {
-	if !isRaw(path) {
+	if !lab.IsRaw(path) {
 		if _, err := os.Stat(path); err != nil {
 			return lab.Request{}, err
 		}
