@@ -71,6 +71,9 @@ func (b *Batch) Images(n int, shape ...int) []float32 {
 	return b.Clean
 }
 
+// Inputs are the batch's arrays, in the order in which they were asked for.
+func (b *Batch) Inputs() []nn.Input { return b.arrays }
+
 // Float32 returns the batch's array of this name, a row of the given shape for each image, to be filled. What it holds is undefined.
 func (b *Batch) Float32(name string, shape ...int) []float32 { return array[float32](b, name, shape) }
 

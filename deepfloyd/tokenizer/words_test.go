@@ -1,7 +1,11 @@
 package tokenizer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -32,6 +36,31 @@ func TestWords(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q is cut into %q, want %q", text, got, want)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join("testdata", "words.json")) // by testdata/words.py
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded struct {
+		SHA256 string
+		Cases  []struct {
+			Text         string
+			Library, IDs []int32
+		}
+	}
+	if err := json.Unmarshal(data, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(model); hex.EncodeToString(sum[:]) != recorded.SHA256 {
+		t.Error("the model is not the one that the sentencepiece library was asked with: record it again")
+	}
+	for _, c := range recorded.Cases {
+		if got := m.IDs(c.Text); !slices.Equal(got, c.Library) {
+			t.Errorf("%q has ids %v, by the sentencepiece library %v", c.Text, got, c.Library)
+		}
+		if got, _ := m.Encode(c.Text, 12); !slices.Equal(got, c.IDs) {
+			t.Errorf("%q is encoded as %v, by transformers as %v", c.Text, got, c.IDs)
 		}
 	}
 	few, err := Parse(Words([]string{"b b a a a c"}, 2))
