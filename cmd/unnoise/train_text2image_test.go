@@ -1,0 +1,59 @@
+package main
+
+import (
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// coloredPictures are pictures of one color each, with captions beside them.
+func coloredPictures(t *testing.T) string {
+	dir := t.TempDir()
+	for name, c := range map[string]color.RGBA{"red": {255, 0, 0, 255}, "blue": {0, 0, 255, 255}} {
+		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
+		for at := range 32 * 32 {
+			m.Set(at%32, at/32, c)
+		}
+		f, err := os.Create(filepath.Join(dir, name+".png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := png.Encode(f, m); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".txt"), []byte("a "+name+" square"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestTrainText2Image makes a step in half the size, goes on, and draws with the run.
+func TestTrainText2Image(t *testing.T) {
+	data, run := coloredPictures(t), filepath.Join(t.TempDir(), "run")
+	succeed(t, "train", "text2image", "--data", data, "--out", run, "--steps", "1", "--batch", "2", "--half", "100", "--no-samples")
+	out := succeed(t, "train", "text2image", "--resume", run, "--steps", "2", "--no-samples").stdout
+	if !strings.Contains(out, "step 2/2") {
+		t.Errorf("the run says %q, expected it to end with its second step", out)
+	}
+	picture := filepath.Join(run, "red.png")
+	succeed(t, "generate", "--model", run, "--prompt", "a red square", "--steps", "1", "--no-cache", "--out", picture)
+	if _, err := os.Stat(picture); err != nil {
+		t.Error(err)
+	}
+	for flag, args := range map[string][]string{
+		"--lr":   {"--resume", run, "--lr", "0.1"},
+		"--data": {"--data", filepath.Join(run, "nothing")},
+	} {
+		if r := unnoise(t, append([]string{"train", "text2image"}, args...)...); r.code == 0 {
+			t.Errorf("%s: expected an error, found %q", flag, r.stdout)
+		}
+	}
+}
