@@ -19,6 +19,7 @@ let tool = "draw";
 let s = { prompts: [], negative: "", seed: 0, guidance: 1, steps: 0, sampler: "", count: 1, strength: 0.6, parts: ["", ""], view: "rotate_180", candidates: 1 };
 let job = null;      // that is on the bench
 let running = false;
+let brief = true;    // the job will have ended soon
 let wanted = null;   // what is to be drawn after it
 let timer = 0;
 let seconds = {};    // that the last drawing of each model took
@@ -248,7 +249,7 @@ function ask(r, how) {
   clearTimeout(timer);
   if (running) {
     wanted = [r, how];
-    if (!fast() || !how.draft) stop();
+    if (!fast() || !brief) stop();
     return;
   }
   run(r, how);
@@ -256,6 +257,7 @@ function ask(r, how) {
 
 async function run(r, how) {
   running = true;
+  brief = how.draft && !r.illusion?.candidates;
   blame(null);
   opened = "";
   mark();
@@ -417,7 +419,7 @@ async function take(blob, again = false) {
 }
 
 async function sketchFrom(data) {
-  sketch.beneath(await api.picture("data:image/png;base64," + data), false);
+  sketch.beneath(await api.picture("data:image/png;base64," + data));
 }
 
 async function drop(file) {

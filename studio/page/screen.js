@@ -49,7 +49,7 @@ function draw() {
     if (!image) { decode(frame).then(draw); return; }
     lay(Math.max(images.length, frame.images), (n) => n < frame.images && { image, x: n * image.width / frame.images, y: 0, w: image.width / frame.images, h: image.height });
     const t = frame.to, flow = frame.to > frame.from;
-    time.textContent = `step ${frame.index + 1} of ${frame.total} · t = ${flow ? t.toFixed(2) : Math.round(t)}`;
+    time.textContent = `step ${frame.index + 1} of ${frame.total} · t = ${flow ? t.toFixed(2) : Math.max(Math.round(t), 0)}`;
   } else if (images.length) {
     lay(images.length, (n) => ({ image: images[n], x: 0, y: 0, w: images[n].width, h: images[n].height }));
     time.textContent = frames.length ? "the result" : "";

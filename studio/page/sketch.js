@@ -79,7 +79,8 @@ canvas.addEventListener("pointerdown", (e) => {
 canvas.addEventListener("pointermove", (e) => {
   if (!current || e.pointerId !== current.id) return;
   const from = current.points.length;
-  for (const c of e.getCoalescedEvents?.() ?? [e]) current.points.push(point(c));
+  const all = e.getCoalescedEvents?.() ?? [];
+  for (const c of all.length ? all : [e]) current.points.push(point(c));
   line(current, from);
   changed(false);
 });
