@@ -33,6 +33,8 @@ func (s *Studio) routes() http.Handler {
 	mux.Handle("GET /", cached(files))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	s.native(mux)
+	s.openAI(mux)
+	s.automatic(mux)
 	return mux
 }
 

@@ -64,6 +64,14 @@ func faultOf(err error) *Fault {
 	return &Fault{Message: text}
 }
 
+// err is the fault as an error again.
+func (f *Fault) err() error {
+	if f.Field != "" {
+		return model.Errorf(f.Field, "%s", f.Message)
+	}
+	return errors.New(f.Message)
+}
+
 // board holds what is known of jobs: those that wait and run, and the last ones that ended.
 type board struct {
 	gallery *Gallery

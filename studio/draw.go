@@ -142,7 +142,7 @@ func drawn(r lab.Result) (Drawn, error) {
 		if x.N > 1 {
 			p.Add("image", fmt.Sprintf("%d of %d", i+1, x.N))
 		}
-		m, err := figure.Grid{Images: x.Slice(i, i+1), Scale: max(1, 256/max(x.H, x.W))}.Draw()
+		m, err := figure.Grid{Images: x.Slice(i, i+1), Scale: enlargement(x.H, x.W)}.Draw()
 		if err != nil {
 			return d, err
 		}
@@ -155,3 +155,6 @@ func drawn(r lab.Result) (Drawn, error) {
 	}
 	return d, nil
 }
+
+// enlargement is how many pixels of a file show a pixel of an image: more than one for those too small to be judged.
+func enlargement(height, width int) int { return max(1, 256/max(height, width, 1)) }

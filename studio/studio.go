@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/unnoise/unnoise/illusion"
@@ -37,6 +38,7 @@ type Studio struct {
 	models  []Model
 	served  map[string]string // the names that a request may give a model, with those that it is opened by
 	handler http.Handler
+	chosen  atomic.Value    // the name of the model that AUTOMATIC1111's clients chose
 	closing context.Context // ends when the last job has ended: then streams end too
 	close   context.CancelFunc
 }
@@ -103,8 +105,8 @@ func (s *Studio) openModels() error {
 		s.models = append(s.models, m)
 		s.served[name], s.served[spec.ID] = name, name
 	}
-	if len(s.models) == 0 {
-		return errors.New("expected at least one model")
+	if len(s.drawable()) == 0 {
+		return errors.New("expected at least one model that draws from noise")
 	}
 	return nil
 }
@@ -157,13 +159,14 @@ func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []Picture, er
 		s.queue.Cancel(status.ID)
 		return status, nil, err
 	}
-	switch status.State {
-	case Cancelled:
+	pictures := s.board.Pictures(status.ID)
+	switch {
+	case status.State == Failed:
+		return status, nil, status.Error.err()
+	case len(pictures) == 0:
 		return status, nil, errors.New("the job was cancelled")
-	case Failed:
-		return status, nil, errors.New(status.Error.Message)
 	}
-	return status, s.board.Pictures(status.ID), nil
+	return status, pictures, nil
 }
 
 // Close takes no more jobs, waits for those that there are until ctx ends, and releases everything.
