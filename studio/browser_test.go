@@ -117,7 +117,7 @@ func TestPageInBrowser(t *testing.T) {
 	b.until("its steps", `Number(document.getElementById("scrub").max) === Number(document.getElementById("steps").value)`)
 
 	before := value[string](b, `document.getElementById("screen").toDataURL()`)
-	click(`#prompts button:nth-of-type(9)`)
+	click(`#prompts button[aria-pressed=false]`)
 	b.until("another word draws another picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`, before, rests))
 	click("#keep")
 	b.until("the shelf", `document.querySelectorAll("#shelf li").length === 1 && document.querySelector("#shelf img").naturalWidth > 0`)
