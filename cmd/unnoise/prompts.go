@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/memory"
+	"github.com/unnoise/unnoise/internal/otherfile"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/weights"
 )
@@ -76,7 +78,12 @@ func readLines(path string) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(bytes.TrimPrefix(text, []byte("\ufeff")))) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	none := errors.New("it is no text in UTF-8")
+	if why := otherfile.Explain(text, none); why != none || !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		return nil, fmt.Errorf("%s: %w", path, why)
+	}
+	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}

@@ -90,3 +90,24 @@ func TestFolderOfRuns(t *testing.T) {
 		t.Errorf("exit code %d, %q", r.code, r.stderr)
 	}
 }
+
+// A file of prompts is text in UTF-8, with a byte-order mark or not.
+func TestPromptsFileIsText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "prompts.txt")
+	for text, want := range map[string]string{
+		"\ufeffa fox\r\n\r\nan owl\n":                     "",
+		"404 as a sculpture\n":                            "",
+		"version https://git-lfs.github.com/spec/v1\noid": "a Git LFS pointer",
+		"\xff\xfea\x00 \x00":                              "UTF-16",
+		"a\x00f\x00":                                      "no text in UTF-8",
+		"caf\xe9":                                         "no text in UTF-8",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		lines, err := readLines(path)
+		if want == "" && (err != nil || strings.ContainsAny(strings.Join(lines, ""), "\ufeff\r")) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %q, %v; want %q", text, lines, err, want)
+		}
+	}
+}

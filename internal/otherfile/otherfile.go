@@ -77,8 +77,8 @@ func isWide(head []byte) bool {
 
 // isAnswer reports whether a text begins as the hub's and other servers' refusals do.
 func isAnswer(head []byte) bool {
-	for _, begin := range []string{"Entry not found", "Repository not found", "Invalid username or password", "Access to model", "Not Found", "404", "403", "401",
-		"Forbidden", "Unauthorized", `{"error"`} {
+	for _, begin := range []string{"Entry not found", "Repository not found", "Invalid username or password", "Access to model", "Not Found", "404: Not Found",
+		"404 Not Found", "404 page not found", "403 Forbidden", "401 Unauthorized", "Forbidden", "Unauthorized", `{"error"`} {
 		if bytes.HasPrefix(head, []byte(begin)) {
 			return true
 		}
