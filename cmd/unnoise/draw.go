@@ -168,6 +168,11 @@ func (f *drawFlags) change(cmd *cobra.Command, r *lab.Request) error {
 	set("embeds", func() { r.Embeds = given.Embeds })
 	set("count", func() { r.Count = given.Count })
 	set("seed", func() { r.Seed = given.Seed })
+	if i := r.Illusion; i != nil && (changed("seed") || changed("model")) { // other candidates, which are to be ranked
+		other := *i
+		other.Seeds = nil
+		r.Illusion = &other
+	}
 	set("batch", func() { r.Batch = given.Batch })
 	set("vary", func() { r.Vary = given.Vary })
 	set("dtype", func() { r.DType = f.dtype })

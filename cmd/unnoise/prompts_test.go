@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/unnoise/unnoise/lab"
 )
 
 // A file of prompts is drawn line by line, and goes on where it was stopped.
@@ -95,6 +97,24 @@ func TestStrips(t *testing.T) {
 	} {
 		if r := unnoise(t, args...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want %q", args, r.code, r.stderr, want)
+		}
+	}
+}
+
+// Another seed draws other candidates from a recipe that tells the best of before.
+func TestAgainOtherCandidates(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	succeed(t, "anagram", "--view", "identity=6", "--view", "rotate_180=9", "--steps", "2", "--candidates", "2", "--keep", "2", "--seed", "1", "--perform", "none", "--out", path("a.png"))
+	succeed(t, "again", path("a.png"), "--seed", "7", "--out", path("b.png"))
+	for name, want := range map[string][]uint64{"a.png": {1, 2}, "b.png": {7, 8}} {
+		r, err := lab.ReadRecipe(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(r.Illusion.Seeds)
+		if !slices.Equal(r.Illusion.Seeds, want) {
+			t.Errorf("%s: the candidates' seeds are %d, want %d", name, r.Illusion.Seeds, want)
 		}
 	}
 }
