@@ -5,9 +5,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
 )
 
@@ -69,6 +73,17 @@ func TestAgain(t *testing.T) {
 		again(t, name, first, second, r)
 	}
 
+	flow := flowModel(t)
+	for name, r := range requests {
+		switch name {
+		case "generate", "ancestral", "edits", "course", "repaint", "candidates", "weighed", "hybrid", "held", "strip", "noise", "alternate of 2", "rectified of 3":
+			if r.Model = flow; r.Steps == 0 {
+				r.Steps = 3
+			}
+			again(t, "flow, "+name, first, second, r)
+		}
+	}
+
 	dir := golden.Dir(t)
 	red := Part{As: "grayscale", Picture: &gray}
 	for name, r := range map[string]Request{
@@ -86,6 +101,28 @@ func TestAgain(t *testing.T) {
 			keeps(t, result)
 		}
 	}
+}
+
+// flowModel is the folder of a small flow for digits, as it is before it is trained.
+func flowModel(t *testing.T) string {
+	t.Helper()
+	b, _, err := engine.New(engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Finalize()
+	c := mnistunet.Default(mnistunet.Class).ForFlow()
+	c.Dim = 4
+	m, err := mnistunet.New(b, c, dtypes.Float32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	dir := t.TempDir()
+	if err := m.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // again draws a request, and its recipe in another lab.
