@@ -56,7 +56,7 @@ func (r Request) Parameters() (figure.Parameters, error) {
 	}
 	add("negative", r.Negative, r.Negative != "")
 	p.Add("count", r.Count)
-	describe(&p, "", r.Sampling, len(r.Prompts) > 0)
+	describe(&p, "", r.Sampling, len(r.Prompts) > 0 || r.Illusion != nil)
 	if u := r.Upscale; u != nil {
 		p.Add("upscale", u.Model)
 		add("upscale-revision", u.Revision, u.Revision != "")
@@ -68,6 +68,23 @@ func (r Request) Parameters() (figure.Parameters, error) {
 	if e := r.Edit; e != nil {
 		p.Add("edit", e.Picture.Name)
 		p.Add("start", *e.Start)
+	}
+	if i := r.Illusion; i != nil {
+		kind := "band"
+		parts, views := i.parts()
+		if views {
+			kind = "view"
+		}
+		for k, part := range parts {
+			shows := strings.Join(part.Prompts, ",")
+			if part.Picture != nil {
+				shows = part.Picture.Name
+			}
+			p.Add(fmt.Sprintf("%s %d", kind, k+1), part.As+"="+shows)
+		}
+		p.Add("combine", i.Combine)
+		add("repeats", i.Repeats, i.Repeats > 1)
+		add("candidates", i.Candidates, i.Candidates > 0)
 	}
 	if s := r.Strip; s != nil {
 		p.Add("picture", s.Picture.Name)
