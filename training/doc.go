@@ -1,7 +1,7 @@
 // Package training trains a [Network] on a [Dataset] to an [Objective], and keeps each run in a folder of its own.
 //
 // To read it, begin with task.go: what is learned. Then run.go: the loop of steps. A step is package nn's Trainer: forward, backward,
-// Adam. The rest serves the loop: batches.go makes batches ahead, plan.go says how many steps there are and at what learning rate,
+// Adam. The rest serves the loop: batches.go makes batches ahead, plan.go says how many steps there are, rate.go at what learning rate,
 // checkpoint.go lets a run go on, metrics.go and summary.go tell of it. Package mnist is an example of a task.
 //
 // A run's folder:

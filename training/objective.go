@@ -31,22 +31,13 @@ func (Flow) Fill(b *Batch, g *diffusion.Generator) error {
 	return diffusion.FlowPath(b.images(x), b.images(target), b.images(b.Clean), b.images(target), t...)
 }
 
-// Prediction says what a network estimates of x_t, as diffusers' prediction_type names it.
-type Prediction string
-
-const (
-	Epsilon  Prediction = "epsilon"      // the noise ε
-	Sample   Prediction = "sample"       // the clean image x_0
-	Velocity Prediction = "v_prediction" // v = √ᾱ ε - √(1-ᾱ) x_0 (Salimans & Ho 2022, arXiv:2202.00512)
-)
-
 // Diffusion learns from images that are noised to a timestep, which is uniform in 0 … T-1 (Ho et al. 2020, arXiv:2006.11239). "t" is
 // [N,1].
 type Diffusion struct {
 	Schedule   *diffusion.Schedule
-	Prediction Prediction
-	MinSNR     float64 // γ of min-SNR weights (Hang et al. 2023, arXiv:2303.09556), about 5; 0: all timesteps weigh the same
-	Relative   bool    // the network is told t/T instead of t
+	Prediction diffusion.Prediction // Epsilon, Sample or V
+	MinSNR     float64              // γ of min-SNR weights (Hang et al. 2023, arXiv:2303.09556), about 5; 0: all timesteps weigh the same
+	Relative   bool                 // the network is told t/T instead of t
 }
 
 func (o Diffusion) Fill(b *Batch, g *diffusion.Generator) error {
@@ -64,10 +55,10 @@ func (o Diffusion) Fill(b *Batch, g *diffusion.Generator) error {
 		return err
 	}
 	switch o.Prediction {
-	case Epsilon:
-	case Sample:
+	case diffusion.Epsilon:
+	case diffusion.Sample:
 		copy(target, b.Clean)
-	case Velocity:
+	case diffusion.V:
 		size := len(target) / b.N
 		for i, step := range steps {
 			signal, noise := o.levels(step)
@@ -76,7 +67,7 @@ func (o Diffusion) Fill(b *Batch, g *diffusion.Generator) error {
 			}
 		}
 	default:
-		return fmt.Errorf("the prediction is %q, expected %q, %q or %q", o.Prediction, Epsilon, Sample, Velocity)
+		return fmt.Errorf("the prediction is %q, expected %q, %q or %q", o.Prediction, diffusion.Epsilon, diffusion.Sample, diffusion.V)
 	}
 	if o.MinSNR > 0 {
 		weight := b.Float32("weight", 1)
@@ -103,9 +94,9 @@ func (o Diffusion) weight(step int) float64 {
 	a := float64(o.Schedule.AlphasCumprod[step])
 	snr := a / (1 - a)
 	switch o.Prediction {
-	case Epsilon:
+	case diffusion.Epsilon:
 		return min(snr, o.MinSNR) / snr
-	case Velocity:
+	case diffusion.V:
 		return min(snr, o.MinSNR) / (snr + 1)
 	}
 	return min(snr, o.MinSNR)

@@ -84,10 +84,10 @@ func TestDiffusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for prediction, solve := range map[Prediction]func(signal, noise, x, target float64) (clean, epsilon float64){
-		Epsilon:  func(s, n, x, e float64) (float64, float64) { return (x - n*e) / s, e },
-		Sample:   func(s, n, x, c float64) (float64, float64) { return c, (x - s*c) / n },
-		Velocity: func(s, n, x, v float64) (float64, float64) { return s*x - n*v, n*x + s*v },
+	for prediction, solve := range map[diffusion.Prediction]func(signal, noise, x, target float64) (clean, epsilon float64){
+		diffusion.Epsilon: func(s, n, x, e float64) (float64, float64) { return (x - n*e) / s, e },
+		diffusion.Sample:  func(s, n, x, c float64) (float64, float64) { return c, (x - s*c) / n },
+		diffusion.V:       func(s, n, x, v float64) (float64, float64) { return s*x - n*v, n*x + s*v },
 	} {
 		b := filled(t, Diffusion{Schedule: schedule, Prediction: prediction}, 16)
 		var noise []float64
@@ -108,7 +108,7 @@ func TestDiffusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := filled(t, Diffusion{Schedule: two, Prediction: Epsilon, Relative: true}, 16).of("t"); slices.Min(at) != 0 || slices.Max(at) != 0.5 {
+	if at := filled(t, Diffusion{Schedule: two, Prediction: diffusion.Epsilon, Relative: true}, 16).of("t"); slices.Min(at) != 0 || slices.Max(at) != 0.5 {
 		t.Errorf("of two timesteps the network is told %v", at)
 	}
 	if err := (Diffusion{Schedule: two}).Fill(filled(t, Flow{}, 1), diffusion.NewGenerator(1)); err == nil {
@@ -122,10 +122,10 @@ func TestMinSNR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for prediction, perError := range map[Prediction]func(a float64) float64{ // squared error of the estimate for one of x_0 of 1
-		Epsilon:  func(a float64) float64 { return a / (1 - a) },
-		Sample:   func(float64) float64 { return 1 },
-		Velocity: func(a float64) float64 { return 1 / (1 - a) },
+	for prediction, perError := range map[diffusion.Prediction]func(a float64) float64{ // squared error of the estimate for one of x_0 of 1
+		diffusion.Epsilon: func(a float64) float64 { return a / (1 - a) },
+		diffusion.Sample:  func(float64) float64 { return 1 },
+		diffusion.V:       func(a float64) float64 { return 1 / (1 - a) },
 	} {
 		b := filled(t, Diffusion{Schedule: schedule, Prediction: prediction, MinSNR: 5}, 38)
 		for i, w := range b.of("weight") {

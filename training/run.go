@@ -31,7 +31,7 @@ type run struct {
 	warned bool    // that the loss has risen
 }
 
-// train makes the run's steps. Of a run that goes on, the configuration may have changed.
+// train makes the run's steps.
 func train(ctx context.Context, dir string, l *runLock, c Config, t Task, o Options) (_ Result, err error) {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = time.Minute
@@ -55,7 +55,7 @@ func train(ctx context.Context, dir string, l *runLock, c Config, t Task, o Opti
 	if r.step > r.plan.total {
 		return Result{}, fmt.Errorf("the run in %s has made %d steps already, expected at most the %d of its length: %s", dir, r.step, r.plan.total, c.describeLength())
 	}
-	if err := c.write(dir); err != nil {
+	if err := c.write(dir); err != nil { // of a run that goes on, the length and the data's name may have changed
 		return Result{}, err
 	}
 	if r.metrics, err = openMetrics(dir, r.logged, o.Warn); err != nil {

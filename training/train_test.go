@@ -63,7 +63,7 @@ func (r recipe) task() Task {
 		if err != nil {
 			panic(err)
 		}
-		t.Objective = Diffusion{Schedule: s, Prediction: Epsilon, Relative: true}
+		t.Objective = Diffusion{Schedule: s, Prediction: diffusion.Epsilon, Relative: true}
 	}
 	return t
 }

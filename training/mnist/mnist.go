@@ -93,7 +93,7 @@ func objective(n mnistunet.Config) (training.Objective, error) {
 		return training.Flow{}, nil
 	}
 	s, err := diffusion.Linear(n.Timesteps, n.BetaStart, n.BetaEnd)
-	return training.Diffusion{Schedule: s, Prediction: training.Epsilon, Relative: true}, err
+	return training.Diffusion{Schedule: s, Prediction: diffusion.Epsilon, Relative: true}, err
 }
 
 // digits are a set's images, and their classes one-hot, or 0 everywhere where the class is hidden.
