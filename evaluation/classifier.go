@@ -35,8 +35,9 @@ const readBatch = 250
 
 const size = mnistunet.Size
 
-// Classifier reads images of 28×28: four convolutions with batch normalisation and GELU (14×14, 14×14, 7×7, 7×7), the mean over
-// what is left of the image, which are its features, and a linear layer. It computes in float32. Not safe for concurrent use.
+// Classifier reads images of 28×28: four convolutions with batch normalisation and GELU (14×14, 14×14, 7×7, 7×7), the
+// mean over what is left of the image, which are its features, and a linear layer. It computes in float32. Not safe for
+// concurrent use.
 type Classifier struct {
 	Classes  int
 	Accuracy float64 // on the test images, 0 to 1
@@ -52,7 +53,8 @@ type Classifier struct {
 type network struct{ classes int }
 
 func (n network) Params() []nn.Param {
-	return slices.Concat(nn.Block("conv1", 1, 16), nn.Block("conv2", 16, 32), nn.Block("conv3", 32, Features), nn.Block("conv4", Features, Features),
+	return slices.Concat(nn.Block("conv1", 1, 16), nn.Block("conv2", 16, 32), nn.Block("conv3", 32, Features),
+		nn.Block("conv4", Features, Features),
 		nn.Linear("fc", Features, n.classes))
 }
 
@@ -127,7 +129,8 @@ func (c *Classifier) ReadSet(ctx context.Context, set *dataset.Labeled) (Reading
 // read reads n images, of which fill gives the pixels.
 func (c *Classifier) read(ctx context.Context, n int, fill func(from, to int, pixels []float32)) (Reading, error) {
 	r := Reading{Classes: make([]int, n), Features: make([]float32, n*Features)}
-	pixels, logits, features := make([]float32, readBatch*size*size), make([]float32, readBatch*c.Classes), make([]float32, readBatch*Features)
+	pixels := make([]float32, readBatch*size*size)
+	logits, features := make([]float32, readBatch*c.Classes), make([]float32, readBatch*Features)
 	for from := 0; from < n; from += readBatch {
 		if err := ctx.Err(); err != nil {
 			return Reading{}, err
@@ -143,7 +146,9 @@ func (c *Classifier) read(ctx context.Context, n int, fill func(from, to int, pi
 			row := logits[i*c.Classes : (i+1)*c.Classes]
 			best := slices.Max(row)
 			if math.IsNaN(float64(best)) {
-				return Reading{}, fmt.Errorf("image %d: the classifier's result is NaN: the image's values, or the classifier's, are not finite", from+i)
+				return Reading{}, fmt.Errorf(
+					"image %d: the classifier's result is NaN: the image's values, or the classifier's, are not finite",
+					from+i)
 			}
 			r.Classes[from+i] = slices.Index(row, best)
 		}
@@ -168,9 +173,10 @@ type TrainProgress struct {
 	Loss        float64
 }
 
-// Train trains a classifier on one set and measures it on another. The seed and the backend's number of threads determine the
-// result. each is called after every step, if not nil.
-func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled, seed uint64, each func(TrainProgress)) (*Classifier, error) {
+// Train trains a classifier on one set and measures it on another. The seed and the backend's number of threads
+// determine the result. each is called after every step, if not nil.
+func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled, seed uint64,
+	each func(TrainProgress)) (*Classifier, error) {
 	for _, set := range []*dataset.Labeled{train, test} {
 		if err := set.Check(size, size); err != nil {
 			return nil, fmt.Errorf("training the classifier: %w", err)
@@ -178,7 +184,8 @@ func Train(ctx context.Context, b compute.Backend, train, test *dataset.Labeled,
 	}
 	random := diffusion.NewGenerator(seed)
 	n := network{train.Classes()}
-	trainer, err := nn.NewTrainer(b, n, nn.TrainerOptions{DType: dtypes.Float32}, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
+	trainer, err := nn.NewTrainer(b, n, nn.TrainerOptions{DType: dtypes.Float32},
+		func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
 	if err != nil {
 		return nil, err
 	}
@@ -237,12 +244,14 @@ type batch struct {
 
 func newBatch(n, classes int) *batch {
 	pixels := n * size * size
-	return &batch{n: n, classes: classes, clean: make([]float32, pixels), pixels: make([]float32, pixels), labels: make([]int32, n),
+	return &batch{n: n, classes: classes, clean: make([]float32, pixels), pixels: make([]float32, pixels),
+		labels: make([]int32, n),
 		shifts: make([]int, 2*n), oneHot: make([]float32, n*classes)}
 }
 
 func (b *batch) inputs() []nn.Input {
-	return []nn.Input{{Name: "x", Shape: []int{b.n, size, size, 1}, Values: b.pixels}, {Name: "class", Shape: []int{b.n, b.classes}, Values: b.oneHot}}
+	return []nn.Input{{Name: "x", Shape: []int{b.n, size, size, 1}, Values: b.pixels},
+		{Name: "class", Shape: []int{b.n, b.classes}, Values: b.oneHot}}
 }
 
 // fill prepares a batch of shifted images.

@@ -19,7 +19,8 @@ type batch struct {
 
 // inputs are the arrays that Config.Loss takes.
 func (b batch) inputs() []nn.Input {
-	in := []nn.Input{{Name: "x", Shape: []int{b.n, Size, Size, 1}, Values: b.x}, {Name: "target", Shape: []int{b.n, Size, Size, 1}, Values: b.target}}
+	in := []nn.Input{{Name: "x", Shape: []int{b.n, Size, Size, 1}, Values: b.x},
+		{Name: "target", Shape: []int{b.n, Size, Size, 1}, Values: b.target}}
 	if b.t != nil {
 		in = append(in, nn.Input{Name: "t", Shape: []int{b.n, 1}, Values: b.t})
 	}
@@ -31,7 +32,8 @@ func (b batch) inputs() []nn.Input {
 
 // noiseBatch is a batch of noise for a network of condition class.
 func noiseBatch(c Config, n int) batch {
-	b := batch{n: n, x: make([]float32, n*Size*Size), target: make([]float32, n*Size*Size), t: make([]float32, n), class: make([]float32, n*c.Classes)}
+	b := batch{n: n, x: make([]float32, n*Size*Size), target: make([]float32, n*Size*Size), t: make([]float32, n),
+		class: make([]float32, n*c.Classes)}
 	g := diffusion.NewGenerator(1)
 	g.Normal(b.x)
 	g.Normal(b.target)
@@ -43,7 +45,8 @@ func noiseBatch(c Config, n int) batch {
 }
 
 // newTrainer trains the network that value gives the values of, or that seed 7 does.
-func newTrainer(t testing.TB, b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Param) ([]float32, error)) *nn.Trainer {
+func newTrainer(t testing.TB, b compute.Backend, c Config, dtype dtypes.DType,
+	value func(nn.Param) ([]float32, error)) *nn.Trainer {
 	t.Helper()
 	if value == nil {
 		g := diffusion.NewGenerator(7)

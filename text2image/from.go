@@ -11,8 +11,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// From reads a folder that [Network.Save] wrote, to train its network further: with its vocabulary, and its values by their names in
-// [Network.Params].
+// From reads a folder that [Network.Save] wrote, to train its network further: with its vocabulary, and its values by
+// their names in [Network.Params].
 func From(dir string) (*Network, map[string]weights.Tensor, error) {
 	var n Network
 	for name, to := range map[string]*[]byte{
@@ -35,7 +35,8 @@ func From(dir string) (*Network, map[string]weights.Tensor, error) {
 		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, "scheduler", hubfile.Scheduler), err)
 	}
 	if s := scheduler; s.Prediction != "v_prediction" || s.Schedule != "squaredcos_cap_v2" || s.Timesteps != Timesteps {
-		return nil, nil, fmt.Errorf("%s: expected a model that has learned v_prediction on squaredcos_cap_v2 with %d timesteps, found %s on %s with %d",
+		return nil, nil, fmt.Errorf("%s: expected a model that has learned v_prediction on squaredcos_cap_v2 "+
+			"with %d timesteps, found %s on %s with %d",
 			dir, Timesteps, s.Prediction, s.Schedule, s.Timesteps)
 	}
 	if _, err := n.parse(); err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 )
 
-// What randomness is drawn for: each use of each epoch or step has a generator of its own, one of the 2³² that there are, so that a
-// resumed run needs no generator's state.
+// What randomness is drawn for: each use of each epoch or step has a generator of its own, one of the 2³² that there
+// are, so that a resumed run needs no generator's state.
 const (
 	forOrder = iota + 1
 	forStep

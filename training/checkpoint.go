@@ -117,14 +117,17 @@ func loadCheckpoint(dir string, o Options, c Config, network Network) (*nn.Train
 		}
 	}
 	if len(problems) > 0 {
-		return nil, counters{}, fmt.Errorf("the run in %s can't go on, its checkpoint is damaged: %w", dir, errors.Join(problems...))
+		return nil, counters{}, fmt.Errorf("the run in %s can't go on, its checkpoint is damaged: %w", dir,
+			errors.Join(problems...))
 	}
 	kept, err := keptModels(dir)
 	if err != nil {
 		return nil, counters{}, err
 	}
 	if len(kept) > 0 {
-		return nil, counters{}, fmt.Errorf("the run in %s can't go on: its %s is gone. The models it has kept can be used as they are", dir, filepath.Join(checkpointsDir, latestFile))
+		return nil, counters{}, fmt.Errorf(
+			"the run in %s can't go on: its %s is gone. The models it has kept can be used as they are",
+			dir, filepath.Join(checkpointsDir, latestFile))
 	}
 	t, err := newTrainer(o, c, network)
 	return t, counters{}, err
@@ -153,7 +156,8 @@ func (c Config) trainerOptions() (nn.TrainerOptions, error) {
 }
 
 func openCheckpoint(path string, b compute.Backend, c Config, network Network) (*nn.Trainer, counters, error) {
-	data, err := os.ReadFile(path) // not mapped: a sector that can't be read is an error then, which the checkpoint before helps with
+	// not mapped: a sector that can't be read is an error then, which the checkpoint before helps with
+	data, err := os.ReadFile(path)
 	if err != nil {
 		if errors.Is(err, unix.EIO) {
 			err = damagedError{err}
@@ -187,11 +191,14 @@ func readCounters(f *weights.File) (n counters, err error) {
 	n.loss, problems[1] = strconv.ParseFloat(m["loss"], 64)
 	n.seconds, problems[2] = strconv.ParseFloat(m["seconds"], 64)
 	n.logged, problems[3] = strconv.ParseInt(m["metrics"], 10, 64)
-	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 || !(n.loss >= 0 && n.loss <= math.MaxFloat64 && n.seconds >= 0 && n.seconds <= math.MaxFloat64) {
-		return n, fmt.Errorf("the checkpoint's counters are damaged: step %q, loss %q, seconds %q, metrics %q", m["step"], m["loss"], m["seconds"], m["metrics"])
+	if err := errors.Join(problems[:]...); err != nil || n.step < 0 || n.logged < 0 ||
+		!(n.loss >= 0 && n.loss <= math.MaxFloat64 && n.seconds >= 0 && n.seconds <= math.MaxFloat64) {
+		return n, fmt.Errorf("the checkpoint's counters are damaged: step %q, loss %q, seconds %q, metrics %q",
+			m["step"], m["loss"], m["seconds"], m["metrics"])
 	}
 	if sum, ok := m["counters"]; ok && sum != counterSum(m) { // earlier versions wrote none
-		return n, fmt.Errorf("the checkpoint's counters are damaged: their checksum is %s, expected %s", counterSum(m), sum)
+		return n, fmt.Errorf("the checkpoint's counters are damaged: their checksum is %s, expected %s", counterSum(m),
+			sum)
 	}
 	all := map[string]weights.Tensor{}
 	for _, name := range f.Names() {

@@ -39,7 +39,8 @@ type Config struct {
 	Schedule     string  `json:"schedule,omitempty"`    // how it falls: exponential when empty, linear or cosine
 	Decay        float64 `json:"decay"`                 // what it falls to, as a part of LearningRate; 1 keeps it
 	DecaySteps   bool    `json:"decay_steps,omitempty"` // exponential: it falls after each step instead of each epoch
-	Planned      int     `json:"planned,omitempty"`     // epochs (steps) over which it falls; 0: all. Behind them it is constant
+	// epochs (steps) over which it falls; 0: all. Behind them it is constant
+	Planned int `json:"planned,omitempty"`
 
 	Clip float64 `json:"clip,omitempty"` // largest norm of the gradients; 0: any
 	EMA  float64 `json:"ema,omitempty"`  // decay of moving averages, which the kept models have for parameters; 0: none
@@ -73,11 +74,13 @@ func (c Config) Validate() error {
 	endless := c.Data.Images == 0
 	switch {
 	case c.Version != version:
-		return fmt.Errorf("version is %d, expected %d: the run was written by another version of the program", c.Version, version)
+		return fmt.Errorf("version is %d, expected %d: the run was written by another version of the program",
+			c.Version, version)
 	case !endless && (c.Epochs < 1 || c.Epochs > 1e6):
 		return fmt.Errorf("epochs is %d, expected 1 to 1000000", c.Epochs)
 	case !endless && (c.Steps != 0 || c.KeepEvery != 0):
-		return fmt.Errorf("steps is %d and keep_every %d, expected neither: they are for data without end", c.Steps, c.KeepEvery)
+		return fmt.Errorf("steps is %d and keep_every %d, expected neither: they are for data without end", c.Steps,
+			c.KeepEvery)
 	case endless && c.Epochs != 0:
 		return fmt.Errorf("epochs is %d, expected none: the data have no end", c.Epochs)
 	case endless && (c.Steps < 1 || c.Steps > 1e9):
@@ -124,7 +127,8 @@ func ReadConfig(dir string) (Config, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("%s is not the configuration of a training run: %w", path, otherfile.Explain(b, err))
+		return Config{}, fmt.Errorf("%s is not the configuration of a training run: %w", path,
+			otherfile.Explain(b, err))
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)

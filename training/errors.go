@@ -24,7 +24,8 @@ func (e *ExistsError) Error() string {
 	return fmt.Sprintf("%s holds a training run already: go on with it, or choose another folder", e.Dir)
 }
 
-// DivergedError is returned when the loss or a value is no longer a finite number. Gone on with, the run does the same again.
+// DivergedError is returned when the loss or a value is no longer a finite number. Gone on with, the run does the same
+// again.
 type DivergedError struct {
 	Dir         string
 	Epoch, Step int // from 1; no epoch where the data have no end
@@ -37,7 +38,8 @@ func (e *DivergedError) Error() string {
 	if e.Epoch > 0 {
 		at = fmt.Sprintf("epoch %d, %s", e.Epoch, at)
 	}
-	s := fmt.Sprintf("training diverged: %s is not a finite number (%s). Train anew with a lower learning rate or in float32, in another folder", e.What, at)
+	s := fmt.Sprintf("training diverged: %s is not a finite number (%s). "+
+		"Train anew with a lower learning rate or in float32, in another folder", e.What, at)
 	if e.Saved > 0 {
 		s += fmt.Sprintf("; the checkpoints in %s are from before it, the latest of step %d", e.Dir, e.Saved)
 	}

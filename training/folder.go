@@ -71,7 +71,8 @@ func ModelDir(path string) (string, error) {
 	if runs := runsIn(path); len(runs) > 0 {
 		inside = "; it holds runs, of which one may be given: " + strings.Join(runs, ", ")
 	}
-	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)%s", path, strings.Join(modelFiles, " or "), checkpointsDir, inside)
+	return "", fmt.Errorf("%s is neither a model folder (with %s) nor a training run (with %s)%s",
+		path, strings.Join(modelFiles, " or "), checkpointsDir, inside)
 }
 
 // runsIn names a few runs in a folder.
@@ -79,7 +80,8 @@ func runsIn(dir string) (runs []string) {
 	const most = 4
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if sub := filepath.Join(dir, e.Name()); len(runs) < most && exists(filepath.Join(sub, configFile)) && exists(filepath.Join(sub, checkpointsDir)) {
+		sub := filepath.Join(dir, e.Name())
+		if len(runs) < most && exists(filepath.Join(sub, configFile)) && exists(filepath.Join(sub, checkpointsDir)) {
 			runs = append(runs, sub)
 		}
 	}
@@ -115,7 +117,8 @@ func keptModels(dir string) ([]keptModel, error) {
 	return all, nil
 }
 
-// Epochs lists the epochs, counted from 1, of which a run keeps the model, in rising order: the steps where its data have no end.
+// Epochs lists the epochs, counted from 1, of which a run keeps the model, in rising order: the steps where its data
+// have no end.
 func Epochs(dir string) ([]int, error) {
 	kept, err := keptModels(dir)
 	var all []int
@@ -132,10 +135,12 @@ func exists(path string) bool {
 
 // IsRun reports whether a folder holds a run, whole or damaged.
 func IsRun(dir string) bool {
-	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir}, func(name string) bool { return exists(filepath.Join(dir, name)) })
+	return slices.ContainsFunc([]string{configFile, metricsFile, checkpointsDir},
+		func(name string) bool { return exists(filepath.Join(dir, name)) })
 }
 
-// Remove removes the run in a folder, unless it is being trained, and leaves what else is there. A folder without a run stays as it is.
+// Remove removes the run in a folder, unless it is being trained, and leaves what else is there. A folder without a run
+// stays as it is.
 func Remove(dir string) error {
 	if !exists(filepath.Join(dir, metricsFile)) && !exists(filepath.Join(dir, checkpointsDir)) {
 		if _, err := ReadConfig(dir); err != nil { // another program's, or none

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child begins the run in dir, or goes on with it, slowly and with a checkpoint after each step. With limited, no file may become larger
-// than a quarter of a checkpoint after step 7, as if the disk were full.
+// child begins the run in dir, or goes on with it, slowly and with a checkpoint after each step. With limited, no file
+// may become larger than a quarter of a checkpoint after step 7, as if the disk were full.
 func child(dir string, limited bool) error {
 	b, _, err := engine.New(engine.Options{Threads: 2})
 	if err != nil {
@@ -143,7 +143,8 @@ func TestFullDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	out, err := process(dir, "UNNOISE_TEST_LIMIT=1").CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || !strings.Contains(string(out), "file too large") || !strings.Contains(string(out), checkpointsDir) {
+	if !errors.As(err, &exit) || !strings.Contains(string(out), "file too large") ||
+		!strings.Contains(string(out), checkpointsDir) {
 		t.Fatalf("a full disk: %v\n%s", err, out)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, checkpointsDir, "*"))

@@ -30,7 +30,8 @@ func (l *runLock) check() error {
 		return fmt.Errorf("checking the run's lock: %w", err)
 	}
 	if there, err := os.Stat(l.file.Name()); err == nil && !os.SameFile(mine, there) {
-		return fmt.Errorf("%s was moved or removed during the training, and another run begun there: this one ends, and leaves that one alone", filepath.Dir(l.file.Name()))
+		return fmt.Errorf("%s was moved or removed during the training, and another run begun there: "+
+			"this one ends, and leaves that one alone", filepath.Dir(l.file.Name()))
 	}
 	return nil
 }

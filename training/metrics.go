@@ -78,8 +78,8 @@ type metrics struct {
 	flushed time.Time
 }
 
-// openMetrics opens the file and drops what stands behind size, which later steps had written before the run was stopped. A file that is
-// shorter has lost something: it goes on after its last whole line.
+// openMetrics opens the file and drops what stands behind size, which later steps had written before the run was
+// stopped. A file that is shorter has lost something: it goes on after its last whole line.
 func openMetrics(dir string, size int64, warn func(string)) (*metrics, error) {
 	f, err := os.OpenFile(MetricsPath(dir), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -87,7 +87,8 @@ func openMetrics(dir string, size int64, warn func(string)) (*metrics, error) {
 	}
 	end, err := f.Seek(0, io.SeekEnd)
 	if err == nil && end < size {
-		warn(fmt.Sprintf("%s has %d bytes, %d when the checkpoint was written: the losses of some steps are gone", f.Name(), end, size))
+		warn(fmt.Sprintf("%s has %d bytes, %d when the checkpoint was written: the losses of some steps are gone",
+			f.Name(), end, size))
 		size, err = wholeLines(f)
 	}
 	if err == nil && end > size {

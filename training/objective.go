@@ -20,8 +20,8 @@ func (o Denoising) Fill(b *Batch, g *diffusion.Generator) error {
 	return nil
 }
 
-// Flow learns the velocity of straight lines from noise to image at a time that is uniform in [0, 1) (Lipman et al. 2022,
-// arXiv:2210.02747). "t" is [N,1].
+// Flow learns the velocity of straight lines from noise to image at a time that is uniform in [0, 1) (Lipman et al.
+// 2022, arXiv:2210.02747). "t" is [N,1].
 type Flow struct{}
 
 func (Flow) Fill(b *Batch, g *diffusion.Generator) error {
@@ -31,13 +31,14 @@ func (Flow) Fill(b *Batch, g *diffusion.Generator) error {
 	return diffusion.FlowPath(b.images(x), b.images(target), b.images(b.Clean), b.images(target), t...)
 }
 
-// Diffusion learns from images that are noised to a timestep, which is uniform in 0 … T-1 (Ho et al. 2020, arXiv:2006.11239). "t" is
-// [N,1].
+// Diffusion learns from images that are noised to a timestep, which is uniform in 0 … T-1 (Ho et al. 2020,
+// arXiv:2006.11239). "t" is [N,1].
 type Diffusion struct {
 	Schedule   *diffusion.Schedule
 	Prediction diffusion.Prediction // Epsilon, Sample or V
-	MinSNR     float64              // γ of min-SNR weights (Hang et al. 2023, arXiv:2303.09556), about 5; 0: all timesteps weigh the same
-	Relative   bool                 // the network is told t/T instead of t
+	// γ of min-SNR weights (Hang et al. 2023, arXiv:2303.09556), about 5; 0: all timesteps weigh the same
+	MinSNR   float64
+	Relative bool // the network is told t/T instead of t
 }
 
 func (o Diffusion) Fill(b *Batch, g *diffusion.Generator) error {
@@ -67,7 +68,8 @@ func (o Diffusion) Fill(b *Batch, g *diffusion.Generator) error {
 			}
 		}
 	default:
-		return fmt.Errorf("the prediction is %q, expected %q, %q or %q", o.Prediction, diffusion.Epsilon, diffusion.Sample, diffusion.V)
+		return fmt.Errorf("the prediction is %q, expected %q, %q or %q", o.Prediction, diffusion.Epsilon,
+			diffusion.Sample, diffusion.V)
 	}
 	if o.MinSNR > 0 {
 		weight := b.Float32("weight", 1)

@@ -43,7 +43,8 @@ func checkUnit(t *testing.T, values []float64) {
 		sum, squares = sum+v, squares+v*v
 	}
 	n := float64(len(values))
-	if mean, variance := sum/n, squares/n; !(math.Abs(mean) < 6/math.Sqrt(n)) || !(math.Abs(variance-1) < 9/math.Sqrt(n)) {
+	if mean, variance := sum/n, squares/n; !(math.Abs(mean) < 6/math.Sqrt(n)) ||
+		!(math.Abs(variance-1) < 9/math.Sqrt(n)) {
 		t.Errorf("noise of mean %g and variance %g", mean, variance)
 	}
 }
@@ -84,7 +85,7 @@ func TestDiffusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for prediction, solve := range map[diffusion.Prediction]func(signal, noise, x, target float64) (clean, epsilon float64){
+	for prediction, solve := range map[diffusion.Prediction]func(signal, noise, x, target float64) (clean, e float64){
 		diffusion.Epsilon: func(s, n, x, e float64) (float64, float64) { return (x - n*e) / s, e },
 		diffusion.Sample:  func(s, n, x, c float64) (float64, float64) { return c, (x - s*c) / n },
 		diffusion.V:       func(s, n, x, v float64) (float64, float64) { return s*x - n*v, n*x + s*v },
@@ -108,7 +109,8 @@ func TestDiffusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := filled(t, Diffusion{Schedule: two, Prediction: diffusion.Epsilon, Relative: true}, 16).of("t"); slices.Min(at) != 0 || slices.Max(at) != 0.5 {
+	relative := Diffusion{Schedule: two, Prediction: diffusion.Epsilon, Relative: true}
+	if at := filled(t, relative, 16).of("t"); slices.Min(at) != 0 || slices.Max(at) != 0.5 {
 		t.Errorf("of two timesteps the network is told %v", at)
 	}
 	if err := (Diffusion{Schedule: two}).Fill(filled(t, Flow{}, 1), diffusion.NewGenerator(1)); err == nil {
@@ -122,7 +124,8 @@ func TestMinSNR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for prediction, perError := range map[diffusion.Prediction]func(a float64) float64{ // squared error of the estimate for one of x_0 of 1
+	// squared error of the estimate for one of x_0 of 1
+	for prediction, perError := range map[diffusion.Prediction]func(a float64) float64{
 		diffusion.Epsilon: func(a float64) float64 { return a / (1 - a) },
 		diffusion.Sample:  func(float64) float64 { return 1 },
 		diffusion.V:       func(a float64) float64 { return 1 / (1 - a) },
@@ -137,7 +140,8 @@ func TestMinSNR(t *testing.T) {
 	}
 }
 
-// Batches are the same whenever they are made, an epoch has every image once, and each epoch and seed has an order of its own.
+// Batches are the same whenever they are made, an epoch has every image once, and each epoch and seed has an order of
+// its own.
 func TestBatches(t *testing.T) {
 	c := tiny(mnistunet.Class)
 	c.Data = c.task().Data.Describe()

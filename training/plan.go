@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// plan says which steps a run has. After each period of steps it keeps a model: after an epoch, or after KeepEvery steps where the
-// data have no end.
+// plan says which steps a run has. After each period of steps it keeps a model: after an epoch, or after KeepEvery
+// steps where the data have no end.
 type plan struct {
 	images int // of the data; 0: they have no end
 	period int // steps

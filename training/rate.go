@@ -24,7 +24,8 @@ func (c Config) planned() int {
 	return c.Epochs
 }
 
-// WithLength returns the recipe of a run of n epochs, or steps where the data have no end. The learning rate stays as it was planned.
+// WithLength returns the recipe of a run of n epochs, or steps where the data have no end. The learning rate stays as
+// it was planned.
 func (c Config) WithLength(n int) Config {
 	planned := c.planned()
 	if c.Data.Images == 0 {
@@ -97,7 +98,8 @@ func (c Config) Rate() string {
 	return s.String()
 }
 
-// averageDecay is how much of the averages a step, counted from 0, keeps: less in the beginning, as in diffusers' EMAModel.
+// averageDecay is how much of the averages a step, counted from 0, keeps: less in the beginning, as in diffusers'
+// EMAModel.
 func (c Config) averageDecay(step int) float64 {
 	k := float64(step + 1)
 	return min(c.EMA, (1+k)/(10+k))

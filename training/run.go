@@ -53,7 +53,9 @@ func train(ctx context.Context, dir string, l *runLock, c Config, t Task, o Opti
 	defer r.trainer.Close()
 	r.savedStep = r.step
 	if r.step > r.plan.total {
-		return Result{}, fmt.Errorf("the run in %s has made %d steps already, expected at most the %d of its length: %s", dir, r.step, r.plan.total, c.describeLength())
+		return Result{}, fmt.Errorf(
+			"the run in %s has made %d steps already, expected at most the %d of its length: %s",
+			dir, r.step, r.plan.total, c.describeLength())
 	}
 	if err := c.write(dir); err != nil { // of a run that goes on, the length and the data's name may have changed
 		return Result{}, err
@@ -70,7 +72,8 @@ func train(ctx context.Context, dir string, l *runLock, c Config, t Task, o Opti
 
 // begin writes the first line of the metrics, or that the run goes on.
 func (r *run) begin() error {
-	m := Metric{Event: "run", Version: version, Epochs: r.config.Epochs, Total: r.config.Steps, Steps: r.plan.period, Rate: r.config.Rate()}
+	m := Metric{Event: "run", Version: version, Epochs: r.config.Epochs, Total: r.config.Steps, Steps: r.plan.period,
+		Rate: r.config.Rate()}
 	switch {
 	case r.metrics.size == 0:
 		if err := r.metrics.add(m); err != nil || r.From.Values == nil {
@@ -80,9 +83,11 @@ func (r *run) begin() error {
 	case r.step < r.plan.total:
 		by := computer(r.Backend)
 		if before := r.config.Program.OneDNN; before != "" && by.library != "" && by.library != before {
-			r.Warn(fmt.Sprintf("the run began with oneDNN %s and goes on with %s: sums may round otherwise", before, by.library))
+			r.Warn(fmt.Sprintf("the run began with oneDNN %s and goes on with %s: sums may round otherwise", before,
+				by.library))
 		}
-		m.Event, m.Version, m.Steps, m.Step, m.Commit, m.Threads, m.Backend = "resume", 0, 0, r.step, build.Commit(), by.threads, by.backend
+		m.Event, m.Version, m.Steps, m.Step = "resume", 0, 0, r.step
+		m.Commit, m.Threads, m.Backend = build.Commit(), by.threads, by.backend
 		return r.metrics.add(m)
 	}
 	return nil
@@ -152,7 +157,8 @@ func (r *run) makeStep(b *Batch, start time.Time, speed *speed) (Progress, error
 	}
 	took := time.Since(start)
 	p := Progress{
-		Epoch: r.plan.epoch(r.step), Epochs: r.config.Epochs, Step: r.step + 1 - first, Steps: min(r.plan.period, r.plan.total-first),
+		Epoch: r.plan.epoch(r.step), Epochs: r.config.Epochs, Step: r.step + 1 - first,
+		Steps:   min(r.plan.period, r.plan.total-first),
 		RunStep: r.step + 1, RunSteps: r.plan.total, Loss: s.Loss, LearningRate: rate,
 	}
 	r.step++
@@ -163,7 +169,8 @@ func (r *run) makeStep(b *Batch, start time.Time, speed *speed) (Progress, error
 	r.seconds += took.Seconds()
 	p.MeanLoss = r.loss / float64(p.Step)
 	p.ImagesPerSecond, p.Remaining = speed.step(b.N, took, r.plan.total-r.step)
-	return p, r.metrics.add(Metric{Event: "step", Epoch: p.Epoch, Step: r.step, Loss: float32(s.Loss), Norm: float32(s.Norm), LearningRate: rate})
+	return p, r.metrics.add(Metric{Event: "step", Epoch: p.Epoch, Step: r.step, Loss: float32(s.Loss),
+		Norm: float32(s.Norm), LearningRate: rate})
 }
 
 // made is how many steps the last period has so far.
@@ -179,11 +186,14 @@ const muchLarger = 10
 func (r *run) endPeriod() error {
 	if mean := r.meanLoss(); mean > muchLarger*r.first && r.first > 0 && !r.warned {
 		r.warned = true
-		r.Warn(fmt.Sprintf("the loss has risen, from %.4g at first to a mean of %.4g: training diverges. Train anew with a lower learning rate", r.first, mean))
+		r.Warn(fmt.Sprintf(
+			"the loss has risen, from %.4g at first to a mean of %.4g: training diverges. "+
+				"Train anew with a lower learning rate", r.first, mean))
 	}
 	m := Metric{
-		Event: "epoch", Epoch: r.plan.epoch(r.step - 1), Step: r.step, LearningRate: r.config.rate(r.step - 1), MeanLoss: r.meanLoss(),
-		Seconds: r.seconds, ImagesPerSecond: float64(r.plan.images) / r.seconds,
+		Event: "epoch", Epoch: r.plan.epoch(r.step - 1), Step: r.step, MeanLoss: r.meanLoss(),
+		LearningRate: r.config.rate(r.step - 1),
+		Seconds:      r.seconds, ImagesPerSecond: float64(r.plan.images) / r.seconds,
 	}
 	if r.plan.endless() {
 		m.Event, m.ImagesPerSecond = "interval", float64(r.made()*r.config.Batch)/r.seconds
@@ -191,15 +201,16 @@ func (r *run) endPeriod() error {
 	return r.metrics.add(m)
 }
 
-// keep saves the model as it stands after an epoch, or an interval, and lets the caller draw with it and measure it. Stopped on the
-// way, it is called again when the run goes on.
+// keep saves the model as it stands after an epoch, or an interval, and lets the caller draw with it and measure it.
+// Stopped on the way, it is called again when the run goes on.
 func (r *run) keep(ctx context.Context) error {
 	if err := r.lock.check(); err != nil {
 		return err
 	}
 	k := Kept{
-		Epoch: r.plan.epoch(r.step - 1), Epochs: r.config.Epochs, Step: r.step, Steps: r.plan.total, MeanLoss: r.meanLoss(),
-		Dir: r.dir, ModelDir: r.plan.modelDir(r.dir, r.step), Sample: r.plan.samplePath(r.dir, r.step), run: r,
+		Epoch: r.plan.epoch(r.step - 1), Epochs: r.config.Epochs, Step: r.step, Steps: r.plan.total,
+		MeanLoss: r.meanLoss(),
+		Dir:      r.dir, ModelDir: r.plan.modelDir(r.dir, r.step), Sample: r.plan.samplePath(r.dir, r.step), run: r,
 	}
 	values, err := r.trainer.Tensors()
 	if err == nil {
@@ -212,7 +223,8 @@ func (r *run) keep(ctx context.Context) error {
 		return r.stopped(ctx)
 	}
 	if errors.Is(err, diffusion.ErrNotFinite) {
-		return &DivergedError{Dir: r.dir, Epoch: k.Epoch, Step: r.step, What: "what the model draws"} // as this step's checkpoint does
+		// as this step's checkpoint does
+		return &DivergedError{Dir: r.dir, Epoch: k.Epoch, Step: r.step, What: "what the model draws"}
 	}
 	if err != nil {
 		return fmt.Errorf("after %s: %w", r.plan.name(r.step), err)
@@ -233,7 +245,8 @@ func (r *run) show(ctx context.Context, k Kept) (err error) {
 		}
 	}
 	if k.Scores != nil {
-		if err := r.metrics.add(Metric{Event: "validation", Epoch: k.Epoch, Step: k.Step, Scores: k.Scores}); err != nil {
+		m := Metric{Event: "validation", Epoch: k.Epoch, Step: k.Step, Scores: k.Scores}
+		if err := r.metrics.add(m); err != nil {
 			return err
 		}
 	}

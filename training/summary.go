@@ -27,7 +27,8 @@ type Summary struct {
 	Resumed []Metric `json:"resumed,omitempty"` // where the run was stopped and gone on with, and by what
 }
 
-// Summarize sums up a run as far as a model that it has kept: after an epoch, counted from 1, or a step where its data have no end.
+// Summarize sums up a run as far as a model that it has kept: after an epoch, counted from 1, or a step where its data
+// have no end.
 func Summarize(dir string, at int) (Summary, error) {
 	c, err := ReadConfig(dir)
 	if err != nil {
@@ -56,8 +57,8 @@ func Summarize(dir string, at int) (Summary, error) {
 	return s, nil
 }
 
-// DataOf returns which images a model was trained on. path is a run's folder, one of its epochs', or an exported model's; of others the
-// error wraps fs.ErrNotExist.
+// DataOf returns which images a model was trained on. path is a run's folder, one of its epochs', or an exported
+// model's; of others the error wraps fs.ErrNotExist.
 func DataOf(path string) (Data, error) {
 	if s, err := ReadSummary(path); !errors.Is(err, fs.ErrNotExist) {
 		return s.Config.Data, err
@@ -70,7 +71,8 @@ func DataOf(path string) (Data, error) {
 		return Data{}, fmt.Errorf("opening the model: %w", err)
 	}
 	run := path
-	if above := filepath.Join(full, "..", ".."); keptName.MatchString(filepath.Base(full)) && exists(filepath.Join(above, configFile)) {
+	if above := filepath.Join(full, "..", ".."); keptName.MatchString(filepath.Base(full)) &&
+		exists(filepath.Join(above, configFile)) {
 		run = above
 	} else if !exists(filepath.Join(path, checkpointsDir)) {
 		return Data{}, fmt.Errorf("%s is not of a training run: %w", path, fs.ErrNotExist)
@@ -101,9 +103,9 @@ func ParseSummary(path string, b []byte) (Summary, error) {
 	return s, nil
 }
 
-// Export writes a model that a run has kept, after an epoch (see [Summarize]), to the folder out, with how it was trained. Matrices and
-// convolutions' weights are stored in dtype; what has one axis (biases, normalization) stays F32. Folders of runs are refused, and
-// others with models that no export wrote.
+// Export writes a model that a run has kept, after an epoch (see [Summarize]), to the folder out, with how it was
+// trained. Matrices and convolutions' weights are stored in dtype; what has one axis (biases, normalization) stays F32.
+// Folders of runs are refused, and others with models that no export wrote.
 func Export(dir string, at int, out string, dtype weights.DType) error {
 	folder, err := filepath.Abs(out)
 	if err != nil {
@@ -111,12 +113,14 @@ func Export(dir string, at int, out string, dtype weights.DType) error {
 	}
 	for ; folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
 		if exists(filepath.Join(folder, configFile)) && exists(filepath.Join(folder, checkpointsDir)) {
-			return fmt.Errorf("expected a folder of its own for the model, found one of the training run %s: %s", folder, out)
+			return fmt.Errorf("expected a folder of its own for the model, found one of the training run %s: %s",
+				folder, out)
 		}
 	}
 	for _, name := range append([]string{configFile}, modelFiles...) {
 		if exists(filepath.Join(out, name)) && !exists(filepath.Join(out, SummaryFile)) {
-			return fmt.Errorf("expected a folder of its own for the model, found one with a %s that no export wrote: %s", name, out)
+			return fmt.Errorf(
+				"expected a folder of its own for the model, found one with a %s that no export wrote: %s", name, out)
 		}
 	}
 	s, err := Summarize(dir, at)
@@ -127,7 +131,8 @@ func Export(dir string, at int, out string, dtype weights.DType) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("making the model's folder: %w", err)
 	}
-	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil { // first: with it, another export may follow one that broke off
+	// first: with it, another export may follow one that broke off
+	if err := atomicfile.WriteJSON(filepath.Join(out, SummaryFile), s); err != nil {
 		return err
 	}
 	err = filepath.WalkDir(model, func(path string, d fs.DirEntry, err error) error {

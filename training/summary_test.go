@@ -67,7 +67,8 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Epoch != 3 || len(s.Epochs) != 3 || s.Epochs[2].MeanLoss == 0 || s.Config.Seed != 7 || !strings.Contains(string(s.Config.Network), `"dim": 4`) || s.Config.Program.Go == "" {
+	if s.Epoch != 3 || len(s.Epochs) != 3 || s.Epochs[2].MeanLoss == 0 || s.Config.Seed != 7 ||
+		!strings.Contains(string(s.Config.Network), `"dim": 4`) || s.Config.Program.Go == "" {
 		t.Errorf("the summary says %+v", s)
 	}
 	packed, err := os.Open(filepath.Join(out, metricsFile+".gz"))
@@ -91,7 +92,8 @@ func TestExport(t *testing.T) {
 		t.Errorf("exporting an epoch that was not: %v", err)
 	}
 	for _, dir := range []string{run, filepath.Join(run, "model"), EpochDir(run, 3)} {
-		if err := Export(run, 3, dir, weights.F16); err == nil || !strings.Contains(err.Error(), "a folder of its own") {
+		if err := Export(run, 3, dir, weights.F16); err == nil ||
+			!strings.Contains(err.Error(), "a folder of its own") {
 			t.Errorf("exporting to %s: %v", dir, err)
 		}
 	}
@@ -112,7 +114,8 @@ func (e elsewhere) Describe() Data {
 	return d
 }
 
-// Images that have moved are the same images; what remains of a folder when its run is removed is what is not the run's.
+// Images that have moved are the same images; what remains of a folder when its run is removed is what is not the
+// run's.
 func TestMovedAndRemoved(t *testing.T) {
 	o := setUp(t)
 	c := tiny(mnistunet.Time)
@@ -129,7 +132,8 @@ func TestMovedAndRemoved(t *testing.T) {
 	if c, err := ReadConfig(dir); err != nil || c.Data.Name != "elsewhere" {
 		t.Errorf("the run's images are now in %q, %v", c.Data.Name, err)
 	}
-	if err := Export(dir, 1, filepath.Join(dir, "..", filepath.Base(dir), "checkpoints", "epoch-01"), weights.F16); err == nil {
+	if err := Export(dir, 1, filepath.Join(dir, "..", filepath.Base(dir), "checkpoints", "epoch-01"),
+		weights.F16); err == nil {
 		t.Error("an export replaced an epoch")
 	}
 	other := filepath.Join(dir, "notes.txt")
@@ -141,7 +145,8 @@ func TestMovedAndRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[0].Name() != lockFile || left[1].Name() != "notes.txt" {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[0].Name() != lockFile ||
+		left[1].Name() != "notes.txt" {
 		t.Errorf("a run removed leaves %v, %v", left, err)
 	}
 	if err := c.complete(c.task(), o); err != nil {

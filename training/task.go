@@ -21,7 +21,8 @@ type Task struct {
 type Network interface {
 	// Params lists the parameters and the running statistics.
 	Params() []nn.Param
-	// Loss builds one forward pass over a batch, whose arrays are in by name, and returns the mean loss: a float32 scalar.
+	// Loss builds one forward pass over a batch, whose arrays are in by name, and returns the mean loss: a float32
+	// scalar.
 	Loss(l *nn.Layers, in map[string]*graph.Node) *graph.Node
 	// Save writes a model folder with these values, named as Params names them. The folder is new and empty.
 	Save(dir string, values map[string]weights.Tensor) error
@@ -31,18 +32,18 @@ type Network interface {
 type Dataset interface {
 	// Describe names the data and sums all of them up. A run goes on only with data of the same sum.
 	Describe() Data
-	// Fill begins a batch: the clean images of these indices, by [Batch.Images], and what the network is told of each, such as a
-	// class or a text. It depends on nothing but the indices and g, and is called by one goroutine.
+	// Fill begins a batch: the clean images of these indices, by [Batch.Images], and what the network is told of each,
+	// such as a class or a text. It depends on nothing but the indices and g, and is called by one goroutine.
 	//
-	// Of a set of n images, each epoch has every index from 0 to n-1 once. Data without end get the indices 0, 1, 2 … over the
-	// whole run.
+	// Of a set of n images, each epoch has every index from 0 to n-1 once. Data without end get the indices 0, 1, 2 …
+	// over the whole run.
 	Fill(b *Batch, indices []int, g *diffusion.Generator) error
 }
 
 // Objective says what the network is to estimate of what.
 type Objective interface {
-	// Fill completes a batch: what the network is given for its clean images, "x" and perhaps "t", and what it should make of
-	// that, "target", perhaps with a "weight" for each image. It depends on nothing but the batch and g.
+	// Fill completes a batch: what the network is given for its clean images, "x" and perhaps "t", and what it should
+	// make of that, "target", perhaps with a "weight" for each image. It depends on nothing but the batch and g.
 	Fill(b *Batch, g *diffusion.Generator) error
 }
 
@@ -74,7 +75,8 @@ func (b *Batch) Images(n int, shape ...int) []float32 {
 // Inputs are the batch's arrays, in the order in which they were asked for.
 func (b *Batch) Inputs() []nn.Input { return b.arrays }
 
-// Float32 returns the batch's array of this name, a row of the given shape for each image, to be filled. What it holds is undefined.
+// Float32 returns the batch's array of this name, a row of the given shape for each image, to be filled. What it holds
+// is undefined.
 func (b *Batch) Float32(name string, shape ...int) []float32 { return array[float32](b, name, shape) }
 
 // Int32 is Float32 for whole numbers, such as tokens.

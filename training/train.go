@@ -22,18 +22,19 @@ type Options struct {
 	// From is the model that a new run begins with, instead of random values.
 	From Start
 
-	// Length makes a resumed run longer or shorter than it was planned: epochs, or steps where the data have no end. 0: as it is.
-	// The learning rate goes on as planned, and is constant behind the plan's end.
+	// Length makes a resumed run longer or shorter than it was planned: epochs, or steps where the data have no end. 0:
+	// as it is. The learning rate goes on as planned, and is constant behind the plan's end.
 	Length int
 
-	// CheckpointEvery is the longest time between two checkpoints, a minute when 0. There is one with each kept model besides.
+	// CheckpointEvery is the longest time between two checkpoints, a minute when 0. There is one with each kept model
+	// besides.
 	CheckpointEvery time.Duration
 
 	// OnStep is called after each step, if not nil.
 	OnStep func(Progress)
 
-	// Draw makes the picture kept.Sample of a model that was kept just now, Validate measures it, and OnKept is told of it. Each may be
-	// nil. Errors end the run. A run that is stopped during the calls makes them again when it goes on.
+	// Draw makes the picture kept.Sample of a model that was kept just now, Validate measures it, and OnKept is told of
+	// it. Each may be nil. Errors end the run. A run that is stopped during the calls makes them again when it goes on.
 	Draw     func(context.Context, Kept) error
 	Validate func(context.Context, Kept) (map[string]float64, error)
 	OnKept   func(Kept) error
@@ -107,7 +108,8 @@ func Train(ctx context.Context, dir string, c Config, t Task, o Options) (Result
 	}
 	r, err := train(ctx, dir, l, c, t, o)
 	var stopped *StoppedError
-	if err != nil && !errors.As(err, &stopped) && !learned(dir) { // nothing to go on with: another try may have the folder
+	// nothing to go on with: another try may have the folder
+	if err != nil && !errors.As(err, &stopped) && !learned(dir) {
 		err = errors.Join(err, remove(dir))
 	}
 	return r, err
@@ -116,7 +118,8 @@ func Train(ctx context.Context, dir string, c Config, t Task, o Options) (Result
 // learned reports whether a run has made a step, or may have.
 func learned(dir string) bool {
 	metrics, err := ReadMetrics(dir)
-	return err != nil && !errors.Is(err, fs.ErrNotExist) || slices.ContainsFunc(metrics, func(m Metric) bool { return m.Event == "step" })
+	return err != nil && !errors.Is(err, fs.ErrNotExist) ||
+		slices.ContainsFunc(metrics, func(m Metric) bool { return m.Event == "step" })
 }
 
 func (o Options) check(t Task) error {
@@ -129,8 +132,9 @@ func (o Options) check(t Task) error {
 	return nil
 }
 
-// Resume goes on with the run in dir, to the same numbers as without the stop, if the backend has as many threads as before and runs
-// on the same kind of CPU. Of a run that is complete, it only repeats what follows the last model: see [Options].
+// Resume goes on with the run in dir, to the same numbers as without the stop, if the backend has as many threads as
+// before and runs on the same kind of CPU. Of a run that is complete, it only repeats what follows the last model: see
+// [Options].
 func Resume(ctx context.Context, dir string, t Task, o Options) (Result, error) {
 	if err := o.check(t); err != nil {
 		return Result{}, err
@@ -145,10 +149,12 @@ func Resume(ctx context.Context, dir string, t Task, o Options) (Result, error) 
 	}
 	var before bytes.Buffer
 	if err := json.Compact(&before, c.Network); err != nil || !bytes.Equal(before.Bytes(), now.Network) {
-		return Result{}, fmt.Errorf("the run in %s has another network: expected %s, found %s", dir, before.Bytes(), now.Network)
+		return Result{}, fmt.Errorf("the run in %s has another network: expected %s, found %s", dir, before.Bytes(),
+			now.Network)
 	}
 	if now.Data.Images != c.Data.Images || now.Data.Checksum != c.Data.Checksum {
-		return Result{}, fmt.Errorf("the run in %s learns from other images: it has %s with %d images (%s), found %d images (%s)",
+		return Result{}, fmt.Errorf(
+			"the run in %s learns from other images: it has %s with %d images (%s), found %d images (%s)",
 			dir, c.Data.Name, c.Data.Images, c.Data.Checksum, now.Data.Images, now.Data.Checksum)
 	}
 	l, err := lock(dir)

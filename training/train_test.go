@@ -33,7 +33,8 @@ type recipe struct {
 
 // tiny is a run of 4 epochs of 3 steps, the last of which has fewer images.
 func tiny(condition mnistunet.Condition) recipe {
-	r := recipe{Config{Batch: 16, Epochs: 4, LearningRate: 1e-3, Decay: 0.1, DType: "f32", Seed: 7}, mnistunet.Default(condition), digits()}
+	r := recipe{Config{Batch: 16, Epochs: 4, LearningRate: 1e-3, Decay: 0.1, DType: "f32", Seed: 7},
+		mnistunet.Default(condition), digits()}
 	r.Network.Dim = 4
 	return r
 }
@@ -107,7 +108,8 @@ func setUp(t *testing.T) Options {
 	return Options{Backend: b}
 }
 
-// numbers are the parts of a run that must be equal after every history: the checkpoint's tensors and the steps' metrics.
+// numbers are the parts of a run that must be equal after every history: the checkpoint's tensors and the steps'
+// metrics.
 func numbers(t *testing.T, dir string) (tensors map[string][]byte, steps []Metric) {
 	t.Helper()
 	f, err := weights.Open(filepath.Join(dir, checkpointsDir, latestFile))
@@ -189,7 +191,8 @@ func TestTrain(t *testing.T) {
 			var steps, epochs int
 			o.OnStep = func(p Progress) {
 				steps++
-				if p.RunStep != steps || p.RunSteps != 12 || p.Step != (steps-1)%3+1 || p.Steps != 3 || p.Epoch != (steps-1)/3+1 || p.Epochs != 4 || !(p.Loss > 0) || !(p.ImagesPerSecond > 0) {
+				if p.RunStep != steps || p.RunSteps != 12 || p.Step != (steps-1)%3+1 || p.Steps != 3 ||
+					p.Epoch != (steps-1)/3+1 || p.Epochs != 4 || !(p.Loss > 0) || !(p.ImagesPerSecond > 0) {
 					t.Errorf("step %d: %+v", steps, p)
 				}
 			}
@@ -235,7 +238,8 @@ func TestTrain(t *testing.T) {
 				t.Errorf("the loss did not fall: %g to %g", first, last)
 			}
 			written, err := ReadConfig(dir)
-			if err != nil || written.Batch != 16 || written.Threads != 2 || written.Data.Images != 38 || written.Seed != 7 {
+			if err != nil || written.Batch != 16 || written.Threads != 2 || written.Data.Images != 38 ||
+				written.Seed != 7 {
 				t.Errorf("config %+v, %v", written, err)
 			}
 		})
@@ -262,18 +266,23 @@ func TestLearningRate(t *testing.T) {
 	}{
 		{byEpoch, 0, 1e-3, ""}, {byEpoch, 99, 1e-3, ""}, {byEpoch, 150, 1e-3 * math.Pow(0.1, 1./20), ""},
 		{byEpoch, 2000, 1e-4, "0.001 falling to 0.0001 over 20 epochs, after each by the same factor"},
-		{byStep, 50, 1e-3 * math.Pow(0.1, 0.5/20), ""}, {byStep, 1000, 1e-3 * math.Sqrt(0.1), "after each step by the same factor"},
+		{byStep, 50, 1e-3 * math.Pow(0.1, 0.5/20), ""},
+		{byStep, 1000, 1e-3 * math.Sqrt(0.1), "after each step by the same factor"},
 		{linear, 0, 1e-3, ""}, {linear, 1000, 5.5e-4, "after each step by as much"}, {linear, 2000, 1e-4, ""},
-		{cosine, 0, 2.5e-4, ""}, {cosine, 1000, 5e-4, "rising over 4 steps to 0.001 falling to 0 over 20 epochs, as half a cosine"}, {cosine, 2000, 0, ""},
-		{longer, 150, byEpoch.rate(150), ""}, {longer, 1999, byEpoch.rate(1999), ""}, {longer, 2500, 1e-4, "over 20 epochs, after each by the same factor, then constant"},
+		{cosine, 0, 2.5e-4, ""}, {cosine, 2000, 0, ""},
+		{cosine, 1000, 5e-4, "rising over 4 steps to 0.001 falling to 0 over 20 epochs, as half a cosine"},
+		{longer, 150, byEpoch.rate(150), ""}, {longer, 1999, byEpoch.rate(1999), ""},
+		{longer, 2500, 1e-4, "over 20 epochs, after each by the same factor, then constant"},
 		{endless, 1000, byStep.rate(1000), "over 2000 steps, after each step by the same factor"},
 	} {
-		if got := x.config.rate(x.step); !(math.Abs(got-x.want) <= 1e-9) || !strings.Contains(x.config.Rate(), x.words) {
+		if got := x.config.rate(x.step); !(math.Abs(got-x.want) <= 1e-9) ||
+			!strings.Contains(x.config.Rate(), x.words) {
 			t.Errorf("step %d: %g, want %g, in words %q", x.step, got, x.want, x.config.Rate())
 		}
 	}
 
-	// Steps are made with it: where it falls to almost nothing, the second epoch learns almost nothing. Means are of the steps.
+	// Steps are made with it: where it falls to almost nothing, the second epoch learns almost nothing. Means are of
+	// the steps.
 	o := setUp(t)
 	c := tiny(mnistunet.None)
 	c.Epochs, c.Decay = 2, 1e-12
@@ -389,7 +398,10 @@ func TestStopAndResume(t *testing.T) {
 	for name, x := range map[string]struct {
 		config recipe
 		stops  []int
-	}{"noise": {tiny(mnistunet.Class), []int{1, 3, 4, 12}}, "flow": {tinyFlow(mnistunet.Class), []int{4}}, "bfloat16": {narrow, []int{2, 4}}} {
+	}{
+		"noise": {tiny(mnistunet.Class), []int{1, 3, 4, 12}}, "flow": {tinyFlow(mnistunet.Class), []int{4}},
+		"bfloat16": {narrow, []int{2, 4}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			o, c := setUp(t), x.config
 			if d, err := engine.DType("auto", ""); c.DType == "bf16" && (err != nil || d != dtypes.BFloat16) {
@@ -412,7 +424,8 @@ func TestStopAndResume(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if stopAfter == 12 && s.Resumed != nil || stopAfter != 12 && (len(s.Resumed) != 1 || s.Resumed[0].Step != stopAfter || s.Resumed[0].Threads != 2) {
+				if stopAfter == 12 && s.Resumed != nil || stopAfter != 12 &&
+					(len(s.Resumed) != 1 || s.Resumed[0].Step != stopAfter || s.Resumed[0].Threads != 2) {
 					t.Errorf("stopped after step %d, the summary tells of %+v", stopAfter, s.Resumed)
 				}
 			}
@@ -490,7 +503,8 @@ func TestDamagedCheckpoint(t *testing.T) {
 			dir = both
 			spoil(previousFile)
 			_, err := c.resume(t.Context(), dir, o)
-			if err == nil || !strings.Contains(err.Error(), latestFile) || !strings.Contains(err.Error(), previousFile) {
+			if err == nil || !strings.Contains(err.Error(), latestFile) ||
+				!strings.Contains(err.Error(), previousFile) {
 				t.Errorf("two damaged checkpoints: %v", err)
 			}
 			if _, err := ModelDir(dir); err != nil {
@@ -504,7 +518,8 @@ func TestDamagedCheckpoint(t *testing.T) {
 func TestDamagedCounters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), latestFile)
 	for name, value := range map[string]string{"": "", "loss": "NaN", "seconds": "Inf", "step": "2", "metrics": "1e3"} {
-		m := map[string]string{"version": strconv.Itoa(version), "step": "3", "loss": "0.5", "seconds": "2", "metrics": "100", "checksum": checksum(nil)}
+		m := map[string]string{"version": strconv.Itoa(version), "step": "3", "loss": "0.5", "seconds": "2",
+			"metrics": "100", "checksum": checksum(nil)}
 		m["counters"] = counterSum(m)
 		if name != "" {
 			m[name] = value
@@ -517,7 +532,8 @@ func TestDamagedCounters(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if _, err := readCounters(f); name == "" && err != nil || name != "" && (err == nil || !strings.Contains(err.Error(), "counters are damaged")) {
+		if _, err := readCounters(f); name == "" && err != nil || name != "" &&
+			(err == nil || !strings.Contains(err.Error(), "counters are damaged")) {
 			t.Errorf("%s %q: %v", name, value, err)
 		}
 	}
@@ -548,7 +564,8 @@ func TestNoCheckpoint(t *testing.T) {
 	if err := os.Mkdir(latest, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latest) || strings.Contains(err.Error(), "damaged") {
+	if _, err := c.resume(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), latest) ||
+		strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a folder in the checkpoint's place: %v", err)
 	}
 }
@@ -667,7 +684,8 @@ func TestReplacedFolder(t *testing.T) {
 		}
 		t.Cleanup(l.release)
 	}
-	if _, err := tiny(mnistunet.None).train(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), dir+" was moved or removed") {
+	if _, err := tiny(mnistunet.None).train(t.Context(), dir, o); err == nil ||
+		!strings.Contains(err.Error(), dir+" was moved or removed") {
 		t.Errorf("a run whose folder was replaced: %v", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != lockFile {
@@ -742,7 +760,8 @@ func TestDivergence(t *testing.T) {
 	c.Epochs, c.Batch = 1, 38
 	c.LearningRate = math.MaxFloat32
 	_, err = c.train(t.Context(), filepath.Join(t.TempDir(), "run"), o)
-	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "diverged: a value of param.") || !strings.Contains(err.Error(), " is not a finite number (epoch 1, step 1)") {
+	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "diverged: a value of param.") ||
+		!strings.Contains(err.Error(), " is not a finite number (epoch 1, step 1)") {
 		t.Errorf("one step with the largest learning rate: %v", err)
 	}
 }

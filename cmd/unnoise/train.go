@@ -50,28 +50,40 @@ func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
 	for _, folder := range []struct {
 		to          *string
 		name, usage string
-	}{{&f.out, "out", "folder for the run (default: one with the date in runs)"}, {&f.resume, "resume", "go on with the run in this folder"}} {
+	}{
+		{&f.out, "out", "folder for the run (default: one with the date in runs)"},
+		{&f.resume, "resume", "go on with the run in this folder"},
+	} {
 		flags.StringVar(folder.to, folder.name, "", folder.usage)
 		completeFolder(cmd, folder.name)
 	}
-	flags.StringVar(&f.from, "from", "", "begin with this model's weights: a run's folder, a model's, or one of 'unnoise model list'")
+	flags.StringVar(&f.from, "from", "",
+		"begin with this model's weights: a run's folder, a model's, or one of 'unnoise model list'")
 	completeModels(cmd, "from")
 	intFlag(cmd, &f.batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
-	floatFlag(cmd, &f.lr, "lr", c.LearningRate, 0, 10, orRecipe("Adam's learning rate before it falls", c.LearningRate == 0))
-	choiceFlag(cmd, &f.schedule, "schedule", cmp.Or(c.Schedule, training.Exponential), "how the learning rate falls: by the same factor, by as much after each step, or as half a cosine", training.Exponential, training.Linear, training.Cosine)
-	floatFlag(cmd, &f.decay, "decay", c.Decay, 0, 1, "what the learning rate falls to, as a part of --lr; 1 keeps it; 0: nothing, or with exponential the recipe's")
+	floatFlag(cmd, &f.lr, "lr", c.LearningRate, 0, 10,
+		orRecipe("Adam's learning rate before it falls", c.LearningRate == 0))
+	choiceFlag(cmd, &f.schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
+		"how the learning rate falls: by the same factor, by as much after each step, or as half a cosine",
+		training.Exponential, training.Linear, training.Cosine)
+	floatFlag(cmd, &f.decay, "decay", c.Decay, 0, 1,
+		"what the learning rate falls to, as a part of --lr; 1 keeps it; 0: nothing, or with exponential the recipe's")
 	intFlag(cmd, &f.warmup, "warmup", c.Warmup, 0, 1_000_000, "steps over which the learning rate rises at first")
-	floatFlag(cmd, &f.clip, "clip", c.Clip, 0, 1e6, "largest norm of the gradients of a step; larger ones are scaled down; 0: any")
-	floatFlag(cmd, &f.ema, "ema", c.EMA, 0, 0.999999, "decay of the moving average of the parameters, which the kept models have then; 0: none")
+	floatFlag(cmd, &f.clip, "clip", c.Clip, 0, 1e6,
+		"largest norm of the gradients of a step; larger ones are scaled down; 0: any")
+	floatFlag(cmd, &f.ema, "ema", c.EMA, 0, 0.999999,
+		"decay of the moving average of the parameters, which the kept models have then; 0: none")
 	seedFlag(cmd, &f.seed, "seed of everything random")
-	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", seconds, 1, 1_000_000, "seconds between checkpoints; there is one with each kept model besides")
+	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", seconds, 1, 1_000_000,
+		"seconds between checkpoints; there is one with each kept model besides")
 	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples when a model is kept")
 	jsonFlag(cmd, &f.json, "print JSON lines instead of progress")
 	computeFlags(cmd, &f.computing)
 }
 
 // fixed are the flags that a run that goes on can't be given.
-var fixed = []string{"from", "out", "batch", "lr", "schedule", "decay", "warmup", "clip", "ema", "dropout", "seed", "dtype"}
+var fixed = []string{"from", "out", "batch", "lr", "schedule", "decay", "warmup", "clip", "ema", "dropout", "seed",
+	"dtype"}
 
 // refuse refuses flags, where something has decided what they would say.
 func refuse(cmd *cobra.Command, why string, flags ...string) error {
@@ -156,7 +168,8 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		made++
 		if !t.json {
 			p.update(func() string {
-				return fmt.Sprintf("%s  loss %.4f (mean %.4f)  %.0f images/s  %s left", progressed(s), s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
+				return fmt.Sprintf("%s  loss %.4f (mean %.4f)  %.0f images/s  %s left", progressed(s), s.Loss,
+					s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
 			})
 		}
 	}
@@ -192,7 +205,8 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		return howToGoOn(err, strings.TrimPrefix(cmd.CommandPath(), "unnoise "), t.dir)
 	}
 	if t.json {
-		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir, "steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
+		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir,
+			"steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
 	}
 	last, longer := "the last epoch", "--epochs"
 	if planned.Data.Images == 0 {
@@ -218,7 +232,8 @@ func progressed(s training.Progress) string {
 
 // keptJSON tells of a kept model: of an epoch's, or of a step's where the data have no end.
 func keptJSON(k training.Kept) map[string]any {
-	line := map[string]any{"version": jsonVersion, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss, "samples": k.Sample}
+	line := map[string]any{"version": jsonVersion, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss,
+		"samples": k.Sample}
 	if k.Epoch > 0 {
 		line["event"], line["epoch"], line["epochs"] = "epoch", k.Epoch, k.Epochs
 	}

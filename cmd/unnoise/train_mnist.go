@@ -59,17 +59,21 @@ weights; the network is the model's.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
-	choiceFlag(cmd, &f.objective, "objective", "noise", "what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
+	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
+		"class")
+	choiceFlag(cmd, &f.objective, "objective", "noise",
+		"what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
 	flags.StringVar(&f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	intFlag(cmd, &f.length, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
 	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
-	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000, "T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
+	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000,
+		"T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
 	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
-	intFlag(cmd, &f.validate, "validate", 0, 0, 1<<31-1, "test images to measure the loss on after each epoch, with the same noise each time; 0: none")
+	intFlag(cmd, &f.validate, "validate", 0, 0, 1<<31-1,
+		"test images to measure the loss on after each epoch, with the same noise each time; 0: none")
 	f.add(cmd, training.Config{}, 60)
 	return cmd
 }
@@ -103,13 +107,15 @@ func (f *trainFlags) config(from *mnistunet.Config) (mnist.Config, error) {
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	network := []string{"condition", "objective", "dim", "timesteps", "sigma"}
 	if f.resume != "" {
-		return refuse(cmd, "--resume: the run goes on as it was begun", slices.Concat(fixed, network, []string{"limit"})...)
+		return refuse(cmd, "--resume: the run goes on as it was begun",
+			slices.Concat(fixed, network, []string{"limit"})...)
 	}
 	if f.from != "" {
 		return refuse(cmd, "--from: the network is the model's", network...)
 	}
 	given := cmd.Flags().Changed
-	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"}, {"timesteps", "time class"}, {"dropout", "class"}} {
+	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"},
+		{"timesteps", "time class"}, {"dropout", "class"}} {
 		if given(of.flag) && !slices.Contains(strings.Fields(of.conditions), f.condition) {
 			return usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
 		}
@@ -201,8 +207,10 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 		classes := c.Network.Occurring()
 		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
 	}
-	run := trainRun{recipeFlags: &f.recipeFlags, dir: dir, config: c.Config, task: task, options: o, notes: train.Notes(test)}
-	run.about = []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), fmt.Sprintf("%d parameters, %s", c.Network.Parameters(), images)}
+	run := trainRun{recipeFlags: &f.recipeFlags, dir: dir, config: c.Config, task: task, options: o,
+		notes: train.Notes(test)}
+	run.about = []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)),
+		fmt.Sprintf("%d parameters, %s", c.Network.Parameters(), images)}
 	if c.Network.Condition != mnistunet.None {
 		run.then = fmt.Sprintf("Draw digits with: unnoise sample --model %s --out digits.png", shell.Quote(dir))
 	}

@@ -50,11 +50,14 @@ weights and its vocabulary.`,
 	}
 	recipe := text2image.Recipe()
 	flags := cmd.Flags()
-	flags.StringVar(&f.data, "data", "", "folder with pictures and captions (default: where 'unnoise dataset emoji' puts them)")
+	flags.StringVar(&f.data, "data", "",
+		"folder with pictures and captions (default: where 'unnoise dataset emoji' puts them)")
 	completeFolder(cmd, "data")
-	intFlag(cmd, &f.length, "steps", 0, 0, 1_000_000_000, fmt.Sprintf("steps of the run; 0: %d, or as it was planned", recipe.Steps))
+	intFlag(cmd, &f.length, "steps", 0, 0, 1_000_000_000,
+		fmt.Sprintf("steps of the run; 0: %d, or as it was planned", recipe.Steps))
 	intFlag(cmd, &f.half, "half", text2image.Half, 0, 1_000_000_000, "pictures that come first in half the size")
-	intFlag(cmd, &f.keepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000, "steps between the models that are kept, each with a sheet of samples")
+	intFlag(cmd, &f.keepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000,
+		"steps between the models that are kept, each with a sheet of samples")
 	floatFlag(cmd, &f.dropout, "dropout", recipe.Dropout, 0, 1, "how often a caption is hidden, for guidance")
 	f.add(cmd, recipe, 300)
 	return cmd
@@ -74,7 +77,8 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 		if _, err := os.Stat(name); err != nil {
-			return errors.New("there are no pictures to learn from: make them with 'unnoise dataset emoji', or give --data")
+			return errors.New(
+				"there are no pictures to learn from: make them with 'unnoise dataset emoji', or give --data")
 		}
 	}
 	train, held, err := emoji.OpenAny(name)
@@ -103,8 +107,10 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	}
 	return trainRun{
 		recipeFlags: &f.recipeFlags, dir: f.folder("text2image"), config: c, task: task, options: o,
-		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), fmt.Sprintf("%d parameters, %d pictures", network.Parameters(), train.Len())},
-		then:  fmt.Sprintf("Draw with: unnoise generate --model %s --prompt \"a rocket\"", shell.Quote(f.folder("text2image"))),
+		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)),
+			fmt.Sprintf("%d parameters, %d pictures", network.Parameters(), train.Len())},
+		then: fmt.Sprintf("Draw with: unnoise generate --model %s --prompt \"a rocket\"",
+			shell.Quote(f.folder("text2image"))),
 	}.run(cmd)
 }
 
@@ -115,7 +121,8 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (training.Config, erro
 		c.Steps, c.KeepEvery, c.Dropout = cmp.Or(f.length, c.Steps), f.keepEvery, f.dropout
 		return c, f.apply(&c)
 	}
-	if err := refuse(cmd, "--resume: the run goes on as it was begun", append(fixed, "half", "keep-every")...); err != nil {
+	if err := refuse(cmd, "--resume: the run goes on as it was begun",
+		append(fixed, "half", "keep-every")...); err != nil {
 		return training.Config{}, err
 	}
 	c, err := training.ReadConfig(f.resume)
@@ -124,7 +131,8 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (training.Config, erro
 }
 
 // network is the run's, that of the model to begin with, or a new one with the words of the captions.
-func (f *trainText2ImageFlags) network(cmd *cobra.Command, c training.Config, train captioned.Source) (*text2image.Network, training.Start, error) {
+func (f *trainText2ImageFlags) network(cmd *cobra.Command, c training.Config,
+	train captioned.Source) (*text2image.Network, training.Start, error) {
 	var from training.Start
 	if f.resume != "" {
 		n, err := text2image.Read(c.Network)

@@ -19,8 +19,8 @@ const (
 	adamEpsilon = 1e-8
 )
 
-// Adam trains the parameters of a network: Update is its part of the graph of a step, Step executes that graph, with the
-// parameters, the moments and the running statistics donated from step to step. Not safe for concurrent use.
+// Adam trains the parameters of a network: Update is its part of the graph of a step, Step executes that graph, with
+// the parameters, the moments and the running statistics donated from step to step. Not safe for concurrent use.
 type Adam struct {
 	backend       compute.Backend
 	params        []Param
@@ -69,8 +69,8 @@ func (a *Adam) Wanted(l *Layers) []*Node {
 	return all
 }
 
-// Update makes the step's parameters for the moments and the rates, and returns what the step's graph must begin its results
-// with: the new parameters, running statistics and moments. The gradients are in the order of Wanted.
+// Update makes the step's parameters for the moments and the rates, and returns what the step's graph must begin its
+// results with: the new parameters, running statistics and moments. The gradients are in the order of Wanted.
 func (a *Adam) Update(g *Graph, l *Layers, gradients []*Node) []*Node {
 	moment := func(which string) (all []*Node) {
 		for _, p := range a.trained {
@@ -80,7 +80,8 @@ func (a *Adam) Update(g *Graph, l *Layers, gradients []*Node) []*Node {
 	}
 	first, second := moment("first "), moment("second ")
 	// rate = lr/(1 − β₁ᵏ), correction = 1/√(1 − β₂ᵏ) at step k.
-	rate, correction := Parameter(g, "rate", shapes.Make(dtypes.Float32)), Parameter(g, "correction", shapes.Make(dtypes.Float32))
+	rate := Parameter(g, "rate", shapes.Make(dtypes.Float32))
+	correction := Parameter(g, "correction", shapes.Make(dtypes.Float32))
 	updated := map[string]*Node{}
 	for j, gradient := range gradients {
 		name := a.trained[j].Name
@@ -100,9 +101,10 @@ func (a *Adam) Update(g *Graph, l *Layers, gradients []*Node) []*Node {
 	return append(append(out, first...), second...)
 }
 
-// Step executes a step's graph with the learning rate lr. data are the inputs that come before the parameters, and belong to
-// Step; values are the parameters, which Step replaces. It returns the results behind Update's.
-func (a *Adam) Step(e compute.Executable, data []compute.Buffer, values *[]compute.Buffer, lr float64) ([]compute.Buffer, error) {
+// Step executes a step's graph with the learning rate lr. data are the inputs that come before the parameters, and
+// belong to Step; values are the parameters, which Step replaces. It returns the results behind Update's.
+func (a *Adam) Step(e compute.Executable, data []compute.Buffer, values *[]compute.Buffer,
+	lr float64) ([]compute.Buffer, error) {
 	k := float64(a.steps + 1)
 	rate, err := Buffer(a.backend, []float32{float32(lr / (1 - math.Pow(adamBeta1, k)))})
 	if err != nil {
@@ -112,7 +114,8 @@ func (a *Adam) Step(e compute.Executable, data []compute.Buffer, values *[]compu
 	if err != nil {
 		return nil, err
 	}
-	in := append(append(append(append(data[:len(data):len(data)], *values...), a.first...), a.second...), rate, correction)
+	in := append(append(append(append(data[:len(data):len(data)], *values...), a.first...), a.second...), rate,
+		correction)
 	donate := make([]bool, len(in))
 	for i := range donate {
 		donate[i] = true

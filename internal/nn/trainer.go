@@ -18,8 +18,8 @@ import (
 type Network interface {
 	// Params lists the parameters and the running statistics.
 	Params() []Param
-	// Loss builds one forward pass over a batch, whose arrays are in by name, and returns the mean loss: a float32 scalar.
-	// Running statistics go to l.Stats in training.
+	// Loss builds one forward pass over a batch, whose arrays are in by name, and returns the mean loss: a float32
+	// scalar. Running statistics go to l.Stats in training.
 	Loss(l *Layers, in map[string]*Node) *Node
 }
 
@@ -42,13 +42,15 @@ func MeanSquare(estimate, target, weight *Node) *Node {
 
 // TrainerOptions say how a network is trained.
 type TrainerOptions struct {
-	DType   dtypes.DType // of convolutions and products: Float32 or BFloat16
-	Clip    float64      // gradients are scaled down to this norm, of all of them together (Pascanu et al. 2013); 0: never
-	Average bool         // moving averages of parameters and running statistics are kept beside them
+	DType dtypes.DType // of convolutions and products: Float32 or BFloat16
+	// gradients are scaled down to this norm, of all of them together (Pascanu et al. 2013); 0: never
+	Clip    float64
+	Average bool // moving averages of parameters and running statistics are kept beside them
 }
 
-// Trainer is a network that learns by Adam. One compiled graph makes a whole step: forward, backward, the new parameters,
-// moments and averages, all of which stay on the backend. There is a graph for each shape of batch. Not safe for concurrent use.
+// Trainer is a network that learns by Adam. One compiled graph makes a whole step: forward, backward, the new
+// parameters, moments and averages, all of which stay on the backend. There is a graph for each shape of batch. Not
+// safe for concurrent use.
 type Trainer struct {
 	backend compute.Backend
 	network Network
@@ -62,7 +64,8 @@ type Trainer struct {
 }
 
 // NewTrainer makes a trainer with moments of zero. value gives each parameter's first value in the graph's layout.
-func NewTrainer(b compute.Backend, n Network, o TrainerOptions, value func(Param) ([]float32, error)) (*Trainer, error) {
+func NewTrainer(b compute.Backend, n Network, o TrainerOptions,
+	value func(Param) ([]float32, error)) (*Trainer, error) {
 	if o.DType != dtypes.Float32 && o.DType != dtypes.BFloat16 {
 		return nil, fmt.Errorf("expected a network that computes in Float32 or BFloat16, found %s", o.DType)
 	}
@@ -139,7 +142,8 @@ func (t *Trainer) put(batch []Input) ([]compute.Buffer, error) {
 }
 
 // compiled returns the executable for a batch's shapes.
-func (t *Trainer) compiled(all map[string]compute.Executable, name string, batch []Input, build func(g *Graph) []*Node) (compute.Executable, error) {
+func (t *Trainer) compiled(all map[string]compute.Executable, name string, batch []Input,
+	build func(g *Graph) []*Node) (compute.Executable, error) {
 	var key strings.Builder
 	for _, i := range batch {
 		fmt.Fprintf(&key, " %s%v", i.Name, i.shape())
@@ -154,7 +158,8 @@ func (t *Trainer) compiled(all map[string]compute.Executable, name string, batch
 	return e, err
 }
 
-// step builds a step: (batch, averages and their decay, parameters, moments, rates) → (parameters, moments, averages, loss, norm).
+// step builds a step: (batch, averages and their decay, parameters, moments, rates) → (parameters, moments, averages,
+// loss, norm).
 func (t *Trainer) step(g *Graph, batch []Input) []*Node {
 	in := nodes(g, batch)
 	var average []*Node
@@ -206,7 +211,8 @@ type StepResult struct {
 
 // Step learns from a batch with the learning rate. The averages become decay·average + (1-decay)·value.
 //
-// Data-parallel training divides this graph in two, at the gradients: they are averaged over processes before clip and Update.
+// Data-parallel training divides this graph in two, at the gradients: they are averaged over processes before clip and
+// Update.
 func (t *Trainer) Step(batch []Input, rate, decay float64) (StepResult, error) {
 	if t.values == nil {
 		return StepResult{}, errClosed
@@ -243,7 +249,8 @@ func (t *Trainer) Step(batch []Input, rate, decay float64) (StepResult, error) {
 	return StepResult{Loss: float64(numbers[0]), Norm: float64(numbers[1])}, nil
 }
 
-// Loss returns the loss of a batch as the kept model has it: see [Trainer.Tensors]. Batch normalization takes the running statistics.
+// Loss returns the loss of a batch as the kept model has it: see [Trainer.Tensors]. Batch normalization takes the
+// running statistics.
 func (t *Trainer) Loss(batch []Input) (float64, error) {
 	if t.values == nil {
 		return 0, errClosed
@@ -281,7 +288,8 @@ func (t *Trainer) kept() []compute.Buffer {
 	return t.values
 }
 
-// Gradients returns the loss of a batch in training and the gradients, under PyTorch's names and in its layouts. Nothing is learned.
+// Gradients returns the loss of a batch in training and the gradients, under PyTorch's names and in its layouts.
+// Nothing is learned.
 func (t *Trainer) Gradients(batch []Input) (loss float64, gradients map[string]weights.Tensor, err error) {
 	e, err := Compile(t.backend, "gradients", func(g *Graph) []*Node {
 		in := nodes(g, batch)
@@ -328,8 +336,8 @@ func (t *Trainer) Tensors() (map[string]weights.Tensor, error) {
 	return Tensors(t.params, t.kept(), "")
 }
 
-// State returns everything that the next steps depend on but the number of steps: parameters, running statistics, Adam's
-// moments, and averages if there are any.
+// State returns everything that the next steps depend on but the number of steps: parameters, running statistics,
+// Adam's moments, and averages if there are any.
 func (t *Trainer) State() (map[string]weights.Tensor, error) {
 	if t.values == nil {
 		return nil, errClosed
@@ -379,7 +387,8 @@ func checkState(params []Param, o TrainerOptions, f *weights.File) error {
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
-			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
+			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?",
+				f.Path(), name)
 		}
 	}
 	return nil

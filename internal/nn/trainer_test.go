@@ -116,7 +116,8 @@ func TestClip(t *testing.T) {
 	}
 }
 
-// The averages follow the parameters by the decay that each step is given, are what is kept and measured, and are in the state.
+// The averages follow the parameters by the decay that each step is given, are what is kept and measured, and are in
+// the state.
 func TestAverage(t *testing.T) {
 	tr := tableTrainer(t, TrainerOptions{Average: true}, 1, 2, 5)
 	batch := rows([]float32{0, 0, 0}, nil, 0, 1, 2)

@@ -47,13 +47,15 @@ func (c transposed) back(dy *Node) (dx, dWeight *Node) {
 	swapped := ConvolveAxesConfig{
 		InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0,
 		KernelSpatial: []int{1, 2}, KernelInputChannels: 0, KernelOutputChannels: 3,
-		OutputBatch: axes.KernelInputChannels, OutputSpatial: axes.KernelSpatial, OutputChannels: axes.KernelOutputChannels,
+		OutputBatch: axes.KernelInputChannels, OutputSpatial: axes.KernelSpatial,
+		OutputChannels: axes.KernelOutputChannels,
 	}
 	return dx, ConvGeneral(dy, c.x, swapped, nil, pad(1), nil, two, 1, 1)
 }
 
-// Gradients differentiates loss by the wanted nodes. The transposed convolutions' results count as constants; going backwards,
-// each one's gradient dy gives gradients for x and weight, which enter as the linear terms ⟨x, dx⟩ + ⟨weight, dWeight⟩.
+// Gradients differentiates loss by the wanted nodes. The transposed convolutions' results count as constants; going
+// backwards, each one's gradient dy gives gradients for x and weight, which enter as the linear terms ⟨x, dx⟩ +
+// ⟨weight, dWeight⟩.
 func (l *Layers) Gradients(loss *Node, wanted []*Node) []*Node {
 	for i := len(l.ups) - 1; i >= 0; i-- {
 		dx, dWeight := l.ups[i].back(Gradient(loss, l.ups[i].y)[0])

@@ -13,13 +13,14 @@ import (
 // Embedded is what runs and reports call the digits that come with the program.
 const Embedded = "MNIST"
 
-// DataName is what runs and reports call images: [Embedded] for an empty path, or a folder by its whole path, so that it is
-// found from elsewhere too.
+// DataName is what runs and reports call images: [Embedded] for an empty path, or a folder by its whole path, so that
+// it is found from elsewhere too.
 func DataName(path string) (string, error) {
 	if path == "" {
 		return Embedded, nil
 	}
-	if info, err := os.Stat(path); path == Embedded && (err != nil || !info.IsDir()) { // a folder of that name goes first
+	// a folder of that name goes first
+	if info, err := os.Stat(path); path == Embedded && (err != nil || !info.IsDir()) {
 		return Embedded, nil
 	}
 	return filepath.Abs(path)

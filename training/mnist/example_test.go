@@ -13,8 +13,8 @@ import (
 	"github.com/unnoise/unnoise/training/mnist"
 )
 
-// The recipe of the class-conditional model, with few digits and a small network. One's own images are a dataset.Labeled too, made by
-// hand or read by dataset.Open.
+// The recipe of the class-conditional model, with few digits and a small network. One's own images are a
+// dataset.Labeled too, made by hand or read by dataset.Open.
 func Example() {
 	if err := train(); err != nil {
 		fmt.Println(err)

@@ -25,7 +25,8 @@ type Config struct {
 // 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten. For
 // flow matching the recipe is the same; see [mnistunet.Config.ForFlow].
 func Default(condition mnistunet.Condition) Config {
-	c := Config{training.Config{Epochs: 20, Batch: 128, LearningRate: 1e-3, Decay: 0.1, DType: "auto"}, mnistunet.Default(condition)}
+	c := Config{training.Config{Epochs: 20, Batch: 128, LearningRate: 1e-3, Decay: 0.1, DType: "auto"},
+		mnistunet.Default(condition)}
 	switch condition {
 	case mnistunet.None:
 		c.Epochs, c.Batch, c.LearningRate, c.Decay = 5, 256, 1e-4, 1
@@ -77,7 +78,8 @@ func (c Config) Task(images *dataset.Labeled, name string) (training.Task, error
 		d.classes = n.Classes
 		for i, label := range images.Labels {
 			if int(label) >= n.Classes {
-				return training.Task{}, fmt.Errorf("image %d has label %d, but the network has %d classes: 0 to %d", i, label, n.Classes, n.Classes-1)
+				return training.Task{}, fmt.Errorf("image %d has label %d, but the network has %d classes: 0 to %d", i,
+					label, n.Classes, n.Classes-1)
 			}
 		}
 	}
