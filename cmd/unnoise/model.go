@@ -137,7 +137,7 @@ epoch's loss) and metrics.jsonl.gz (each step's).`,
 	completeFolder(cmd, "run")
 	cmd.Flags().StringVar(&out, "out", "", "folder to write (required)")
 	completeFolder(cmd, "out")
-	intFlag(cmd, &epoch, "epoch", 0, 0, 1_000_000, "the epoch; 0: the newest")
+	intFlag(cmd, &epoch, "epoch", 0, 0, 1_000_000_000, "the epoch, or the step of a run without epochs; 0: the newest")
 	choiceFlag(cmd, &dtype, "dtype", "f16", "how matrices and kernels are stored", "f16", "bf16", "f32")
 	return cmd
 }
