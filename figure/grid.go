@@ -26,6 +26,9 @@ type Grid struct {
 	RowLabels    []string
 	ColumnLabels []string
 	Corner       string // stands above the row labels, and says what the column labels mean
+
+	Captions []string // below each image, cut where they are wider; nil: none
+	Marked   []int    // these images have a red frame
 }
 
 // Draw returns the picture, an *image.Gray where images and background are gray, otherwise an opaque *image.RGBA.
@@ -44,7 +47,7 @@ func (g Grid) Draw() (image.Image, error) {
 	}
 	background = opaque(background)
 	var picture draw.Image
-	if m.C == 1 && isGray(background) {
+	if m.C == 1 && isGray(background) && len(g.Marked) == 0 {
 		picture = image.NewGray(bounds)
 	} else {
 		picture = image.NewRGBA(bounds)
@@ -52,6 +55,9 @@ func (g Grid) Draw() (image.Image, error) {
 	draw.Draw(picture, bounds, image.NewUniform(background), image.Point{}, draw.Src)
 	for i := range m.N {
 		paste(picture, l.cell(i), m, i, l.scale)
+	}
+	for _, i := range g.Marked {
+		mark(picture, l.cell(i), min(3, l.padding))
 	}
 	g.drawLabels(picture, l, background)
 	return picture, nil
@@ -84,6 +90,7 @@ type layout struct {
 	columns, rows         int
 	scale, padding        int
 	cellWidth, cellHeight int // without padding
+	caption               int // height of the text below an image
 	left, top             int // what the labels take
 	width, height         int
 }
@@ -103,16 +110,31 @@ func (g Grid) layout() layout {
 			l.left = max(l.left, textWidth(label)+glyphWidth)
 		}
 	}
+	if len(g.Captions) > 0 {
+		l.caption = lineHeight
+	}
 	l.width = l.left + l.columns*(l.cellWidth+l.padding) + l.padding
-	l.height = l.top + l.rows*(l.cellHeight+l.padding) + l.padding
+	l.height = l.top + l.rows*(l.cellHeight+l.caption+l.padding) + l.padding
 	return l
 }
 
 // cell returns where image i goes.
 func (l layout) cell(i int) image.Rectangle {
 	x := l.left + l.padding + i%l.columns*(l.cellWidth+l.padding)
-	y := l.top + l.padding + i/l.columns*(l.cellHeight+l.padding)
+	y := l.top + l.padding + i/l.columns*(l.cellHeight+l.caption+l.padding)
 	return image.Rect(x, y, x+l.cellWidth, y+l.cellHeight)
+}
+
+// mark draws a frame around the rectangle.
+func mark(picture draw.Image, r image.Rectangle, width int) {
+	frame := image.NewUniform(color.RGBA{220, 40, 40, 255})
+	outside := r.Inset(-width)
+	for _, side := range []image.Rectangle{
+		{outside.Min, image.Pt(outside.Max.X, r.Min.Y)}, {image.Pt(outside.Min.X, r.Max.Y), outside.Max},
+		{outside.Min, image.Pt(r.Min.X, outside.Max.Y)}, {image.Pt(r.Max.X, outside.Min.Y), outside.Max},
+	} {
+		draw.Draw(picture, side, frame, image.Point{}, draw.Src)
+	}
 }
 
 // paste draws image i of the batch into the rectangle.
@@ -167,6 +189,11 @@ func (g Grid) drawLabels(picture draw.Image, l layout, background color.Color) {
 	for i, label := range g.RowLabels[:min(len(g.RowLabels), l.rows)] {
 		cell := l.cell(i * l.columns)
 		write(picture, label, l.left-textWidth(label)-glyphWidth/2, cell.Min.Y+(l.cellHeight-lineHeight)/2+ascent, ink)
+	}
+	for i, caption := range g.Captions[:min(len(g.Captions), g.Images.N)] {
+		cell := l.cell(i)
+		caption = shorten(caption, (l.cellWidth+l.padding)/glyphWidth)
+		write(picture, caption, cell.Min.X+(l.cellWidth-textWidth(caption))/2, cell.Max.Y+ascent+min(3, l.padding), ink)
 	}
 }
 

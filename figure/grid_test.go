@@ -126,3 +126,39 @@ func TestGridRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Captions stand below their images and take no room of others; marked images have a red frame.
+func TestGridCaptions(t *testing.T) {
+	m := ramp(4, 1, 20, 40)
+	bare := Grid{Images: m, Columns: 2, Padding: 4}
+	g := bare
+	g.Captions, g.Marked = []string{"6|9 +4.8", "", "far too long for its image"}, []int{3}
+	picture := drawn(t, g)
+	if want := image.Rect(0, 0, 2*44+4, 2*(24+16)+4); picture.Bounds() != want {
+		t.Fatalf("the picture is %v, expected %v", picture.Bounds(), want)
+	}
+	plain := drawn(t, bare)
+	below := map[int]bool{} // the image has something below it
+	for n := range m.N {
+		column, row := n%2, n/2
+		for y := range 20 + 16 {
+			for x := range 40 {
+				got := color.RGBAModel.Convert(picture.At(4+column*44+x, 4+row*40+y)).(color.RGBA)
+				if y < 20 {
+					if want := color.RGBAModel.Convert(plain.At(4+column*44+x, 4+row*24+y)); got != want {
+						t.Fatalf("image %d, pixel %d,%d is %v, expected %v", n, x, y, got, want)
+					}
+				} else if y >= 20+3 && got != (color.RGBA{255, 255, 255, 255}) {
+					below[n] = true
+				}
+			}
+		}
+		frame := color.RGBAModel.Convert(picture.At(4+column*44-1, 4+row*40+10)).(color.RGBA)
+		if red := frame.R > 200 && frame.G < 100; red != (n == 3) {
+			t.Errorf("beside image %d is %v", n, frame)
+		}
+	}
+	if !below[0] || below[1] || !below[2] || below[3] {
+		t.Errorf("something stands below %v", below)
+	}
+}

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ const (
 	Upscaling Stage = "upscale" // larger images
 )
 
-// Judged says how many evaluations the judgement of candidates has taken.
+// Judged says how much of the judgement of candidates is done.
 type Judged struct{ Done, Total int }
 
 // Loading says how many bytes of a model's weights were read.
@@ -345,7 +344,7 @@ func (d *drawing) sort(i *Illusion, images diffusion.Images) error {
 	}
 	groups := i.groups()
 	seeds := slices.Clone(i.Seeds)
-	ranking := &Ranking{Images: images.Like()}
+	ranking := &Ranking{Images: images.Like(), Keep: i.Keep}
 	parts, _ := i.parts()
 	for _, p := range parts {
 		if p.Picture == nil {
@@ -370,7 +369,7 @@ func (d *drawing) sort(i *Illusion, images diffusion.Images) error {
 		for k := range order {
 			order[k] = k
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(verdicts[b].Score, verdicts[a].Score) })
+		slices.SortStableFunc(order, func(a, b int) int { return verdicts[a].Compare(verdicts[b]) })
 		var sorted []Verdict
 		for rank, k := range order {
 			sorted = append(sorted, verdicts[k])

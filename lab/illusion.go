@@ -359,8 +359,8 @@ func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.St
 	}, nil
 }
 
-// looks returns the ways to look at an illusion that are judged, of one group.
-func (i *Illusion) looks(spec model.Spec, group int) ([]Look, error) {
+// Looks returns the ways to look at an illusion that are judged, of one group.
+func (i *Illusion) Looks(spec model.Spec, group int) ([]Look, error) {
 	parts, views := i.parts()
 	var looks []Look
 	middle := (spec.Range.Low + spec.Range.High) / 2
@@ -405,9 +405,9 @@ func (i *Illusion) others(spec model.Spec, asked []string) []string {
 	var all []string
 	candidates := append(slices.Clone(spec.Vocabulary), i.texts()...)
 	if len(spec.Vocabulary) == 0 {
-		candidates = append(candidates, "a photo of a face", "an animal", "a landscape")
+		candidates = append(candidates, "a photo of a face", "an animal", "a landscape", "")
 	}
-	for _, text := range append(candidates, "") {
+	for _, text := range candidates {
 		if !slices.Contains(asked, text) && !slices.Contains(all, text) {
 			all = append(all, text)
 		}
@@ -421,11 +421,12 @@ type Ranking struct {
 	Verdicts [][]Verdict      // of each group, the best first
 	Prompts  [][]string       // of each group: the columns of its verdicts' matrices
 	Looks    []string         // the rows
+	Keep     int              // of each group: the result
 }
 
 // rank judges candidates and returns the best first. images are those of one group.
 func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group int, images diffusion.Images, seeds []uint64) ([]Verdict, []string, error) {
-	looks, err := i.looks(d.model.spec, group)
+	looks, err := i.Looks(d.model.spec, group)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,10 +1,13 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/model"
@@ -19,30 +22,40 @@ type Look struct {
 
 // Verdict is what a model thinks of one candidate.
 type Verdict struct {
-	Seed  uint64  `json:"seed"`
-	Score float64 `json:"score"` // the least of what follows, over the looks: how far the asked prompt explains the look better than the next best one
-	// Matrix has a row for each look and a column for each of Prompts: how much worse the network estimates the noise with that
-	// prompt than with the best one, in standard errors of the difference. 0 stands at the prompt that is read.
+	Seed uint64 `json:"seed"`
+	// Score is the least, over the looks, of the log odds of the asked prompt against all others: above 0 it is more probable than
+	// all of them together.
+	Score float64 `json:"score"`
+	// Matrix has a row for each look and a column for each of Prompts: how much less its log likelihood is than that of the best one,
+	// which has 0 and is what is read.
 	Matrix [][]float64 `json:"matrix"`
+	Draws  int         `json:"draws"` // of noise that it was judged by: those that do well are told apart by more
+}
+
+// Compare orders verdicts, the best first: of two candidates the one that was judged by more draws, then the one of a higher score.
+func (v Verdict) Compare(other Verdict) int {
+	return cmp.Or(cmp.Compare(other.Draws, v.Draws), cmp.Compare(other.Score, v.Score))
 }
 
 // Judge ranks candidates by a model's own judgement, without another network: a prompt explains an image where the network, told the
 // prompt, estimates well the noise in the noised image (Li et al. 2023, "Your Diffusion Model is Secretly a Zero-Shot Classifier",
-// arXiv:2303.16203). All prompts and candidates are told the same noise.
+// arXiv:2303.16203). The log likelihood of a prompt is -½‖ε-ε̂‖², in the mean over draws of ε. All prompts and candidates are told the
+// same noise, and each noise's opposite too, which takes most of the chance out of a difference of two prompts.
 type Judge struct {
 	Model    model.Model
 	Prompts  []model.Prompt // the looks' own ones first, in their order, then others that may be read instead
-	Draws    int            // noised images for each look and prompt; 0: 16
+	Draws    int            // of noise for the best half of the images, half as many for the others; 0: 16
 	Low      float64        // share of signal, a/(a+σ), from which and
 	High     float64        // up to which images are noised; both 0: where prompts are told apart best, see docs/results.md
 	Seed     uint64         // of the noise
 	Progress func(done, total int)
 }
 
-// The shares of signal at which images are judged.
+// The shares of signal at which images are judged: docs/results.md.
 const (
-	judgeLow, judgeHigh = 0.28, 0.46
+	judgeLow, judgeHigh = 0.31, 0.46
 	judgeDraws          = 16
+	rivals              = 3 // prompts that stay beside the asked one after the first draws
 )
 
 // Rank judges images, one verdict for each, in their order.
@@ -53,58 +66,121 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 	if j.Draws == 0 {
 		j.Draws = judgeDraws
 	}
-	if len(j.Prompts) < len(looks) || len(looks) == 0 {
-		return nil, fmt.Errorf("%d looks are judged by %d prompts, expected at least as many", len(looks), len(j.Prompts))
+	if len(j.Prompts) <= 1 || len(j.Prompts) < len(looks) || len(looks) == 0 {
+		return nil, fmt.Errorf("%d looks are judged by %d prompts, expected at least as many, and two", len(looks), len(j.Prompts))
 	}
-	process := j.Model.Spec().Process
-	times := times(process, j.Low, j.High, j.Draws)
+	var seen []diffusion.Images
+	for _, look := range looks {
+		seen = append(seen, look.See(images))
+	}
+	all := make([]evidence, images.N)
+	stay := make([]int, images.N)
+	for n := range all {
+		stay[n] = n
+		all[n] = make(evidence, len(looks))
+		for look := range looks {
+			all[n][look] = make([]gap, len(j.Prompts))
+		}
+	}
 	g := diffusion.NewGenerator(j.Seed)
-	errors := make([][][][]float64, len(looks)) // look, prompt, draw, image
-	for i, look := range looks {
-		errors[i] = make([][][]float64, len(j.Prompts))
-		seen := look.See(images)
-		for k, t := range times {
-			noise := diffusion.NewImages(1, seen.C, seen.H, seen.W)
-			g.Normal(noise.Data)
-			noise = repeated(noise, seen.N)
-			x, err := diffusion.AddNoise(process, seen, noise, t)
-			if err != nil {
-				return nil, err
+	pairs := (j.Draws + 1) / 2 // of a noise and its opposite
+	for k, t := range j.times(pairs) {
+		if k > 0 && k == pairs/2 {
+			slices.SortStableFunc(stay, func(a, b int) int { return j.verdict(all[a]).Compare(j.verdict(all[b])) })
+			stay = stay[:(len(stay)+1)/2]
+			slices.Sort(stay)
+		}
+		var trials []trial
+		for look := range looks {
+			for _, n := range stay {
+				for _, p := range j.told(all[n], look) {
+					trials = append(trials, trial{n, look, p})
+				}
 			}
-			of, err := j.errors(ctx, x, noise, t)
-			if err != nil {
-				return nil, err
+		}
+		noise := diffusion.NewImages(1, images.C, images.H, images.W)
+		g.Normal(noise.Data)
+		errors, err := j.try(ctx, seen, trials, noise, t)
+		if err != nil {
+			return nil, err
+		}
+		asked := 0.0
+		for i, try := range trials {
+			if try.prompt == try.look { // the first of its look
+				asked = errors[i]
 			}
-			for p := range j.Prompts {
-				errors[i][p] = append(errors[i][p], of[p])
-			}
-			if j.Progress != nil {
-				j.Progress(i*len(times)+k+1, len(looks)*len(times))
-			}
+			all[try.image][try.look][try.prompt].add((errors[i] - asked) / 2)
+		}
+		if j.Progress != nil {
+			j.Progress(k+1, pairs)
 		}
 	}
 	verdicts := make([]Verdict, images.N)
 	for n := range verdicts {
-		verdicts[n] = verdict(errors, n)
+		verdicts[n] = j.verdict(all[n])
 		verdicts[n].Seed = seeds[n]
 	}
 	return verdicts, nil
 }
 
-// errors are the mean squared errors of the noise that the network estimates, for each prompt that it is told and each image. Many
-// prompts go into one evaluation.
-func (j Judge) errors(ctx context.Context, x, noise diffusion.Images, t float64) ([][]float64, error) {
-	const most = 256 // images in one evaluation: more are no quicker
-	var errors [][]float64
-	for prompts := range slices.Chunk(j.Prompts, max(1, most/x.N)) {
-		var ask model.Ask
-		ask.Guidance = 1
-		var batch []diffusion.Images
-		for _, p := range prompts {
-			ask.Show = append(ask.Show, slices.Repeat([]model.Prompt{p}, x.N)...)
-			batch = append(batch, x)
+// evidence is what was found of one image: for each look and prompt how much less likely it is than the look's own one.
+type evidence [][]gap
+
+// gap is a difference of log likelihoods, in the mean over some pairs of draws.
+type gap struct {
+	sum   float64
+	pairs int
+}
+
+func (g *gap) add(v float64) { g.sum, g.pairs = g.sum+v, g.pairs+1 }
+
+func (g gap) mean() float64 { return g.sum / float64(max(g.pairs, 1)) }
+
+// trial asks how well one prompt explains one look at one image.
+type trial struct{ image, look, prompt int }
+
+// told lists the prompts that a look is told next: its own, and all others at first, then the nearest of them.
+func (j Judge) told(e evidence, look int) []int {
+	var others []int
+	for p := range j.Prompts {
+		if j.Prompts[p].Text != j.Prompts[look].Text { // several looks may be asked to show the same
+			others = append(others, p)
 		}
-		all, err := diffusion.Concat(batch...)
+	}
+	if e[look][look].pairs > 0 && len(others) > rivals {
+		slices.SortStableFunc(others, func(a, b int) int { return cmp.Compare(e[look][a].mean(), e[look][b].mean()) })
+		others = others[:rivals]
+	}
+	return append([]int{look}, others...)
+}
+
+// try returns the squared errors of the noise that the network estimates, one for each trial: the mean of those with noise and with its
+// opposite. Many trials go into one evaluation.
+func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial, noise diffusion.Images, t float64) ([]float64, error) {
+	const most = 256 // images in one evaluation: more are no quicker
+	process := j.Model.Spec().Process
+	opposite := noise.Clone()
+	for i := range opposite.Data {
+		opposite.Data[i] = -opposite.Data[i]
+	}
+	var errors []float64
+	for some := range slices.Chunk(trials, most/2) {
+		ask := model.Ask{Guidance: 1}
+		var looked, noises []diffusion.Images
+		for _, try := range some {
+			ask.Show = append(ask.Show, j.Prompts[try.prompt], j.Prompts[try.prompt])
+			one := seen[try.look].Slice(try.image, try.image+1)
+			looked, noises = append(looked, one, one), append(noises, noise, opposite)
+		}
+		clean, err := diffusion.Concat(looked...)
+		if err != nil {
+			return nil, err
+		}
+		want, err := diffusion.Concat(noises...)
+		if err != nil {
+			return nil, err
+		}
+		x, err := diffusion.AddNoise(process, clean, want, t)
 		if err != nil {
 			return nil, err
 		}
@@ -112,70 +188,60 @@ func (j Judge) errors(ctx context.Context, x, noise diffusion.Images, t float64)
 		if err != nil {
 			return nil, err
 		}
-		estimate, err := denoiser(ctx, all, t)
+		estimate, err := denoiser(ctx, x, t)
 		if err != nil {
 			return nil, err
 		}
-		if estimate, err = estimate.As(diffusion.Epsilon, j.Model.Spec().Process, all, t); err != nil {
+		if estimate, err = estimate.As(diffusion.Epsilon, process, x, t); err != nil {
 			return nil, err
 		}
-		for p := range prompts {
-			own := make([]float64, x.N)
-			for n := range own {
-				e, want := estimate.Value.Slice(p*x.N+n, p*x.N+n+1).Data, noise.Slice(n, n+1).Data
-				for i, v := range e {
-					d := float64(v - want[i])
-					own[n] += d * d / float64(len(e))
-				}
+		for i := range some {
+			sum, two := 0.0, want.Slice(2*i, 2*i+2).Data
+			for k, v := range estimate.Value.Slice(2*i, 2*i+2).Data {
+				d := float64(v - two[k])
+				sum += d * d
 			}
-			errors = append(errors, own)
+			errors = append(errors, sum/2)
 		}
 	}
 	return errors, nil
 }
 
-// verdict compares the prompts' errors at one image, draw by draw: what a draw has in common for all prompts cancels.
-func verdict(errors [][][][]float64, image int) Verdict {
+// verdict sums evidence up.
+func (j Judge) verdict(e evidence) Verdict {
 	v := Verdict{Score: math.Inf(1)}
-	for i, look := range errors {
-		mean := make([]float64, len(look))
-		for p, draws := range look {
-			for _, e := range draws {
-				mean[p] += e[image] / float64(len(draws))
+	for look, gaps := range e {
+		least := 0.0
+		row := make([]float64, len(gaps))
+		var others []float64 // log likelihoods
+		for p, g := range gaps {
+			row[p] = g.mean()
+			least = min(least, row[p])
+			if j.Prompts[p].Text != j.Prompts[look].Text {
+				others = append(others, -row[p])
 			}
 		}
-		best := slices.Index(mean, slices.Min(mean))
-		row := make([]float64, len(look))
-		for p := range look {
-			row[p] = deviation(look[p], look[best], image)
+		if len(others) > 0 {
+			v.Score = min(v.Score, -floats.LogSumExp(others))
+		}
+		for p := range row {
+			row[p] -= least
 		}
 		v.Matrix = append(v.Matrix, row)
-		margin := math.Inf(1)
-		for p := range look {
-			if p != i {
-				margin = min(margin, deviation(look[p], look[i], image))
-			}
-		}
-		v.Score = min(v.Score, margin)
+		v.Draws = 2 * gaps[look].pairs
 	}
 	return v
 }
 
-// deviation is by how many standard errors a's errors lie above b's, in the mean over draws.
-func deviation(a, b [][]float64, image int) float64 {
-	n := float64(len(a))
-	var sum, squares float64
-	for k := range a {
-		d := a[k][image] - b[k][image]
-		sum += d
-		squares += d * d
+// times are the moments at which images are noised, in an order in which the first ones lie apart.
+func (j Judge) times(n int) (all []float64) {
+	sorted := times(j.Model.Spec().Process, j.Low, j.High, n)
+	for first := 0; len(all) < n; first++ {
+		for k := first; k < n; k += (n + 1) / 2 {
+			all = append(all, sorted[k])
+		}
 	}
-	mean := sum / n
-	if mean == 0 {
-		return 0
-	}
-	variance := max(squares/n-mean*mean, 0) / max(n-1, 1)
-	return mean / math.Sqrt(variance+1e-12)
+	return all
 }
 
 // times are moments of a process with shares of signal from low to high; timesteps are whole.

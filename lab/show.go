@@ -1,12 +1,16 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"image"
 	"image/draw"
+	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
@@ -102,27 +106,44 @@ func beside(x diffusion.Images) diffusion.Images {
 	return y
 }
 
-// Sheet is a contact sheet of the candidates, best first, a column for each group: beside each its seed, its score, and for every look
-// what is read there and how far the asked prompt lies from it, in standard errors.
+// Sheet is a contact sheet of the candidates, best first, the kept ones framed: a row for each group where there are several. Below each
+// picture stands what the model reads in its looks, as in 6|9 (or, of longer prompts, in how many of them it reads what was asked), and
+// the score.
 func (r Ranking) Sheet(of model.Range) (image.Image, error) {
 	groups := len(r.Verdicts)
-	g := figure.Grid{Images: of.To(model.ZeroToOne, r.Images), Columns: groups, Scale: max(1, 112/r.Images.W), Padding: 8}
-	for rank := range r.Images.N / groups {
-		label := ""
-		for group := range groups {
-			v := r.Verdicts[group][rank]
-			label += fmt.Sprintf("%d: %+.1f ", v.Seed, v.Score)
-			for look, row := range v.Matrix {
-				read := 0
-				for p, e := range row {
-					if e < row[read] {
-						read = p
-					}
-				}
-				label += fmt.Sprintf("[%s reads %q]", r.Looks[look], r.Prompts[group][read])
-			}
-		}
-		g.RowLabels = append(g.RowLabels, label)
+	each := r.Images.N / groups
+	columns := each
+	if groups == 1 {
+		columns = min(each, max(8, int(math.Ceil(math.Sqrt(float64(each))))))
 	}
+	g := figure.Grid{Columns: columns, Scale: max(1, 112/r.Images.W), Padding: 8, Images: r.Images.Like()}
+	for group, verdicts := range r.Verdicts {
+		for rank, v := range verdicts[:each] {
+			copy(g.Images.Slice(len(g.Captions), len(g.Captions)+1).Data, r.Images.Slice(rank*groups+group, rank*groups+group+1).Data)
+			if rank < r.Keep {
+				g.Marked = append(g.Marked, len(g.Captions))
+			}
+			g.Captions = append(g.Captions, fmt.Sprintf("%s %+.1f", v.read(r.Prompts[group]), v.Score))
+		}
+	}
+	g.Images = of.To(model.ZeroToOne, g.Images)
 	return g.Draw()
+}
+
+// read tells in few letters what is read in each look.
+func (v Verdict) read(prompts []string) string {
+	var read []string
+	right, short := 0, true
+	for look, row := range v.Matrix {
+		best := slices.Index(row, slices.Min(row))
+		if prompts[best] == prompts[look] {
+			right++
+		}
+		read = append(read, cmp.Or(prompts[best], "-"))
+		short = short && utf8.RuneCountInString(prompts[best]) <= 2
+	}
+	if !short {
+		return fmt.Sprintf("%d of %d", right, len(v.Matrix))
+	}
+	return strings.Join(read, "|")
 }
