@@ -53,7 +53,7 @@ type Judge struct {
 
 // The shares of signal at which images are judged: docs/results.md.
 const (
-	judgeLow, judgeHigh = 0.31, 0.46
+	judgeLow, judgeHigh = 0.35, 0.55
 	judgeDraws          = 16
 	rivals              = 3 // prompts that stay beside the asked one after the first draws
 )
