@@ -57,3 +57,17 @@ func TestTrainText2Image(t *testing.T) {
 		}
 	}
 }
+
+func TestBenchText2Image(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "network")
+	var r benchText2ImageReport
+	decode(t, succeed(t, "bench", "text2image", "--batch", "1", "--runs", "1", "--folder", folder, "--json").stdout, &r)
+	if r.Batch != 1 || r.Parameters < 8_000_000 || r.Parameters > 12_000_000 || !(r.BestSeconds > 0 && r.GuidedBestSeconds > 0 && r.ImagesPerSecond > 0 && r.PeakBytes > 0) {
+		t.Errorf("the report is %+v", r)
+	}
+	for _, name := range []string{"unet/config.json", "text_encoder/config.json"} {
+		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
