@@ -183,10 +183,13 @@ static int winograd_dtypes(const un_winograd *w) {
 }
 
 // Whether the CPU multiplies the plain sum's bfloat16 faster than Winograd's float32: with AMX always; with instructions for bfloat16, which
-// do twice as much, where the windows are 2×2, which saves too little, or tiles reach far beyond the pixels.
+// do twice as much, where the windows are 2×2, which saves too little, where tiles reach far beyond the pixels, and where there are few tiles: of a
+// picture, or, for gradients of weights, of all.
 static int plain_is_faster(const un_winograd *w) {
-  const double excess = (double)((w->height + 3) / 4 * 4 * ((w->width + 3) / 4 * 4)) / (double)(w->height * w->width);
-  return w->x_dtype == UN_BF16 && (un_dnnl_amx() || un_dnnl_bf16() && (w->taps == 2 || !w->gradient && excess > 1.25));
+  const int64_t tiles = ((w->height + 3) / 4) * ((w->width + 3) / 4);
+  const double excess = (double)(16 * tiles) / (double)(w->height * w->width);
+  const int few = w->gradient ? w->batch * tiles <= 128 : tiles <= 16 || excess > 1.25;
+  return w->x_dtype == UN_BF16 && (un_dnnl_amx() || un_dnnl_bf16() && (w->taps == 2 || few));
 }
 
 un_op *un_winograd_conv(const un_conv_spec *s, int scratch, size_t *scratch_bytes) {
