@@ -1,5 +1,5 @@
-// Package text2image trains a cascade of DeepFloyd IF's classes from pictures with captions: a text encoder and a UNet that are
-// trained together, and a second UNet that enlarges.
+// Package text2image trains the first stage of a cascade of DeepFloyd IF's classes from pictures with captions: a text encoder and a
+// UNet together. What it saves is a pipeline's folder as the hub has it.
 package text2image
 
 const (
