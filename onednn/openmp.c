@@ -125,9 +125,6 @@ static void *serve(void *arg) {
   const seat *s = arg;
   team *t = s->team;
   worker = s->worker;
-  char name[16];
-  snprintf(name, sizeof name, "onednn-%d", worker);
-  pthread_setname_np(pthread_self(), name);
   for (int seen = 0;;) {
     await_change(t, &t->posted, seen, &t->sleepers);
     seen = atomic_load(&t->posted);
@@ -153,6 +150,9 @@ int un_set_threads(int n) {
     seat *s = &own->seats[most];
     *s = (seat){.team = own, .worker = most};
     if (pthread_create(&s->thread, NULL, serve, s)) break;
+    char name[16];
+    snprintf(name, sizeof name, "onednn-%d", most);
+    pthread_setname_np(s->thread, name);
   }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return own->size = most;
