@@ -1,4 +1,5 @@
-// Package dataset reads labelled image sets in the IDX format, as MNIST, EMNIST, QMNIST and their kin come, and holds MNIST.
+// Package dataset reads labelled image sets in the IDX format, as MNIST, EMNIST, QMNIST and their kin come, and holds
+// MNIST.
 package dataset
 
 import (
@@ -33,7 +34,8 @@ func (l *Labeled) Check(rows, cols int) error {
 	case l.Rows != rows || l.Cols != cols:
 		return fmt.Errorf("the images are %d×%d, expected %d×%d", l.Rows, l.Cols, rows, cols)
 	case len(l.Images) != l.Len()*rows*cols:
-		return fmt.Errorf("%d images of %d×%d need %d values, found %d", l.Len(), rows, cols, l.Len()*rows*cols, len(l.Images))
+		return fmt.Errorf("%d images of %d×%d need %d values, found %d", l.Len(), rows, cols, l.Len()*rows*cols,
+			len(l.Images))
 	}
 	return nil
 }
@@ -61,7 +63,8 @@ func (l *Labeled) Occurring() []int {
 	return classes
 }
 
-// Classes returns how many numbers classes have: the largest label and one. Not all need to have images; see [Labeled.Occurring].
+// Classes returns how many numbers classes have: the largest label and one. Not all need to have images; see
+// [Labeled.Occurring].
 func (l *Labeled) Classes() int {
 	if l.Len() == 0 {
 		return 0
@@ -69,16 +72,19 @@ func (l *Labeled) Classes() int {
 	return int(slices.Max(l.Labels)) + 1
 }
 
-// Notes tells, for training images and the test images beside them, what people don't expect of them: classes without images, test
-// images of classes that there is nothing to learn of, images that were turned upright.
+// Notes tells, for training images and the test images beside them, what people don't expect of them: classes without
+// images, test images of classes that there is nothing to learn of, images that were turned upright.
 func (l *Labeled) Notes(test *Labeled) (notes []string) {
 	classes := l.Occurring()
 	if n := len(classes); n > 0 && n != l.Classes() {
-		notes = append(notes, fmt.Sprintf("not every class has images, only %d (%s): the others are neither drawn nor measured", n, ranges.Format(classes)))
+		notes = append(notes,
+			fmt.Sprintf("not every class has images, only %d (%s): the others are neither drawn nor measured", n,
+				ranges.Format(classes)))
 	}
 	unknown := slices.DeleteFunc(test.Occurring(), func(class int) bool { return slices.Contains(classes, class) })
 	if len(unknown) > 0 {
-		notes = append(notes, fmt.Sprintf("there are test images of classes that no training image has: %s", ranges.Format(unknown)))
+		notes = append(notes, fmt.Sprintf("there are test images of classes that no training image has: %s",
+			ranges.Format(unknown)))
 	}
 	if l.Transposed {
 		notes = append(notes, "EMNIST's files hold their images transposed: they were turned upright")
@@ -92,8 +98,8 @@ func (l *Labeled) Checksum() string {
 	return fmt.Sprintf("crc32c:%08x", crc32.Update(crc32.Checksum(l.Images, table), table, l.Labels))
 }
 
-// Batch writes the images at indices to pixels, scaled to [0, 1], one after the other, and their labels to labels, which
-// may be nil. It panics if an index is out of range or pixels is too short.
+// Batch writes the images at indices to pixels, scaled to [0, 1], one after the other, and their labels to labels,
+// which may be nil. It panics if an index is out of range or pixels is too short.
 func (l *Labeled) Batch(indices []int, pixels []float32, labels []int32) {
 	size := l.Rows * l.Cols
 	for k, i := range indices {

@@ -19,7 +19,8 @@ func TestMNIST(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if train.Len() != 60000 || test.Len() != 10000 || train.Rows != 28 || train.Cols != 28 || len(test.Images) != 10000*28*28 {
+	if train.Len() != 60000 || test.Len() != 10000 || train.Rows != 28 || train.Cols != 28 ||
+		len(test.Images) != 10000*28*28 {
 		t.Errorf("got %d+%d images of %d×%d", train.Len(), test.Len(), train.Rows, train.Cols)
 	}
 	if want := []byte{5, 0, 4, 1, 9, 2, 1, 3, 1, 4}; !slices.Equal(train.Labels[:10], want) {
@@ -99,7 +100,8 @@ func folder(t *testing.T, replaced map[string][]byte) string {
 
 func TestOpen(t *testing.T) {
 	dir := folder(t, nil)
-	if err := os.Mkdir(filepath.Join(dir, "t10k-images-idx3-ubyte"), 0o755); err != nil { // as some archives have one beside the file
+	// as some archives have one beside the file
+	if err := os.Mkdir(filepath.Join(dir, "t10k-images-idx3-ubyte"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	train, test, err := Open(dir)
@@ -127,26 +129,43 @@ func TestLayouts(t *testing.T) {
 		files map[string][]byte
 		open  string // behind the folder
 	}{
-		"unpacked, with the names of archives": {files: map[string][]byte{"train-images-idx3-ubyte.gz": images, "train-labels-idx1-ubyte.gz": labels, "t10k-images-idx3-ubyte.gz": testImages, "t10k-labels-idx1-ubyte.gz": testLabels}},
-		"archives, with the names of files":    {files: map[string][]byte{"train-images-idx3-ubyte": zipped(images), "train-labels-idx1-ubyte": zipped(labels), "t10k-images-idx3-ubyte": zipped(testImages), "t10k-labels-idx1-ubyte": zipped(testLabels)}},
-		"a folder for each file": {files: map[string][]byte{"train-images-idx3-ubyte/train-images-idx3-ubyte": images, "train-labels-idx1-ubyte/train-labels-idx1-ubyte": labels,
-			"t10k-images-idx3-ubyte/t10k-images.idx3-ubyte": testImages, "t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte": testLabels}},
-		"torchvision": {files: map[string][]byte{"MNIST/raw/train-images-idx3-ubyte": images, "MNIST/raw/train-images-idx3-ubyte.gz": zipped(images), "MNIST/raw/train-labels-idx1-ubyte": labels,
-			"MNIST/raw/t10k-images-idx3-ubyte": testImages, "MNIST/raw/t10k-labels-idx1-ubyte": testLabels, "notes/readme": nil}},
-		"QMNIST": {files: map[string][]byte{"qmnist-train-images-idx3-ubyte.gz": zipped(images), "qmnist-train-labels-idx2-int.gz": zipped(integers(0x0c, 3, 2, 1, 7, 2, 300, 3, -1)),
-			"qmnist-test-images-idx3-ubyte.gz": zipped(testImages), "qmnist-test-labels-idx2-int.gz": zipped(integers(0x0c, 1, 2, 9, 0))}},
-		"one of several": {open: "some-letters", files: map[string][]byte{"some-letters-train-images-idx3-ubyte": images, "some-letters-train-labels-idx1-ubyte": labels,
-			"some-letters-test-images-idx3-ubyte": testImages, "some-letters-test-labels-idx1-ubyte": testLabels, "other-train-images-idx3-ubyte": images, "other-train-labels-idx1-ubyte": labels,
+		"unpacked, with the names of archives": {files: map[string][]byte{"train-images-idx3-ubyte.gz": images,
+			"train-labels-idx1-ubyte.gz": labels, "t10k-images-idx3-ubyte.gz": testImages,
+			"t10k-labels-idx1-ubyte.gz": testLabels}},
+		"archives, with the names of files": {files: map[string][]byte{"train-images-idx3-ubyte": zipped(images),
+			"train-labels-idx1-ubyte": zipped(labels), "t10k-images-idx3-ubyte": zipped(testImages),
+			"t10k-labels-idx1-ubyte": zipped(testLabels)}},
+		"a folder for each file": {files: map[string][]byte{"train-images-idx3-ubyte/train-images-idx3-ubyte": images,
+			"train-labels-idx1-ubyte/train-labels-idx1-ubyte": labels,
+			"t10k-images-idx3-ubyte/t10k-images.idx3-ubyte":   testImages,
+			"t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte":   testLabels}},
+		"torchvision": {files: map[string][]byte{"MNIST/raw/train-images-idx3-ubyte": images,
+			"MNIST/raw/train-images-idx3-ubyte.gz": zipped(images), "MNIST/raw/train-labels-idx1-ubyte": labels,
+			"MNIST/raw/t10k-images-idx3-ubyte": testImages, "MNIST/raw/t10k-labels-idx1-ubyte": testLabels,
+			"notes/readme": nil}},
+		"QMNIST": {files: map[string][]byte{"qmnist-train-images-idx3-ubyte.gz": zipped(images),
+			"qmnist-train-labels-idx2-int.gz":  zipped(integers(0x0c, 3, 2, 1, 7, 2, 300, 3, -1)),
+			"qmnist-test-images-idx3-ubyte.gz": zipped(testImages),
+			"qmnist-test-labels-idx2-int.gz":   zipped(integers(0x0c, 1, 2, 9, 0))}},
+		"one of several": {open: "some-letters",
+			files: map[string][]byte{"some-letters-train-images-idx3-ubyte": images,
+				"some-letters-train-labels-idx1-ubyte": labels,
+				"some-letters-test-images-idx3-ubyte":  testImages, "some-letters-test-labels-idx1-ubyte": testLabels,
+				"other-train-images-idx3-ubyte": images, "other-train-labels-idx1-ubyte": labels,
+				"other-test-images-idx3-ubyte": images, "other-test-labels-idx1-ubyte": labels}},
+		"an own one beside another": {files: map[string][]byte{"train-images-idx3-ubyte": images,
+			"train-labels-idx1-ubyte": labels, "test-images-idx3-ubyte": testImages,
+			"test-labels-idx1-ubyte":        testLabels,
+			"other-train-images-idx3-ubyte": testImages, "other-train-labels-idx1-ubyte": testLabels,
 			"other-test-images-idx3-ubyte": images, "other-test-labels-idx1-ubyte": labels}},
-		"an own one beside another": {files: map[string][]byte{"train-images-idx3-ubyte": images, "train-labels-idx1-ubyte": labels, "test-images-idx3-ubyte": testImages, "test-labels-idx1-ubyte": testLabels,
-			"other-train-images-idx3-ubyte": testImages, "other-train-labels-idx1-ubyte": testLabels, "other-test-images-idx3-ubyte": images, "other-test-labels-idx1-ubyte": labels}},
 	} {
 		train, test, err := Open(filepath.Join(write(t, of.files), of.open))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if string(train.Images) != "abcdefghijkl" || !slices.Equal(train.Labels, []byte{1, 2, 3}) || string(test.Images) != "mnop" || !slices.Equal(test.Labels, []byte{9}) || train.Transposed {
+		if string(train.Images) != "abcdefghijkl" || !slices.Equal(train.Labels, []byte{1, 2, 3}) ||
+			string(test.Images) != "mnop" || !slices.Equal(test.Labels, []byte{9}) || train.Transposed {
 			t.Errorf("%s: got %+v, %+v", name, train, test)
 		}
 	}
@@ -181,7 +200,8 @@ func write(t *testing.T, files map[string][]byte) string {
 func TestEMNIST(t *testing.T) {
 	files := map[string][]byte{}
 	for _, which := range []string{"train", "test"} {
-		files["gzip/emnist-letters-"+which+"-images-idx3-ubyte.gz"] = zipped(encode([]int{2, 2, 3}, []byte("abcdefghijkl")))
+		files["gzip/emnist-letters-"+which+"-images-idx3-ubyte.gz"] = zipped(encode([]int{2, 2, 3},
+			[]byte("abcdefghijkl")))
 		files["gzip/emnist-letters-"+which+"-labels-idx1-ubyte.gz"] = zipped(encode([]int{2}, []byte{26, 1}))
 	}
 	train, _, err := Open(write(t, files))
@@ -205,13 +225,15 @@ func TestSeveralSets(t *testing.T) {
 		}
 	}
 	dir := write(t, files)
-	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "name one, "+filepath.Join(dir, "a/x")+" or "+filepath.Join(dir, "b/y")) {
+	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "name one, "+filepath.Join(dir,
+		"a/x")+" or "+filepath.Join(dir, "b/y")) {
 		t.Error(err)
 	}
 	if _, _, err := Open(filepath.Join(dir, "b/y")); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := Open(write(t, map[string][]byte{"digits.csv": nil})); err == nil || !strings.Contains(err.Error(), "found digits.csv") {
+	if _, _, err := Open(write(t, map[string][]byte{"digits.csv": nil})); err == nil ||
+		!strings.Contains(err.Error(), "found digits.csv") {
 		t.Error(err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
-// idx is an array in the IDX format: two zero bytes, the type of the values, the number of dimensions, each dimension as a big-endian
-// 32-bit number, the values. See https://yann.lecun.com/exdb/mnist/.
+// idx is an array in the IDX format: two zero bytes, the type of the values, the number of dimensions, each dimension
+// as a big-endian 32-bit number, the values. See https://yann.lecun.com/exdb/mnist/.
 type idx struct {
 	dims []int
 	data []byte
@@ -69,7 +69,9 @@ func read(r io.Reader, kinds ...kind) (x idx, k kind, err error) {
 	}
 	if !known {
 		head, _ := in.Peek(512)
-		return x, k, otherfile.Explain(head, fmt.Errorf("it starts with % x; an IDX file of unsigned bytes in %d dimensions starts with 00 00 08 %02x", start, kinds[0].rank, kinds[0].rank))
+		return x, k, otherfile.Explain(head,
+			fmt.Errorf("it starts with % x; an IDX file of unsigned bytes in %d dimensions starts with 00 00 08 %02x",
+				start, kinds[0].rank, kinds[0].rank))
 	}
 	header := make([]byte, 4+4*int(k.rank))
 	if n, err := io.ReadFull(in, header); err != nil {
@@ -91,7 +93,8 @@ func read(r io.Reader, kinds ...kind) (x idx, k kind, err error) {
 	case err != nil:
 		return idx{}, k, fmt.Errorf("reading its values: %w", truncated(err))
 	case uint64(n) < total:
-		return idx{}, k, fmt.Errorf("its dimensions %d claim %d bytes, it holds %d (is it truncated?)", x.dims, total, n)
+		return idx{}, k, fmt.Errorf("its dimensions %d claim %d bytes, it holds %d (is it truncated?)", x.dims, total,
+			n)
 	case uint64(n) > total:
 		return idx{}, k, fmt.Errorf("its dimensions %d claim %d bytes, it holds more", x.dims, total)
 	}

@@ -16,11 +16,11 @@ import (
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
-// Open reads a set in four IDX files: train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k or test. Their names
-// may have a set's name before them, as EMNIST's and QMNIST's (emnist-letters-train-images-idx3-ubyte), a dot before idx and .gz
-// behind; QMNIST's integer labels (idx2-int) are read too. Whether a file is gzipped is told by its first bytes. The files lie in the
-// folder or in ones below it, as torchvision (MNIST/raw) and Kaggle (a folder for each file) have them. Where there are several sets,
-// FOLDER/emnist-letters names one. Errors name the file.
+// Open reads a set in four IDX files: train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k or test.
+// Their names may have a set's name before them, as EMNIST's and QMNIST's (emnist-letters-train-images-idx3-ubyte), a
+// dot before idx and .gz behind; QMNIST's integer labels (idx2-int) are read too. Whether a file is gzipped is told by
+// its first bytes. The files lie in the folder or in ones below it, as torchvision (MNIST/raw) and Kaggle (a folder for
+// each file) have them. Where there are several sets, FOLDER/emnist-letters names one. Errors name the file.
 //
 // EMNIST's own files, which emnist- in their names tells, hold their images transposed; they are turned upright.
 func Open(dir string) (train, test *Labeled, err error) {
@@ -39,7 +39,9 @@ func Open(dir string) (train, test *Labeled, err error) {
 		return nil, nil, fmt.Errorf("opening the data folder: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, nil, fmt.Errorf("%s is a file: %w", dir, otherfile.ExplainFile(dir, errors.New("expected a folder with train-images-idx3-ubyte and the other three IDX files")))
+		return nil, nil, fmt.Errorf("%s is a file: %w", dir,
+			otherfile.ExplainFile(dir,
+				errors.New("expected a folder with train-images-idx3-ubyte and the other three IDX files")))
 	}
 	return open(os.DirFS(dir), dir, set)
 }
@@ -73,7 +75,8 @@ func (f files) depth() int {
 func (f files) String() string { return path.Join(f.folder, f.set) }
 
 // fileName matches a set's name, which may be empty, the split, what the file holds, and its format.
-var fileName = regexp.MustCompile(`^(?:(.*?)[-_])?(train|test|t10k)-(images|labels)[-.](idx[123]-(?:ubyte|int))(\.gz)?$`)
+var fileName = regexp.MustCompile(
+	`^(?:(.*?)[-_])?(train|test|t10k)-(images|labels)[-.](idx[123]-(?:ubyte|int))(\.gz)?$`)
 
 // Bounds of the search: a home folder is no data folder.
 const (
@@ -141,7 +144,8 @@ func findTo(dir fs.FS, deepest int) ([]files, error) {
 	}
 	err := walk(".", 0)
 	return slices.SortedFunc(maps.Values(sets), func(a, b files) int {
-		return cmp.Or(cmp.Compare(len(a.lacking()), len(b.lacking())), cmp.Compare(a.depth(), b.depth()), cmp.Compare(a.String(), b.String()))
+		return cmp.Or(cmp.Compare(len(a.lacking()), len(b.lacking())), cmp.Compare(a.depth(), b.depth()),
+			cmp.Compare(a.String(), b.String()))
 	}), err
 }
 
@@ -154,13 +158,15 @@ func open(dir fs.FS, name, set string) (train, test *Labeled, err error) {
 	if set != "" {
 		found = slices.DeleteFunc(found, func(f files) bool { return f.set != set })
 	}
-	const expected = "expected train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k, each plain or .gz"
+	const expected = "expected train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k, each plain " +
+		"or .gz"
 	if len(found) == 0 {
 		return nil, nil, fmt.Errorf("%s has no set of images: %s; found %s", name, expected, some(dir))
 	}
 	first := found[0]
 	if missing := first.lacking(); len(missing) > 0 {
-		return nil, nil, fmt.Errorf("%s has no %s: %s", filepath.Join(name, first.folder), strings.Join(missing, " and no "), expected)
+		return nil, nil, fmt.Errorf("%s has no %s: %s", filepath.Join(name, first.folder),
+			strings.Join(missing, " and no "), expected)
 	}
 	var several []string
 	for _, f := range found {
@@ -178,7 +184,8 @@ func open(dir fs.FS, name, set string) (train, test *Labeled, err error) {
 		return nil, nil, err
 	}
 	if train.Rows != test.Rows || train.Cols != test.Cols {
-		return nil, nil, fmt.Errorf("%s: training images are %d×%d, test images %d×%d; expected one size", name, train.Rows, train.Cols, test.Rows, test.Cols)
+		return nil, nil, fmt.Errorf("%s: training images are %d×%d, test images %d×%d; expected one size", name,
+			train.Rows, train.Cols, test.Rows, test.Cols)
 	}
 	return train, test, nil
 }
@@ -229,7 +236,8 @@ func (f files) split(dir fs.FS, name, which string) (*Labeled, error) {
 	case err != nil:
 		return nil, err
 	case images.dims[0] != len(labels):
-		return nil, fmt.Errorf("%s holds %d images, %s %d labels; expected as many", filepath.Join(name, imagesPath), images.dims[0], filepath.Join(name, labelsPath), len(labels))
+		return nil, fmt.Errorf("%s holds %d images, %s %d labels; expected as many", filepath.Join(name, imagesPath),
+			images.dims[0], filepath.Join(name, labelsPath), len(labels))
 	case len(images.data) == 0:
 		return nil, fmt.Errorf("%s holds no images", filepath.Join(name, imagesPath))
 	}

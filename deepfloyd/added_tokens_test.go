@@ -17,8 +17,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// TestAddedTokens compares embeddings with those that diffusers made (encode_prompt) where a token <cat-toy> was added to the tokenizer and
-// the text encoder, whose new row is of threes.
+// TestAddedTokens compares embeddings with those that diffusers made (encode_prompt) where a token <cat-toy> was added
+// to the tokenizer and the text encoder, whose new row is of threes.
 func TestAddedTokens(t *testing.T) {
 	if os.Getenv("UNNOISE_GOLDEN") != "" {
 		t.Skip("testdata/added_tokens.safetensors is of this repository's text encoder")
@@ -28,15 +28,18 @@ func TestAddedTokens(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
 		t.Fatal(err)
 	}
-	prompts := []string{"a red fox", "a photo of a <cat-toy> in snow", "end </s> of text", "<extra_id_0> . hello", "a<pad>b"}
+	prompts := []string{"a red fox", "a photo of a <cat-toy> in snow", "end </s> of text", "<extra_id_0> . hello",
+		"a<pad>b"}
 	encoder := TextEncoder{Dir: dir, DType: dtypes.Float32, Cache: cache}
 	if _, err := encoder.Encode(t.Context(), b, prompts...); err != nil { // plain text by now, which is kept
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "tokenizer", "added_tokens.json"), []byte(`{"<cat-toy>": 1300}`), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer", "added_tokens.json"), []byte(`{"<cat-toy>": 1300}`),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := encoder.Encode(t.Context(), b, prompts...); err == nil || !strings.Contains(err.Error(), `the token "<cat-toy>", whose id is 1300`) {
+	if _, err := encoder.Encode(t.Context(), b, prompts...); err == nil ||
+		!strings.Contains(err.Error(), `the token "<cat-toy>", whose id is 1300`) {
 		t.Errorf("a text encoder without a row for it: %v", err)
 	}
 	resize(t, filepath.Join(dir, "text_encoder"))
@@ -87,7 +90,8 @@ func resize(t *testing.T, dir string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x = weights.FromFloat32([]int{x.Shape[0] + 1, x.Shape[1]}, append(values, slices.Repeat([]float32{3}, x.Shape[1])...))
+			x = weights.FromFloat32([]int{x.Shape[0] + 1, x.Shape[1]},
+				append(values, slices.Repeat([]float32{3}, x.Shape[1])...))
 		}
 		tensors[name] = x
 	}

@@ -42,15 +42,16 @@ type TextEncoder struct {
 // CacheDir is where embeddings are kept by default, in the user's cache folder.
 func CacheDir() (string, error) { return cachedir.Path("embeddings") }
 
-// Encode encodes texts, each once. The text encoder is loaded only for texts whose embeddings are not kept, and closed before
-// Encode returns: beside a UNet it may be too large.
+// Encode encodes texts, each once. The text encoder is loaded only for texts whose embeddings are not kept, and closed
+// before Encode returns: beside a UNet it may be too large.
 func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...string) (Prompts, error) {
 	index, err := ReadIndex(e.Dir)
 	if err != nil {
 		return Prompts{}, err
 	}
 	if index.TextEncoder == "" || index.Tokenizer == "" {
-		return Prompts{}, fmt.Errorf("%s has no text_encoder or no tokenizer by its %s: encode prompts with a folder that has both, or use embeddings made before", e.Dir, hubfile.Index)
+		return Prompts{}, fmt.Errorf("%s has no text_encoder or no tokenizer by its %s: encode prompts with a folder "+
+			"that has both, or use embeddings made before", e.Dir, hubfile.Index)
 	}
 	tok, err := tokenizer.Open(filepath.Join(e.Dir, "tokenizer"))
 	if err != nil {
@@ -78,12 +79,14 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		}
 		for _, token := range tok.Added() {
 			if strings.Contains(text, token) && !strings.Contains(clean, token) {
-				e.warn("the prompt %q is lower-cased before it is read, as diffusers does: the added token %q is not found in it", text, token)
+				e.warn("the prompt %q is lower-cased before it is read, as diffusers does: the added token %q is not "+
+					"found in it", text, token)
 			}
 		}
 		ids, mask := tok.Encode(clean, TextTokens)
 		if id := slices.Max(ids); int(id) >= kept.vocabulary {
-			return Prompts{}, fmt.Errorf("the prompt %q has the token %q, whose id is %d, and the text encoder of %s knows 0 to %d: it was not resized when the token was added (resize_token_embeddings)",
+			return Prompts{}, fmt.Errorf("the prompt %q has the token %q, whose id is %d, and the text encoder of %s "+
+				"knows 0 to %d: it was not resized when the token was added (resize_token_embeddings)",
 				text, tok.Piece(id), id, e.Dir, kept.vocabulary-1)
 		}
 		values, ok := kept.read(clean)
@@ -95,7 +98,8 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 			}
 			one, err := encoder.Encode(ctx, [][]int32{ids}, [][]int32{mask})
 			if err == nil && !diffusion.Finite(one.Data) {
-				err = fmt.Errorf("the text encoder of %s gives numbers that are NaN or infinite: its weights are damaged, or its dtype is too small for them (try f32)", e.Dir)
+				err = fmt.Errorf("the text encoder of %s gives numbers that are NaN or infinite: its weights are "+
+					"damaged, or its dtype is too small for them (try f32)", e.Dir)
 			}
 			if err == nil { // also if ctx ended meanwhile
 				if err := kept.write(clean, one.Data, mask); err != nil {
@@ -113,7 +117,8 @@ func (e TextEncoder) Encode(ctx context.Context, b compute.Backend, texts ...str
 		}
 		all.Texts = append(all.Texts, text)
 		all.Mask = append(all.Mask, mask...)
-		all.Embeds = model.Embeddings{N: all.Embeds.N + 1, Tokens: TextTokens, Dim: kept.dim, Data: append(all.Embeds.Data, values...)}
+		all.Embeds = model.Embeddings{N: all.Embeds.N + 1, Tokens: TextTokens, Dim: kept.dim,
+			Data: append(all.Embeds.Data, values...)}
 	}
 	return all, nil
 }
@@ -188,7 +193,8 @@ func (c cache) read(text string) ([]float32, bool) {
 	defer f.Close()
 	p, err := readPrompts(f)
 	meta := f.Metadata()
-	sound := err == nil && diffusion.Finite(p.Embeds.Data) && slices.Equal(p.Texts, []string{text}) && p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
+	sound := err == nil && diffusion.Finite(p.Embeds.Data) && slices.Equal(p.Texts, []string{text}) &&
+		p.Embeds.Tokens == TextTokens && p.Embeds.Dim == c.dim &&
 		meta["model"] == c.model && meta["checksum"] == checksum(p.Embeds.Data)
 	return p.Embeds.Data, sound
 }
@@ -200,7 +206,8 @@ func (c cache) write(text string, values []float32, mask []int32) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return err
 	}
-	p := Prompts{Texts: []string{text}, Embeds: model.Embeddings{N: 1, Tokens: TextTokens, Dim: c.dim, Data: values}, Mask: mask}
+	p := Prompts{Texts: []string{text}, Embeds: model.Embeddings{N: 1, Tokens: TextTokens, Dim: c.dim, Data: values},
+		Mask: mask}
 	return p.Write(c.path(text), map[string]string{"model": c.model, "checksum": checksum(values)})
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/unnoise/unnoise/onednn"
 )
 
-// Images of a first stage's folder, such as `unnoise model pull` fetches: prompts first, then the UNet, since both at once take much memory.
+// Images of a first stage's folder, such as `unnoise model pull` fetches: prompts first, then the UNet, since both at
+// once take much memory.
 func Example() {
 	images, err := rocket(context.Background(), "IF-I-M-v1.0")
 	if err != nil {

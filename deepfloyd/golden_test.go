@@ -151,7 +151,8 @@ func run(t *testing.T, b compute.Backend, tr trace) {
 	case "text2image":
 	case "superres":
 		condition.Class = tr.NoiseLevel
-		if condition.Beside, err = s.Beside(images(t, f, "small"), images(t, f, "upscale_noise"), tr.NoiseLevel); err != nil {
+		if condition.Beside, err = s.Beside(images(t, f, "small"), images(t, f, "upscale_noise"),
+			tr.NoiseLevel); err != nil {
 			t.Fatal(err)
 		}
 	case "sdedit":
@@ -164,7 +165,8 @@ func run(t *testing.T, b compute.Backend, tr trace) {
 		start = noised
 	case "inpaint":
 		keep = diffusion.Known{
-			Process: sampler.Process, Images: images(t, f, "original"), Mask: images(t, f, "mask"), Noise: recorded("known_noise"),
+			Process: sampler.Process, Images: images(t, f, "original"), Mask: images(t, f, "mask"),
+			Noise: recorded("known_noise"),
 		}.Keep
 	case "anagram", "hybrid":
 	default:

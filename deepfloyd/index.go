@@ -12,11 +12,11 @@ import (
 	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
-// Index is the model_index.json of a pipeline's folder: which parts the folder has, and of which classes. Those that are
-// null or not named are empty.
+// Index is the model_index.json of a pipeline's folder: which parts the folder has, and of which classes. Those that
+// are null or not named are empty.
 //
-// A safety_checker, a feature_extractor and a watermarker are left out: diffusers has them look at, and change, pictures that
-// are finished.
+// A safety_checker, a feature_extractor and a watermarker are left out: diffusers has them look at, and change,
+// pictures that are finished.
 type Index struct {
 	Class string // of the pipeline
 
@@ -44,8 +44,8 @@ func (p *Part) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ReadIndex reads a folder's model_index.json. Parts, classes and pipelines that this package does not know are refused by name.
-// Any part may be null: there are folders of a text encoder alone.
+// ReadIndex reads a folder's model_index.json. Parts, classes and pipelines that this package does not know are refused
+// by name. Any part may be null: there are folders of a text encoder alone.
 func ReadIndex(dir string) (Index, error) {
 	path := filepath.Join(dir, hubfile.Index)
 	file, err := hubfile.ReadConfig(path)
@@ -74,11 +74,13 @@ func ReadIndex(dir string) (Index, error) {
 	if err := file.Decode(&parts); err != nil {
 		return Index{}, err
 	}
-	x := Index{Class: file.Class, TextEncoder: parts.TextEncoder, Tokenizer: parts.Tokenizer, UNet: parts.UNet, Scheduler: parts.Scheduler, ImageNoisingScheduler: parts.ImageNoisingScheduler}
+	x := Index{Class: file.Class, TextEncoder: parts.TextEncoder, Tokenizer: parts.Tokenizer, UNet: parts.UNet,
+		Scheduler: parts.Scheduler, ImageNoisingScheduler: parts.ImageNoisingScheduler}
 	for _, p := range []struct {
 		name  string
 		class Part
-	}{{"safety_checker", parts.SafetyChecker}, {"feature_extractor", parts.FeatureExtractor}, {"watermarker", parts.Watermarker}} {
+	}{{"safety_checker", parts.SafetyChecker}, {"feature_extractor", parts.FeatureExtractor},
+		{"watermarker", parts.Watermarker}} {
 		if p.class != "" {
 			x.LeftOut = append(x.LeftOut, p.name)
 		}
@@ -93,11 +95,13 @@ func ReadIndex(dir string) (Index, error) {
 func unknownPipeline(class string) error {
 	what := ""
 	switch {
-	case strings.HasPrefix(class, "StableDiffusion"), strings.HasPrefix(class, "LatentDiffusion"), strings.HasPrefix(class, "Flux"), strings.HasPrefix(class, "PixArt"),
+	case strings.HasPrefix(class, "StableDiffusion"), strings.HasPrefix(class, "LatentDiffusion"),
+		strings.HasPrefix(class, "Flux"), strings.HasPrefix(class, "PixArt"),
 		strings.HasPrefix(class, "Kandinsky"):
 		what = ". It draws in the latent space of an autoencoder, which this program does not run: it draws pixels"
 	}
-	return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or IFSuperResolutionPipeline%s", class, what)
+	return fmt.Errorf("_class_name is %q, expected a pipeline of DeepFloyd IF: IFPipeline or "+
+		"IFSuperResolutionPipeline%s", class, what)
 }
 
 // check tells what is wrong with the index, and what it lacks of a stage if it shall have one.
@@ -131,7 +135,8 @@ func (x Index) check(stage bool) error {
 		return fmt.Errorf("%s is %s, expected %s", p.name, found, strings.Join(words, " or "))
 	}
 	if !noised && x.ImageNoisingScheduler != "" {
-		return fmt.Errorf("_class_name is %s, and there is an image_noising_scheduler: expected IFSuperResolutionPipeline", x.Class)
+		return fmt.Errorf("_class_name is %s, and there is an image_noising_scheduler: expected "+
+			"IFSuperResolutionPipeline", x.Class)
 	}
 	return nil
 }

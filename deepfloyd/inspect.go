@@ -36,7 +36,8 @@ type PartInfo struct {
 	}
 }
 
-// Memory returns how many bytes the part's values take when it computes in dtype: none, where it is missing or has no weights.
+// Memory returns how many bytes the part's values take when it computes in dtype: none, where it is missing or has no
+// weights.
 func (p PartInfo) Memory(dtype dtypes.DType) int {
 	if p.config == nil {
 		return 0
@@ -44,15 +45,18 @@ func (p PartInfo) Memory(dtype dtypes.DType) int {
 	return p.config.Bytes(dtype)
 }
 
-// Inspect tells what the parts of a pipeline's folder are that are run, in the order they are run in. Of weights it reads
-// headers only; see [weights.OpenFolder] for the variant. Evaluations are of two images or texts: one with guidance.
+// Inspect tells what the parts of a pipeline's folder are that are run, in the order they are run in. Of weights it
+// reads headers only; see [weights.OpenFolder] for the variant. Evaluations are of two images or texts: one with
+// guidance.
 func Inspect(dir, variant string) (Index, []PartInfo, error) {
 	index, err := ReadIndex(dir)
 	if err != nil {
 		return Index{}, nil, err
 	}
-	all := []PartInfo{{Name: "tokenizer", Class: index.Tokenizer}, {Name: "text_encoder", Class: index.TextEncoder}, {Name: "unet", Class: index.UNet},
-		{Name: "scheduler", Class: index.Scheduler}, {Name: "image_noising_scheduler", Class: index.ImageNoisingScheduler}}
+	all := []PartInfo{{Name: "tokenizer", Class: index.Tokenizer}, {Name: "text_encoder", Class: index.TextEncoder},
+		{Name: "unet", Class: index.UNet},
+		{Name: "scheduler", Class: index.Scheduler}, {Name: "image_noising_scheduler",
+			Class: index.ImageNoisingScheduler}}
 	var parts []PartInfo
 	for _, p := range all {
 		if p.Class == "" {
@@ -96,7 +100,8 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 			return fmt.Errorf("%s: %w", config, err)
 		}
 		p.Parameters, p.config = c.Parameters(), c
-		p.Evaluation, p.Work = fmt.Sprintf("%d images of %d×%d", both, c.SampleSize.W, c.SampleSize.H), c.Work(both, c.SampleSize.H, c.SampleSize.W, TextTokens)
+		p.Evaluation, p.Work = fmt.Sprintf("%d images of %d×%d", both, c.SampleSize.W, c.SampleSize.H),
+			c.Work(both, c.SampleSize.H, c.SampleSize.W, TextTokens)
 	default:
 		if _, err := openScheduler(dir, p.Name, p.Class); err != nil {
 			return err

@@ -25,8 +25,8 @@ type Options struct {
 	Warn    func(string) // told what does not stop the work; may be nil
 }
 
-// Pipeline is a folder's stage and its text encoder as a model that one can draw with. Text encoder and UNet are not in memory at
-// the same time, unless Encode is called after Bind.
+// Pipeline is a folder's stage and its text encoder as a model that one can draw with. Text encoder and UNet are not in
+// memory at the same time, unless Encode is called after Bind.
 type Pipeline struct {
 	options Options
 	backend compute.Backend
@@ -87,8 +87,8 @@ func (p *Pipeline) own() string {
 	return ""
 }
 
-// Plan completes how to sample: with the folder's scheduler by default, 100 steps of ancestral sampling, 50 in super-resolution and of
-// the others, as diffusers' pipelines do.
+// Plan completes how to sample: with the folder's scheduler by default, 100 steps of ancestral sampling, 50 in
+// super-resolution and of the others, as diffusers' pipelines do.
 func (p *Pipeline) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	s.Sampler = cmp.Or(s.Sampler, p.own())
 	scheduler := p.stage.Scheduler
@@ -135,7 +135,8 @@ func (p *Pipeline) timesteps(scheduler *Scheduler, s model.Sampling) ([]int, mod
 			return nil, s, &model.FieldError{Field: "timesteps", Err: err}
 		}
 		if last := scheduler.Schedule.Len() - 1; list[0] > last {
-			return nil, s, model.Errorf("timesteps", "%s begins at %d, and the schedule of %s ends at %d", s.Timesteps, list[0], p.options.ID, last)
+			return nil, s, model.Errorf("timesteps", "%s begins at %d, and the schedule of %s ends at %d", s.Timesteps,
+				list[0], p.options.ID, last)
 		}
 		if s.Steps != 0 {
 			return nil, s, model.Errorf("steps", "they can't be given with timesteps")
@@ -163,7 +164,8 @@ func (p *Pipeline) timesteps(scheduler *Scheduler, s model.Sampling) ([]int, mod
 
 // Encode reads texts with the folder's text encoder.
 func (p *Pipeline) Encode(ctx context.Context, texts []string, report model.Report) ([]model.Prompt, error) {
-	e := TextEncoder{Dir: p.stage.Dir, Variant: p.options.Variant, DType: p.options.DType, Cache: p.options.Cache, Backend: p.options.Backend, Warn: p.options.Warn}
+	e := TextEncoder{Dir: p.stage.Dir, Variant: p.options.Variant, DType: p.options.DType, Cache: p.options.Cache,
+		Backend: p.options.Backend, Warn: p.options.Warn}
 	if report != nil {
 		e.Progress = func(done, total int) { report(filepath.Join(p.stage.Dir, "text_encoder"), done, total) }
 	}
@@ -223,10 +225,12 @@ func (p *Pipeline) texts(prompts []model.Prompt) (all model.Embeddings, err erro
 			return all, fmt.Errorf("the prompt %q has no embeddings: encode it first", prompt.Text)
 		}
 		if want := p.stage.Config.TextDim(); e.Dim != want {
-			return all, fmt.Errorf("the prompts' embeddings have %d numbers a token, and the UNet of %s takes %d: are they another text encoder's?", e.Dim, p.stage.Dir, want)
+			return all, fmt.Errorf("the prompts' embeddings have %d numbers a token, and the UNet of %s takes %d: "+
+				"are they another text encoder's?", e.Dim, p.stage.Dir, want)
 		}
 		if i > 0 && e.Tokens != all.Tokens {
-			return all, fmt.Errorf("the embeddings of the prompt %q are of %d tokens and those of %q of %d, expected the same", prompt.Text, e.Tokens, prompts[0].Text, all.Tokens)
+			return all, fmt.Errorf("the embeddings of the prompt %q are of %d tokens and those of %q of %d, expected "+
+				"the same", prompt.Text, e.Tokens, prompts[0].Text, all.Tokens)
 		}
 		all.Tokens, all.Dim = e.Tokens, e.Dim
 		all.N++

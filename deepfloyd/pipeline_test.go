@@ -90,7 +90,8 @@ func TestPipelinesEqualDiffusers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], two) || !strings.Contains(warnings[0], "only the first 76 are read") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], two) ||
+		!strings.Contains(warnings[0], "only the first 76 are read") {
 		t.Errorf("warnings %q, expected one on the second prompt's length", warnings)
 	}
 	compare := func(got []float32, name string, tolerance float64) {
@@ -188,24 +189,31 @@ func TestPipelineMisuse(t *testing.T) {
 		err   error
 		words string
 	}{
-		"closed":             {bind(closed, model.Ask{Show: prompts[:1], Guidance: 1}), "the stage was closed"},
-		"a small image":      {bind(first, model.Ask{Show: prompts[:1], Guidance: 1, Beside: noise}), "from a text alone"},
-		"no small image":     {bind(second, model.Ask{Show: prompts[:1], Guidance: 1}), "expected small ones, found none"},
-		"not encoded":        {bind(first, model.Ask{Show: []model.Prompt{{Text: "a cat"}}, Guidance: 1}), `the prompt "a cat" has no embeddings`},
-		"negative":           {bind(first, model.Ask{Show: prompts[:1], Guidance: 2}), "the negative prompt: "},
-		"another encoder":    {bind(first, model.Ask{Show: []model.Prompt{wide}, Guidance: 1}), "another text encoder's"},
-		"tokens":             {bind(first, model.Ask{Show: []model.Prompt{man, long}, Guidance: 1}), "expected the same"},
+		"closed": {bind(closed, model.Ask{Show: prompts[:1], Guidance: 1}), "the stage was closed"},
+		"a small image": {bind(first, model.Ask{Show: prompts[:1], Guidance: 1, Beside: noise}),
+			"from a text alone"},
+		"no small image": {bind(second, model.Ask{Show: prompts[:1], Guidance: 1}),
+			"expected small ones, found none"},
+		"not encoded": {bind(first, model.Ask{Show: []model.Prompt{{Text: "a cat"}}, Guidance: 1}),
+			`the prompt "a cat" has no embeddings`},
+		"negative": {bind(first, model.Ask{Show: prompts[:1], Guidance: 2}), "the negative prompt: "},
+		"another encoder": {bind(first, model.Ask{Show: []model.Prompt{wide}, Guidance: 1}),
+			"another text encoder's"},
+		"tokens": {bind(first, model.Ask{Show: []model.Prompt{man, long}, Guidance: 1}),
+			"expected the same"},
 		"nothing to enlarge": {beside(first, small, noise, 10), "from a text alone"},
 		"an impossible size": {beside(second, diffusion.Images{N: 1, C: 3}, noise, 10), "can't scale"},
 		"a negative level":   {beside(second, small, noise, -1), "timestep -1 is outside"},
 		"too high a level":   {beside(second, small, noise, 1<<20), "outside the schedule's 0 to"},
-		"two small images":   {beside(second, diffusion.NewImages(2, 3, 16, 16), noise, 10), "the noise has shape [1,3,32,32], expected [2,3,32,32]"},
-		"sampler":            {plan(first, model.Sampling{Sampler: "karras"}), `sampler: expected ddpm`},
-		"steps":              {plan(first, model.Sampling{Steps: 1 << 20}), "steps: "},
-		"timesteps":          {plan(first, model.Sampling{Timesteps: "fast28"}), "timesteps: "},
-		"both":               {plan(first, model.Sampling{Timesteps: "fast27", Steps: 27}), ": "},
-		"eta":                {plan(first, model.Sampling{Sampler: "ddim", Eta: 2, Guidance: &guidance}), "eta: expected a number from 0 to 1"},
-		"eta of ddpm":        {plan(first, model.Sampling{Eta: 0.5}), "eta: it has no meaning"},
+		"two small images": {beside(second, diffusion.NewImages(2, 3, 16, 16), noise, 10),
+			"the noise has shape [1,3,32,32], expected [2,3,32,32]"},
+		"sampler":   {plan(first, model.Sampling{Sampler: "karras"}), `sampler: expected ddpm`},
+		"steps":     {plan(first, model.Sampling{Steps: 1 << 20}), "steps: "},
+		"timesteps": {plan(first, model.Sampling{Timesteps: "fast28"}), "timesteps: "},
+		"both":      {plan(first, model.Sampling{Timesteps: "fast27", Steps: 27}), ": "},
+		"eta": {plan(first, model.Sampling{Sampler: "ddim", Eta: 2, Guidance: &guidance}),
+			"eta: expected a number from 0 to 1"},
+		"eta of ddpm": {plan(first, model.Sampling{Eta: 0.5}), "eta: it has no meaning"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
 			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)

@@ -21,7 +21,8 @@ func TestUsualSampling(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := `{"_class_name": "DDPMScheduler", "num_train_timesteps": 50, "steps_offset": 1, "variance_type": "learned_range"}`
-	if err := os.WriteFile(filepath.Join(short, "scheduler", "scheduler_config.json"), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(short, "scheduler", "scheduler_config.json"), []byte(config),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	open := func(dir string) *Pipeline {
@@ -44,8 +45,10 @@ func TestUsualSampling(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Sampler != c.sampler || s.Steps != c.steps || len(sampler.Path) != c.steps || s.Guidance == nil || *s.Guidance != c.guidance {
-			t.Errorf("%s by %q: %+v with %d moves, want %d of %s, γ = %g", filepath.Base(c.dir), c.asked, s, len(sampler.Path), c.steps, c.sampler, c.guidance)
+		if s.Sampler != c.sampler || s.Steps != c.steps || len(sampler.Path) != c.steps || s.Guidance == nil ||
+			*s.Guidance != c.guidance {
+			t.Errorf("%s by %q: %+v with %d moves, want %d of %s, γ = %g", filepath.Base(c.dir), c.asked, s,
+				len(sampler.Path), c.steps, c.sampler, c.guidance)
 		}
 	}
 	if spec := open(second).Spec(); spec.NoiseLevel != 250 {
@@ -57,7 +60,8 @@ func TestUsualSampling(t *testing.T) {
 		t.Errorf("fast27: %+v with %d moves, %v", s, len(sampler.Path), err)
 	}
 	var field *model.FieldError
-	if _, _, err := open(short).Plan(model.Sampling{Timesteps: "fast27"}); !errors.As(err, &field) || field.Field != "timesteps" || !strings.Contains(err.Error(), "ends at 49") {
+	if _, _, err := open(short).Plan(model.Sampling{Timesteps: "fast27"}); !errors.As(err, &field) ||
+		field.Field != "timesteps" || !strings.Contains(err.Error(), "ends at 49") {
 		t.Errorf("fast27 of 50 timesteps: %v", err)
 	}
 }

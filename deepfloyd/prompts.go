@@ -20,11 +20,12 @@ import (
 type Prompts struct {
 	Texts  []string
 	Embeds model.Embeddings // one of each text
-	Mask   []int32          // [N,Tokens], 1 for a text's own tokens and 0 for the filling; nil where it isn't known. Stages are not told it
+	// [N,Tokens], 1 for a text's own tokens and 0 for the filling; nil where it isn't known. Stages are not told it
+	Mask []int32
 }
 
-// Find returns which of the texts are a text: those that equal it or, where none does, those that [tokenizer.Preprocess] makes
-// the same of.
+// Find returns which of the texts are a text: those that equal it or, where none does, those that
+// [tokenizer.Preprocess] makes the same of.
 func (p Prompts) Find(text string) (found []int) {
 	for _, form := range []func(string) string{func(t string) string { return t }, tokenizer.Preprocess} {
 		want := form(text)
@@ -47,12 +48,15 @@ func (p Prompts) Select(texts ...string) (model.Embeddings, error) {
 	for _, text := range texts {
 		found := p.Find(text)
 		if len(found) == 0 {
-			return model.Embeddings{}, fmt.Errorf("there are no embeddings of the prompt %q, only of %s", text, list(p.Texts))
+			return model.Embeddings{}, fmt.Errorf("there are no embeddings of the prompt %q, only of %s", text,
+				list(p.Texts))
 		}
 		one := p.Embeds.Slice(found[0], found[0]+1).Data
 		for _, i := range found[1:] {
 			if !slices.Equal(p.Embeds.Slice(i, i+1).Data, one) {
-				return model.Embeddings{}, fmt.Errorf("the prompt %q may be %q or %q, which have different embeddings: write it as one of them is written", text, p.Texts[found[0]], p.Texts[i])
+				return model.Embeddings{},
+					fmt.Errorf("the prompt %q may be %q or %q, which have different embeddings: write it as one of "+
+						"them is written", text, p.Texts[found[0]], p.Texts[i])
 			}
 		}
 		e.Data = append(e.Data, one...)
@@ -81,8 +85,8 @@ const (
 	promptsName = "prompts"
 )
 
-// Write writes a safetensors file: embeds [N,Tokens,Dim], mask [N,Tokens] if it is known, and the texts as metadata prompts, a JSON
-// list. metadata is added.
+// Write writes a safetensors file: embeds [N,Tokens,Dim], mask [N,Tokens] if it is known, and the texts as metadata
+// prompts, a JSON list. metadata is added.
 func (p Prompts) Write(path string, metadata map[string]string) error {
 	texts, err := json.Marshal(p.Texts)
 	if err != nil {
@@ -98,17 +102,18 @@ func (p Prompts) Write(path string, metadata map[string]string) error {
 	return weights.Write(path, tensors, all)
 }
 
-// ReadPrompts reads a safetensors file of prompts in one of three layouts. One is what [Prompts.Write] writes; where there are no
-// metadata prompts, the texts are called 0, 1 and so on. The other, without a tensor named embeds, is a dictionary: a tensor
-// [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it. Such a dictionary may also be a .pth or .pt file of torch.save. A third is
-// what diffusers' encode_prompt returned; see [pth.Encoded].
+// ReadPrompts reads a safetensors file of prompts in one of three layouts. One is what [Prompts.Write] writes; where
+// there are no metadata prompts, the texts are called 0, 1 and so on. The other, without a tensor named embeds, is a
+// dictionary: a tensor [Tokens,Dim] or [1,Tokens,Dim] for each prompt, named by it. Such a dictionary may also be a
+// .pth or .pt file of torch.save. A third is what diffusers' encode_prompt returned; see [pth.Encoded].
 func ReadPrompts(path string) (Prompts, error) {
 	switch ending := strings.ToLower(filepath.Ext(path)); ending {
 	case ".pth", ".pt":
 		return readTorch(path)
 	case ".safetensors":
 	default:
-		return Prompts{}, fmt.Errorf("%s: prompts' embeddings are read from a .safetensors, .pth or .pt file, not from a %q", path, ending)
+		return Prompts{}, fmt.Errorf("%s: prompts' embeddings are read from a .safetensors, .pth or .pt file, not "+
+			"from a %q", path, ending)
 	}
 	f, err := weights.Open(path)
 	if err != nil {
@@ -126,7 +131,8 @@ func (p Prompts) checked(path string, err error) (Prompts, error) {
 	}
 	for i, text := range p.Texts {
 		if !diffusion.Finite(p.Embeds.Slice(i, i+1).Data) {
-			return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold NaN or infinite numbers: encode it again, in float32 or bfloat16", path, text)
+			return Prompts{}, fmt.Errorf("%s: the embeddings of the prompt %q hold NaN or infinite numbers: encode "+
+				"it again, in float32 or bfloat16", path, text)
 		}
 	}
 	return p, nil
@@ -172,7 +178,8 @@ func readPrompts(f *weights.File) (Prompts, error) {
 		}
 	}
 	if len(p.Texts) != p.Embeds.N {
-		return Prompts{}, fmt.Errorf("metadata %s have %d texts, and tensor %q has %d", promptsName, len(p.Texts), embedsName, p.Embeds.N)
+		return Prompts{}, fmt.Errorf("metadata %s have %d texts, and tensor %q has %d", promptsName, len(p.Texts),
+			embedsName, p.Embeds.N)
 	}
 	if !slices.Contains(f.Names(), maskName) {
 		return p, nil
@@ -181,7 +188,8 @@ func readPrompts(f *weights.File) (Prompts, error) {
 		return Prompts{}, err
 	}
 	if p.Mask, err = t.Int32(); err != nil || len(p.Mask) != p.Embeds.N*p.Embeds.Tokens {
-		return Prompts{}, fmt.Errorf("tensor %q is %s %v, expected I32 [%d,%d]", maskName, t.DType, t.Shape, p.Embeds.N, p.Embeds.Tokens)
+		return Prompts{}, fmt.Errorf("tensor %q is %s %v, expected I32 [%d,%d]", maskName, t.DType, t.Shape, p.Embeds.N,
+			p.Embeds.Tokens)
 	}
 	return p, nil
 }
@@ -235,14 +243,17 @@ func dictionary(texts []string, tensor func(text string) (weights.Tensor, error)
 			shape = shape[1:]
 		}
 		if len(shape) != 2 || t.Size() == 0 {
-			return Prompts{}, fmt.Errorf("tensor %q has shape %v, expected [Tokens,Dim] or [1,Tokens,Dim] for each prompt, or one tensor named %q", text, t.Shape, embedsName)
+			return Prompts{}, fmt.Errorf("tensor %q has shape %v, expected [Tokens,Dim] or [1,Tokens,Dim] for each "+
+				"prompt, or one tensor named %q", text, t.Shape, embedsName)
 		}
 		e := model.Embeddings{N: 1, Tokens: shape[0], Dim: shape[1]}
 		if i == 0 {
 			p.Embeds = model.Embeddings{Tokens: e.Tokens, Dim: e.Dim}
 		}
 		if e.Tokens != p.Embeds.Tokens || e.Dim != p.Embeds.Dim {
-			return Prompts{}, fmt.Errorf("tensor %q has shape %v, and %q has [%d,%d]: expected the same for all prompts", text, t.Shape, texts[0], p.Embeds.Tokens, p.Embeds.Dim)
+			return Prompts{}, fmt.Errorf(
+				"tensor %q has shape %v, and %q has [%d,%d]: expected the same for all prompts", text, t.Shape,
+				texts[0], p.Embeds.Tokens, p.Embeds.Dim)
 		}
 		values, err := t.Float32()
 		if err != nil {

@@ -28,10 +28,12 @@ func TestPromptsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadPrompts(path)
-	if err != nil || !slices.Equal(got.Texts, want.Texts) || !slices.Equal(got.Embeds.Data, want.Embeds.Data) || !slices.Equal(got.Mask, want.Mask) {
+	if err != nil || !slices.Equal(got.Texts, want.Texts) || !slices.Equal(got.Embeds.Data, want.Embeds.Data) ||
+		!slices.Equal(got.Mask, want.Mask) {
 		t.Errorf("read %+v, %v", got, err)
 	}
-	if e := selected(t, got, `"ß" & CO `, " A cat"); e.N != 2 || !slices.Equal(e.Data, []float32{9, 10, 11, 12, 1, 2, 3, 4}) {
+	if e := selected(t, got, `"ß" & CO `, " A cat"); e.N != 2 ||
+		!slices.Equal(e.Data, []float32{9, 10, 11, 12, 1, 2, 3, 4}) {
 		t.Errorf("selected %+v", e)
 	}
 }
@@ -58,10 +60,13 @@ func TestPromptsLayouts(t *testing.T) {
 		text     string
 		want     []float32
 	}{
-		"a dictionary":  {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "a cat", []float32{100, 101, 102, 103}},
-		"its empty one": {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "", []float32{200, 201, 202, 203}},
-		"no names":      {map[string]weights.Tensor{embedsName: tensor(1, 2, 1, 2)}, nil, "1", []float32{102, 103}},
-		"one text":      {map[string]weights.Tensor{embedsName: tensor(1, 1, 2)}, map[string]string{promptsName: `["x"]`}, "x", []float32{100, 101}},
+		"a dictionary": {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "a cat",
+			[]float32{100, 101, 102, 103}},
+		"its empty one": {map[string]weights.Tensor{"A cat": tensor(1, 1, 2, 2), "": tensor(2, 2, 2)}, nil, "",
+			[]float32{200, 201, 202, 203}},
+		"no names": {map[string]weights.Tensor{embedsName: tensor(1, 2, 1, 2)}, nil, "1", []float32{102, 103}},
+		"one text": {map[string]weights.Tensor{embedsName: tensor(1, 1, 2)},
+			map[string]string{promptsName: `["x"]`}, "x", []float32{100, 101}},
 	} {
 		p, err := read(c.tensors, c.metadata)
 		if err != nil {
@@ -75,34 +80,44 @@ func TestPromptsLayouts(t *testing.T) {
 		tensors  map[string]weights.Tensor
 		metadata map[string]string
 	}{
-		`tensor "embeds" has shape [2]`:                 {map[string]weights.Tensor{embedsName: tensor(1, 2)}, nil},
-		`prompts have 2 texts`:                          {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)}, map[string]string{promptsName: `["x","y"]`}},
-		`expected a JSON list`:                          {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)}, map[string]string{promptsName: `x`}},
-		`"mask" is F32 [1 2], expected I32 [1,2]`:       {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2), maskName: tensor(1, 1, 2)}, nil},
-		`elements are I32`:                              {map[string]weights.Tensor{embedsName: weights.FromInt32([]int{1, 1, 1}, []int32{1})}, nil},
-		`tensor "b" has shape [3 2], and "a" has [2,2]`: {map[string]weights.Tensor{"a": tensor(1, 2, 2), "b": tensor(1, 3, 2)}, nil},
-		`tensor "a" has shape [2 2 2], expected`:        {map[string]weights.Tensor{"a": tensor(1, 2, 2, 2)}, nil},
-		`no tensors`:                                    {nil, nil},
+		`tensor "embeds" has shape [2]`: {map[string]weights.Tensor{embedsName: tensor(1, 2)}, nil},
+		`prompts have 2 texts`: {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)},
+			map[string]string{promptsName: `["x","y"]`}},
+		`expected a JSON list`: {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2)},
+			map[string]string{promptsName: `x`}},
+		`"mask" is F32 [1 2], expected I32 [1,2]`: {map[string]weights.Tensor{embedsName: tensor(1, 1, 2, 2),
+			maskName: tensor(1, 1, 2)}, nil},
+		`elements are I32`: {map[string]weights.Tensor{embedsName: weights.FromInt32(
+			[]int{1, 1, 1}, []int32{1})}, nil},
+		`tensor "b" has shape [3 2], and "a" has [2,2]`: {map[string]weights.Tensor{"a": tensor(1, 2, 2),
+			"b": tensor(1, 3, 2)}, nil},
+		`tensor "a" has shape [2 2 2], expected`: {map[string]weights.Tensor{"a": tensor(1, 2, 2, 2)}, nil},
+		`no tensors`:                             {nil, nil},
 	} {
-		if _, err := read(c.tensors, c.metadata); err == nil || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), path) {
+		if _, err := read(c.tensors, c.metadata); err == nil || !strings.Contains(err.Error(), words) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%v; want the file's name and %q", err, words)
 		}
 	}
 	inf := weights.FromFloat32([]int{2, 1, 2}, []float32{1, 2, 3, float32(math.Inf(-1))})
-	if _, err := read(map[string]weights.Tensor{embedsName: inf}, map[string]string{promptsName: `["a", "b"]`}); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `prompt "b" hold NaN or infinite`) {
+	if _, err := read(map[string]weights.Tensor{embedsName: inf},
+		map[string]string{promptsName: `["a", "b"]`}); err == nil || !strings.Contains(err.Error(), path) ||
+		!strings.Contains(err.Error(), `prompt "b" hold NaN or infinite`) {
 		t.Errorf("an infinite number: %v", err)
 	}
 	if _, err := ReadPrompts("p.json"); err == nil || !strings.Contains(err.Error(), ".safetensors") {
 		t.Errorf("a JSON file: %v", err)
 	}
-	if _, err := (Prompts{Texts: []string{"a cat"}}).Select("a dog"); err == nil || !strings.Contains(err.Error(), `"a dog", only of "a cat"`) {
+	if _, err := (Prompts{Texts: []string{"a cat"}}).Select("a dog"); err == nil ||
+		!strings.Contains(err.Error(), `"a dog", only of "a cat"`) {
 		t.Errorf("a text that is not there: %v", err)
 	}
 }
 
 // A text is found as it is written; only else do case and outer spaces not count, unless that leaves a choice.
 func TestSelect(t *testing.T) {
-	p := Prompts{Texts: []string{"a cat", "A cat", "Dog", "dog ", "Owl", "owl "}, Embeds: model.Embeddings{N: 6, Tokens: 1, Dim: 1, Data: []float32{1, 2, 3, 4, 5, 5}}}
+	p := Prompts{Texts: []string{"a cat", "A cat", "Dog", "dog ", "Owl", "owl "},
+		Embeds: model.Embeddings{N: 6, Tokens: 1, Dim: 1, Data: []float32{1, 2, 3, 4, 5, 5}}}
 	for text, want := range map[string]float32{"a cat": 1, "A cat": 2, "dog ": 4, "OWL": 5} {
 		if e := selected(t, p, text); e.Data[0] != want {
 			t.Errorf("%q: text %v, want %g", text, e.Data, want)
@@ -113,7 +128,8 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// Embeddings are kept for a model, a dtype and a prompt, and made again where a file is damaged or a model is another one.
+// Embeddings are kept for a model, a dtype and a prompt, and made again where a file is damaged or a model is another
+// one.
 func TestEmbeddingsAreKept(t *testing.T) {
 	b := enginetest.Backend(t, "winograd")
 	dir, kept := t.TempDir(), t.TempDir()
@@ -136,7 +152,8 @@ func TestEmbeddingsAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(p.Texts) != 2 || p.Embeds.N != 2 || len(p.Mask) != 2*TextTokens || !slices.Equal(selected(t, p, text).Data, p.Embeds.Slice(1, 2).Data) {
+		if len(p.Texts) != 2 || p.Embeds.N != 2 || len(p.Mask) != 2*TextTokens ||
+			!slices.Equal(selected(t, p, text).Data, p.Embeds.Slice(1, 2).Data) {
 			t.Errorf("%q", p.Texts)
 		}
 		if list := files(); len(list) != wantFiles {
@@ -150,7 +167,8 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, damage := range [][]byte{data[:len(data)/2], slices.Concat(data[:len(data)-5], []byte{1}, data[len(data)-4:]), slices.Concat(data[:len(data)-9000], []byte{1}, data[len(data)-8999:])} {
+	for _, damage := range [][]byte{data[:len(data)/2], slices.Concat(data[:len(data)-5], []byte{1},
+		data[len(data)-4:]), slices.Concat(data[:len(data)-9000], []byte{1}, data[len(data)-8999:])} {
 		if err := os.WriteFile(path, damage, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +182,8 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	if got := encode(2); !slices.Equal(got, want) {
 		t.Error("by another backend's name, other embeddings")
 	}
-	if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(), func(p string) bool { return p == path })[0])); err != nil {
+	if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(),
+		func(p string) bool { return p == path })[0])); err != nil {
 		t.Fatal(err)
 	}
 	e.Backend = ""
@@ -184,7 +203,8 @@ func TestEmbeddingsAreKept(t *testing.T) {
 		if err := os.WriteFile(file, whole, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(), func(p string) bool { return p == path })[0])); err != nil {
+		if err := os.RemoveAll(filepath.Dir(slices.DeleteFunc(files(),
+			func(p string) bool { return p == path })[0])); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -192,8 +212,11 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	if err != nil || len(weightsFiles) == 0 {
 		t.Fatalf("%q, %v", weightsFiles, err)
 	}
-	apart(filepath.Join("text_encoder", filepath.Base(weightsFiles[0])), func(b []byte) []byte { b[len(b)-1] ^= 0x80; return b }) // a sign
-	apart("tokenizer/spiece.model", func(b []byte) []byte { return append(b, 0xf8, 0x07, 0x01) })                                 // a field that nobody knows
+	// a sign
+	apart(filepath.Join("text_encoder", filepath.Base(weightsFiles[0])),
+		func(b []byte) []byte { b[len(b)-1] ^= 0x80; return b })
+	// a field that nobody knows
+	apart("tokenizer/spiece.model", func(b []byte) []byte { return append(b, 0xf8, 0x07, 0x01) })
 
 	// What is kept is used: here something else.
 	f, err := weights.Open(path)
@@ -233,7 +256,8 @@ func TestEmbeddingsAreKept(t *testing.T) {
 	// A cache that can't be written is no reason to lose the embeddings.
 	var warnings []string
 	e.Cache, e.Warn = filepath.Join(config, "below-a-file"), func(s string) { warnings = append(warnings, s) }
-	if p, err := e.Encode(t.Context(), b, text); err != nil || !slices.Equal(p.Embeds.Data, want[:len(want)/2]) || len(warnings) != 1 {
+	if p, err := e.Encode(t.Context(), b, text); err != nil || !slices.Equal(p.Embeds.Data, want[:len(want)/2]) ||
+		len(warnings) != 1 {
 		t.Errorf("without a folder to keep embeddings in: %v, warnings %q", err, warnings)
 	}
 }
@@ -257,19 +281,23 @@ func TestDamagedTextEncoder(t *testing.T) {
 
 func TestEncodeRefused(t *testing.T) {
 	b := enginetest.Backend(t, "winograd")
-	if _, err := (TextEncoder{Dir: filepath.Join(golden.Dir(t), "if_sr_tiny"), DType: dtypes.Float32}).Encode(t.Context(), b, "a"); err == nil || !strings.Contains(err.Error(), "has no text_encoder") {
+	if _, err := (TextEncoder{Dir: filepath.Join(golden.Dir(t), "if_sr_tiny"),
+		DType: dtypes.Float32}).Encode(t.Context(), b, "a"); err == nil ||
+		!strings.Contains(err.Error(), "has no text_encoder") {
 		t.Errorf("a folder without a text encoder: %v", err)
 	}
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(golden.Dir(t), "if_tiny"))); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"text_encoder/model.safetensors", "text_encoder/config.json", "tokenizer/spiece.model"} {
+	for _, name := range []string{"text_encoder/model.safetensors", "text_encoder/config.json",
+		"tokenizer/spiece.model"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 		e := TextEncoder{Dir: dir, DType: dtypes.Float32, Cache: t.TempDir()}
-		if _, err := e.Encode(t.Context(), b, "a"); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, strings.Split(name, "/")[0])) {
+		if _, err := e.Encode(t.Context(), b, "a"); err == nil ||
+			!strings.Contains(err.Error(), filepath.Join(dir, strings.Split(name, "/")[0])) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -282,7 +310,8 @@ func TestTorchPrompts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (model.Embeddings{N: 3, Tokens: 5, Dim: 4}); p.Embeds.N != want.N || p.Embeds.Tokens != want.Tokens || p.Embeds.Dim != want.Dim {
+	if want := (model.Embeddings{N: 3, Tokens: 5, Dim: 4}); p.Embeds.N != want.N || p.Embeds.Tokens != want.Tokens ||
+		p.Embeds.Dim != want.Dim {
 		t.Fatalf("embeddings [%d,%d,%d], want [3,5,4]", p.Embeds.N, p.Embeds.Tokens, p.Embeds.Dim)
 	}
 	if want := []string{"a photo of a dog", "an oil painting", ""}; !slices.Equal(p.Texts, want) {
@@ -293,7 +322,8 @@ func TestTorchPrompts(t *testing.T) {
 			t.Fatalf("number %d is %g, want %g", i, v, float32(i)/8)
 		}
 	}
-	if p, err = ReadPrompts(file("masks.pth")); err != nil || !slices.Equal(p.Mask, []int32{1, 1, 1, 0, 0, 1, 1, 1, 0, 0}) {
+	if p, err = ReadPrompts(file("masks.pth")); err != nil ||
+		!slices.Equal(p.Mask, []int32{1, 1, 1, 0, 0, 1, 1, 1, 0, 0}) {
 		t.Errorf("mask %v, %v", p.Mask, err)
 	}
 	pair, err := ReadPrompts(file("pair.pth"))
@@ -301,12 +331,14 @@ func TestTorchPrompts(t *testing.T) {
 		t.Fatalf("encode_prompt's pair: %q, %v", pair.Texts, err)
 	}
 	named := filepath.Join(t.TempDir(), "named.safetensors")
-	err = weights.Write(named, map[string]weights.Tensor{"prompt_embeds": weights.FromFloat32([]int{1, 77, 32}, pair.Embeds.Slice(0, 1).Data),
+	err = weights.Write(named, map[string]weights.Tensor{"prompt_embeds": weights.FromFloat32([]int{1, 77, 32},
+		pair.Embeds.Slice(0, 1).Data),
 		"negative_prompt_embeds": weights.FromFloat32([]int{1, 77, 32}, pair.Embeds.Slice(1, 2).Data)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := ReadPrompts(named); err != nil || !slices.Equal(p.Texts, pair.Texts) || !slices.Equal(p.Embeds.Data, pair.Embeds.Data) {
+	if p, err := ReadPrompts(named); err != nil || !slices.Equal(p.Texts, pair.Texts) ||
+		!slices.Equal(p.Embeds.Data, pair.Embeds.Data) {
 		t.Errorf("by names in safetensors: %q, %v", p.Texts, err)
 	}
 	for _, name := range []string{"state.pth", "system.pth", "tensor.pth"} {

@@ -11,8 +11,8 @@ import (
 	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
-// Scheduler is a scheduler_config.json of diffusers' DDPMScheduler, DDIMScheduler or DPMSolverMultistepScheduler: the noise
-// schedule a network was trained with, and how to walk back from noise.
+// Scheduler is a scheduler_config.json of diffusers' DDPMScheduler, DDIMScheduler or DPMSolverMultistepScheduler: the
+// noise schedule a network was trained with, and how to walk back from noise.
 type Scheduler struct {
 	Schedule *diffusion.Schedule
 	Method   diffusion.Method // nil in a stage whose folder has another class's, until it is replaced
@@ -28,18 +28,21 @@ const (
 	DPMSolverMultistepScheduler = "DPMSolverMultistepScheduler"
 )
 
-// scheduled are diffusers' other classes with a noise schedule of the same settings. Their files are read for it: the class must be
-// replaced, by [Scheduler.As] or [Stage.Use], before one samples.
-var scheduled = []string{"DDIMParallelScheduler", "DDPMParallelScheduler", "DEISMultistepScheduler", "DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler",
-	"EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+// scheduled are diffusers' other classes with a noise schedule of the same settings. Their files are read for it: the
+// class must be replaced, by [Scheduler.As] or [Stage.Use], before one samples.
+var scheduled = []string{"DDIMParallelScheduler", "DDPMParallelScheduler", "DEISMultistepScheduler",
+	"DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler",
+	"EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
+	"KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
 	"LMSDiscreteScheduler", "PNDMScheduler", "SASolverScheduler", "UniPCMultistepScheduler"}
 
 // ofOtherSchedulers are settings that only other classes heed. diffusers lets a file carry them, and so do we.
-var ofOtherSchedulers = []string{"corrector_order", "disable_corrector", "interpolation_type", "noise_sampler_seed", "predict_x0", "predictor_order",
+var ofOtherSchedulers = []string{"corrector_order", "disable_corrector", "interpolation_type", "noise_sampler_seed",
+	"predict_x0", "predictor_order",
 	"sigma_max", "sigma_min", "skip_prk_steps", "solver_p", "tau_func", "timestep_type"}
 
-// schedulerConfig has the settings of all three classes. diffusers, too, lets a file carry those of other classes, and reads
-// only its own.
+// schedulerConfig has the settings of all three classes. diffusers, too, lets a file carry those of other classes, and
+// reads only its own.
 type schedulerConfig struct {
 	class string
 
@@ -61,7 +64,8 @@ type schedulerConfig struct {
 	ClipSample      truth   `json:"clip_sample"`
 	ClipSampleRange float32 `json:"clip_sample_range"`
 	// DDPM's
-	VarianceType *diffusion.Variance `json:"variance_type"` // nil: not noted, as DPM-Solver saves it; DDPM then takes its default
+	// nil: not noted, as DPM-Solver saves it; DDPM then takes its default
+	VarianceType *diffusion.Variance `json:"variance_type"`
 	// DDIM's
 	SetAlphaToOne bool `json:"set_alpha_to_one"`
 	// DPM-Solver's
@@ -98,7 +102,8 @@ func (c schedulerConfig) variance() diffusion.Variance {
 	return *c.VarianceType
 }
 
-// ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by name.
+// ReadScheduler reads a scheduler_config.json. Settings that diffusers would heed and this program can't are refused by
+// name.
 func ReadScheduler(path string) (*Scheduler, error) {
 	s, err := readSchedule(path)
 	if err == nil {
@@ -124,12 +129,13 @@ func (s *Scheduler) Check() error {
 	if s.Method != nil {
 		return nil
 	}
-	return fmt.Errorf("%s: _class_name is %s, expected %s or %s or %s: choose one of these as the sampler, with this file's noise schedule",
+	return fmt.Errorf("%s: _class_name is %s, expected %s or %s or %s: choose one of these as the sampler, with this "+
+		"file's noise schedule",
 		s.file.Path, s.Class(), DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)
 }
 
-// As returns the scheduler of another class with the same file's settings, as diffusers' from_config makes it: settings that
-// the file does not give have the other class's defaults.
+// As returns the scheduler of another class with the same file's settings, as diffusers' from_config makes it: settings
+// that the file does not give have the other class's defaults.
 func (s *Scheduler) As(class string) (*Scheduler, error) { return readScheduler(s.file, class) }
 
 // Prediction says what the network estimates.
@@ -141,8 +147,9 @@ func (s *Scheduler) Class() string { return s.config.class }
 func readScheduler(file *hubfile.Config, class string) (*Scheduler, error) {
 	c := schedulerConfig{
 		class: class, NumTrainTimesteps: 1000, BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02,
-		PredictionType: diffusion.Epsilon, DynamicThresholdingRatio: 0.995, SampleMaxValue: 1, TimestepSpacing: diffusion.Leading,
-		ClipSample: true, ClipSampleRange: 1, SetAlphaToOne: true,
+		PredictionType: diffusion.Epsilon, DynamicThresholdingRatio: 0.995, SampleMaxValue: 1,
+		TimestepSpacing: diffusion.Leading,
+		ClipSample:      true, ClipSampleRange: 1, SetAlphaToOne: true,
 		SolverOrder: 2, SolverType: "midpoint", AlgorithmType: "dpmsolver++", FinalSigmasType: "zero",
 	}
 	if c.class == DPMSolverMultistepScheduler {
@@ -216,7 +223,8 @@ func (c schedulerConfig) check() error {
 		{"rescale_betas_zero_snr", c.RescaleBetasZeroSNR, []any{false}, ""},
 		{"prediction_type", c.PredictionType, []any{diffusion.Epsilon, diffusion.Sample, diffusion.V}, ""},
 		{"timestep_spacing", c.TimestepSpacing, []any{diffusion.Leading, diffusion.Trailing, diffusion.Linspace}, ""},
-		{"variance_type", c.variance(), []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge, diffusion.LearnedRange}, DDPMScheduler},
+		{"variance_type", c.variance(), []any{diffusion.FixedSmall, diffusion.FixedSmallLog, diffusion.FixedLarge,
+			diffusion.LearnedRange}, DDPMScheduler},
 		{"set_alpha_to_one", c.SetAlphaToOne, []any{true}, DDIMScheduler},
 		{"solver_order", c.SolverOrder, []any{2}, DPMSolverMultistepScheduler},
 		{"solver_type", c.SolverType, []any{"midpoint"}, DPMSolverMultistepScheduler},
@@ -248,11 +256,13 @@ func (c schedulerConfig) check() error {
 	case c.NumTrainTimesteps < 1 || c.NumTrainTimesteps > 1<<20:
 		return fmt.Errorf("num_train_timesteps is %d, expected 1 to %d", c.NumTrainTimesteps, 1<<20)
 	case c.TrainedBetas != nil && len(c.TrainedBetas) != c.NumTrainTimesteps:
-		return fmt.Errorf("trained_betas has %d numbers, expected %d as num_train_timesteps says", len(c.TrainedBetas), c.NumTrainTimesteps)
+		return fmt.Errorf("trained_betas has %d numbers, expected %d as num_train_timesteps says", len(c.TrainedBetas),
+			c.NumTrainTimesteps)
 	case c.StepsOffset < 0 || c.StepsOffset >= c.NumTrainTimesteps:
 		return fmt.Errorf("steps_offset is %d, expected 0 to %d", c.StepsOffset, c.NumTrainTimesteps-1)
 	case c.Thresholding && !(c.DynamicThresholdingRatio > 0 && c.DynamicThresholdingRatio <= 1):
-		return fmt.Errorf("dynamic_thresholding_ratio is %g, expected a number above 0 and at most 1", c.DynamicThresholdingRatio)
+		return fmt.Errorf("dynamic_thresholding_ratio is %g, expected a number above 0 and at most 1",
+			c.DynamicThresholdingRatio)
 	case c.Thresholding && !(c.SampleMaxValue > 0):
 		return fmt.Errorf("sample_max_value is %g, expected a positive number", c.SampleMaxValue)
 	case !c.Thresholding && bool(c.ClipSample) && c.class != DPMSolverMultistepScheduler && !(c.ClipSampleRange > 0):
@@ -284,13 +294,14 @@ func (s *Scheduler) offset(list []int) ([]int, error) {
 		}
 	}
 	if list[0] >= s.Schedule.Len() {
-		return nil, fmt.Errorf("%d steps with steps_offset %d begin at timestep %d; the schedule ends at %d: take fewer steps", len(list), s.config.StepsOffset, list[0], s.Schedule.Len()-1)
+		return nil, fmt.Errorf("%d steps with steps_offset %d begin at timestep %d; the schedule ends at %d: take "+
+			"fewer steps", len(list), s.config.StepsOffset, list[0], s.Schedule.Len()-1)
 	}
 	return list, nil
 }
 
-// solverTimesteps are DPMSolverMultistepScheduler's: but for trailing ones, those of a walk that has one more, without the
-// last; and only those whose λ, half the logarithm of the signal-to-noise ratio, is not below lambda_min_clipped.
+// solverTimesteps are DPMSolverMultistepScheduler's: but for trailing ones, those of a walk that has one more, without
+// the last; and only those whose λ, half the logarithm of the signal-to-noise ratio, is not below lambda_min_clipped.
 func (s *Scheduler) solverTimesteps(n int) ([]int, error) {
 	total := s.Schedule.Len()
 	if s.config.LambdaMinClipped != nil {
@@ -321,7 +332,8 @@ func (s *Scheduler) solverTimesteps(n int) ([]int, error) {
 		steps := int(math.Ceil(float64(total) / stride))
 		stride = float64(total) - (float64(total) - stride) // rounded as numpy.arange rounds it
 		for i := range steps {
-			if t := int(math.RoundToEven(float64(total)-float64(i)*stride)) - 1; t >= 0 { // as in [diffusion.Schedule.Timesteps]
+			// as in [diffusion.Schedule.Timesteps]
+			if t := int(math.RoundToEven(float64(total)-float64(i)*stride)) - 1; t >= 0 {
 				list = append(list, t)
 			}
 		}
@@ -334,9 +346,9 @@ func (s *Scheduler) lambda(t int) float64 {
 	return math.Log(alphaBar/(1-alphaBar)) / 2
 }
 
-// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. diffusers' DDIMScheduler goes
-// ⌊T/n⌋ back in each of its own n timesteps, also where the next one it visits is another. The named ones, which it does not take,
-// DDIM visits one by one.
+// Sampler returns a sampler that visits the timesteps, from [Scheduler.Timesteps] or [NamedTimesteps]. diffusers'
+// DDIMScheduler goes ⌊T/n⌋ back in each of its own n timesteps, also where the next one it visits is another. The named
+// ones, which it does not take, DDIM visits one by one.
 func (s *Scheduler) Sampler(timesteps []int, noise diffusion.NoiseSource) diffusion.Sampler {
 	path := diffusion.Visit(timesteps...)
 	if _, ok := s.Method.(diffusion.DDIM); ok {

@@ -99,7 +99,8 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 			if err != nil {
 				t.Fatalf("scheduler %d: %v", i, err)
 			}
-			golden.Close(t, step.X.Data, want.X[step.Index], 1e-4, "scheduler "+strconv.Itoa(i)+", step "+strconv.Itoa(step.Index))
+			golden.Close(t, step.X.Data, want.X[step.Index], 1e-4,
+				"scheduler "+strconv.Itoa(i)+", step "+strconv.Itoa(step.Index))
 			steps++
 		}
 		if steps != len(want.X) {
@@ -108,7 +109,8 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 	}
 }
 
-// Settings that a file does not give are diffusers', of the class that is asked for; clipping and thresholding are each class's own.
+// Settings that a file does not give are diffusers', of the class that is asked for; clipping and thresholding are each
+// class's own.
 func TestSchedulerDefaults(t *testing.T) {
 	read := func(text string) *Scheduler {
 		t.Helper()
@@ -129,22 +131,26 @@ func TestSchedulerDefaults(t *testing.T) {
 	plain := read(`{"_class_name": "DDPMScheduler"}`)
 	schedule := plain.Schedule
 	if schedule.Len() != 1000 || schedule.Betas[0] != 1e-4 || schedule.Betas[999] != 0.02 {
-		t.Errorf("β goes from %g to %g in %d timesteps", schedule.Betas[0], schedule.Betas[schedule.Len()-1], schedule.Len())
+		t.Errorf("β goes from %g to %g in %d timesteps", schedule.Betas[0], schedule.Betas[schedule.Len()-1],
+			schedule.Len())
 	}
 	for class, want := range map[string]struct {
 		first, last int
 		clip        diffusion.Clip
-	}{DDPMScheduler: {900, 0, diffusion.Clip{Limit: 1}}, DDIMScheduler: {900, 0, diffusion.Clip{Limit: 1}}, DPMSolverMultistepScheduler: {999, 100, diffusion.Clip{}}} {
+	}{DDPMScheduler: {900, 0, diffusion.Clip{Limit: 1}}, DDIMScheduler: {900, 0, diffusion.Clip{Limit: 1}},
+		DPMSolverMultistepScheduler: {999, 100, diffusion.Clip{}}} {
 		s := as(plain, class)
 		list, err := s.Timesteps(10)
 		if err != nil || list[0] != want.first || list[9] != want.last || s.Clip != want.clip {
 			t.Errorf("%s: timesteps %d, %v, clip %+v", class, list, err, s.Clip)
 		}
 	}
-	if s := read(`{"_class_name": "DDPMScheduler", "thresholding": true}`); s.Clip != (diffusion.Clip{Limit: 1, Quantile: 0.995}) {
+	if s := read(`{"_class_name": "DDPMScheduler", "thresholding": true}`); s.Clip != (diffusion.Clip{Limit: 1,
+		Quantile: 0.995}) {
 		t.Errorf("the usual thresholding is %+v", s.Clip)
 	}
-	bounded, threshold := read(`{"_class_name": "DDIMScheduler", "clip_sample_range": 0.5}`), read(`{"_class_name": "DDPMScheduler", "thresholding": true, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.95}`)
+	bounded, threshold := read(`{"_class_name": "DDIMScheduler", "clip_sample_range": 0.5}`),
+		read(`{"_class_name": "DDPMScheduler", "thresholding": true, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.95}`)
 	for _, class := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
 		if s := as(threshold, class); s.Clip != (diffusion.Clip{Limit: 1.5, Quantile: 0.95}) {
 			t.Errorf("%s thresholds by %+v", class, s.Clip)
@@ -181,7 +187,8 @@ func TestSchedulerDefaults(t *testing.T) {
 				}
 			}
 			if int(m.From) != list[i] || int(m.To) != want {
-				t.Errorf("of timesteps %d DDIM's step %d goes from %g to %g, expected %d to %d", list, i, m.From, m.To, list[i], want)
+				t.Errorf("of timesteps %d DDIM's step %d goes from %g to %g, expected %d to %d", list, i, m.From, m.To,
+					list[i], want)
 			}
 		}
 	}
@@ -221,7 +228,8 @@ func TestNoisingSchedule(t *testing.T) {
 // However many steps, timesteps fall and end at 0 or above.
 func TestTrailingTimesteps(t *testing.T) {
 	for _, class := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
-		s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "`+class+`", "timestep_spacing": "trailing"}`))
+		s, err := ReadScheduler(write(t, hubfile.Scheduler,
+			`{"_class_name": "`+class+`", "timestep_spacing": "trailing"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +273,8 @@ func TestSchedulersOfOthers(t *testing.T) {
 			t.Errorf("%s: %v", class, err)
 			continue
 		}
-		if _, err := s.Timesteps(10); err == nil || !strings.Contains(err.Error(), "choose one of these as the sampler") {
+		if _, err := s.Timesteps(10); err == nil || !strings.Contains(err.Error(),
+			"choose one of these as the sampler") {
 			t.Errorf("%s samples: %v", class, err)
 		}
 		for _, own := range []string{DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler} {
@@ -278,7 +287,8 @@ func TestSchedulersOfOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(got.Schedule.Betas, want.Betas) || got.Clip != (diffusion.Clip{Limit: 1.5, Quantile: 0.95}) || got.Method == nil {
+			if !slices.Equal(got.Schedule.Betas, want.Betas) ||
+				got.Clip != (diffusion.Clip{Limit: 1.5, Quantile: 0.95}) || got.Method == nil {
 				t.Errorf("%s as %s: %+v", class, own, got)
 			}
 		}
@@ -296,9 +306,11 @@ func TestSchedulersOfOthers(t *testing.T) {
 func TestSchedulersRefused(t *testing.T) {
 	for _, c := range []struct{ class, settings, want string }{
 		{"EulerDiscreteScheduler", ``, "_class_name is EulerDiscreteScheduler, expected DDPMScheduler or"},
-		{DDPMScheduler, `"beta_schedule": "sigmoid"`, "beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
+		{DDPMScheduler, `"beta_schedule": "sigmoid"`,
+			"beta_schedule is sigmoid, expected linear or scaled_linear or squaredcos_cap_v2"},
 		{DDPMScheduler, `"rescale_betas_zero_snr": true`, "rescale_betas_zero_snr is true"},
-		{DDPMScheduler, `"prediction_type": "flow_prediction"`, "prediction_type is flow_prediction, expected epsilon or sample or v_prediction"},
+		{DDPMScheduler, `"prediction_type": "flow_prediction"`,
+			"prediction_type is flow_prediction, expected epsilon or sample or v_prediction"},
 		{DDPMScheduler, `"variance_type": "learned"`, "variance_type is learned"},
 		{DDPMScheduler, `"timestep_spacing": "karras"`, "timestep_spacing is karras"},
 		{DDPMScheduler, `"steps_offset": 1000`, "steps_offset is 1000, expected 0 to 999"},
@@ -324,7 +336,8 @@ func TestSchedulersRefused(t *testing.T) {
 			text += ", " + c.settings
 		}
 		path := write(t, hubfile.Scheduler, text+"}")
-		if _, err := ReadScheduler(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+		if _, err := ReadScheduler(path); err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s with %s: %v; want the file's name and %q", c.class, c.settings, err, c.want)
 		}
 	}
@@ -336,31 +349,37 @@ func TestSchedulersRefused(t *testing.T) {
 	}
 
 	// None that Python asks for its truth, and that DPM-Solver saves.
-	none, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DPMSolverMultistepScheduler", "clip_sample": null, "variance_type": null, "trained_betas": null}`))
+	none, err := ReadScheduler(write(t, hubfile.Scheduler,
+		`{"_class_name": "DPMSolverMultistepScheduler", "clip_sample": null, "variance_type": null, "trained_betas": null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if none, err = none.As(DDPMScheduler); err != nil || none.Clip != (diffusion.Clip{}) || none.Method != (diffusion.DDPM{Variance: diffusion.FixedSmall}) {
+	if none, err = none.As(DDPMScheduler); err != nil || none.Clip != (diffusion.Clip{}) ||
+		none.Method != (diffusion.DDPM{Variance: diffusion.FixedSmall}) {
 		t.Errorf("of nulls: %+v, %v", none, err)
 	}
 
 	// Settings that another class heeds are let be.
-	s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DDIMScheduler", "steps_offset": 1, "variance_type": "learned"}`))
+	s, err := ReadScheduler(write(t, hubfile.Scheduler,
+		`{"_class_name": "DDIMScheduler", "steps_offset": 1, "variance_type": "learned"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range map[int]string{0: "expected 1 to 1000", 1000: "begin at timestep 1000; the schedule ends at 999"} {
+	for n, want := range map[int]string{0: "expected 1 to 1000",
+		1000: "begin at timestep 1000; the schedule ends at 999"} {
 		if _, err := s.Timesteps(n); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d steps: %v, want %q", n, err, want)
 		}
 	}
 	for spacing, most := range map[string]int{"linspace": 999, "leading": 999, "trailing": 1000} {
-		s, err := ReadScheduler(write(t, hubfile.Scheduler, `{"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "`+spacing+`"}`))
+		s, err := ReadScheduler(write(t, hubfile.Scheduler,
+			`{"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "`+spacing+`"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
 		list, err := s.Timesteps(most)
-		if err != nil || !slices.IsSortedFunc(list, func(a, b int) int { return b - a }) || len(slices.Compact(list)) != most {
+		if err != nil || !slices.IsSortedFunc(list, func(a, b int) int { return b - a }) ||
+			len(slices.Compact(list)) != most {
 			t.Errorf("%s, %d steps: %d, %v", spacing, most, list, err)
 		}
 		if _, err := s.Timesteps(most + 1); err == nil {
@@ -375,7 +394,8 @@ func TestNamedTimesteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := strings.TrimLeft(name, "abcdefghijklmnopqrstuvwxyz"); strconv.Itoa(len(list)) != want || list[0] != 999 || list[len(list)-1] != 0 {
+		if want := strings.TrimLeft(name, "abcdefghijklmnopqrstuvwxyz"); strconv.Itoa(len(list)) != want ||
+			list[0] != 999 || list[len(list)-1] != 0 {
 			t.Errorf("%s: %d timesteps from %d to %d", name, len(list), list[0], list[len(list)-1])
 		}
 		for i := range list[1:] {

@@ -1,5 +1,5 @@
-// Package deepfloyd runs DeepFloyd IF from the hub's model folders: stages of a cascade that each draw images by diffusion in
-// pixels, the first from a text alone, the next from a text and the smaller image.
+// Package deepfloyd runs DeepFloyd IF from the hub's model folders: stages of a cascade that each draw images by
+// diffusion in pixels, the first from a text alone, the next from a text and the smaller image.
 //
 // The text-conditioned cascade with dynamic thresholding and noised small images is Imagen's (Saharia et al. 2022,
 // arXiv:2205.11487).
@@ -28,13 +28,15 @@ type Stage struct {
 	Config    unet.Config
 	UNet      *unet.Model // nil before Load
 	Scheduler *Scheduler
-	Noising   *Scheduler    // noises the small image of super-resolution; nil in a first stage
-	Progress  nn.Progress   // told how many bytes of the weights were read, of how many, by Load or the first step; may be nil
-	weights   *weights.File // which UNet reads
+	Noising   *Scheduler // noises the small image of super-resolution; nil in a first stage
+	// told how many bytes of the weights were read, of how many, by Load or the first step; may be nil
+	Progress nn.Progress
+	weights  *weights.File // which UNet reads
 }
 
-// OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution, image_noising_scheduler. The
-// weights are those that [weights.OpenFolder] takes for the variant: here their headers are checked, and Load makes the network.
+// OpenStage opens a stage's folder: model_index.json, unet, scheduler and, for super-resolution,
+// image_noising_scheduler. The weights are those that [weights.OpenFolder] takes for the variant: here their headers
+// are checked, and Load makes the network.
 func OpenStage(dir, variant string) (*Stage, error) {
 	s := &Stage{Dir: dir}
 	var err error
@@ -96,7 +98,8 @@ func openScheduler(dir, part string, class Part) (*Scheduler, error) {
 		return nil, s.Check()
 	}
 	if s.Class() != string(class) {
-		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(), filepath.Join(dir, hubfile.Index), class)
+		return nil, fmt.Errorf("%s: _class_name is %s, and %s says %s", path, s.Class(),
+			filepath.Join(dir, hubfile.Index), class)
 	}
 	return s, nil
 }
@@ -115,20 +118,26 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 // check tells whether the network fits to the rest of the stage.
 func (s *Stage) check(c unet.Config, scheduler *Scheduler) error {
 	if s.Noising != nil && c.ClassEmbedType == nil {
-		return errors.New("class_embed_type is null, expected timestep: the folder has an image_noising_scheduler, and the network must be told the noise level")
+		return errors.New("class_embed_type is null, expected timestep: the folder has an image_noising_scheduler, " +
+			"and the network must be told the noise level")
 	}
 	if s.Noising != nil && c.InChannels%2 != 0 {
-		return fmt.Errorf("in_channels is %d, expected an even number: images and the small ones beside them", c.InChannels)
+		return fmt.Errorf("in_channels is %d, expected an even number: images and the small ones beside them",
+			c.InChannels)
 	}
 	if s.Noising == nil && c.ClassEmbedType != nil {
-		return errors.New("class_embed_type is timestep, and the folder has no image_noising_scheduler: where would the class label come from?")
+		return errors.New("class_embed_type is timestep, and the folder has no image_noising_scheduler: where would " +
+			"the class label come from?")
 	}
 	channels := s.channels(c)
 	if c.OutChannels != channels && c.OutChannels != 2*channels {
-		return fmt.Errorf("out_channels is %d, expected %d, or %d with a learned variance", c.OutChannels, channels, 2*channels)
+		return fmt.Errorf("out_channels is %d, expected %d, or %d with a learned variance", c.OutChannels, channels,
+			2*channels)
 	}
-	if m, ok := scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange && c.OutChannels != 2*channels {
-		return fmt.Errorf("out_channels is %d, expected %d: the scheduler's variance_type is learned_range", c.OutChannels, 2*channels)
+	if m, ok := scheduler.Method.(diffusion.DDPM); ok && m.Variance == diffusion.LearnedRange &&
+		c.OutChannels != 2*channels {
+		return fmt.Errorf("out_channels is %d, expected %d: the scheduler's variance_type is learned_range",
+			c.OutChannels, 2*channels)
 	}
 	return checkSize(c)
 }
@@ -137,7 +146,8 @@ func (s *Stage) check(c unet.Config, scheduler *Scheduler) error {
 func checkSize(c unet.Config) error {
 	factor := 1 << (len(c.BlockOutChannels) - 1)
 	if s := c.SampleSize; s.H == 0 || s.W == 0 || s.H%factor != 0 || s.W%factor != 0 {
-		return fmt.Errorf("sample_size is %d×%d, expected multiples of %d, which %d blocks can halve: the images' height and width", s.H, s.W, factor, len(c.BlockOutChannels))
+		return fmt.Errorf("sample_size is %d×%d, expected multiples of %d, which %d blocks can halve: the images' "+
+			"height and width", s.H, s.W, factor, len(c.BlockOutChannels))
 	}
 	return nil
 }
@@ -174,9 +184,9 @@ func (s *Stage) Shape(n int) diffusion.Images {
 	return diffusion.Images{N: n, C: s.channels(s.Config), H: s.Config.SampleSize.H, W: s.Config.SampleSize.W}
 }
 
-// Beside makes of small images in [-1,1] what a stage of super-resolution is told (a first stage is told a text alone): they are
-// scaled up to the size of noise and noised with it to level, a timestep of the noising scheduler. More noise lets the stage invent
-// more.
+// Beside makes of small images in [-1,1] what a stage of super-resolution is told (a first stage is told a text alone):
+// they are scaled up to the size of noise and noised with it to level, a timestep of the noising scheduler. More noise
+// lets the stage invent more.
 func (s *Stage) Beside(small, noise diffusion.Images, level int) (diffusion.Images, error) {
 	if s.Noising == nil {
 		return diffusion.Images{}, errors.New("the stage has no image_noising_scheduler: it draws from a text alone")
@@ -194,7 +204,8 @@ func (s *Stage) Beside(small, noise diffusion.Images, level int) (diffusion.Imag
 // Upscale is bilinear interpolation with aligned corners: the images' corner pixels stay the corners.
 func Upscale(x diffusion.Images, height, width int) (diffusion.Images, error) {
 	if x.H < 1 || x.W < 1 || height < 1 || width < 1 || len(x.Data) != x.N*x.Size() {
-		return diffusion.Images{}, fmt.Errorf("can't scale images %s of %d values to %d×%d", x.Shape(), len(x.Data), height, width)
+		return diffusion.Images{}, fmt.Errorf("can't scale images %s of %d values to %d×%d", x.Shape(), len(x.Data),
+			height, width)
 	}
 	rows, columns := between(x.H, height), between(x.W, width)
 	y := diffusion.NewImages(x.N, x.C, height, width)

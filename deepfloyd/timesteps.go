@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// published are the lists of timesteps that DeepFloyd IF was published with, for 1000 training timesteps; the number in a name is that of
-// its steps.
+// published are the lists of timesteps that DeepFloyd IF was published with, for 1000 training timesteps; the number in
+// a name is that of its steps.
 var published = map[string][]int{
 	"fast27": {
 		999, 800, 799, 600, 599, 500, 400, 399, 377, 355, 333, 311, 288, 266, 244, 222, 200, 199, 177, 155, 133,
@@ -61,12 +61,13 @@ var published = map[string][]int{
 // TimestepNames lists the names that [NamedTimesteps] knows.
 func TimestepNames() []string { return slices.Sorted(maps.Keys(published)) }
 
-// NamedTimesteps returns one of the lists of timesteps that DeepFloyd IF was published with, such as smart50 for stage I or
-// super27 for stage II, in falling order from 999.
+// NamedTimesteps returns one of the lists of timesteps that DeepFloyd IF was published with, such as smart50 for stage
+// I or super27 for stage II, in falling order from 999.
 func NamedTimesteps(name string) ([]int, error) {
 	list, ok := published[name]
 	if !ok {
-		return nil, fmt.Errorf("the list of timesteps %q is unknown, expected one of %s", name, strings.Join(TimestepNames(), ", "))
+		return nil, fmt.Errorf("the list of timesteps %q is unknown, expected one of %s", name,
+			strings.Join(TimestepNames(), ", "))
 	}
 	return slices.Clone(list), nil
 }

@@ -26,7 +26,8 @@ func logUnit(u float32) float64 {
 	return float64(exponent)*math.Ln2 + 2*s*(1+z*(1./3+z*(1./5+z*(1./7+z*(1./9+z*(1./11))))))
 }
 
-// sincos returns sin(x) and cos(x) for 0 ≤ x < 7, to about 1e-10: Taylor series around the nearest multiple of π/2, without a branch.
+// sincos returns sin(x) and cos(x) for 0 ≤ x < 7, to about 1e-10: Taylor series around the nearest multiple of π/2,
+// without a branch.
 func sincos(x float32) (sin, cos float64) {
 	quarter := int(float64(x)*(2/math.Pi) + 0.5)
 	r := float64(x) - float64(quarter)*(math.Pi/2)

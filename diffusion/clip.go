@@ -49,7 +49,8 @@ func (c Clip) apply(x0 Images) {
 	}
 }
 
-// quantileAbs returns the q-quantile of |values| with linear interpolation, its rank rounded to float32 as torch.quantile rounds it.
+// quantileAbs returns the q-quantile of |values| with linear interpolation, its rank rounded to float32 as
+// torch.quantile rounds it.
 func quantileAbs(values []float32, q float32) float32 {
 	if len(values) == 0 {
 		return 0

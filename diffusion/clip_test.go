@@ -15,8 +15,10 @@ func TestClip(t *testing.T) {
 	}{
 		{Clip{}, x.Data},
 		{Clip{Limit: 2.5}, []float32{0, 1, -2, 2.5, -2.5, 0.1, -0.2, 0.3, -0.4, 0.5}},
-		{Clip{Limit: 10, Quantile: 0.75}, []float32{0, 1. / 3, -2. / 3, 1, -1, 0.1, -0.2, 0.3, -0.4, 0.5}}, // s = 3; s < 1 is clipping to 1
-		{Clip{Limit: 2, Quantile: 0.75}, []float32{0, 0.5, -1, 1, -1, 0.1, -0.2, 0.3, -0.4, 0.5}},          // s is at most 2
+		// s = 3; s < 1 is clipping to 1
+		{Clip{Limit: 10, Quantile: 0.75}, []float32{0, 1. / 3, -2. / 3, 1, -1, 0.1, -0.2, 0.3, -0.4, 0.5}},
+		// s is at most 2
+		{Clip{Limit: 2, Quantile: 0.75}, []float32{0, 0.5, -1, 1, -1, 0.1, -0.2, 0.3, -0.4, 0.5}},
 		{Clip{Limit: 10, Quantile: 1}, []float32{0, 0.25, -0.5, 0.75, -1, 0.1, -0.2, 0.3, -0.4, 0.5}},
 	} {
 		got := x.Clone()

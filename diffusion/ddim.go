@@ -8,7 +8,8 @@ import (
 // DDIM is the implicit model's sampling (DDIM, eq. 12): x_t' = √ᾱ_t' x̂_0 + √(1-ᾱ_t'-σ²) ε + σ z.
 // As in diffusers' DDIMScheduler, ε stays the network's where x̂_0 was clipped.
 type DDIM struct {
-	// Eta, from 0 to 1, scales σ (DDIM, eq. 16). With 0 the run is deterministic, with 1 it adds as much noise as DDPM with FixedSmall.
+	// Eta, from 0 to 1, scales σ (DDIM, eq. 16). With 0 the run is deterministic, with 1 it adds as much noise as DDPM
+	// with FixedSmall.
 	Eta float32
 }
 

@@ -15,12 +15,13 @@ const (
 	FixedSmall    Variance = "fixed_small"     // β̃ (DDPM, eq. 7), the best for x_0 a single point
 	FixedSmallLog Variance = "fixed_small_log" // β̃ too, by another road
 	FixedLarge    Variance = "fixed_large"     // β, the best for x_0 ~ N(0, I)
-	LearnedRange  Variance = "learned_range"   // between both, by the network's estimate v: exp(w log β + (1-w) log β̃), w = (v+1)/2 (Improved DDPM, eq. 15)
+	// between both, by the network's estimate v: exp(w log β + (1-w) log β̃), w = (v+1)/2 (Improved DDPM, eq. 15)
+	LearnedRange Variance = "learned_range"
 )
 
-// DDPM is ancestral sampling (DDPM, algorithm 2), over any subset of the timesteps, as diffusers' DDPMScheduler does it:
-// x_t' ~ N(μ(x_t, x̂_0), variance). With a [Schedule] every step but one that leaves timestep 0 adds noise, so a path should visit
-// it ([Leading] and [Linspace] do).
+// DDPM is ancestral sampling (DDPM, algorithm 2), over any subset of the timesteps, as diffusers' DDPMScheduler does
+// it: x_t' ~ N(μ(x_t, x̂_0), variance). With a [Schedule] every step but one that leaves timestep 0 adds noise, so a
+// path should visit it ([Leading] and [Linspace] do).
 type DDPM struct {
 	Variance Variance // FixedSmall when empty
 }
@@ -31,7 +32,8 @@ func (m DDPM) Begin(p Process) (Advance, error) {
 	case "", FixedSmall, FixedSmallLog, FixedLarge, LearnedRange:
 		return func(_ context.Context, tr Transition) (Images, error) { return m.advance(p, tr) }, nil
 	}
-	return nil, fmt.Errorf("the variance type %q is not supported, expected %q, %q, %q or %q", m.Variance, FixedSmall, FixedSmallLog, FixedLarge, LearnedRange)
+	return nil, fmt.Errorf("the variance type %q is not supported, expected %q, %q, %q or %q", m.Variance, FixedSmall,
+		FixedSmallLog, FixedLarge, LearnedRange)
 }
 
 func (m DDPM) advance(p Process, tr Transition) (Images, error) {
@@ -56,7 +58,8 @@ func (m DDPM) advance(p Process, tr Transition) (Images, error) {
 		sigma = sqrt(beta)
 	case LearnedRange:
 		if tr.Variance == nil {
-			return Images{}, errors.New(`the variance type "learned_range" needs a network that estimates the variance, and this one does not`)
+			return Images{}, errors.New(
+				`the variance type "learned_range" needs a network that estimates the variance, and this one does not`)
 		}
 		low, high := math.Log(float64(smallest)), math.Log(float64(beta))
 		for i, n := range noise.Data {

@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// DPMSolver is DPM-Solver++(2M) (DPM-Solver++, algorithm 2): a deterministic multistep solver of second order, good in 10 to 30 steps.
-// The first step and the last, to the clean image, are of first order, as in diffusers' DPMSolverMultistepScheduler
-// (whose run this is with [Trailing] timesteps).
+// DPMSolver is DPM-Solver++(2M) (DPM-Solver++, algorithm 2): a deterministic multistep solver of second order, good in
+// 10 to 30 steps. The first step and the last, to the clean image, are of first order, as in diffusers'
+// DPMSolverMultistepScheduler (whose run this is with [Trailing] timesteps).
 type DPMSolver struct{}
 
 // Begin starts a run.

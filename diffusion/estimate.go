@@ -11,22 +11,26 @@ type Prediction string
 
 // The predictions. Each can be turned into every other where x_t is known.
 const (
-	Epsilon  Prediction = "epsilon"         // ε, the noise in x_t
-	Sample   Prediction = "sample"          // x_0, the clean image
-	V        Prediction = "v_prediction"    // √ᾱ ε - √(1-ᾱ) x_0 (Progressive distillation, arXiv:2202.00512, appendix D)
-	Velocity Prediction = "flow_prediction" // x_0 - ε, a flow's velocity dx/dt, from noise to image. (diffusers' times run the other way: its sign is the opposite)
+	Epsilon Prediction = "epsilon" // ε, the noise in x_t
+	Sample  Prediction = "sample"  // x_0, the clean image
+	// √ᾱ ε - √(1-ᾱ) x_0 (Progressive distillation, arXiv:2202.00512, appendix D)
+	V Prediction = "v_prediction"
+	// x_0 - ε, a flow's velocity dx/dt, from noise to image. (diffusers' times run the other way: its sign is the
+	// opposite)
+	Velocity Prediction = "flow_prediction"
 )
 
-// Denoiser estimates what a [Prediction] names from x_t, at a time of the process that the network was trained with, the same for
-// all images. What else the network is told (labels, a prompt) is bound when the Denoiser is made.
-// It leaves x unchanged, later calls leave its estimate unchanged, and it returns early with ctx's error when ctx ends.
+// Denoiser estimates what a [Prediction] names from x_t, at a time of the process that the network was trained with,
+// the same for all images. What else the network is told (labels, a prompt) is bound when the Denoiser is made. It
+// leaves x unchanged, later calls leave its estimate unchanged, and it returns early with ctx's error when ctx ends.
 type Denoiser func(ctx context.Context, x Images, t float64) (Estimate, error)
 
 // Estimate is what a [Denoiser] returns.
 type Estimate struct {
-	Value    Images     // of x's shape
-	Of       Prediction // what Value is; empty is Epsilon
-	Variance *Images    // of x's shape, for networks that learned the variance (Improved DDPM, eq. 15: scaled to [-1, 1]); otherwise nil
+	Value Images     // of x's shape
+	Of    Prediction // what Value is; empty is Epsilon
+	// of x's shape, for networks that learned the variance (Improved DDPM, eq. 15: scaled to [-1, 1]); otherwise nil
+	Variance *Images
 }
 
 // Slice returns the estimates of images from (included) to to (excluded). It shares e's values.
@@ -81,7 +85,8 @@ func (e Estimate) split(p Process, x Images, t float64) (x0, epsilon Images, err
 		return blend(a*scale, x, -s, e.Value), blend(s*scale, x, a, e.Value), nil
 	}
 	if signal == 0 {
-		return x0, epsilon, fmt.Errorf("at time %g x is noise alone, and an estimate of the noise doesn't tell the image: "+
+		return x0, epsilon, fmt.Errorf("at time %g x is noise alone, and an estimate of the noise doesn't tell the "+
+			"image: "+
 			"begin later, or take a network that predicts %q, %q or %q", t, Sample, V, Velocity)
 	}
 	x0 = x.Like() // DDPM, eq. 15
@@ -136,7 +141,8 @@ func Target(of Prediction, p Process, x0, epsilon Images, t ...float64) (Images,
 		}
 		return v, nil
 	}
-	return Images{}, fmt.Errorf("the prediction %q is unknown, expected %q, %q, %q or %q", of, Epsilon, Sample, V, Velocity)
+	return Images{}, fmt.Errorf("the prediction %q is unknown, expected %q, %q, %q or %q", of, Epsilon, Sample, V,
+		Velocity)
 }
 
 // noiseOf is the ε of x_t = signal·x_0 + sigma·ε, and 0 where there is no noise.
@@ -151,9 +157,10 @@ func noiseOf(x, x0 Images, signal, sigma float32) Images {
 	return epsilon
 }
 
-// Guide is classifier-free guidance (CFG, eq. 6, with γ = 1 + w): ε = ε_uncond + γ (ε_cond - ε_uncond), and the same for every other
-// prediction, which is linear in ε. γ = 0 ignores the condition, 1 is the conditional model, more follows the condition more closely
-// at the price of variety. The variance is the conditional estimate's. For networks that compute both estimates in one call.
+// Guide is classifier-free guidance (CFG, eq. 6, with γ = 1 + w): ε = ε_uncond + γ (ε_cond - ε_uncond), and the same
+// for every other prediction, which is linear in ε. γ = 0 ignores the condition, 1 is the conditional model, more
+// follows the condition more closely at the price of variety. The variance is the conditional estimate's. For networks
+// that compute both estimates in one call.
 func Guide(cond, uncond Estimate, scale float32) (Estimate, error) {
 	if err := cond.check(cond.Value); err != nil {
 		return Estimate{}, fmt.Errorf("conditional estimate: %w", err)
@@ -172,7 +179,8 @@ func Guide(cond, uncond Estimate, scale float32) (Estimate, error) {
 	return Estimate{Value: guided, Of: cond.Of, Variance: cond.Variance}, nil
 }
 
-// Guided is [Guide] as a Denoiser of two Denoisers. It calls both for each estimate, except at γ = 1, where cond alone is the answer.
+// Guided is [Guide] as a Denoiser of two Denoisers. It calls both for each estimate, except at γ = 1, where cond alone
+// is the answer.
 func Guided(cond, uncond Denoiser, scale float32) Denoiser {
 	if scale == 1 {
 		return cond

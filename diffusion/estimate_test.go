@@ -64,7 +64,8 @@ func TestPredictionsTurnIntoEachOther(t *testing.T) {
 						tolerance /= sigma
 					}
 					if d := furthest(e.Value, want); !(d <= tolerance) || e.Of != to || e.Variance != &variance {
-						t.Errorf("%v, time %g, %s as %s: %g apart, expected %.2g at most; of %s", c.process, at, from, to, d, tolerance, e.Of)
+						t.Errorf("%v, time %g, %s as %s: %g apart, expected %.2g at most; of %s", c.process, at, from,
+							to, d, tolerance, e.Of)
 					}
 				}
 			}
@@ -103,7 +104,8 @@ func TestEstimateErrors(t *testing.T) {
 		_, err := diffusion.Target(of, s, x0, epsilon, at...)
 		return err
 	}
-	as := func(e diffusion.Estimate, of diffusion.Prediction, p diffusion.Process, x diffusion.Images, at float64) error {
+	as := func(e diffusion.Estimate, of diffusion.Prediction, p diffusion.Process, x diffusion.Images,
+		at float64) error {
 		_, err := e.As(of, p, x, at)
 		return err
 	}
@@ -111,17 +113,21 @@ func TestEstimateErrors(t *testing.T) {
 		err  error
 		want string
 	}{
-		"target: prediction":  {target("score", one, one, 3), `"score" is unknown, expected "epsilon", "sample", "v_prediction" or "flow_prediction"`},
+		"target: prediction": {target("score", one, one, 3),
+			`"score" is unknown, expected "epsilon", "sample", "v_prediction" or "flow_prediction"`},
 		"target: noise":       {target(diffusion.V, two, one, 3), "the noise has shape [1,1,2,2], expected [2,1,2,2]"},
 		"target: short":       {target(diffusion.Velocity, short, one, 3), "need 4 values, found 0"},
 		"target: three times": {target(diffusion.V, two, two, 1, 2, 3), "2 images need 1 time or 2, found 3"},
 		"target: time":        {target(diffusion.V, two, two, 1, 300), "no time 300; its timesteps are 0 to 299"},
 		"as: prediction":      {as(diffusion.Estimate{Value: one}, "score", s, one, 3), `"score" is unknown`},
-		"as: of":              {as(diffusion.Estimate{Value: one, Of: "score"}, diffusion.V, s, one, 3), `"score" is unknown`},
-		"as: value":           {as(diffusion.Estimate{Value: one}, diffusion.V, s, two, 3), "the estimate has shape [1,1,2,2], expected [2,1,2,2]"},
-		"as: short":           {as(diffusion.Estimate{Value: one}, diffusion.V, s, short, 3), "need 4 values, found 0"},
-		"as: time":            {as(diffusion.Estimate{Value: one}, diffusion.V, s, one, 299.5), "no time 299.5"},
-		"as: noise alone":     {as(diffusion.Estimate{Value: one}, diffusion.Sample, flow, one, 0), "at time 0 x is noise alone"},
+		"as: of": {as(diffusion.Estimate{Value: one, Of: "score"}, diffusion.V, s, one, 3),
+			`"score" is unknown`},
+		"as: value": {as(diffusion.Estimate{Value: one}, diffusion.V, s, two, 3),
+			"the estimate has shape [1,1,2,2], expected [2,1,2,2]"},
+		"as: short": {as(diffusion.Estimate{Value: one}, diffusion.V, s, short, 3), "need 4 values, found 0"},
+		"as: time":  {as(diffusion.Estimate{Value: one}, diffusion.V, s, one, 299.5), "no time 299.5"},
+		"as: noise alone": {as(diffusion.Estimate{Value: one}, diffusion.Sample, flow, one, 0),
+			"at time 0 x is noise alone"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: error %v, expected it to contain %q", name, c.err, c.want)
@@ -199,9 +205,11 @@ func TestGuidedErrors(t *testing.T) {
 	}
 	short := diffusion.Images{N: 1, C: 1, H: 2, W: 2}
 	for want, pair := range map[string][2]diffusion.Estimate{
-		"unconditional estimate: the estimate has shape [1,1,2,2], expected [2,1,2,2]": {{Value: x}, {Value: normal(0, 1, 1, 2, 2)}},
-		"conditional estimate: the estimate: images of shape [1,1,2,2] need 4 values":  {{Value: short}, {Value: x}},
-		`predictions "epsilon" and "flow_prediction", expected the same`:               {{Value: x}, {Value: x, Of: diffusion.Velocity}},
+		"unconditional estimate: the estimate has shape [1,1,2,2], expected [2,1,2,2]": {{Value: x},
+			{Value: normal(0, 1, 1, 2, 2)}},
+		"conditional estimate: the estimate: images of shape [1,1,2,2] need 4 values": {{Value: short}, {Value: x}},
+		`predictions "epsilon" and "flow_prediction", expected the same`: {{Value: x},
+			{Value: x, Of: diffusion.Velocity}},
 	} {
 		if _, err := diffusion.Guide(pair[0], pair[1], 2); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, expected it to contain %q", err, want)

@@ -13,7 +13,8 @@ var predictions = []diffusion.Prediction{diffusion.Epsilon, diffusion.Sample, di
 // Denoisers that are exact for simple distributions of images: what the samplers do with them is known.
 
 // exact is the denoiser whose estimate of x_0's i-th value is mean, given that x_t's is v.
-func exact(p diffusion.Process, of diffusion.Prediction, mean func(i int, v, signal, sigma float64) float64) diffusion.Denoiser {
+func exact(p diffusion.Process, of diffusion.Prediction, mean func(i int, v, signal,
+	sigma float64) float64) diffusion.Denoiser {
 	return func(_ context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		signal, sigma := p.Levels(t)
 		value := x.Like()

@@ -206,7 +206,8 @@ func ExampleKnown_Keep() {
 		return
 	}
 	generator := diffusion.NewGenerator(1)
-	x, original, mask := diffusion.NewImages(1, 1, 1, 2), diffusion.NewImages(1, 1, 1, 2), diffusion.NewImages(1, 1, 1, 2)
+	x, original, mask := diffusion.NewImages(1, 1, 1, 2), diffusion.NewImages(1, 1, 1, 2),
+		diffusion.NewImages(1, 1, 1, 2)
 	generator.Normal(x.Data)
 	original.Data[0] = 0.5
 	mask.Data[1] = 1 // generated; 0 is kept

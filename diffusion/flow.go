@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Flow is the process of flow matching: a straight line x_t = t x_0 + (1-t) ε from noise at t = 0 to the image at t = 1 (Rectified
-// flow, eq. 1; Flow matching, eq. 22 with σ_min = 0, which call the image x_1). A network estimates the [Velocity] dx/dt = x_0 - ε:
-// the mean over all lines that cross at x_t.
+// Flow is the process of flow matching: a straight line x_t = t x_0 + (1-t) ε from noise at t = 0 to the image at t = 1
+// (Rectified flow, eq. 1; Flow matching, eq. 22 with σ_min = 0, which call the image x_1). A network estimates the
+// [Velocity] dx/dt = x_0 - ε: the mean over all lines that cross at x_t.
 type Flow struct{}
 
 // Levels returns t and 1-t, for t from 0 (noise) to 1 (image).
@@ -35,9 +35,9 @@ func (Flow) Path(n int, _ Spacing) ([]Move, error) {
 	return path, nil
 }
 
-// FlowPath writes the point at time t of the straight line from noise to image to x, and its velocity x_0 - ε to velocity: what a
-// network learns from. All have x0's shape; x and velocity may be x0 or noise themselves. Give one t from 0 to 1 for all images, or
-// one for each.
+// FlowPath writes the point at time t of the straight line from noise to image to x, and its velocity x_0 - ε to
+// velocity: what a network learns from. All have x0's shape; x and velocity may be x0 or noise themselves. Give one t
+// from 0 to 1 for all images, or one for each.
 func FlowPath(x, velocity, x0, noise Images, t ...float32) error {
 	times := make([]float64, len(t))
 	for i, t := range t {

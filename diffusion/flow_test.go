@@ -19,7 +19,8 @@ func TestFlowPath(t *testing.T) {
 	if err := diffusion.FlowPath(x, u, x0, noise, times...); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(x.Slice(0, 1).Data, noise.Slice(0, 1).Data) || !slices.Equal(x.Slice(2, 3).Data, x0.Slice(2, 3).Data) {
+	if !slices.Equal(x.Slice(0, 1).Data, noise.Slice(0, 1).Data) ||
+		!slices.Equal(x.Slice(2, 3).Data, x0.Slice(2, 3).Data) {
 		t.Error("the ends are not the noise and the image")
 	}
 	for i := range x.Data {
@@ -57,8 +58,10 @@ func TestFlowToTheOnlyImage(t *testing.T) {
 	for _, name := range deterministic {
 		for _, n := range []int{1, 2, 7, 50} {
 			seen, time := 0, 0.0
-			s := diffusion.Sampler{Process: diffusion.Flow{}, Path: path(t, diffusion.Flow{}, n, ""), Method: methods[name]}
-			for step, err := range s.Steps(t.Context(), knows(s.Process, diffusion.Velocity, x0), normal(2, 2, 3, 5, 4)) {
+			s := diffusion.Sampler{Process: diffusion.Flow{}, Path: path(t, diffusion.Flow{}, n, ""),
+				Method: methods[name]}
+			for step, err := range s.Steps(t.Context(), knows(s.Process, diffusion.Velocity, x0),
+				normal(2, 2, 3, 5, 4)) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -92,10 +95,12 @@ func TestEvaluations(t *testing.T) {
 		want    []float64
 	}{
 		{diffusion.Flow{}, equal(0, 1, 4), diffusion.Euler{}, []float64{0, 0.25, 0.5, 0.75}},
-		{diffusion.Flow{}, equal(0, 1, 4), diffusion.Midpoint{}, []float64{0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875}},
+		{diffusion.Flow{}, equal(0, 1, 4), diffusion.Midpoint{},
+			[]float64{0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875}},
 		{diffusion.Flow{}, equal(0, 1, 4), diffusion.Heun{}, []float64{0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75}},
 		{diffusion.Flow{}, equal(0, 1, 4), diffusion.DPMSolver{}, []float64{0, 0.25, 0.5, 0.75}},
-		{diffusion.Flow{}, []diffusion.Move{{0.25, 0.5}, {0.5, 0.25}, {0.25, 0.5}}, diffusion.Midpoint{}, []float64{0.25, 0.375, 0.25, 0.375}},
+		{diffusion.Flow{}, []diffusion.Move{{0.25, 0.5}, {0.5, 0.25}, {0.25, 0.5}}, diffusion.Midpoint{},
+			[]float64{0.25, 0.375, 0.25, 0.375}},
 		{linear(t, 300), diffusion.Visit(200, 100, 0), diffusion.Heun{}, []float64{200, 100, 100, 0, 0}},
 		{linear(t, 300), diffusion.Visit(200, 250, 0), diffusion.Heun{}, []float64{250, 0, 0}},
 		{linear(t, 300), diffusion.Visit(200, 100, 0), diffusion.DDIM{}, []float64{200, 100, 0}},
@@ -103,7 +108,8 @@ func TestEvaluations(t *testing.T) {
 		var asked []float64
 		var last diffusion.Estimate
 		var at diffusion.Images
-		s := diffusion.Sampler{Process: c.process, Path: c.path, Method: c.method, Noise: diffusion.NewGenerator(1).Noise}
+		s := diffusion.Sampler{Process: c.process, Path: c.path, Method: c.method,
+			Noise: diffusion.NewGenerator(1).Noise}
 		d := func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 			asked, at = append(asked, t), x
 			var err error
@@ -142,7 +148,8 @@ func TestMidpointOfASchedule(t *testing.T) {
 	for _, m := range []diffusion.Move{{200, 100}, {1, 0}, {250.5, 3.25}, {40, diffusion.Clean}, {0, diffusion.Clean}} {
 		var asked []float64
 		sampler := diffusion.Sampler{Process: s, Path: []diffusion.Move{m}, Method: diffusion.Midpoint{}}
-		if _, err := sampler.Sample(t.Context(), func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
+		if _, err := sampler.Sample(t.Context(), func(ctx context.Context, x diffusion.Images,
+			t float64) (diffusion.Estimate, error) {
 			asked = append(asked, t)
 			return gaussian(s, 1)(ctx, x, t)
 		}, normal(1, 1, 1, 2, 2)); err != nil {
@@ -178,7 +185,8 @@ func TestFlowCancellation(t *testing.T) {
 		}
 	}
 	if steps != 2 || evaluations != 5 || !errors.Is(last, context.Canceled) {
-		t.Errorf("%d steps, %d evaluations and error %v, expected 2, 5 and %v", steps, evaluations, last, context.Canceled)
+		t.Errorf("%d steps, %d evaluations and error %v, expected 2, 5 and %v", steps, evaluations, last,
+			context.Canceled)
 	}
 }
 
@@ -220,22 +228,27 @@ func TestFlowErrors(t *testing.T) {
 		"path: short":       {path(one, one, one, short, 0), "need 4 values, found 0"},
 		"path: no time":     {path(two, two, two, two), "2 images need 1 time or 2, found 0"},
 		"path: three times": {path(two, two, two, two, 0, 0, 0), "found 3"},
-		"path: beyond":      {path(two, two, two, two, 0, 1.5), "no time 1.5; its times go from 0 (noise) to 1 (image)"},
-		"path: before":      {path(two, two, two, two, -0.5), "no time -0.5"},
-		"path: NaN":         {path(two, two, two, two, nan.Data[1]), "no time NaN"},
-		"no denoiser":       {sample(3, euler, nil, one), "no denoiser"},
-		"no steps":          {moves(0), "the number of steps is 0"},
-		"too many steps":    {moves(1 << 21), "expected 1 to 1048576"},
-		"short start":       {sample(3, euler, good, short), "need 4 values, found 0"},
-		"network fails":     {sample(3, euler, gives(one, errors.New("out of coffee")), one), "step 2 of 3, time 0.333333"},
-		"its error":         {sample(3, euler, gives(one, errors.New("out of coffee")), one), ": out of coffee"},
-		"middle fails":      {sample(2, midpoint, gives(one, errors.New("out of tea")), one), "step 1 of 2, time 0: out of tea"},
-		"end fails":         {sample(2, heun, gives(one, errors.New("out of milk")), one), "step 1 of 2, time 0: out of milk"},
-		"other shape":       {sample(3, euler, gives(two, nil), one), "the estimate has shape [2,1,2,2], expected [1,1,2,2]"},
-		"short velocity":    {sample(3, euler, gives(short, nil), one), "need 4 values, found 0"},
-		"not a number":      {sample(3, euler, gives(nan, nil), one), "NaN or infinite"},
-		"infinite":          {sample(2, midpoint, gives(infinite, nil), one), "NaN or infinite"},
-		"infinite end":      {sample(2, heun, gives(infinite, nil), one), "NaN or infinite"},
+		"path: beyond": {path(two, two, two, two, 0, 1.5),
+			"no time 1.5; its times go from 0 (noise) to 1 (image)"},
+		"path: before":   {path(two, two, two, two, -0.5), "no time -0.5"},
+		"path: NaN":      {path(two, two, two, two, nan.Data[1]), "no time NaN"},
+		"no denoiser":    {sample(3, euler, nil, one), "no denoiser"},
+		"no steps":       {moves(0), "the number of steps is 0"},
+		"too many steps": {moves(1 << 21), "expected 1 to 1048576"},
+		"short start":    {sample(3, euler, good, short), "need 4 values, found 0"},
+		"network fails": {sample(3, euler, gives(one, errors.New("out of coffee")), one),
+			"step 2 of 3, time 0.333333"},
+		"its error": {sample(3, euler, gives(one, errors.New("out of coffee")), one), ": out of coffee"},
+		"middle fails": {sample(2, midpoint, gives(one, errors.New("out of tea")), one),
+			"step 1 of 2, time 0: out of tea"},
+		"end fails": {sample(2, heun, gives(one, errors.New("out of milk")), one),
+			"step 1 of 2, time 0: out of milk"},
+		"other shape": {sample(3, euler, gives(two, nil), one),
+			"the estimate has shape [2,1,2,2], expected [1,1,2,2]"},
+		"short velocity": {sample(3, euler, gives(short, nil), one), "need 4 values, found 0"},
+		"not a number":   {sample(3, euler, gives(nan, nil), one), "NaN or infinite"},
+		"infinite":       {sample(2, midpoint, gives(infinite, nil), one), "NaN or infinite"},
+		"infinite end":   {sample(2, heun, gives(infinite, nil), one), "NaN or infinite"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: error %v, expected it to contain %q", name, c.err, c.want)

@@ -38,7 +38,8 @@ func (g *Generator) Uniform(dst []float32) {
 	}
 }
 
-// Normal fills dst with standard normal numbers, as torch.randn(len(dst)) does; for images, len(dst) is the whole batch's.
+// Normal fills dst with standard normal numbers, as torch.randn(len(dst)) does; for images, len(dst) is the whole
+// batch's.
 func (g *Generator) Normal(dst []float32) {
 	const block = 16
 	if len(dst) < block {
@@ -82,7 +83,8 @@ func (g *Generator) float64() float64 {
 	return float64(g.engine.uint64()&(1<<53-1)) * 0x1p-53
 }
 
-// IntN fills dst with integers in [0, high), as torch.randint(high, (len(dst),)) does. Like rand.IntN, it panics when high is not positive.
+// IntN fills dst with integers in [0, high), as torch.randint(high, (len(dst),)) does. Like rand.IntN, it panics when
+// high is not positive.
 func (g *Generator) IntN(dst []int, high int) {
 	if high <= 0 {
 		panic(fmt.Sprintf("diffusion: IntN needs a positive bound, found %d", high))

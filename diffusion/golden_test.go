@@ -120,7 +120,8 @@ func TestGoldenSchedules(t *testing.T) {
 		for i := range want.Betas { // by ratios: what is tiny counts
 			beta, alphaBar := float64(s.Betas[i]/want.Betas[i]), float64(s.AlphasCumprod[i]/want.AlphasCumprod[i])
 			if !(math.Abs(beta-1) <= 1e-5) || !(math.Abs(alphaBar-1) <= 1e-5) {
-				t.Fatalf("%s, timestep %d: β = %g, ᾱ = %g, want %g and %g", name, i, s.Betas[i], s.AlphasCumprod[i], want.Betas[i], want.AlphasCumprod[i])
+				t.Fatalf("%s, timestep %d: β = %g, ᾱ = %g, want %g and %g", name, i, s.Betas[i], s.AlphasCumprod[i],
+					want.Betas[i], want.AlphasCumprod[i])
 			}
 		}
 		for steps, list := range want.Timesteps {
@@ -191,7 +192,8 @@ func TestGoldenSchedulerSteps(t *testing.T) {
 			t.Fatalf("%s: %v", prefix, err)
 		}
 		d := func(context.Context, diffusion.Images, float64) (diffusion.Estimate, error) { return estimate, nil }
-		for step, err := range sampler.From(slices.Index(timesteps(t, schedule, n, diffusion.Leading), timestep)).Steps(t.Context(), d, x) {
+		for step, err := range sampler.From(slices.Index(timesteps(t, schedule, n, diffusion.Leading),
+			timestep)).Steps(t.Context(), d, x) {
 			if err != nil {
 				t.Fatalf("%s: %v", prefix, err)
 			}
@@ -214,7 +216,8 @@ func split(output diffusion.Images, channels int) (diffusion.Estimate, error) {
 		return diffusion.Estimate{Value: output}, nil
 	}
 	if output.C != 2*channels {
-		return diffusion.Estimate{}, fmt.Errorf("the output has %d channels, expected %d or %d", output.C, channels, 2*channels)
+		return diffusion.Estimate{}, fmt.Errorf("the output has %d channels, expected %d or %d", output.C, channels,
+			2*channels)
 	}
 	noise := diffusion.NewImages(output.N, channels, output.H, output.W)
 	variance := noise.Like()
@@ -242,7 +245,8 @@ func TestGoldenStart(t *testing.T) {
 			continue
 		}
 		found = true
-		sampler := diffusion.Sampler{Process: schedule, Path: path(t, schedule, trace.Steps, diffusion.Leading), Method: diffusion.DDPM{}, Clip: threshold}
+		sampler := diffusion.Sampler{Process: schedule, Path: path(t, schedule, trace.Steps, diffusion.Leading),
+			Method: diffusion.DDPM{}, Clip: threshold}
 		x, err := sampler.From(trace.First).Start(goldenImages(t, f, "image"), goldenImages(t, f, "noise"))
 		if err != nil {
 			t.Fatal(err)

@@ -62,7 +62,8 @@ func Concat(batches ...Images) (Images, error) {
 			return Images{}, err
 		}
 		if b.C != all.C || b.H != all.H || b.W != all.W {
-			return Images{}, fmt.Errorf("cannot join images of different sizes: batch 0 is %s, batch %d is %s", batches[0].Shape(), i, b.Shape())
+			return Images{}, fmt.Errorf("cannot join images of different sizes: batch 0 is %s, batch %d is %s",
+				batches[0].Shape(), i, b.Shape())
 		}
 		all.N += b.N
 		all.Data = append(all.Data, b.Data...)

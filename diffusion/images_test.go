@@ -34,7 +34,8 @@ func TestSliceAndConcat(t *testing.T) {
 }
 
 func TestConcatErrors(t *testing.T) {
-	if _, err := diffusion.Concat(diffusion.NewImages(1, 1, 2, 2), diffusion.NewImages(1, 3, 2, 2)); err == nil || !strings.Contains(err.Error(), "batch 1 is [1,3,2,2]") {
+	if _, err := diffusion.Concat(diffusion.NewImages(1, 1, 2, 2), diffusion.NewImages(1, 3, 2, 2)); err == nil ||
+		!strings.Contains(err.Error(), "batch 1 is [1,3,2,2]") {
 		t.Errorf("different channels: %v", err)
 	}
 	if _, err := diffusion.Concat(diffusion.Images{N: 1, C: 1, H: 2, W: 2}); err == nil {

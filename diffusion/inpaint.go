@@ -9,16 +9,17 @@ import (
 // Known is the part of images that inpainting keeps.
 type Known struct {
 	Process Process
-	Images  Images      // x_0, the originals
-	Mask    Images      // 1 where to generate, 0 where to keep the original, between them a mixture; [N or 1, C or 1, H, W]
-	Noise   NoiseSource // standard normal noise for the originals, for steps that don't lead to the clean image
-	Clean   bool        // the originals are not noised at all, as diffusers' IFInpaintingPipeline has it
+	Images  Images // x_0, the originals
+	// 1 where to generate, 0 where to keep the original, between them a mixture; [N or 1, C or 1, H, W]
+	Mask  Images
+	Noise NoiseSource // standard normal noise for the originals, for steps that don't lead to the clean image
+	Clean bool        // the originals are not noised at all, as diffusers' IFInpaintingPipeline has it
 }
 
-// Keep wraps a run: after each step the known part is overwritten by the originals, noised to the time that the step leads to.
-// (RePaint, arXiv:2201.09865, eq. 8, without its resampling, which is a matter of the path: see [Resample].)
-// Where the mask is m, between 0 and 1, x becomes m·x + (1-m)·original with as much noise as both.
-// After the last step known pixels are the originals' to the bit.
+// Keep wraps a run: after each step the known part is overwritten by the originals, noised to the time that the step
+// leads to. (RePaint, arXiv:2201.09865, eq. 8, without its resampling, which is a matter of the path: see [Resample].)
+// Where the mask is m, between 0 and 1, x becomes m·x + (1-m)·original with as much noise as both. After the last step
+// known pixels are the originals' to the bit.
 func (k Known) Keep(steps iter.Seq2[Step, error]) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		if err := k.check(); err != nil {
@@ -97,7 +98,8 @@ func (k Known) check() error {
 	}
 	x, m := k.Images, k.Mask
 	if m.H != x.H || m.W != x.W || m.N != 1 && m.N != x.N || m.C != 1 && m.C != x.C {
-		return fmt.Errorf("the mask has shape %s, expected [1 or %d,1 or %d,%d,%d] for images %s", m.Shape(), x.N, x.C, x.H, x.W, x.Shape())
+		return fmt.Errorf("the mask has shape %s, expected [1 or %d,1 or %d,%d,%d] for images %s", m.Shape(), x.N, x.C,
+			x.H, x.W, x.Shape())
 	}
 	for _, v := range m.Data {
 		if !(v >= 0 && v <= 1) {

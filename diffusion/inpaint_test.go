@@ -32,19 +32,22 @@ func TestKnownPixelsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, method := range methods {
-			for _, mask := range []diffusion.Images{left(1, 1, 4, 6), left(2, 1, 4, 6), left(1, 3, 4, 6), left(2, 3, 4, 6)} {
+			for _, mask := range []diffusion.Images{left(1, 1, 4, 6), left(2, 1, 4, 6), left(1, 3, 4, 6),
+				left(2, 3, 4, 6)} {
 				noises := map[int]diffusion.Images{}
-				known := diffusion.Known{Process: p, Images: original, Mask: mask, Noise: func(index int, at float64, dst diffusion.Images) error {
-					copy(dst.Data, normal(uint64(100+index), 2, 3, 4, 6).Data)
-					noises[index] = dst.Clone()
-					if at != moves[index].To {
-						t.Errorf("noise is asked for time %g, expected %g", at, moves[index].To)
-					}
-					return nil
-				}}
+				known := diffusion.Known{Process: p, Images: original, Mask: mask,
+					Noise: func(index int, at float64, dst diffusion.Images) error {
+						copy(dst.Data, normal(uint64(100+index), 2, 3, 4, 6).Data)
+						noises[index] = dst.Clone()
+						if at != moves[index].To {
+							t.Errorf("noise is asked for time %g, expected %g", at, moves[index].To)
+						}
+						return nil
+					}}
 				s := diffusion.Sampler{Process: p, Path: moves, Method: method, Noise: diffusion.NewGenerator(5).Noise}
 				var last diffusion.Images
-				for step, err := range known.Keep(s.Steps(t.Context(), knows(p, usual(p), image), normal(3, 2, 3, 4, 6))) {
+				for step, err := range known.Keep(s.Steps(t.Context(), knows(p, usual(p), image),
+					normal(3, 2, 3, 4, 6))) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -59,14 +62,16 @@ func TestKnownPixelsAreKept(t *testing.T) {
 					}
 					for i, v := range step.X.Data {
 						if i%6 < 3 && math.Float32bits(v) != math.Float32bits(want.Data[i]) {
-							t.Fatalf("%s, %v, step %d: the known value %d is %g, expected %g", name, p, step.Index, i, v, want.Data[i])
+							t.Fatalf("%s, %v, step %d: the known value %d is %g, expected %g", name, p, step.Index, i,
+								v, want.Data[i])
 						}
 					}
 					last = step.X.Clone()
 				}
 				for i, v := range last.Data {
 					if i%6 >= 3 && !(math.Abs(float64(v-image.Data[i])) <= 1e-4) {
-						t.Fatalf("%s, %v: value %d, which is to be generated, is %g, expected %g", name, p, i, v, image.Data[i])
+						t.Fatalf("%s, %v: value %d, which is to be generated, is %g, expected %g", name, p, i, v,
+							image.Data[i])
 					}
 				}
 			}
@@ -92,7 +97,8 @@ func TestFeatheredMasks(t *testing.T) {
 	}{{linear(t, 300), []float64{250, 30, diffusion.Clean}}, {diffusion.Flow{}, []float64{0.1, 0.9, 1}}} {
 		for _, at := range c.times {
 			g := diffusion.NewGenerator(1)
-			x0, original, noise := diffusion.NewImages(n, n, 1, 5), diffusion.NewImages(n, n, 1, 5), diffusion.NewImages(n, n, 1, 5)
+			x0, original, noise := diffusion.NewImages(n, n, 1, 5), diffusion.NewImages(n, n, 1, 5),
+				diffusion.NewImages(n, n, 1, 5)
 			for i := range x0.Data {
 				x0.Data[i], original.Data[i] = generated, kept
 			}
@@ -117,7 +123,8 @@ func TestFeatheredMasks(t *testing.T) {
 						square += d * d / (n * n)
 					}
 					want := signal * (float64(m)*generated + (1-float64(m))*kept)
-					if !(math.Abs(mean-want) <= 0.02*sigma+1e-6) || !(math.Abs(math.Sqrt(square)-sigma) <= 0.02*sigma+1e-6) {
+					if !(math.Abs(mean-want) <= 0.02*sigma+1e-6) ||
+						!(math.Abs(math.Sqrt(square)-sigma) <= 0.02*sigma+1e-6) {
 						t.Errorf("%v, time %g, mask %g: mean %.4f and deviation %.4f, expected %.4f and %.4f",
 							c.process, at, m, mean, math.Sqrt(square), want, sigma)
 					}
@@ -188,27 +195,39 @@ func TestCleanOriginals(t *testing.T) {
 
 func TestKnownErrors(t *testing.T) {
 	s := linear(t, 300)
-	good := diffusion.Known{Process: s, Images: normal(1, 2, 3, 4, 6), Mask: left(1, 1, 4, 6), Noise: diffusion.NewGenerator(1).Noise}
+	good := diffusion.Known{Process: s, Images: normal(1, 2, 3, 4, 6), Mask: left(1, 1, 4, 6),
+		Noise: diffusion.NewGenerator(1).Noise}
 	broken := errors.New("out of paint")
 	for name, c := range map[string]struct {
 		change func(*diffusion.Known)
 		want   string
 	}{
-		"no process":     {func(k *diffusion.Known) { k.Process = nil }, "no process"},
-		"nil schedule":   {func(k *diffusion.Known) { k.Process = (*diffusion.Schedule)(nil) }, "no process"},
-		"no originals":   {func(k *diffusion.Known) { k.Images = diffusion.Images{} }, "the mask has shape [1,1,4,6]"},
-		"short original": {func(k *diffusion.Known) { k.Images.Data = nil }, "the original: images of shape [2,3,4,6] need 144 values, found 0"},
-		"other original": {func(k *diffusion.Known) { k.Images = normal(1, 1, 3, 4, 6) }, "the original has shape [1,3,4,6], expected [2,3,4,6]"},
-		"no mask":        {func(k *diffusion.Known) { k.Mask = diffusion.Images{} }, "the mask has shape [0,0,0,0], expected [1 or 2,1 or 3,4,6]"},
-		"short mask":     {func(k *diffusion.Known) { k.Mask.Data = nil }, "the mask: images of shape"},
-		"mask's size":    {func(k *diffusion.Known) { k.Mask = left(1, 1, 6, 4) }, "the mask has shape [1,1,6,4]"},
-		"masks":          {func(k *diffusion.Known) { k.Mask = left(3, 1, 4, 6) }, "the mask has shape [3,1,4,6]"},
-		"channels":       {func(k *diffusion.Known) { k.Mask = left(1, 2, 4, 6) }, "the mask has shape [1,2,4,6]"},
-		"mask's values":  {func(k *diffusion.Known) { k.Mask = left(1, 1, 4, 6); k.Mask.Data[2] = 255 }, "the mask has the value 255"},
-		"NaN":            {func(k *diffusion.Known) { k.Mask = left(1, 1, 4, 6); k.Mask.Data[2] = float32(math.NaN()) }, "the value NaN"},
-		"no noise":       {func(k *diffusion.Known) { k.Noise = nil }, "set Noise"},
-		"noise fails":    {func(k *diffusion.Known) { k.Noise = func(int, float64, diffusion.Images) error { return broken } }, "out of paint"},
-		"other process":  {func(k *diffusion.Known) { k.Process = diffusion.Flow{} }, "no time 100; its times go from 0"},
+		"no process":   {func(k *diffusion.Known) { k.Process = nil }, "no process"},
+		"nil schedule": {func(k *diffusion.Known) { k.Process = (*diffusion.Schedule)(nil) }, "no process"},
+		"no originals": {func(k *diffusion.Known) { k.Images = diffusion.Images{} }, "the mask has shape [1,1,4,6]"},
+		"short original": {func(k *diffusion.Known) { k.Images.Data = nil },
+			"the original: images of shape [2,3,4,6] need 144 values, found 0"},
+		"other original": {func(k *diffusion.Known) { k.Images = normal(1, 1, 3, 4, 6) },
+			"the original has shape [1,3,4,6], expected [2,3,4,6]"},
+		"no mask": {func(k *diffusion.Known) { k.Mask = diffusion.Images{} },
+			"the mask has shape [0,0,0,0], expected [1 or 2,1 or 3,4,6]"},
+		"short mask":  {func(k *diffusion.Known) { k.Mask.Data = nil }, "the mask: images of shape"},
+		"mask's size": {func(k *diffusion.Known) { k.Mask = left(1, 1, 6, 4) }, "the mask has shape [1,1,6,4]"},
+		"masks":       {func(k *diffusion.Known) { k.Mask = left(3, 1, 4, 6) }, "the mask has shape [3,1,4,6]"},
+		"channels":    {func(k *diffusion.Known) { k.Mask = left(1, 2, 4, 6) }, "the mask has shape [1,2,4,6]"},
+		"mask's values": {func(k *diffusion.Known) { k.Mask = left(1, 1, 4, 6); k.Mask.Data[2] = 255 },
+			"the mask has the value 255"},
+		"NaN": {func(k *diffusion.Known) { k.Mask = left(1, 1, 4, 6); k.Mask.Data[2] = float32(math.NaN()) },
+			"the value NaN"},
+		"no noise": {func(k *diffusion.Known) { k.Noise = nil }, "set Noise"},
+		"noise fails": {func(k *diffusion.Known) {
+			k.Noise = func(int, float64,
+				diffusion.Images) error {
+				return broken
+			}
+		}, "out of paint"},
+		"other process": {func(k *diffusion.Known) { k.Process = diffusion.Flow{} },
+			"no time 100; its times go from 0"},
 	} {
 		known := good
 		c.change(&known)

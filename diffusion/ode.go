@@ -5,11 +5,12 @@ import (
 	"math"
 )
 
-// The methods of this file solve the process's ordinary differential equation (Score SDE, arXiv:2011.13456, section 4.3). Written
-// along a straight line, scale·x_t = w x_0 + (1-w) ε with the time w from 0 to 1, it is dx/dw = x̂_0 - ε̂, for schedules as for flows.
+// The methods of this file solve the process's ordinary differential equation (Score SDE, arXiv:2011.13456, section
+// 4.3). Written along a straight line, scale·x_t = w x_0 + (1-w) ε with the time w from 0 to 1, it is dx/dw = x̂_0 -
+// ε̂, for schedules as for flows.
 
-// Euler is the method of first order: x + h u(x, w). It is DDIM without noise, but where x̂_0 is clipped: its ε̂ is then what
-// remains of x_t, DDIM's the network's.
+// Euler is the method of first order: x + h u(x, w). It is DDIM without noise, but where x̂_0 is clipped: its ε̂ is
+// then what remains of x_t, DDIM's the network's.
 type Euler struct{}
 
 // Midpoint is of second order, with two evaluations a step: x + h u(x + h/2 u(x, w), w + h/2).

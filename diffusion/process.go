@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Process is a forward process, which turns images into noise: x_t = signal·x_0 + noise·ε, ε ~ N(0, I). *[Schedule] is one with
-// timesteps, [Flow] one with a continuous time. Both are the same thing seen from two sides: up to a factor for x and another
-// clock each is the other, so that every [Method] works with both.
+// Process is a forward process, which turns images into noise: x_t = signal·x_0 + noise·ε, ε ~ N(0, I). *[Schedule] is
+// one with timesteps, [Flow] one with a continuous time. Both are the same thing seen from two sides: up to a factor
+// for x and another clock each is the other, so that every [Method] works with both.
 type Process interface {
 	// Levels returns the factors of x_0 and ε at time t, and NaN where the process has no time t.
 	// At the time of the clean image they are 1 and 0.
@@ -16,8 +16,8 @@ type Process interface {
 	Path(n int, s Spacing) ([]Move, error)
 }
 
-// Move is one step of a path: from one time of a [Process] to another. As a rule it goes to less noise. A move to more noise is
-// a step of the forward process; see [Resample].
+// Move is one step of a path: from one time of a [Process] to another. As a rule it goes to less noise. A move to more
+// noise is a step of the forward process; see [Resample].
 type Move struct{ From, To float64 }
 
 // AddNoise returns the images noised to time t (DDPM, eq. 4; Flow matching, eq. 22): signal·x_0 + noise·ε.
@@ -78,7 +78,8 @@ func isClean(p Process, t float64) bool {
 	return noise == 0
 }
 
-// varianceOne describes a process as DDPM's paper does, by x_t of variance one: scale·x_t = √ᾱ x_0 + √(1-ᾱ) ε. rest is 1-ᾱ.
+// varianceOne describes a process as DDPM's paper does, by x_t of variance one: scale·x_t = √ᾱ x_0 + √(1-ᾱ) ε. rest is
+// 1-ᾱ.
 func varianceOne(p Process, t float64) (alphaBar, rest, scale float32) {
 	if s, ok := p.(*Schedule); ok {
 		alphaBar = s.alphaBar(t)
@@ -106,12 +107,13 @@ func straight(p Process, t float64) (w float64, scale float32) {
 	return signal / (signal + noise), float32(1 / (signal + noise))
 }
 
-// Resample returns a path that goes back to more noise again and again (RePaint, arXiv:2201.09865, section 4.2; "time travel").
-// After every length moves it jumps back to where they began and repeats them, so that each is made repeats times.
-// Only moves whose share of the path, from 0 (noise) to 1 (image), lies between from and to are repeated.
+// Resample returns a path that goes back to more noise again and again (RePaint, arXiv:2201.09865, section 4.2; "time
+// travel"). After every length moves it jumps back to where they began and repeats them, so that each is made repeats
+// times. Only moves whose share of the path, from 0 (noise) to 1 (image), lies between from and to are repeated.
 func Resample(path []Move, length, repeats int, from, to float64) ([]Move, error) {
 	if length < 1 || repeats < 1 {
-		return nil, fmt.Errorf("moves are repeated %d times in groups of %d, expected positive numbers", repeats, length)
+		return nil, fmt.Errorf("moves are repeated %d times in groups of %d, expected positive numbers", repeats,
+			length)
 	}
 	if !(from >= 0 && from <= to && to <= 1) {
 		return nil, fmt.Errorf("moves from %g to %g of the path are repeated, expected shares from 0 to 1", from, to)
@@ -130,8 +132,8 @@ func Resample(path []Move, length, repeats int, from, to float64) ([]Move, error
 	return append(all, path[last:]...), nil
 }
 
-// renoise makes x at a time of more noise from x at a time of less (DDPM, eq. 2, over several timesteps): the image is scaled
-// and noise is added.
+// renoise makes x at a time of more noise from x at a time of less (DDPM, eq. 2, over several timesteps): the image is
+// scaled and noise is added.
 func renoise(p Process, x, noise Images, m Move) Images {
 	signal, sigma := p.Levels(m.From)
 	signalTo, sigmaTo := p.Levels(m.To)

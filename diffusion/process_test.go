@@ -21,7 +21,8 @@ func TestTimesBetweenTimesteps(t *testing.T) {
 				t.Fatalf("%v: at %g the variance is %g from 1", s, at, d)
 			}
 			if !(signal < signalBefore && sigma >= sigmaBefore) {
-				t.Fatalf("%v: at %g the levels go from %g and %g to %g and %g", s, at, signalBefore, sigmaBefore, signal, sigma)
+				t.Fatalf("%v: at %g the levels go from %g and %g to %g and %g", s, at, signalBefore, sigmaBefore,
+					signal, sigma)
 			}
 			signalBefore, sigmaBefore = signal, sigma
 			if i%16 != 0 {
@@ -45,10 +46,12 @@ func TestTimesBetweenTimesteps(t *testing.T) {
 
 func TestPaths(t *testing.T) {
 	s := linear(t, 300)
-	if got, want := path(t, s, 3, diffusion.Leading), []diffusion.Move{{200, 100}, {100, 0}, {0, diffusion.Clean}}; !slices.Equal(got, want) {
+	if got, want := path(t, s, 3, diffusion.Leading), []diffusion.Move{{200, 100}, {100, 0}, {0,
+		diffusion.Clean}}; !slices.Equal(got, want) {
 		t.Errorf("leading: %v, expected %v", got, want)
 	}
-	if got, want := path(t, diffusion.Flow{}, 4, ""), []diffusion.Move{{0, 0.25}, {0.25, 0.5}, {0.5, 0.75}, {0.75, 1}}; !slices.Equal(got, want) {
+	if got, want := path(t, diffusion.Flow{}, 4, ""), []diffusion.Move{{0, 0.25}, {0.25, 0.5}, {0.5, 0.75}, {0.75,
+		1}}; !slices.Equal(got, want) {
 		t.Errorf("flow: %v, expected %v", got, want)
 	}
 	if got, err := s.Path(3, "karras"); err == nil || len(got) != 0 {
@@ -98,7 +101,8 @@ func TestResample(t *testing.T) {
 				t.Errorf("%+v: move %d is made %d times, expected %d", c, i, times[m], want)
 			}
 		}
-		if jumps != c.jumps || len(times) != len(whole) || moves[0].From != whole[0].From || moves[len(moves)-1].To != diffusion.Clean {
+		if jumps != c.jumps || len(times) != len(whole) || moves[0].From != whole[0].From ||
+			moves[len(moves)-1].To != diffusion.Clean {
 			t.Errorf("%+v: %d jumps, expected %d; %v", c, jumps, c.jumps, moves)
 		}
 	}
@@ -113,7 +117,8 @@ func TestResample(t *testing.T) {
 		"moves from 0.75 to 0.25": {1, 1, 0.75, 0.25},
 		"moves from NaN to 1":     {1, 1, math.NaN(), 1},
 	} {
-		if _, err := diffusion.Resample(whole, c.length, c.repeats, c.from, c.to); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := diffusion.Resample(whole, c.length, c.repeats, c.from, c.to); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, expected it to contain %q", err, want)
 		}
 	}
@@ -128,7 +133,8 @@ func TestResampledRunsKeepTheDistribution(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, method := range map[string]diffusion.Method{
-			"ddpm": diffusion.DDPM{}, "ddim eta": diffusion.DDIM{Eta: 0.5}, "heun": diffusion.Heun{}, "dpmsolver": diffusion.DPMSolver{},
+			"ddpm": diffusion.DDPM{}, "ddim eta": diffusion.DDIM{Eta: 0.5}, "heun": diffusion.Heun{},
+			"dpmsolver": diffusion.DPMSolver{},
 		} {
 			g := diffusion.NewGenerator(4)
 			x := diffusion.NewImages(1, 1, 60, 60)
@@ -140,7 +146,8 @@ func TestResampledRunsKeepTheDistribution(t *testing.T) {
 				}
 				signal, sigma := p.Levels(step.To)
 				if got, want := deviation(step.X), math.Hypot(signal*want, sigma); !(math.Abs(got-want) <= 0.06*want) {
-					t.Errorf("%s, %v, step %d to %g: standard deviation %.4f, expected %.4f", name, p, step.Index, step.To, got, want)
+					t.Errorf("%s, %v, step %d to %g: standard deviation %.4f, expected %.4f", name, p, step.Index,
+						step.To, got, want)
 					break
 				}
 			}
@@ -186,8 +193,10 @@ func TestStepsToMoreNoise(t *testing.T) {
 			}
 		}
 	}
-	if want := []float64{100, 50, 250}; begun != 3 || asked != 4 || asked != sampler.Evaluations() || !slices.Equal(drawn, want) {
-		t.Errorf("begun %d times, expected 3; %d estimates, expected 4; noise from %v, expected %v", begun, asked, drawn, want)
+	if want := []float64{100, 50, 250}; begun != 3 || asked != 4 || asked != sampler.Evaluations() ||
+		!slices.Equal(drawn, want) {
+		t.Errorf("begun %d times, expected 3; %d estimates, expected 4; noise from %v, expected %v", begun, asked,
+			drawn, want)
 	}
 }
 
@@ -217,10 +226,12 @@ func TestStart(t *testing.T) {
 		if d := furthest(x, x0); !(d <= 1e-5) {
 			t.Errorf("%v: the run ends %g from the image", p, d)
 		}
-		if _, err := s.Start(x0, normal(2, 1, 1, 4, 4)); err == nil || !strings.Contains(err.Error(), "the noise has shape") {
+		if _, err := s.Start(x0, normal(2, 1, 1, 4, 4)); err == nil ||
+			!strings.Contains(err.Error(), "the noise has shape") {
 			t.Errorf("%v: error %v", p, err)
 		}
-		if _, err := s.From(10).Start(x0, noise); err == nil || !strings.Contains(err.Error(), "there are steps 0 to 9") {
+		if _, err := s.From(10).Start(x0, noise); err == nil ||
+			!strings.Contains(err.Error(), "there are steps 0 to 9") {
 			t.Errorf("%v: error %v", p, err)
 		}
 	}
@@ -238,10 +249,12 @@ func TestClippedRunsEndWithinTheLimit(t *testing.T) {
 	for _, p := range []diffusion.Process{linear(t, 300), diffusion.Flow{}} {
 		for name, method := range methods {
 			s := diffusion.Sampler{
-				Process: p, Path: path(t, p, 20, diffusion.Linspace), Method: method, Clip: diffusion.Clip{Limit: limit},
+				Process: p, Path: path(t, p, 20, diffusion.Linspace), Method: method,
+				Clip:  diffusion.Clip{Limit: limit},
 				Noise: diffusion.NewGenerator(3).Noise,
 			}
-			got, err := s.Sample(t.Context(), func(context.Context, diffusion.Images, float64) (diffusion.Estimate, error) {
+			got, err := s.Sample(t.Context(), func(context.Context, diffusion.Images, float64) (diffusion.Estimate,
+				error) {
 				return diffusion.Estimate{Value: image, Of: diffusion.Sample}, nil
 			}, normal(2, 2, 1, 4, 4))
 			if err != nil {

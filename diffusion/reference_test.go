@@ -86,7 +86,8 @@ func TestDrawsEqualPyTorch(t *testing.T) {
 			}
 			for j := range got {
 				if !(math.Abs(got[j]-draw.Values[j]) <= tolerance) {
-					t.Fatalf("seed %s, call %d, %s: value %d is %g, expected %g", seed, i, draw.Call, j, got[j], draw.Values[j])
+					t.Fatalf("seed %s, call %d, %s: value %d is %g, expected %g", seed, i, draw.Call, j, got[j],
+						draw.Values[j])
 				}
 			}
 		}
@@ -108,12 +109,13 @@ func TestTimestepsEqualDiffusers(t *testing.T) {
 // Whole runs with a known denoiser and noise from the generator.
 func TestWalksEqualDiffusers(t *testing.T) {
 	methods := map[string]diffusion.Sampler{
-		"ddpm fixed_large":     {Method: diffusion.DDPM{Variance: diffusion.FixedLarge}},
-		"ddpm fixed_small_log": {Method: diffusion.DDPM{Variance: diffusion.FixedSmallLog}, Clip: diffusion.Clip{Limit: 0.7}},
-		"ddpm trailing":        {Method: diffusion.DDPM{}},
-		"ddim":                 {Method: diffusion.DDIM{}},
-		"ddim eta":             {Method: diffusion.DDIM{Eta: 0.6}, Clip: diffusion.Clip{Limit: 1.2, Quantile: 0.9}},
-		"dpmsolver":            {Method: diffusion.DPMSolver{}},
+		"ddpm fixed_large": {Method: diffusion.DDPM{Variance: diffusion.FixedLarge}},
+		"ddpm fixed_small_log": {Method: diffusion.DDPM{Variance: diffusion.FixedSmallLog},
+			Clip: diffusion.Clip{Limit: 0.7}},
+		"ddpm trailing": {Method: diffusion.DDPM{}},
+		"ddim":          {Method: diffusion.DDIM{}},
+		"ddim eta":      {Method: diffusion.DDIM{Eta: 0.6}, Clip: diffusion.Clip{Limit: 1.2, Quantile: 0.9}},
+		"dpmsolver":     {Method: diffusion.DPMSolver{}},
 	}
 	schedule := linear(t, 300)
 	for _, walk := range readReference(t).Walks {
@@ -132,7 +134,8 @@ func TestWalksEqualDiffusers(t *testing.T) {
 			}
 			for i, want := range walk.X[step.Index] {
 				if got := step.X.Data[i]; !(math.Abs(float64(got-want)) <= 2e-5) {
-					t.Fatalf("%s, %d steps: after timestep %g, value %d is %g, expected %g", walk.Name, len(walk.X), step.From, i, got, want)
+					t.Fatalf("%s, %d steps: after timestep %g, value %d is %g, expected %g", walk.Name, len(walk.X),
+						step.From, i, got, want)
 				}
 			}
 			steps++

@@ -8,8 +8,9 @@ import (
 	"math"
 )
 
-// Sampler goes from noise to images: for each move of its path it asks a [Denoiser] for an estimate, and lets its Method make x at
-// the next time. A Sampler holds settings only and may be used again and, where Noise allows, at the same time.
+// Sampler goes from noise to images: for each move of its path it asks a [Denoiser] for an estimate, and lets its
+// Method make x at the next time. A Sampler holds settings only and may be used again and, where Noise allows, at the
+// same time.
 type Sampler struct {
 	Process Process     // the one the network was trained with
 	Path    []Move      // see [Process.Path], [Visit] and [Resample]
@@ -20,8 +21,9 @@ type Sampler struct {
 	first int
 }
 
-// NoiseSource fills dst with the standard normal noise that a step adds. index counts the steps of this run from 0, from is the
-// time that the step leaves. [Generator.Noise] is one; another may replay recorded noise. It is asked only by steps that add noise.
+// NoiseSource fills dst with the standard normal noise that a step adds. index counts the steps of this run from 0,
+// from is the time that the step leaves. [Generator.Noise] is one; another may replay recorded noise. It is asked only
+// by steps that add noise.
 type NoiseSource func(index int, from float64, dst Images) error
 
 // Step is one step and the state after it.
@@ -31,7 +33,8 @@ type Step struct {
 	Move      // the time that was left, and the one that X has now
 
 	Input Images // x at the time From, read-only
-	// X is x at the time To. The next step starts from it, so that changing its values in place (inpainting) changes the run.
+	// X is x at the time To. The next step starts from it, so that changing its values in place (inpainting) changes
+	// the run.
 	X       Images
 	X0      Images // the last estimate of the final images that this step was based on, after clipping, read-only
 	Epsilon Images // the noise that the network sees in Input, read-only
@@ -43,8 +46,8 @@ func (s Sampler) From(i int) Sampler {
 	return s
 }
 
-// Start returns images noised to the time where the sampler's first move begins: what SDEdit (arXiv:2108.01073) starts from.
-// noise is standard normal and has x0's shape.
+// Start returns images noised to the time where the sampler's first move begins: what SDEdit (arXiv:2108.01073) starts
+// from. noise is standard normal and has x0's shape.
 func (s Sampler) Start(x0, noise Images) (Images, error) {
 	if err := s.check(); err != nil {
 		return Images{}, err
@@ -52,9 +55,10 @@ func (s Sampler) Start(x0, noise Images) (Images, error) {
 	return AddNoise(s.Process, x0, noise, s.Path[s.first].From)
 }
 
-// Steps returns the run from x, which is x_t where the first move begins: pure noise, or a noised image for [Sampler.From].
-// It stops after the first error, which comes with a zero Step: wrong settings, the Denoiser's or NoiseSource's error, values
-// that are not finite, or ctx's error as soon as a step ends after ctx did. x itself stays unchanged. Ranging again starts again from x.
+// Steps returns the run from x, which is x_t where the first move begins: pure noise, or a noised image for
+// [Sampler.From]. It stops after the first error, which comes with a zero Step: wrong settings, the Denoiser's or
+// NoiseSource's error, values that are not finite, or ctx's error as soon as a step ends after ctx did. x itself stays
+// unchanged. Ranging again starts again from x.
 func (s Sampler) Steps(ctx context.Context, d Denoiser, x Images) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		err := s.check()
@@ -163,7 +167,8 @@ func (s Sampler) step(ctx context.Context, d Denoiser, advance Advance, step *St
 }
 
 // ErrNotFinite is what sampling ends with where a network estimates NaN or infinite values.
-var ErrNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its training diverged (a lower learning rate helps), its weights are damaged, or its dtype is too small for them (try f32)")
+var ErrNotFinite = errors.New("the network's estimate has values that are NaN or infinite: its training diverged (a " +
+	"lower learning rate helps), its weights are damaged, or its dtype is too small for them (try f32)")
 
 // check tells what is wrong with the settings.
 func (s Sampler) check() error {
@@ -197,7 +202,8 @@ func (s Sampler) check() error {
 	return s.Clip.check()
 }
 
-// Method is how a sampler gets from one time to the next: [DDPM], [DDIM], [DPMSolver], [Euler], [Midpoint], [Heun], or one of your own.
+// Method is how a sampler gets from one time to the next: [DDPM], [DDIM], [DPMSolver], [Euler], [Midpoint], [Heun], or
+// one of your own.
 type Method interface {
 	// Begin starts a run: a method may remember estimates from step to step, and refuses wrong settings.
 	Begin(Process) (Advance, error)
@@ -240,7 +246,8 @@ func (tr Transition) Noise() (Images, error) { return draw(tr.sampler.Noise, tr.
 
 func draw(source NoiseSource, index int, from float64, x Images) (Images, error) {
 	if source == nil {
-		return Images{}, errors.New("the step adds noise, but the sampler has no source of it: set Noise, for instance to a Generator's")
+		return Images{}, errors.New("the step adds noise, but the sampler has no source of it: set Noise, for " +
+			"instance to a Generator's")
 	}
 	noise := x.Like()
 	if err := source(index, from, noise); err != nil {

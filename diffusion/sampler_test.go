@@ -33,16 +33,20 @@ func TestPerfectDenoiserRecoversTheImage(t *testing.T) {
 		paths   [][]diffusion.Move
 	}{
 		{linear, [][]diffusion.Move{
-			path(t, linear, 1, diffusion.Leading), path(t, linear, 7, diffusion.Leading), path(t, linear, 50, diffusion.Linspace),
-			diffusion.Visit(200, 33, 32, 5, 0), path(t, linear, 300, diffusion.Leading), path(t, linear, 3, diffusion.Trailing),
+			path(t, linear, 1, diffusion.Leading), path(t, linear, 7, diffusion.Leading),
+			path(t, linear, 50, diffusion.Linspace),
+			diffusion.Visit(200, 33, 32, 5, 0), path(t, linear, 300, diffusion.Leading),
+			path(t, linear, 3, diffusion.Trailing),
 			{{200.5, 100.25}, {100.25, 0}, {0, diffusion.Clean}},
 		}},
 		{cosine, [][]diffusion.Move{
-			path(t, cosine, 1, diffusion.Leading), path(t, cosine, 7, diffusion.Leading), path(t, cosine, 50, diffusion.Linspace),
+			path(t, cosine, 1, diffusion.Leading), path(t, cosine, 7, diffusion.Leading),
+			path(t, cosine, 50, diffusion.Linspace),
 			diffusion.Visit(200, 33, 32, 5, 0), path(t, cosine, 1000, diffusion.Leading),
 		}},
 		{flow, [][]diffusion.Move{
-			path(t, flow, 1, ""), path(t, flow, 2, ""), path(t, flow, 7, ""), path(t, flow, 50, ""), path(t, flow, 1000, ""),
+			path(t, flow, 1, ""), path(t, flow, 2, ""), path(t, flow, 7, ""), path(t, flow, 50, ""),
+			path(t, flow, 1000, ""),
 			{{0.1, 0.2}, {0.2, 0.9}, {0.9, 1}},
 		}},
 	} {
@@ -52,8 +56,10 @@ func TestPerfectDenoiserRecoversTheImage(t *testing.T) {
 					if name == "ddpm large" && c.process != flow && moves[len(moves)-1].From != 0 {
 						continue // it adds noise even to the image, as diffusers'
 					}
-					s := diffusion.Sampler{Process: c.process, Path: moves, Method: method, Noise: diffusion.NewGenerator(2).Noise}
-					if c.process == flow && of == diffusion.Epsilon && moves[0].From == 0 { // the noise alone does not tell the image
+					s := diffusion.Sampler{Process: c.process, Path: moves, Method: method,
+						Noise: diffusion.NewGenerator(2).Noise}
+					// the noise alone does not tell the image
+					if c.process == flow && of == diffusion.Epsilon && moves[0].From == 0 {
 						if len(moves) == 1 {
 							continue
 						}
@@ -97,7 +103,8 @@ func TestScheduleAndFlowAreOne(t *testing.T) {
 	for name, method := range methods {
 		for _, clip := range []diffusion.Clip{{}, {Limit: 0.5}} {
 			var want []diffusion.Step
-			s := diffusion.Sampler{Process: schedule, Path: moves, Method: method, Clip: clip, Noise: diffusion.NewGenerator(4).Noise}
+			s := diffusion.Sampler{Process: schedule, Path: moves, Method: method, Clip: clip,
+				Noise: diffusion.NewGenerator(4).Noise}
 			for step, err := range s.Steps(t.Context(), twoValues(schedule, 0.8), start) {
 				if err != nil {
 					t.Fatal(err)
@@ -123,7 +130,8 @@ func TestScheduleAndFlowAreOne(t *testing.T) {
 					t.Fatalf("%s, clip %v, step %d: the flow's x is %g from the schedule's", name, clip, step.Index, d)
 				}
 				if d := furthest(step.X0, want[step.Index].X0); !(d <= 1e-4) {
-					t.Fatalf("%s, clip %v, step %d: the flow's estimate is %g from the schedule's", name, clip, step.Index, d)
+					t.Fatalf("%s, clip %v, step %d: the flow's estimate is %g from the schedule's", name, clip,
+						step.Index, d)
 				}
 			}
 		}
@@ -136,9 +144,11 @@ func TestGaussianFlow(t *testing.T) {
 	for name, c := range map[string]struct {
 		steps     int
 		tolerance float64
-	}{"ddim": {400, 0.01}, "euler": {400, 0.01}, "dpmsolver": {100, 0.01}, "midpoint": {50, 1e-4}, "heun": {100, 1e-3}} {
+	}{"ddim": {400, 0.01}, "euler": {400, 0.01}, "dpmsolver": {100, 0.01}, "midpoint": {50, 1e-4},
+		"heun": {100, 1e-3}} {
 		for _, want := range []float64{0.3, 1, 2} {
-			s := diffusion.Sampler{Process: diffusion.Flow{}, Path: path(t, diffusion.Flow{}, c.steps, ""), Method: methods[name]}
+			s := diffusion.Sampler{Process: diffusion.Flow{}, Path: path(t, diffusion.Flow{}, c.steps, ""),
+				Method: methods[name]}
 			got, err := s.Sample(t.Context(), gaussian(diffusion.Flow{}, want), x)
 			if err != nil {
 				t.Fatal(err)
@@ -157,12 +167,14 @@ func TestAncestralSamplesHaveTheVariance(t *testing.T) {
 	const want = 0.5
 	for _, p := range []diffusion.Process{linear(t, 300), diffusion.Flow{}} {
 		for name, method := range map[string]diffusion.Method{
-			"ddpm small": diffusion.DDPM{}, "ddpm large": diffusion.DDPM{Variance: diffusion.FixedLarge}, "ddim eta": diffusion.DDIM{Eta: 0.7},
+			"ddpm small": diffusion.DDPM{}, "ddpm large": diffusion.DDPM{Variance: diffusion.FixedLarge},
+			"ddim eta": diffusion.DDIM{Eta: 0.7},
 		} {
 			g := diffusion.NewGenerator(4)
 			x := diffusion.NewImages(1, 1, 100, 100)
 			g.Normal(x.Data)
-			sampler := diffusion.Sampler{Process: p, Path: path(t, p, 300, diffusion.Leading), Method: method, Noise: g.Noise}
+			sampler := diffusion.Sampler{Process: p, Path: path(t, p, 300, diffusion.Leading), Method: method,
+				Noise: g.Noise}
 			x, err := sampler.Sample(t.Context(), gaussian(p, want), x)
 			if err != nil {
 				t.Fatal(err)
@@ -208,7 +220,8 @@ func TestOrderOfConvergence(t *testing.T) {
 	} {
 		few, many := failing(c.method, 20), failing(c.method, 40)
 		if ratio := few / many; !(ratio > c.from && ratio < c.to) {
-			t.Errorf("%s: error %.2g with 20 steps, %.2g with 40: ratio %.2f, expected %g to %g", name, few, many, ratio, c.from, c.to)
+			t.Errorf("%s: error %.2g with 20 steps, %.2g with 40: ratio %.2f, expected %g to %g", name, few, many,
+				ratio, c.from, c.to)
 		}
 	}
 	if ddim, solver := failing(diffusion.DDIM{}, 20), failing(diffusion.DPMSolver{}, 20); !(solver < ddim/2) {
@@ -293,7 +306,8 @@ func TestDDIMWithEta1IsDDPM(t *testing.T) {
 	s := linear(t, 100)
 	var ends []diffusion.Images
 	for _, method := range []diffusion.Method{diffusion.DDIM{Eta: 1}, diffusion.DDPM{Variance: diffusion.FixedSmall}} {
-		sampler := diffusion.Sampler{Process: s, Path: path(t, s, 100, diffusion.Leading), Method: method, Noise: diffusion.NewGenerator(6).Noise}
+		sampler := diffusion.Sampler{Process: s, Path: path(t, s, 100, diffusion.Leading), Method: method,
+			Noise: diffusion.NewGenerator(6).Noise}
 		x, err := sampler.Sample(t.Context(), gaussian(s, 0.7), normal(7, 1, 1, 8, 8))
 		if err != nil {
 			t.Fatal(err)
@@ -355,7 +369,8 @@ func TestStepsFromTheMiddle(t *testing.T) {
 			t.Fatal(err)
 		}
 		if step.Index != seen || step.Total != 4 || step.Move != moves[6+seen] {
-			t.Errorf("step %d is %d of %d, %v; expected 4 steps, %v", seen, step.Index, step.Total, step.Move, moves[6+seen])
+			t.Errorf("step %d is %d of %d, %v; expected 4 steps, %v", seen, step.Index, step.Total, step.Move,
+				moves[6+seen])
 		}
 		seen++
 	}
@@ -381,7 +396,8 @@ func TestOverwritingX(t *testing.T) {
 				return gaussian(p, 1)(ctx, x, at)
 			}
 			sampler := diffusion.Sampler{
-				Process: p, Path: path(t, p, 5, diffusion.Leading), Method: method, Noise: diffusion.NewGenerator(1).Noise,
+				Process: p, Path: path(t, p, 5, diffusion.Leading), Method: method,
+				Noise: diffusion.NewGenerator(1).Noise,
 			}
 			for step, err := range sampler.Steps(t.Context(), d, normal(2, 1, 1, 4, 4)) {
 				if err != nil {
@@ -431,47 +447,84 @@ func TestSamplerErrors(t *testing.T) {
 			return e, err
 		}
 	}
-	good := diffusion.Sampler{Process: s, Path: diffusion.Visit(200, 100, 0), Method: diffusion.DDPM{}, Noise: diffusion.NewGenerator(0).Noise}
+	good := diffusion.Sampler{Process: s, Path: diffusion.Visit(200, 100, 0), Method: diffusion.DDPM{},
+		Noise: diffusion.NewGenerator(0).Noise}
 	for name, c := range map[string]struct {
 		change   func(*diffusion.Sampler)
 		denoiser diffusion.Denoiser
 		x        *diffusion.Images
 		want     string
 	}{
-		"no process":          {change: func(s *diffusion.Sampler) { s.Process = nil }, want: "no process"},
-		"nil schedule":        {change: func(s *diffusion.Sampler) { s.Process = (*diffusion.Schedule)(nil) }, want: "no process"},
-		"handmade schedule":   {change: func(s *diffusion.Sampler) { s.Process = &diffusion.Schedule{Betas: []float32{0.5}} }, want: "1 values of β and 0 of ᾱ"},
-		"no method":           {change: func(s *diffusion.Sampler) { s.Method = nil }, want: "no method"},
-		"no moves":            {change: func(s *diffusion.Sampler) { s.Path = nil }, want: "path has no moves"},
-		"no noise":            {change: func(s *diffusion.Sampler) { s.Noise = nil }, want: "set Noise"},
-		"move to nowhere":     {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(5, 5, 0) }, want: "move 0 goes from 5 to 5"},
-		"timestep too high":   {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(300, 0) }, want: "no time 300; its timesteps are 0 to 299"},
-		"negative timestep":   {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(3, -2) }, want: "no time -2"},
-		"beyond clean":        {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(3, -1) }, want: "move 1 goes from -1 to -1"},
-		"flow's time":         {change: func(s *diffusion.Sampler) { s.Process = diffusion.Flow{} }, want: "no time 200; its times go from 0 (noise) to 1 (image)"},
-		"NaN":                 {change: func(s *diffusion.Sampler) { s.Path = []diffusion.Move{{math.NaN(), 0}} }, want: "no time NaN"},
-		"rise without noise":  {change: func(s *diffusion.Sampler) { s.Path, s.Noise = diffusion.Visit(0, 5), nil }, want: "step 1 of 2, time 0: the step adds noise"},
-		"start too late":      {change: func(s *diffusion.Sampler) { *s = s.From(3) }, want: "first step is 3, but there are steps 0 to 2"},
-		"start too early":     {change: func(s *diffusion.Sampler) { *s = s.From(-1) }, want: "first step is -1"},
-		"variance type":       {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDPM{Variance: "huge"} }, want: `"huge"`},
-		"no learned variance": {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDPM{Variance: diffusion.LearnedRange} }, want: "this one does not"},
-		"own method":          {change: func(s *diffusion.Sampler) { s.Method = forgetful{} }, want: "what the method makes has shape"},
-		"eta":                 {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDIM{Eta: float32(math.NaN())} }, want: "eta is NaN"},
-		"limit":               {change: func(s *diffusion.Sampler) { s.Clip.Limit = -1 }, want: "is -1"},
-		"quantile":            {change: func(s *diffusion.Sampler) { s.Clip = diffusion.Clip{Limit: 1, Quantile: 95} }, want: "is 95"},
-		"quantile, no limit":  {change: func(s *diffusion.Sampler) { s.Clip = diffusion.Clip{Quantile: 0.9} }, want: "needs a limit"},
-		"noise fails":         {change: func(s *diffusion.Sampler) { s.Noise = func(int, float64, diffusion.Images) error { return broken } }, want: "out of coffee"},
+		"no process": {change: func(s *diffusion.Sampler) { s.Process = nil }, want: "no process"},
+		"nil schedule": {change: func(s *diffusion.Sampler) { s.Process = (*diffusion.Schedule)(nil) },
+			want: "no process"},
+		"handmade schedule": {change: func(
+			s *diffusion.Sampler) {
+			s.Process = &diffusion.Schedule{Betas: []float32{0.5}}
+		},
+			want: "1 values of β and 0 of ᾱ"},
+		"no method": {change: func(s *diffusion.Sampler) { s.Method = nil }, want: "no method"},
+		"no moves":  {change: func(s *diffusion.Sampler) { s.Path = nil }, want: "path has no moves"},
+		"no noise":  {change: func(s *diffusion.Sampler) { s.Noise = nil }, want: "set Noise"},
+		"move to nowhere": {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(5, 5, 0) },
+			want: "move 0 goes from 5 to 5"},
+		"timestep too high": {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(300, 0) },
+			want: "no time 300; its timesteps are 0 to 299"},
+		"negative timestep": {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(3, -2) },
+			want: "no time -2"},
+		"beyond clean": {change: func(s *diffusion.Sampler) { s.Path = diffusion.Visit(3, -1) },
+			want: "move 1 goes from -1 to -1"},
+		"flow's time": {change: func(s *diffusion.Sampler) { s.Process = diffusion.Flow{} },
+			want: "no time 200; its times go from 0 (noise) to 1 (image)"},
+		"NaN": {change: func(s *diffusion.Sampler) { s.Path = []diffusion.Move{{math.NaN(), 0}} },
+			want: "no time NaN"},
+		"rise without noise": {change: func(s *diffusion.Sampler) { s.Path, s.Noise = diffusion.Visit(0, 5), nil },
+			want: "step 1 of 2, time 0: the step adds noise"},
+		"start too late": {change: func(s *diffusion.Sampler) { *s = s.From(3) },
+			want: "first step is 3, but there are steps 0 to 2"},
+		"start too early": {change: func(s *diffusion.Sampler) { *s = s.From(-1) }, want: "first step is -1"},
+		"variance type": {change: func(s *diffusion.Sampler) { s.Method = diffusion.DDPM{Variance: "huge"} },
+			want: `"huge"`},
+		"no learned variance": {change: func(
+			s *diffusion.Sampler) {
+			s.Method = diffusion.DDPM{Variance: diffusion.LearnedRange}
+		},
+			want: "this one does not"},
+		"own method": {change: func(s *diffusion.Sampler) { s.Method = forgetful{} },
+			want: "what the method makes has shape"},
+		"eta": {change: func(s *diffusion.Sampler) {
+			s.Method = diffusion.DDIM{Eta: float32(
+				math.NaN())}
+		}, want: "eta is NaN"},
+		"limit": {change: func(s *diffusion.Sampler) { s.Clip.Limit = -1 }, want: "is -1"},
+		"quantile": {change: func(s *diffusion.Sampler) { s.Clip = diffusion.Clip{Limit: 1, Quantile: 95} },
+			want: "is 95"},
+		"quantile, no limit": {change: func(s *diffusion.Sampler) { s.Clip = diffusion.Clip{Quantile: 0.9} },
+			want: "needs a limit"},
+		"noise fails": {change: func(s *diffusion.Sampler) {
+			s.Noise = func(int, float64,
+				diffusion.Images) error {
+				return broken
+			}
+		}, want: "out of coffee"},
 		"denoiser fails": {denoiser: func(context.Context, diffusion.Images, float64) (diffusion.Estimate, error) {
 			return diffusion.Estimate{}, broken
 		}, want: "step 1 of 3, time 200: out of coffee"},
-		"other shape":    {denoiser: bad(func(e *diffusion.Estimate) { e.Value = diffusion.NewImages(1, 1, 4, 1) }), want: "shape [1,1,4,1], expected [1,1,2,2]"},
-		"short data":     {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data = nil }), want: "need 4 values, found 0"},
-		"short variance": {denoiser: bad(func(e *diffusion.Estimate) { e.Variance = &diffusion.Images{} }), want: "the variance estimate"},
-		"not a number":   {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data[1] = float32(math.NaN()) }), want: "NaN or infinite"},
-		"infinite":       {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data[1] = float32(math.Inf(-1)) }), want: "NaN or infinite"},
-		"prediction":     {denoiser: bad(func(e *diffusion.Estimate) { e.Of = "score" }), want: `prediction "score" is unknown`},
-		"noise of noise": {change: func(s *diffusion.Sampler) { s.Process, s.Path = diffusion.Flow{}, equal(0, 1, 2) }, want: "at time 0 x is noise alone"},
-		"short start":    {x: &diffusion.Images{N: 1, C: 1, H: 2, W: 2}, want: "need 4 values, found 0"},
+		"other shape": {denoiser: bad(func(e *diffusion.Estimate) { e.Value = diffusion.NewImages(1, 1, 4, 1) }),
+			want: "shape [1,1,4,1], expected [1,1,2,2]"},
+		"short data": {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data = nil }),
+			want: "need 4 values, found 0"},
+		"short variance": {denoiser: bad(func(e *diffusion.Estimate) { e.Variance = &diffusion.Images{} }),
+			want: "the variance estimate"},
+		"not a number": {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data[1] = float32(math.NaN()) }),
+			want: "NaN or infinite"},
+		"infinite": {denoiser: bad(func(e *diffusion.Estimate) { e.Value.Data[1] = float32(math.Inf(-1)) }),
+			want: "NaN or infinite"},
+		"prediction": {denoiser: bad(func(e *diffusion.Estimate) { e.Of = "score" }),
+			want: `prediction "score" is unknown`},
+		"noise of noise": {change: func(s *diffusion.Sampler) { s.Process, s.Path = diffusion.Flow{}, equal(0, 1, 2) },
+			want: "at time 0 x is noise alone"},
+		"short start": {x: &diffusion.Images{N: 1, C: 1, H: 2, W: 2}, want: "need 4 values, found 0"},
 	} {
 		sampler, d, x := good, gaussian(s, 1), normal(1, 1, 1, 2, 2)
 		if c.change != nil {

@@ -12,7 +12,8 @@ type Schedule struct {
 	AlphasCumprod []float32 // ᾱ_t = α_0 α_1 … α_t, α = 1 - β: √ᾱ_t is the image's factor in x_t (DDPM, eq. 4)
 }
 
-// Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to 0.02).
+// Linear returns the schedule whose β rises in equal steps from first to last (DDPM, section 4: T = 1000, 1e-4 to
+// 0.02).
 func Linear(timesteps int, first, last float64) (*Schedule, error) {
 	if timesteps < 1 {
 		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
@@ -24,8 +25,8 @@ func Linear(timesteps int, first, last float64) (*Schedule, error) {
 	return FromBetas(betas)
 }
 
-// ScaledLinear returns the schedule whose √β rises in equal steps, β from first to last (diffusers' "scaled_linear", that of
-// latent diffusion models, arXiv:2112.10752).
+// ScaledLinear returns the schedule whose √β rises in equal steps, β from first to last (diffusers' "scaled_linear",
+// that of latent diffusion models, arXiv:2112.10752).
 func ScaledLinear(timesteps int, first, last float64) (*Schedule, error) {
 	if timesteps < 1 {
 		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
@@ -42,8 +43,8 @@ func ScaledLinear(timesteps int, first, last float64) (*Schedule, error) {
 	return FromBetas(betas)
 }
 
-// SquaredCosine returns the schedule with ᾱ_t = f((t+1)/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most 0.999
-// (Improved DDPM, eq. 17; diffusers' "squaredcos_cap_v2", DeepFloyd IF's).
+// SquaredCosine returns the schedule with ᾱ_t = f((t+1)/T)/f(0), f(u) = cos²((u + 0.008)/1.008 · π/2), and β at most
+// 0.999 (Improved DDPM, eq. 17; diffusers' "squaredcos_cap_v2", DeepFloyd IF's).
 func SquaredCosine(timesteps int) (*Schedule, error) {
 	if timesteps < 1 {
 		return nil, fmt.Errorf("a schedule needs at least 1 timestep, found %d", timesteps)
@@ -74,10 +75,13 @@ func FromBetas(betas []float32) (*Schedule, error) {
 		product *= float64(1 - beta)
 		s.AlphasCumprod[t] = float32(product)
 		if s.AlphasCumprod[t] == s.alphaBar(float64(t-1)) {
-			return nil, fmt.Errorf("ᾱ at timestep %d is %g in float32, as before it: β = %g adds no noise; use larger β", t, s.AlphasCumprod[t], beta)
+			return nil, fmt.Errorf(
+				"ᾱ at timestep %d is %g in float32, as before it: β = %g adds no noise; use larger β", t,
+				s.AlphasCumprod[t], beta)
 		}
 		if s.AlphasCumprod[t] == 0 {
-			return nil, fmt.Errorf("ᾱ at timestep %d is 0 in float32: nothing is left of the image; use fewer timesteps or smaller β", t)
+			return nil, fmt.Errorf("ᾱ at timestep %d is 0 in float32: nothing is left of the image; use fewer "+
+				"timesteps or smaller β", t)
 		}
 	}
 	return s, nil
@@ -89,7 +93,8 @@ func (s *Schedule) Len() int { return len(s.Betas) }
 // check refuses a schedule that no function of this package made.
 func (s *Schedule) check() error {
 	if n := s.Len(); n == 0 || len(s.AlphasCumprod) != n {
-		return fmt.Errorf("the schedule has %d values of β and %d of ᾱ, expected as many, at least 1: see Linear, SquaredCosine and FromBetas", n, len(s.AlphasCumprod))
+		return fmt.Errorf("the schedule has %d values of β and %d of ᾱ, expected as many, at least 1: see Linear, "+
+			"SquaredCosine and FromBetas", n, len(s.AlphasCumprod))
 	}
 	return nil
 }

@@ -16,26 +16,38 @@ func TestScheduleErrors(t *testing.T) {
 		run  func() error
 		want string
 	}{
-		"linear, none":     {func() error { _, err := diffusion.Linear(0, 1e-4, 0.02); return err }, "at least 1 timestep, found 0"},
+		"linear, none": {func() error { _, err := diffusion.Linear(0, 1e-4, 0.02); return err },
+			"at least 1 timestep, found 0"},
 		"linear, negative": {func() error { _, err := diffusion.Linear(-3, 1e-4, 0.02); return err }, "found -3"},
 		"linear, β of 0":   {func() error { _, err := diffusion.Linear(10, 0, 0.02); return err }, "timestep 0 is 0"},
 		"linear, β of 1":   {func() error { _, err := diffusion.Linear(10, 0.1, 1); return err }, "timestep 9 is 1"},
-		"linear, tiny β":   {func() error { _, err := diffusion.Linear(10, 1e-9, 0.02); return err }, "timestep 0 is 1 in float32"},
-		"linear, NaN":      {func() error { _, err := diffusion.Linear(10, math.NaN(), 0.1); return err }, "NaN"},
-		"nothing left":     {func() error { _, err := diffusion.Linear(2000, 0.5, 0.5); return err }, "nothing is left"},
-		"scaled, none":     {func() error { _, err := diffusion.ScaledLinear(0, 1e-4, 0.02); return err }, "found 0"},
-		"scaled, negative": {func() error { _, err := diffusion.ScaledLinear(9, -1e-4, 0.02); return err }, "from -0.0001 to 0.02"},
-		"cosine, none":     {func() error { _, err := diffusion.SquaredCosine(0); return err }, "found 0"},
-		"no betas":         {func() error { _, err := diffusion.FromBetas(nil); return err }, "found none"},
-		"no steps":         {func() error { _, err := s.Timesteps(0, diffusion.Leading); return err }, "expected 1 to 300"},
-		"too many steps":   {func() error { _, err := s.Timesteps(301, diffusion.Leading); return err }, "is 301"},
-		"spacing":          {func() error { _, err := s.Timesteps(3, "karras"); return err }, `"karras"`},
-		"timestep":         {func() error { _, err := s.AddNoise(two, two, 300); return err }, "timestep 300 is outside the schedule's 0 to 299"},
-		"no timestep":      {func() error { _, err := s.AddNoise(two, two); return err }, "2 images need 1 time or 2, found 0"},
-		"three timesteps":  {func() error { _, err := s.AddNoise(two, two, 1, 2, 3); return err }, "found 3"},
-		"noise":            {func() error { _, err := s.AddNoise(two, normal(0, 1, 1, 2, 2), 1); return err }, "the noise has shape [1,1,2,2], expected [2,1,2,2]"},
-		"short":            {func() error { _, err := s.AddNoise(diffusion.Images{N: 1, C: 1, H: 1, W: 1}, two, 1); return err }, "need 1 values, found 0"},
-		"destination":      {func() error { return s.AddNoiseTo(diffusion.Images{}, two, two, 1) }, "the destination"},
+		"linear, tiny β": {func() error { _, err := diffusion.Linear(10, 1e-9, 0.02); return err },
+			"timestep 0 is 1 in float32"},
+		"linear, NaN": {func() error { _, err := diffusion.Linear(10, math.NaN(), 0.1); return err }, "NaN"},
+		"nothing left": {func() error { _, err := diffusion.Linear(2000, 0.5, 0.5); return err },
+			"nothing is left"},
+		"scaled, none": {func() error { _, err := diffusion.ScaledLinear(0, 1e-4, 0.02); return err }, "found 0"},
+		"scaled, negative": {func() error { _, err := diffusion.ScaledLinear(9, -1e-4, 0.02); return err },
+			"from -0.0001 to 0.02"},
+		"cosine, none": {func() error { _, err := diffusion.SquaredCosine(0); return err }, "found 0"},
+		"no betas":     {func() error { _, err := diffusion.FromBetas(nil); return err }, "found none"},
+		"no steps": {func() error { _, err := s.Timesteps(0, diffusion.Leading); return err },
+			"expected 1 to 300"},
+		"too many steps": {func() error { _, err := s.Timesteps(301, diffusion.Leading); return err }, "is 301"},
+		"spacing":        {func() error { _, err := s.Timesteps(3, "karras"); return err }, `"karras"`},
+		"timestep": {func() error { _, err := s.AddNoise(two, two, 300); return err },
+			"timestep 300 is outside the schedule's 0 to 299"},
+		"no timestep": {func() error { _, err := s.AddNoise(two, two); return err },
+			"2 images need 1 time or 2, found 0"},
+		"three timesteps": {func() error { _, err := s.AddNoise(two, two, 1, 2, 3); return err }, "found 3"},
+		"noise": {func() error { _, err := s.AddNoise(two, normal(0, 1, 1, 2, 2), 1); return err },
+			"the noise has shape [1,1,2,2], expected [2,1,2,2]"},
+		"short": {func() error {
+			_, err := s.AddNoise(diffusion.Images{N: 1, C: 1, H: 1, W: 1}, two,
+				1)
+			return err
+		}, "need 1 values, found 0"},
+		"destination": {func() error { return s.AddNoiseTo(diffusion.Images{}, two, two, 1) }, "the destination"},
 	} {
 		if err := c.run(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, expected it to contain %q", name, err, c.want)
@@ -54,7 +66,8 @@ func TestTimestepsFallWithinTheSchedule(t *testing.T) {
 						t.Fatalf("T = %d, %d steps, %s: %d", total, n, spacing, list)
 					}
 				}
-				if spacing == diffusion.Trailing && list[0] != total-1 || spacing != diffusion.Trailing && list[n-1] != 0 {
+				if spacing == diffusion.Trailing && list[0] != total-1 || spacing != diffusion.Trailing &&
+					list[n-1] != 0 {
 					t.Fatalf("T = %d, %d steps, %s has the wrong end: %d", total, n, spacing, list)
 				}
 			}
@@ -88,7 +101,8 @@ func TestAddNoiseByImage(t *testing.T) {
 	}
 }
 
-// Unit variance stays unit variance at every timestep (the process is variance preserving), and the last timestep is almost noise.
+// Unit variance stays unit variance at every timestep (the process is variance preserving), and the last timestep is
+// almost noise.
 func TestForwardProcessPreservesVariance(t *testing.T) {
 	s := linear(t, 300)
 	x0, noise := normal(3, 1, 1, 200, 200), normal(4, 1, 1, 200, 200)

@@ -25,9 +25,10 @@ func CachePath(train, test *dataset.Labeled, seed uint64) (string, error) {
 	return cachedir.Path("classifier", name)
 }
 
-// Open loads the classifier that is kept at a path, or trains it and keeps it there: where there is none, or retrain is set. One that can't
-// be kept is of use all the same: it is trained again the next time.
-func Open(ctx context.Context, b compute.Backend, path string, train, test *dataset.Labeled, seed uint64, retrain bool, each func(TrainProgress)) (*Classifier, error) {
+// Open loads the classifier that is kept at a path, or trains it and keeps it there: where there is none, or retrain is
+// set. One that can't be kept is of use all the same: it is trained again the next time.
+func Open(ctx context.Context, b compute.Backend, path string, train, test *dataset.Labeled, seed uint64, retrain bool,
+	each func(TrainProgress)) (*Classifier, error) {
 	if !retrain {
 		c, err := Load(b, path)
 		if err == nil {
@@ -76,8 +77,10 @@ func Load(b compute.Backend, path string) (*Classifier, error) {
 	seed, err1 := strconv.ParseUint(m["seed"], 10, 64)
 	classes, err2 := strconv.ParseUint(m["classes"], 10, 16)
 	accuracy, err3 := strconv.ParseFloat(m["test_accuracy"], 64)
-	if err := errors.Join(err1, err2, err3); err != nil || classes == 0 || classes > 256 || !(accuracy >= 0 && accuracy <= 1) {
-		return nil, damaged(fmt.Sprintf("seed %q, classes %q, test_accuracy %q", m["seed"], m["classes"], m["test_accuracy"]))
+	if err := errors.Join(err1, err2, err3); err != nil || classes == 0 || classes > 256 ||
+		!(accuracy >= 0 && accuracy <= 1) {
+		return nil, damaged(fmt.Sprintf("seed %q, classes %q, test_accuracy %q", m["seed"], m["classes"],
+			m["test_accuracy"]))
 	}
 	c, err := newClassifier(b, int(classes), func(p nn.Param) ([]float32, error) { return p.Read(f, "") })
 	if err != nil {

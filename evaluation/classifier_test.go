@@ -102,7 +102,8 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !(0 < all.Frechet && all.Frechet < few.Frechet && few.Frechet < far.Frechet) || all.Groups != 1 || few.Groups != train.Len()/100 || all.Deviation != 0 || !(few.Deviation > 0) {
+	if !(0 < all.Frechet && all.Frechet < few.Frechet && few.Frechet < far.Frechet) || all.Groups != 1 ||
+		few.Groups != train.Len()/100 || all.Deviation != 0 || !(few.Deviation > 0) {
 		t.Errorf("floors %+v and %+v, noise %g; want rising", all, few, far.Frechet)
 	}
 	even, err := j.Floor(train.Len(), true)
@@ -135,7 +136,8 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(second.Features, first.Features[300*Features:303*Features]) || !slices.Equal(second.Classes, first.Classes[300:303]) {
+	if !slices.Equal(second.Features, first.Features[300*Features:303*Features]) ||
+		!slices.Equal(second.Classes, first.Classes[300:303]) {
 		t.Error("three images alone are read otherwise than among 600")
 	}
 
@@ -155,8 +157,8 @@ func TestTrain(t *testing.T) {
 	}
 }
 
-// checkFloors tells whether floors are of random training images, those that go round the classes of each class in turn, and whether
-// one of several groups is their mean.
+// checkFloors tells whether floors are of random training images, those that go round the classes of each class in
+// turn, and whether one of several groups is their mean.
 func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDistance) {
 	t.Helper()
 	r, err := j.ReadSet(t.Context(), train)
@@ -213,7 +215,8 @@ func TestShifts(t *testing.T) {
 				want = float32(train.Images[(i*size+y)*size+x]) / 255
 			}
 			if tr.pixels[i*size*size+at] != want {
-				t.Fatalf("image %d moved by %d, %d has %g at %d, want %g", i, dx, dy, tr.pixels[i*size*size+at], at, want)
+				t.Fatalf("image %d moved by %d, %d has %g at %d, want %g", i, dx, dy, tr.pixels[i*size*size+at], at,
+					want)
 			}
 		}
 		for class, v := range tr.oneHot[i*10 : i*10+10] {
@@ -262,7 +265,8 @@ func TestOpen(t *testing.T) {
 	}
 	loaded := open(false)
 	if trained != 0 || loaded.Accuracy != a.Accuracy || loaded.Seed != 3 || loaded.Classes != 256 {
-		t.Errorf("after %d steps the kept classifier is %+v, want that of accuracy %g, seed 3, 256 classes", trained, loaded, a.Accuracy)
+		t.Errorf("after %d steps the kept classifier is %+v, want that of accuracy %g, seed 3, 256 classes", trained,
+			loaded, a.Accuracy)
 	}
 	before, err := a.ReadSet(t.Context(), test)
 	if err != nil {
@@ -291,13 +295,15 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	damaged := filepath.Join(t.TempDir(), "c.safetensors")
-	for key, value := range map[string]string{"recipe": "0", "model": "other", "test_accuracy": "NaN", "classes": "0", "seed": "-1"} {
+	for key, value := range map[string]string{"recipe": "0", "model": "other", "test_accuracy": "NaN", "classes": "0",
+		"seed": "-1"} {
 		wrong := maps.Clone(m)
 		wrong[key] = value
 		if err := weights.Write(damaged, tensors, wrong); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(t.Context(), b, damaged, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "retrain") {
+		if _, err := Open(t.Context(), b, damaged, train, test, 3, false, nil); err == nil ||
+			!strings.Contains(err.Error(), damaged) || !strings.Contains(err.Error(), "retrain") {
 			t.Errorf("%s %s: %v", key, value, err)
 		}
 	}
@@ -305,7 +311,8 @@ func TestOpen(t *testing.T) {
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "retrain") {
+	if _, err := Open(t.Context(), b, path, train, test, 3, false, nil); err == nil ||
+		!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "retrain") {
 		t.Errorf("a truncated classifier: %v", err)
 	}
 
@@ -321,7 +328,8 @@ func TestReadSamples(t *testing.T) {
 	pixels := make([]float32, 2*size*size)
 	pixels[3] = 1.5
 	good := func() map[string]weights.Tensor {
-		return map[string]weights.Tensor{"images": weights.FromFloat32([]int{2, 1, size, size}, pixels), "labels": weights.FromInt32([]int{2}, []int32{7, -1})}
+		return map[string]weights.Tensor{"images": weights.FromFloat32([]int{2, 1, size, size}, pixels),
+			"labels": weights.FromInt32([]int{2}, []int32{7, -1})}
 	}
 	write := func(tensors map[string]weights.Tensor) {
 		t.Helper()
@@ -346,18 +354,30 @@ func TestReadSamples(t *testing.T) {
 		return p
 	}
 	for want, change := range map[string]func(map[string]weights.Tensor){
-		`no tensor "images"`:           func(t map[string]weights.Tensor) { delete(t, "images") },
-		`no tensor "labels"`:           func(t map[string]weights.Tensor) { delete(t, "labels") },
-		`"images" has shape [2 28 28]`: func(t map[string]weights.Tensor) { t["images"] = weights.FromFloat32([]int{2, size, size}, pixels) },
+		`no tensor "images"`: func(t map[string]weights.Tensor) { delete(t, "images") },
+		`no tensor "labels"`: func(t map[string]weights.Tensor) { delete(t, "labels") },
+		`"images" has shape [2 28 28]`: func(t map[string]weights.Tensor) {
+			t["images"] = weights.FromFloat32([]int{2,
+				size, size}, pixels)
+		},
 		`"images" has shape [1 1 28 56`: func(t map[string]weights.Tensor) {
 			t["images"] = weights.FromFloat32([]int{1, 1, size, 2 * size}, pixels)
 		},
-		`"labels" has shape [1]`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{1}, []int32{1}) },
+		`"labels" has shape [1]`: func(t map[string]weights.Tensor) {
+			t["labels"] = weights.FromInt32([]int{1},
+				[]int32{1})
+		},
 		`elements are I64; want I32`: func(t map[string]weights.Tensor) {
 			t["labels"] = weights.Tensor{DType: weights.I64, Shape: []int{2}, Data: make([]byte, 16)}
 		},
-		`image 1 has class 10; want 0 to 9`: func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{9, 10}) },
-		`image 0 has class -2`:              func(t map[string]weights.Tensor) { t["labels"] = weights.FromInt32([]int{2}, []int32{-2, 1}) },
+		`image 1 has class 10; want 0 to 9`: func(t map[string]weights.Tensor) {
+			t["labels"] = weights.FromInt32(
+				[]int{2}, []int32{9, 10})
+		},
+		`image 0 has class -2`: func(t map[string]weights.Tensor) {
+			t["labels"] = weights.FromInt32(
+				[]int{2}, []int32{-2, 1})
+		},
 		`elements are I32; want F32`: func(t map[string]weights.Tensor) {
 			t["images"] = weights.FromInt32([]int{2, 1, size, size}, make([]int32, 2*size*size))
 		},
@@ -371,7 +391,8 @@ func TestReadSamples(t *testing.T) {
 		tensors := good()
 		change(tensors)
 		write(tensors)
-		if _, _, err := ReadSamples(path, 10); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if _, _, err := ReadSamples(path, 10); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%v; want %q and the file", err, want)
 		}
 	}

@@ -20,7 +20,8 @@ type NoiseLevel struct {
 }
 
 // MeasureDenoising measures a model of condition none on a set's images at one noise level σ ≥ 0.
-func MeasureDenoising(ctx context.Context, m *mnistunet.Model, set *dataset.Labeled, sigma float64, seed uint64) (NoiseLevel, error) {
+func MeasureDenoising(ctx context.Context, m *mnistunet.Model, set *dataset.Labeled, sigma float64,
+	seed uint64) (NoiseLevel, error) {
 	if err := set.Check(size, size); err != nil {
 		return NoiseLevel{}, fmt.Errorf("measuring a denoiser: %w", err)
 	}
@@ -50,7 +51,9 @@ func MeasureDenoising(ctx context.Context, m *mnistunet.Model, set *dataset.Labe
 		}
 	}
 	if math.IsNaN(r.Model) || math.IsInf(r.Model, 0) {
-		return NoiseLevel{}, fmt.Errorf("at σ = %g the model's estimates have values that are not finite: its training diverged (a lower learning rate helps), its weights are damaged, or its dtype is too small for them (try f32)", sigma)
+		return NoiseLevel{}, fmt.Errorf("at σ = %g the model's estimates have values that are not finite: its "+
+			"training diverged (a lower learning rate helps), its weights are damaged, or its dtype is too small for "+
+			"them (try f32)", sigma)
 	}
 	n := float64(set.Len())
 	for i, sum := range sums {

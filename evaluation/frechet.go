@@ -17,7 +17,8 @@ type Gaussian struct {
 // Fit fits a Gaussian to rows of d features: their mean, and their covariance with N−1 below.
 func Fit(features []float32, d int) (Gaussian, error) {
 	if d < 1 || len(features) < 2*d || len(features)%d != 0 {
-		return Gaussian{}, fmt.Errorf("a Gaussian of %d features is fitted to at least 2 images, got %d values", d, len(features))
+		return Gaussian{}, fmt.Errorf("a Gaussian of %d features is fitted to at least 2 images, got %d values", d,
+			len(features))
 	}
 	n := len(features) / d
 	x := mat.NewDense(n, d, nil)
@@ -33,7 +34,8 @@ func Fit(features []float32, d int) (Gaussian, error) {
 	return g, nil
 }
 
-// FrechetDistance is the squared distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017, arXiv:1706.08500, eq. 6):
+// FrechetDistance is the squared distance of two Gaussians (Dowson & Landau 1982; Heusel et al. 2017, arXiv:1706.08500,
+// eq. 6):
 //
 //	|m₁ − m₂|² + Tr(C₁ + C₂ − 2 (C₁C₂)^½)
 //

@@ -79,14 +79,16 @@ func TestFrechetClosedForms(t *testing.T) {
 		}
 		return Gaussian{Mean: m, Covariance: c}
 	}
-	near(t, "diagonal", distance(t, diagonal([]float64{0, 1, 2}, 1, 4, 0), diagonal([]float64{0, 1, 0}, 9, 25, 16)), 4+4+9+16, 1e-12)
+	near(t, "diagonal", distance(t, diagonal([]float64{0, 1, 2}, 1, 4, 0), diagonal([]float64{0, 1, 0}, 9, 25, 16)),
+		4+4+9+16, 1e-12)
 
 	// For two dimensions Tr M^½ = √(Tr M + 2 √det M).
 	a, b := fit(t, random(1, 50, 2), 2), fit(t, random(2, 50, 2), 2)
 	var m mat.Dense
 	m.Mul(a.Covariance, b.Covariance)
 	mean := math.Hypot(a.Mean[0]-b.Mean[0], a.Mean[1]-b.Mean[1])
-	want := mean*mean + mat.Trace(a.Covariance) + mat.Trace(b.Covariance) - 2*math.Sqrt(mat.Trace(&m)+2*math.Sqrt(mat.Det(&m)))
+	want := mean*mean + mat.Trace(a.Covariance) +
+		mat.Trace(b.Covariance) - 2*math.Sqrt(mat.Trace(&m)+2*math.Sqrt(mat.Det(&m)))
 	near(t, "two dimensions", distance(t, a, b), want, 1e-9)
 
 	if _, err := FrechetDistance(a, one(0, 1)); err == nil {

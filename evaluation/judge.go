@@ -70,10 +70,10 @@ func round(labels []byte) (order []int) {
 // maxGroups bounds the groups of training images over which a floor is averaged.
 const maxGroups = 100
 
-// Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the mean over
-// up to a hundred groups of n random images that share none, and larger for small n, where a covariance is estimated badly. With
-// even, the images go round the classes, as samples of classes do; the test set has some more of one than of another. There are
-// floors for 2 to all such training images; n counts as one of these.
+// Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the
+// mean over up to a hundred groups of n random images that share none, and larger for small n, where a covariance is
+// estimated badly. With even, the images go round the classes, as samples of classes do; the test set has some more of
+// one than of another. There are floors for 2 to all such training images; n counts as one of these.
 func (j *Judge) Floor(n int, even bool) (FloorDistance, error) {
 	features := j.training
 	if even {
@@ -112,7 +112,8 @@ func (j *Judge) Score(ctx context.Context, images diffusion.Images, labels []int
 	}
 	for i, label := range labels {
 		if label != -1 && !slices.Contains(j.occurs, label) {
-			return Score{}, fmt.Errorf("image %d was asked to be of class %d, but the classifier knows %s", i, label, ranges.Format(j.occurs))
+			return Score{}, fmt.Errorf("image %d was asked to be of class %d, but the classifier knows %s", i, label,
+				ranges.Format(j.occurs))
 		}
 	}
 	r, err := j.Read(ctx, images)

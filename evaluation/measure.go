@@ -42,8 +42,8 @@ func (m *Measurement) update(format string, args ...any) {
 	m.Update(func() string { return fmt.Sprintf(format, args...) })
 }
 
-// judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there are
-// samples; labels are the classes that these are asked for, if they are.
+// judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there
+// are samples; labels are the classes that these are asked for, if they are.
 func (m *Measurement) judge(ctx context.Context, n int, labels []int) (*Judge, error) {
 	path, err := CachePath(m.Train, m.Test, classifierSeed)
 	if err != nil {
@@ -51,7 +51,8 @@ func (m *Measurement) judge(ctx context.Context, n int, labels []int) (*Judge, e
 	}
 	start := time.Now()
 	c, err := Open(ctx, m.Backend, path, m.Train, m.Test, classifierSeed, m.Retrain, func(p TrainProgress) {
-		m.update("training the classifier: step %d/%d  loss %.3f  %s left", p.Step, p.Steps, p.Loss, duration.Left(start, p.Step, p.Steps))
+		m.update("training the classifier: step %d/%d  loss %.3f  %s left", p.Step, p.Steps, p.Loss,
+			duration.Left(start, p.Step, p.Steps))
 	})
 	if err != nil {
 		return nil, err
@@ -61,7 +62,8 @@ func (m *Measurement) judge(ctx context.Context, n int, labels []int) (*Judge, e
 		m.Warn(fmt.Sprintf("the classifier could not be kept, and is trained again the next time: %v", err))
 	}
 	if m.Data == mnist.Embedded && c.Accuracy < leastAccuracy {
-		m.Warn(fmt.Sprintf("the classifier reads %.2f %% of the test digits; expected at least %g %%. Its judgement is poor",
+		m.Warn(fmt.Sprintf("the classifier reads %.2f %% of the test digits; expected at least %g %%. Its judgement "+
+			"is poor",
 			100*c.Accuracy, 100*leastAccuracy))
 	}
 	m.update("reading the training and test digits")
@@ -116,8 +118,8 @@ func (m *Measurement) Samples(ctx context.Context, path string) error {
 	return nil
 }
 
-// Labels are the classes that n samples of a network are asked to show, going round them; none without classes. The network
-// may know no class that the training images lack.
+// Labels are the classes that n samples of a network are asked to show, going round them; none without classes. The
+// network may know no class that the training images lack.
 func (m *Measurement) Labels(c mnistunet.Config, n int) (labels []int, err error) {
 	if c.Condition != mnistunet.Class {
 		return nil, nil
@@ -146,8 +148,10 @@ func (m *Measurement) Model(ctx context.Context, network *mnistunet.Model, ways 
 			row.Guidance = &s.Guidance
 		}
 		start := time.Now()
-		frames, err := m.Draw(ctx, network, Drawing{Sampling: s, Labels: labels, Count: n, Frames: 1, OnStep: func(done, total int) {
-			m.update("row %d/%d, %s: step %d/%d  %s left", len(m.Rows)+1, len(ways), row.name(), done, total, duration.Left(start, done, total))
+		frames, err := m.Draw(ctx, network, Drawing{Sampling: s, Labels: labels, Count: n, Frames: 1, OnStep: func(done,
+			total int) {
+			m.update("row %d/%d, %s: step %d/%d  %s left", len(m.Rows)+1, len(ways), row.name(), done, total,
+				duration.Left(start, done, total))
 		}})
 		if err != nil {
 			return err

@@ -43,11 +43,12 @@ type ClassifierInfo struct {
 
 // FloorDistance is the Fréchet distance of training images to the test set.
 type FloorDistance struct {
-	Images    int     `json:"images"`         // of each group
-	Groups    int     `json:"groups"`         // of which it is the mean
-	Even      bool    `json:"even,omitempty"` // going round the classes, as samples of classes do
-	Frechet   float64 `json:"frechet_distance"`
-	Deviation float64 `json:"deviation,omitempty"` // standard deviation of the groups' distances, and about that of a perfect model's
+	Images  int     `json:"images"`         // of each group
+	Groups  int     `json:"groups"`         // of which it is the mean
+	Even    bool    `json:"even,omitempty"` // going round the classes, as samples of classes do
+	Frechet float64 `json:"frechet_distance"`
+	// standard deviation of the groups' distances, and about that of a perfect model's
+	Deviation float64 `json:"deviation,omitempty"`
 }
 
 // Row is one way of drawing samples, and what they are worth.
@@ -63,8 +64,9 @@ type Row struct {
 
 // Score is what samples are worth.
 type Score struct {
-	Images   int          `json:"images"`
-	Accuracy *float64     `json:"accuracy,omitempty"` // the share that is read as the class that was asked for; nil if none was
+	Images int `json:"images"`
+	// the share that is read as the class that was asked for; nil if none was
+	Accuracy *float64     `json:"accuracy,omitempty"`
 	Frechet  float64      `json:"frechet_distance"`
 	Classes  []ClassScore `json:"classes"` // those that the images compared with have
 }
@@ -88,7 +90,8 @@ func ReadReport(path string) (r Report, err error) {
 		return r, fmt.Errorf("%s is not an evaluation's report: %w", path, otherfile.Explain(b, err))
 	}
 	if r.Version != ReportVersion {
-		return r, fmt.Errorf("%s is not an evaluation's report of version %d: its version is %d", path, ReportVersion, r.Version)
+		return r, fmt.Errorf("%s is not an evaluation's report of version %d: its version is %d", path, ReportVersion,
+			r.Version)
 	}
 	if len(r.Rows)+len(r.Denoising) == 0 {
 		return r, fmt.Errorf("%s is a report of nothing: the evaluation was stopped before it had measured", path)

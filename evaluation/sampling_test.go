@@ -7,7 +7,8 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
-// Guidance takes two evaluations, and so does a step of the midpoint method; a model without classes has no guidance to tell of.
+// Guidance takes two evaluations, and so does a step of the midpoint method; a model without classes has no guidance to
+// tell of.
 func TestEvaluations(t *testing.T) {
 	class := mnistunet.Default(mnistunet.Class)
 	for _, c := range []struct {

@@ -39,7 +39,8 @@ func (r Report) Tables() []Table {
 		t.Caption += fmt.Sprintf("; mean squared error of %d test images of %s", r.Denoising[0].Images, r.Data)
 		t.Header = []string{"σ", "model", "noisy image", "mean image"}
 		for _, d := range r.Denoising {
-			t.Rows = append(t.Rows, []string{strconv.FormatFloat(d.Sigma, 'g', -1, 64), fmt.Sprintf("%.5f", d.Model), fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
+			t.Rows = append(t.Rows, []string{strconv.FormatFloat(d.Sigma, 'g', -1, 64), fmt.Sprintf("%.5f", d.Model),
+				fmt.Sprintf("%.5f", d.Noisy), fmt.Sprintf("%.5f", d.Constant)})
 		}
 	} else {
 		t.Header = []string{"", "samples", "accuracy, %", "Fréchet distance"}
@@ -47,15 +48,20 @@ func (r Report) Tables() []Table {
 			t.Header = append(t.Header, "evaluations/image", "time", "images/s")
 		}
 		for _, row := range r.Rows {
-			cells := []string{row.name(), strconv.Itoa(row.Images), percent(row.Accuracy), fmt.Sprintf("%.3f", row.Frechet)}
+			cells := []string{row.name(), strconv.Itoa(row.Images), percent(row.Accuracy),
+				fmt.Sprintf("%.3f", row.Frechet)}
 			if r.Model != "" {
-				cells = append(cells, strconv.Itoa(row.Evaluations), duration.Format(time.Duration(row.Seconds*float64(time.Second))), fmt.Sprintf("%.1f", row.ImagesPerSecond))
+				cells = append(cells, strconv.Itoa(row.Evaluations),
+					duration.Format(time.Duration(row.Seconds*float64(time.Second))),
+					fmt.Sprintf("%.1f", row.ImagesPerSecond))
 			}
 			t.Rows = append(t.Rows, cells)
 		}
 	}
 	if r.Classifier != nil {
-		notes = append(notes, fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
+		notes = append(notes,
+			fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test "+
+				"images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
 	}
 	var floors []string
 	going := ""
@@ -74,7 +80,9 @@ func (r Report) Tables() []Table {
 		}
 	}
 	if floors != nil {
-		notes = append(notes, fmt.Sprintf("The Fréchet distance is that of its features to the test images. Training images%s, in place of samples, get %s.", going, strings.Join(floors, ", ")))
+		notes = append(notes,
+			fmt.Sprintf("The Fréchet distance is that of its features to the test images. Training images%s, in "+
+				"place of samples, get %s.", going, strings.Join(floors, ", ")))
 	}
 	if !r.Complete {
 		notes = append(notes, "The measurement was stopped before its end.")
@@ -86,7 +94,8 @@ func (r Report) Tables() []Table {
 	return []Table{t, classTable(of, r.Rows)}
 }
 
-// classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how many of all.
+// classTable has a column for each class: how many of its samples are read as it or, where none were asked for, how
+// many of all.
 func classTable(of string, rows []Row) Table {
 	t := Table{Caption: of + "; accuracy of each class, %", Header: []string{""}, Folded: true}
 	asked := rows[0].Accuracy != nil
@@ -111,9 +120,9 @@ func classTable(of string, rows []Row) Table {
 	return t
 }
 
-// Comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each guidance scale at which
-// noise estimates and flows were both measured, with equally many samples and the same data. Where there are both, but no table, apart
-// says how each was measured.
+// Comparisons sets the rows of all reports side by side, by how often the network is evaluated: a table for each
+// guidance scale at which noise estimates and flows were both measured, with equally many samples and the same data.
+// Where there are both, but no table, apart says how each was measured.
 func Comparisons(reports []Report) (tables []Table, apart string) {
 	type setting struct {
 		guidance         float64
@@ -153,21 +162,25 @@ func Comparisons(reports []Report) (tables []Table, apart string) {
 		}
 		if flows == 0 || flows == len(rows[s]) {
 			i := min(flows, 1)
-			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g by classifier %.8q", s.images, s.data, s.guidance, s.classifier))
+			how[i] = append(how[i], fmt.Sprintf("%d samples of %s at γ = %g by classifier %.8q", s.images, s.data,
+				s.guidance, s.classifier))
 			continue
 		}
 		t := Table{
-			Caption: fmt.Sprintf("Quality by number of network evaluations for an image: %s, γ = %g, %d samples each", s.data, s.guidance, s.images),
-			Header:  []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
+			Caption: fmt.Sprintf("Quality by number of network evaluations for an image: %s, γ = %g, %d samples each",
+				s.data, s.guidance, s.images),
+			Header: []string{"evaluations", "accuracy, %", "Fréchet distance", "sampler", "model"},
 		}
 		slices.SortStableFunc(rows[s], func(a, b measured) int { return a.Evaluations - b.Evaluations })
 		for _, m := range rows[s] {
-			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f", m.Frechet), Sampling{Sampler: m.Sampler, Steps: m.Steps}.Title(m.flow), m.model})
+			t.Rows = append(t.Rows, []string{strconv.Itoa(m.Evaluations), percent(m.Accuracy), fmt.Sprintf("%.3f",
+				m.Frechet), Sampling{Sampler: m.Sampler, Steps: m.Steps}.Title(m.flow), m.model})
 		}
 		tables = append(tables, t)
 	}
 	if tables == nil && how[0] != nil && how[1] != nil {
-		apart = fmt.Sprintf("estimates of noise with %s, flows with %s", strings.Join(how[0], ", "), strings.Join(how[1], ", "))
+		apart = fmt.Sprintf("estimates of noise with %s, flows with %s", strings.Join(how[0], ", "),
+			strings.Join(how[1], ", "))
 	}
 	return tables, apart
 }

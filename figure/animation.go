@@ -26,8 +26,8 @@ type Animation struct {
 }
 
 // WriteAnimation writes the animation in the format that the path's extension names: .png or .apng is an animated PNG
-// (lossless, with the parameters; a reader that knows no animation shows the last frame), .gif is a GIF (256 levels of gray,
-// or 256 colors dithered; it cannot hold parameters).
+// (lossless, with the parameters; a reader that knows no animation shows the last frame), .gif is a GIF (256 levels of
+// gray, or 256 colors dithered; it cannot hold parameters).
 func WriteAnimation(path string, a Animation, parameters Parameters) error {
 	switch extension := strings.ToLower(filepath.Ext(path)); extension {
 	case ".png", ".apng":
@@ -66,7 +66,8 @@ func EncodeAPNG(w io.Writer, a Animation, parameters Parameters) error {
 	}
 	out = append(out, header...)
 	out = append(out, texts...)
-	out = appendChunk(out, "acTL", binary.BigEndian.AppendUint32(nil, uint32(len(frames))), make([]byte, 4)) // 0: loops for ever
+	// 0: loops for ever
+	out = appendChunk(out, "acTL", binary.BigEndian.AppendUint32(nil, uint32(len(frames))), make([]byte, 4))
 	out = appendChunk(out, "IDAT", still)
 	if _, err := w.Write(out); err != nil {
 		return err

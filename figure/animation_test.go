@@ -27,7 +27,8 @@ func animation(t *testing.T, channels int) Animation {
 	return a
 }
 
-// The frames of an animated PNG are taken out again as stills and compared; the file itself is a valid PNG of the last frame.
+// The frames of an animated PNG are taken out again as stills and compared; the file itself is a valid PNG of the last
+// frame.
 func TestAPNG(t *testing.T) {
 	for _, channels := range []int{1, 3} {
 		a := animation(t, channels)
@@ -66,7 +67,9 @@ func TestAPNG(t *testing.T) {
 					t.Fatalf("sequence number %d, expected %d", got, sequence)
 				}
 				sequence++
-				delays = append(delays, time.Duration(binary.BigEndian.Uint16(data[20:]))*time.Second/time.Duration(binary.BigEndian.Uint16(data[22:])))
+				delays = append(delays,
+					time.Duration(binary.BigEndian.Uint16(data[20:]))*time.Second/time.Duration(binary.BigEndian.Uint16(
+						data[22:])))
 			case "fdAT":
 				if got := binary.BigEndian.Uint32(data); got != sequence {
 					t.Fatalf("sequence number %d, expected %d", got, sequence)

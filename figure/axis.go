@@ -27,7 +27,8 @@ func (a axis) fraction(v float64) float64 {
 	return (v - a.low) / (a.high - a.low)
 }
 
-// linearAxis spans the values, and has ticks at round numbers that are at least so far apart: at most that many where these leave 3.
+// linearAxis spans the values, and has ticks at round numbers that are at least so far apart: at most that many where
+// these leave 3.
 func linearAxis(low, high float64, ticks int, least float64) axis {
 	if !(high-low > 1e-9*math.Max(math.Abs(low), math.Abs(high))) { // or ticks would be closer than numbers are
 		low, high = low-math.Max(math.Abs(low), 1)/2, low+math.Max(math.Abs(low), 1)/2
@@ -49,8 +50,8 @@ func linearAxis(low, high float64, ticks int, least float64) axis {
 	return a
 }
 
-// logAxis spans positive values from a tick to a tick at 1, 2 or 5 times a power of ten. Where these are fewer than 3 there are those of a
-// linear axis between the ends.
+// logAxis spans positive values from a tick to a tick at 1, 2 or 5 times a power of ten. Where these are fewer than 3
+// there are those of a linear axis between the ends.
 func logAxis(low, high float64) axis {
 	if low == high {
 		low, high = low/2, high*2

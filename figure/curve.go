@@ -17,14 +17,16 @@ type Curve struct {
 	Title          string // read out by screen readers; not drawn
 	XLabel, YLabel string // what the axes show, with units
 	X, Y           []float64
-	Smoothing      float64 // of the strong line: the number of steps it averages over, see [Smooth], logarithms where LogY is set; 0: a fiftieth of the points
-	LogY           bool    // logarithmic vertical axis; values that are not positive are left out
-	From           float64 // what lies left of it is smoothed with the rest, and not drawn; 0: all is
+	// of the strong line: the number of steps it averages over, see [Smooth], logarithms where LogY is set; 0: a
+	// fiftieth of the points
+	Smoothing float64
+	LogY      bool    // logarithmic vertical axis; values that are not positive are left out
+	From      float64 // what lies left of it is smoothed with the rest, and not drawn; 0: all is
 
 	Width, Height int // of the drawing, in units of which the text is 13 high; 0: 760 x 340
 
-	// Marks are vertical lines, such as the ends of epochs. Where there is no room for all their labels, only each 2nd, 5th, 10th and so
-	// on is drawn.
+	// Marks are vertical lines, such as the ends of epochs. Where there is no room for all their labels, only each 2nd,
+	// 5th, 10th and so on is drawn.
 	Marks []Mark
 
 	// Others are compared with the curve: their smoothed course is dashed. Name is then the curve's own.
@@ -44,9 +46,10 @@ type Mark struct {
 	Label string
 }
 
-// Smooth returns the weighted mean of each value's surroundings, the weight of a neighbor k places away being βᵏ with
-// β = 1 - 1/span: an exponential moving average that looks both ways, so that it lags behind neither rise nor fall. Near the
-// beginning it looks no further ahead than back, so that a steep first fall stays in sight. Values that are not finite are passed over.
+// Smooth returns the weighted mean of each value's surroundings, the weight of a neighbor k places away being βᵏ with β
+// = 1 - 1/span: an exponential moving average that looks both ways, so that it lags behind neither rise nor fall. Near
+// the beginning it looks no further ahead than back, so that a steep first fall stays in sight. Values that are not
+// finite are passed over.
 func Smooth(y []float64, span float64) []float64 {
 	beta := 1 - 1/math.Max(span, 1)
 	// Sums over a value and what is before it, and over what is after it.
@@ -130,7 +133,8 @@ func (c Curve) SVG() ([]byte, error) {
 	var others []course
 	for _, o := range c.Others {
 		if len(o.X) != len(o.Y) {
-			return nil, fmt.Errorf("the curve's line %q needs as many x as y, found %d and %d", o.Name, len(o.X), len(o.Y))
+			return nil, fmt.Errorf("the curve's line %q needs as many x as y, found %d and %d", o.Name, len(o.X),
+				len(o.Y))
 		}
 		o.X, o.Y = c.drawable(o.X, o.Y)
 		if len(o.X) == 0 {
@@ -154,7 +158,8 @@ func (c Curve) SVG() ([]byte, error) {
 	horizontal := linearAxis(low, high, p.width/80, least)
 	low, high = bounds(allY)
 	if typical := percentile(allY, 0.995); !c.LogY && typical < high && len(y) > 50 {
-		high = math.Max(typical+0.1*(typical-math.Min(low, 0)), strongest) // a first step's spike would flatten the rest
+		// a first step's spike would flatten the rest
+		high = math.Max(typical+0.1*(typical-math.Min(low, 0)), strongest)
 	}
 	vertical := linearAxis(math.Min(low, 0), high, 7, 0)
 	if c.LogY {
@@ -166,26 +171,33 @@ func (c Curve) SVG() ([]byte, error) {
 	inside := func(v float64) float64 { return math.Min(math.Max(py(v), float64(p.top)), float64(p.bottom)) }
 
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13">`, p.width, p.height, html.EscapeString(c.Title))
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13">`, p.width, p.height, html.EscapeString(c.Title))
 	fmt.Fprintf(&b, "\n<title>%s</title>\n<style>%s</style>\n", html.EscapeString(c.Title), curveStyle)
 	b.WriteString(`<g class="axis">` + "\n")
 	for _, t := range vertical.ticks {
 		at := py(t.value)
-		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%s" y2="%s"/><text x="%d" y="%s" text-anchor="end">%s</text>`+"\n",
+		fmt.Fprintf(&b,
+			`<line class="grid" x1="%d" x2="%d" y1="%s" y2="%s"/><text x="%d" y="%s" text-anchor="end">%s</text>`+"\n",
 			p.left, p.right, number(at), number(at), p.left-8, number(at+4.5), t.label)
 	}
 	for _, t := range horizontal.ticks {
 		at := px(t.value)
-		fmt.Fprintf(&b, `<line class="tick" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text>`+"\n",
-			number(at), number(at), p.bottom, p.bottom+5, number(min(at, float64(p.width)-halfOf(t.label))), p.bottom+20, t.label)
+		fmt.Fprintf(&b,
+			`<line class="tick" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text>`+"\n",
+			number(at), number(at), p.bottom, p.bottom+5, number(min(at, float64(p.width)-halfOf(t.label))),
+			p.bottom+20, t.label)
 	}
 	fmt.Fprintf(&b, `<line class="base" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", p.left, p.right, p.bottom, p.bottom)
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (p.left+p.right)/2, p.height-10, html.EscapeString(c.XLabel))
-	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n", (p.top+p.bottom)/2, html.EscapeString(c.YLabel))
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (p.left+p.right)/2, p.height-10,
+		html.EscapeString(c.XLabel))
+	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n</g>\n",
+		(p.top+p.bottom)/2, html.EscapeString(c.YLabel))
 	for _, m := range c.shownMarks(p, horizontal, px) {
 		at := number(px(m.X))
 		middle, _ := p.label(m, px)
-		fmt.Fprintf(&b, `<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text></g>`+"\n",
+		fmt.Fprintf(&b,
+			`<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text></g>`+"\n",
 			at, at, p.top, p.bottom, number(middle), p.top-6, html.EscapeString(m.Label))
 	}
 	for _, o := range others {
@@ -197,9 +209,11 @@ func (c Curve) SVG() ([]byte, error) {
 		fmt.Fprintf(&b, `<path class="other" d="%s"/>`+"\n", envelope(o.X, o.smooth, px, inside))
 	}
 	last := len(smooth) - 1
-	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])), number(inside(smooth[last])))
+	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])),
+		number(inside(smooth[last])))
 	for _, e := range c.legend(p) {
-		fmt.Fprintf(&b, `<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
+		fmt.Fprintf(&b,
+			`<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
 			e.x, 18+e.line*textLine, e.class, keyWidth, html.EscapeString(e.name))
 	}
 	b.WriteString("</svg>\n")
@@ -215,15 +229,20 @@ type course struct {
 // halfOf is about half of a text's width.
 func halfOf(text string) float64 { return textAdvance * float64(utf8.RuneCountInString(text)) / 2 }
 
-// label is the middle of a mark's label, which stays clear of the vertical axis's and inside the drawing, and half of its width.
+// label is the middle of a mark's label, which stays clear of the vertical axis's and inside the drawing, and half of
+// its width.
 func (p plot) label(m Mark, px func(float64) float64) (at, half float64) {
 	half = halfOf(m.Label)
 	return min(max(px(m.X), float64(p.left)+half), float64(p.width)-half), half
 }
 
-// shownMarks are each k-th of the marks on the axis, by the first k of 1, 2, 5, 10 and so on that leaves room for their labels.
+// shownMarks are each k-th of the marks on the axis, by the first k of 1, 2, 5, 10 and so on that leaves room for their
+// labels.
 func (c Curve) shownMarks(p plot, horizontal axis, px func(float64) float64) (shown []Mark) {
-	marks := slices.DeleteFunc(slices.Clone(c.Marks), func(m Mark) bool { return m.X < horizontal.low || m.X > horizontal.high })
+	marks := slices.DeleteFunc(slices.Clone(c.Marks), func(m Mark) bool {
+		return m.X < horizontal.low ||
+			m.X > horizontal.high
+	})
 	for power := 1; ; power *= 10 {
 		for _, k := range []int{power, 2 * power, 5 * power} {
 			shown = shown[:0]
@@ -271,7 +290,8 @@ func (c Curve) legend(p plot) []legendEntry {
 	return entries
 }
 
-// smooth returns the course of the values: the mean of what is seen, which is of logarithms where the axis is logarithmic.
+// smooth returns the course of the values: the mean of what is seen, which is of logarithms where the axis is
+// logarithmic.
 func (c Curve) smooth(y []float64) []float64 {
 	span := c.Smoothing
 	if span == 0 {
@@ -287,7 +307,8 @@ func (c Curve) smooth(y []float64) []float64 {
 	return smooth
 }
 
-// SVG drawings have their page's colors: that of its text, --curve for lines, --other for those beside them. Files on their own follow the system's dark mode.
+// SVG drawings have their page's colors: that of its text, --curve for lines, --other for those beside them. Files on
+// their own follow the system's dark mode.
 const (
 	Theme = `svg:root{color:#1f2328;background:#fff}` +
 		`@media(prefers-color-scheme:dark){svg:root{color:#e6e6e6;background:#111418;--curve:#6cb6ff;--other:#ffa657}}`
@@ -296,7 +317,8 @@ const (
 
 const curveStyle = Theme +
 	`.axis text{fill:currentColor;opacity:.75}.axis line{stroke:currentColor}.axis .grid{opacity:.12}.axis .tick,.axis .base{opacity:.45}.axis .mark{opacity:.35;stroke-dasharray:3 4}` +
-	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:` + LineColor + `;stroke-linejoin:round;stroke-linecap:round}` +
+	`.raw,.smooth,.axis .raw,.axis .smooth{fill:none;stroke:` + LineColor +
+	`;stroke-linejoin:round;stroke-linecap:round}` +
 	`.raw,.axis .raw{stroke-width:1;opacity:.5}.raw.beside{stroke:var(--other,#b35900);opacity:.35}.smooth,.axis .smooth{stroke-width:2.5}.end{fill:` + LineColor + `}` +
 	`.other,.axis .other{fill:none;stroke:var(--other,#b35900);stroke-width:2.5;stroke-dasharray:7 4;stroke-linejoin:round}`
 
@@ -333,8 +355,8 @@ func logs(v []float64) []float64 {
 	return out
 }
 
-// envelope is a path through the points; where several fall on one pixel column, through the first, lowest, highest and last of them,
-// so that a long run stays small and no spike is lost.
+// envelope is a path through the points; where several fall on one pixel column, through the first, lowest, highest and
+// last of them, so that a long run stays small and no spike is lost.
 func envelope(x, y []float64, px, py func(float64) float64) string {
 	var d strings.Builder
 	put := func(at, v float64) {

@@ -14,7 +14,8 @@ import (
 )
 
 func falling(n int) Curve {
-	c := Curve{Title: "Training loss <1>", XLabel: "step", YLabel: "loss (mean squared error)", Marks: []Mark{{float64(n / 2), "epoch 1"}}}
+	c := Curve{Title: "Training loss <1>", XLabel: "step", YLabel: "loss (mean squared error)",
+		Marks: []Mark{{float64(n / 2), "epoch 1"}}}
 	for i := range n {
 		c.X = append(c.X, float64(i))
 		c.Y = append(c.Y, 0.03+math.Exp(-float64(i)/40)+0.01*math.Sin(float64(i*i)))
@@ -64,7 +65,8 @@ func TestCurveSVG(t *testing.T) {
 					t.Fatalf("%d points: the SVG is no XML: %v", n, err)
 				}
 			}
-			for _, part := range []string{"currentColor", ">step<", "mean squared error", `class="raw"`, `class="smooth"`, "prefers-color-scheme"} {
+			for _, part := range []string{"currentColor", ">step<", "mean squared error", `class="raw"`,
+				`class="smooth"`, "prefers-color-scheme"} {
 				if !strings.Contains(string(svg), part) {
 					t.Errorf("%d points: no %s in the SVG", n, part)
 				}
@@ -114,7 +116,8 @@ func TestCurveRefuses(t *testing.T) {
 }
 
 func TestAxes(t *testing.T) {
-	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031}, {5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}, {-5, math.Nextafter(-5, 0)}} {
+	for _, c := range []struct{ low, high float64 }{{0, 1}, {0, 469}, {0, 9380}, {1, 9380}, {-3, 3}, {0.02, 0.031},
+		{5, 5}, {0, 0}, {1e-9, 2e-9}, {0, 1e7}, {-5, math.Nextafter(-5, 0)}} {
 		most := 4
 		a := linearAxis(c.low, c.high, most, 0)
 		if n := len(a.ticks); n < 3 || n > most+1 {
@@ -181,7 +184,8 @@ func TestCurveComparison(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`class="other" d="M`, `class="raw beside" d="M`, ">decay<", ">no &lt;decay&gt;<", ">every step<"} {
+	for _, part := range []string{`class="other" d="M`, `class="raw beside" d="M`, ">decay<", ">no &lt;decay&gt;<",
+		">every step<"} {
 		if !bytes.Contains(svg, []byte(part)) {
 			t.Errorf("the comparison lacks %q", part)
 		}
@@ -215,7 +219,8 @@ func TestCurveLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	ticks := map[string]float64{}
-	for _, m := range regexp.MustCompile(`y1="([0-9.]+)" y2="[0-9.]+"/><text [^>]*text-anchor="end">([^<]+)<`).FindAllStringSubmatch(string(svg), -1) {
+	for _, m := range regexp.MustCompile(
+		`y1="([0-9.]+)" y2="[0-9.]+"/><text [^>]*text-anchor="end">([^<]+)<`).FindAllStringSubmatch(string(svg), -1) {
 		ticks[m[2]], _ = strconv.ParseFloat(m[1], 64)
 	}
 	one, two := ticks["1.0"], ticks["2.0"]
@@ -245,7 +250,8 @@ func TestCurveLines(t *testing.T) {
 			t.Errorf("the legend does not name the line %s %s", class, name)
 		}
 	}
-	for text, want := range map[string]string{"9380": "9380", "12345": "12\u2009345", "-1234567": "-1\u2009234\u2009567", "123.45": "123.45"} {
+	for text, want := range map[string]string{"9380": "9380", "12345": "12\u2009345",
+		"-1234567": "-1\u2009234\u2009567", "123.45": "123.45"} {
 		if got := thousands(text); got != want {
 			t.Errorf("%s is written %q, want %q", text, got, want)
 		}
@@ -261,7 +267,9 @@ func TestCurveLabelsFit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		labels := regexp.MustCompile(`<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9\x{2009}]+)</text>`).FindAllStringSubmatch(string(svg), -1)
+		labels := regexp.MustCompile(
+			`<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9\x{2009}]+)</text>`).FindAllStringSubmatch(
+			string(svg), -1)
 		if len(labels) < 3 || strings.ReplaceAll(labels[len(labels)-1][2], "\u2009", "") != fmt.Sprint(n) {
 			t.Fatalf("the ticks are %q", labels)
 		}
@@ -302,7 +310,8 @@ func TestCurveMarks(t *testing.T) {
 			t.Errorf("%+v: %d marks, labels %q", c, lines, labels)
 		}
 		p := curve.plot()
-		if at, half := p.label(Mark{X: 0, Label: "epoch 0"}, func(float64) float64 { return float64(p.left) }); at-half < float64(p.left) {
+		if at, half := p.label(Mark{X: 0, Label: "epoch 0"},
+			func(float64) float64 { return float64(p.left) }); at-half < float64(p.left) {
 			t.Errorf("%+v: a label at the left edge covers the ticks of the vertical axis", c)
 		}
 		for _, e := range curve.legend(p) {

@@ -9,8 +9,8 @@ type Frame struct {
 	X0      diffusion.Images // the estimate of x_0 at that moment; empty in all frames: not shown
 }
 
-// Kept reports whether a film of at most n frames shows moment i of those from 0 to last: each k-th, counted from the last, and the
-// first.
+// Kept reports whether a film of at most n frames shows moment i of those from 0 to last: each k-th, counted from the
+// last, and the first.
 func Kept(i, last, n int) bool {
 	if n < 2 {
 		return i == last

@@ -73,11 +73,13 @@ func (g Grid) Bounds() (image.Rectangle, error) {
 		return image.Rectangle{}, fmt.Errorf("a grid needs at least one image, found %s", m.Shape())
 	}
 	if g.Columns < 0 || g.Scale < 0 || g.Padding < 0 {
-		return image.Rectangle{}, fmt.Errorf("a grid's columns (%d), scale (%d) and padding (%d) cannot be negative", g.Columns, g.Scale, g.Padding)
+		return image.Rectangle{}, fmt.Errorf("a grid's columns (%d), scale (%d) and padding (%d) cannot be negative",
+			g.Columns, g.Scale, g.Padding)
 	}
 	l := g.layout()
 	if l.width > maxSide || l.height > maxSide {
-		return image.Rectangle{}, fmt.Errorf("a grid of %d images in %d columns at scale %d would be %d x %d pixels; at most %d a side", g.Images.N, l.columns, l.scale, l.width, l.height, maxSide)
+		return image.Rectangle{}, fmt.Errorf("a grid of %d images in %d columns at scale %d would be %d x %d pixels; "+
+			"at most %d a side", g.Images.N, l.columns, l.scale, l.width, l.height, maxSide)
 	}
 	return image.Rect(0, 0, l.width, l.height), nil
 }

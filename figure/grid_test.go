@@ -76,7 +76,8 @@ func TestGridLabels(t *testing.T) {
 	for i := range m.Data {
 		m.Data[i] = 1
 	}
-	g := Grid{Images: m, Columns: 2, Scale: 2, Padding: 2, RowLabels: []string{"γ", "guidance 5"}, ColumnLabels: []string{"a", "longer than its column"}}
+	g := Grid{Images: m, Columns: 2, Scale: 2, Padding: 2, RowLabels: []string{"γ", "guidance 5"},
+		ColumnLabels: []string{"a", "longer than its column"}}
 	picture := drawn(t, g).(*image.Gray)
 	l := g.layout()
 	if l.left < 10*glyphWidth || l.top < lineHeight {
@@ -118,8 +119,10 @@ func TestGridRefuses(t *testing.T) {
 	short := ramp(2, 1, 2, 2)
 	short.Data = short.Data[:7]
 	for name, g := range map[string]Grid{
-		"two channels": {Images: ramp(1, 2, 2, 2)}, "no image": {Images: ramp(0, 1, 2, 2)}, "short data": {Images: short},
-		"negative scale": {Images: ramp(1, 1, 2, 2), Scale: -1}, "too large": {Images: ramp(1, 1, 2, 2), Scale: 1 << 20},
+		"two channels": {Images: ramp(1, 2, 2, 2)}, "no image": {Images: ramp(0, 1, 2, 2)},
+		"short data":     {Images: short},
+		"negative scale": {Images: ramp(1, 1, 2, 2), Scale: -1},
+		"too large":      {Images: ramp(1, 1, 2, 2), Scale: 1 << 20},
 	} {
 		if _, err := g.Draw(); err == nil {
 			t.Errorf("%s: expected an error", name)

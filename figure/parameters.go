@@ -23,7 +23,8 @@ type Parameters []Parameter
 // and no two in a row. The value is any text without NUL.
 type Parameter struct{ Key, Value string }
 
-// Add appends a parameter, the value formatted as fmt.Sprint does. What is no text, as folders' names need not be, becomes U+FFFD.
+// Add appends a parameter, the value formatted as fmt.Sprint does. What is no text, as folders' names need not be,
+// becomes U+FFFD.
 func (p *Parameters) Add(key string, value any) {
 	text := strings.ReplaceAll(fmt.Sprint(value), "\x00", "\uFFFD")
 	*p = append(*p, Parameter{key, strings.ToValidUTF8(text, "\uFFFD")})
@@ -39,21 +40,25 @@ func (p Parameters) Get(key string) (value string, ok bool) {
 	return "", false
 }
 
-// chunks returns the parameters as PNG chunks (PNG specification, 11.3.3): tEXt where the value is Latin-1, otherwise iTXt.
+// chunks returns the parameters as PNG chunks (PNG specification, 11.3.3): tEXt where the value is Latin-1, otherwise
+// iTXt.
 func (p Parameters) chunks() ([]byte, error) {
 	var out []byte
 	for _, q := range p {
 		key, ok := latin1(q.Key)
 		if !ok || !isKeyword(key) {
-			return nil, fmt.Errorf("a picture's parameter %q has a name that PNG cannot hold: 1 to 79 Latin-1 characters, single spaces inside only", q.Key)
+			return nil, fmt.Errorf("a picture's parameter %q has a name that PNG cannot hold: 1 to 79 Latin-1 "+
+				"characters, single spaces inside only", q.Key)
 		}
 		if !utf8.ValidString(q.Value) || strings.ContainsRune(q.Value, 0) {
-			return nil, fmt.Errorf("the value of a picture's parameter %q is not text: it has invalid UTF-8 or a NUL byte", q.Key)
+			return nil, fmt.Errorf("the value of a picture's parameter %q is not text: it has invalid UTF-8 or a NUL "+
+				"byte", q.Key)
 		}
 		if value, ok := latin1(q.Value); ok {
 			out = appendChunk(out, "tEXt", key, []byte{0}, value)
 		} else {
-			out = appendChunk(out, "iTXt", key, []byte{0, 0, 0, 0, 0}, []byte(q.Value)) // not compressed, no language, no translated keyword
+			// not compressed, no language, no translated keyword
+			out = appendChunk(out, "iTXt", key, []byte{0, 0, 0, 0, 0}, []byte(q.Value))
 		}
 	}
 	return out, nil
@@ -124,7 +129,8 @@ func ReadParameters(r io.Reader) (Parameters, error) {
 	}
 }
 
-// readChunk reads the next chunk. Only text chunks' data are returned; others pass by, so that no length can ask for memory.
+// readChunk reads the next chunk. Only text chunks' data are returned; others pass by, so that no length can ask for
+// memory.
 func readChunk(in io.Reader) (kind string, data []byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
@@ -140,7 +146,8 @@ func readChunk(in io.Reader) (kind string, data []byte, err error) {
 	switch kind {
 	case "tEXt", "zTXt", "iTXt":
 		if length > maxTextChunk {
-			return "", nil, fmt.Errorf("the PNG has a %s chunk of %d bytes; at most %d are read", kind, length, maxTextChunk)
+			return "", nil, fmt.Errorf("the PNG has a %s chunk of %d bytes; at most %d are read", kind, length,
+				maxTextChunk)
 		}
 		into = io.MultiWriter(sum, &buffer)
 	}

@@ -61,7 +61,8 @@ func TestPNGRoundTrip(t *testing.T) {
 
 func TestPNGRefusesBadParameters(t *testing.T) {
 	picture := image.NewGray(image.Rect(0, 0, 1, 1))
-	for _, p := range []Parameter{{"", "x"}, {" lead", "x"}, {"two  spaces", "x"}, {"γ", "x"}, {strings.Repeat("k", 80), "x"}, {"nul", "a\x00b"}, {"utf8", "\xff"}} {
+	for _, p := range []Parameter{{"", "x"}, {" lead", "x"}, {"two  spaces", "x"}, {"γ", "x"},
+		{strings.Repeat("k", 80), "x"}, {"nul", "a\x00b"}, {"utf8", "\xff"}} {
 		if err := EncodePNG(&bytes.Buffer{}, picture, Parameters{p}); err == nil {
 			t.Errorf("%q was accepted", p)
 		}

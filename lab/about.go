@@ -2,7 +2,8 @@ package lab
 
 import "github.com/unnoise/unnoise/model"
 
-// About returns what is known of a request's model before its weights are read, and how it samples where the request says nothing.
+// About returns what is known of a request's model before its weights are read, and how it samples where the request
+// says nothing.
 func (l *Lab) About(r Request) (model.Spec, model.Sampling, error) {
 	<-l.turn
 	defer func() { l.turn <- struct{}{} }()

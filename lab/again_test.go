@@ -31,17 +31,20 @@ func TestAgain(t *testing.T) {
 	box := Mask{Box: "0,0,50%,100%"}
 	mixed := views("identity", "3", "rotate_180", "7", "flip", "5", "negate", "1")
 	weighed := views("identity", "6", "rotate_180", "9")
-	weighed[0].Weight, weighed[1].Weight, weighed[1].WeightEnd, weighed[1].Guidance = number(2), number(1), number(0), number(3)
+	weighed[0].Weight, weighed[1].Weight, weighed[1].WeightEnd, weighed[1].Guidance = number(2), number(1), number(0),
+		number(3)
 	number6984 := []Part{{As: "identity", Prompts: []string{"6", "8"}}, {As: "rotate_180", Prompts: []string{"9", "8"}}}
 	held := []Part{{As: "low_pass", Picture: &gray}, {As: "high_pass", Prompts: []string{"8"}}}
 	requests := map[string]Request{
-		"generate":   {Prompts: []string{"3", "5"}, Count: 2},
-		"ancestral":  {Prompts: []string{"3"}, Sampling: model.Sampling{Sampler: "ddpm"}},
-		"edit":       {Prompts: []string{"3"}, Edit: &Edit{Picture: gray}},
-		"edits":      {Prompts: []string{"3"}, Edit: &Edit{Picture: gray}, Vary: []Vary{{"start", []string{"0", "2"}}}},
-		"varied":     {Prompts: []string{"3"}, Vary: []Vary{{"guidance", []string{"1", "5"}}, {"steps", []string{"2", "3"}}}},
-		"course":     {Prompts: []string{"3"}, Inpaint: &Inpaint{Picture: gray, Mask: box}},
-		"repaint":    {Prompts: []string{"3"}, Inpaint: &Inpaint{Picture: gray, Mask: box, Method: RePaint, Length: 2, Repeats: 2}},
+		"generate":  {Prompts: []string{"3", "5"}, Count: 2},
+		"ancestral": {Prompts: []string{"3"}, Sampling: model.Sampling{Sampler: "ddpm"}},
+		"edit":      {Prompts: []string{"3"}, Edit: &Edit{Picture: gray}},
+		"edits":     {Prompts: []string{"3"}, Edit: &Edit{Picture: gray}, Vary: []Vary{{"start", []string{"0", "2"}}}},
+		"varied": {Prompts: []string{"3"}, Vary: []Vary{{"guidance", []string{"1", "5"}}, {"steps",
+			[]string{"2", "3"}}}},
+		"course": {Prompts: []string{"3"}, Inpaint: &Inpaint{Picture: gray, Mask: box}},
+		"repaint": {Prompts: []string{"3"}, Inpaint: &Inpaint{Picture: gray, Mask: box, Method: RePaint, Length: 2,
+			Repeats: 2}},
 		"diffusers":  {Prompts: []string{"3"}, Inpaint: &Inpaint{Picture: gray, Mask: box, Method: Diffusers}},
 		"candidates": {Illusion: &Illusion{Views: mixed[:2], Candidates: 3, Keep: 2}},
 		"raced":      {Illusion: &Illusion{Views: mixed[:2], Candidates: 3, Race: true}},
@@ -55,7 +58,8 @@ func TestAgain(t *testing.T) {
 	}
 	for n := 2; n <= 4; n++ {
 		for _, how := range []illusion.Reduction{illusion.Mean, illusion.Alternate, illusion.Rectified} {
-			requests[string(how)+" of "+string(rune('0'+n))] = Request{Illusion: &Illusion{Views: mixed[:n], Combine: how}}
+			requests[string(how)+" of "+string(rune('0'+n))] = Request{Illusion: &Illusion{Views: mixed[:n],
+				Combine: how}}
 		}
 	}
 	for name, r := range requests {
@@ -76,7 +80,8 @@ func TestAgain(t *testing.T) {
 	flow := flowModel(t)
 	for name, r := range requests {
 		switch name {
-		case "generate", "ancestral", "edits", "course", "repaint", "candidates", "weighed", "hybrid", "held", "strip", "noise", "alternate of 2", "rectified of 3":
+		case "generate", "ancestral", "edits", "course", "repaint", "candidates", "weighed", "hybrid", "held", "strip",
+			"noise", "alternate of 2", "rectified of 3":
 			if r.Model = flow; r.Steps == 0 {
 				r.Steps = 3
 			}
@@ -211,7 +216,8 @@ func TestViewsOfStages(t *testing.T) {
 			return true
 		}}
 		d.model, d.upscaler = &opened{model: first, spec: first.spec}, &opened{model: second, spec: second.spec}
-		r := Request{Version: RequestVersion, Seed: seedOf(1), Sampling: model.Sampling{Steps: 3}, Upscale: &Upscale{Sampling: model.Sampling{Steps: 2}},
+		r := Request{Version: RequestVersion, Seed: seedOf(1), Sampling: model.Sampling{Steps: 3},
+			Upscale:  &Upscale{Sampling: model.Sampling{Steps: 2}},
 			Illusion: &Illusion{Views: views("identity", "ramp", view, "light")}}
 		if err := d.fill(r); err != nil {
 			t.Fatal(err)
@@ -247,7 +253,8 @@ func TestViewsOfStages(t *testing.T) {
 // A performance of several views has frames of one size.
 func TestPerform(t *testing.T) {
 	m := newIdeal(thousand(t), 1, 8)
-	r := Request{Seed: seedOf(1), Sampling: model.Sampling{Steps: 2}, Illusion: &Illusion{Views: views("rotate_180", "ramp", "flip", "dark", "negate", "light", "jigsaw", "dark")}}
+	r := Request{Seed: seedOf(1), Sampling: model.Sampling{Steps: 2},
+		Illusion: &Illusion{Views: views("rotate_180", "ramp", "flip", "dark", "negate", "light", "jigsaw", "dark")}}
 	a, err := Perform(drawn(t, m, r), 5)
 	if err != nil {
 		t.Fatal(err)

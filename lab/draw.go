@@ -65,8 +65,8 @@ type Result struct {
 	Duration    time.Duration
 }
 
-// Draw draws a request. Events come as they happen, the result as the last one. The iterator stops after the first error; an error in
-// a field is a [model.FieldError]. A warning comes before the event that follows it.
+// Draw draws a request. Events come as they happen, the result as the last one. The iterator stops after the first
+// error; an error in a field is a [model.FieldError]. A warning comes before the event that follows it.
 func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		select {
@@ -91,8 +91,8 @@ func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 	}
 }
 
-// DrawWith draws a request with a model that is the caller's, as training does between two steps. What the request says of the model,
-// of what computes and of enlarging is not heeded.
+// DrawWith draws a request with a model that is the caller's, as training does between two steps. What the request says
+// of the model, of what computes and of enlarging is not heeded.
 func DrawWith(ctx context.Context, m model.Model, r Request) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		d := drawing{ctx: ctx, yield: yield, start: time.Now()}
@@ -109,7 +109,8 @@ func DrawWith(ctx context.Context, m model.Model, r Request) iter.Seq2[Event, er
 	}
 }
 
-// Run ranges over the events of a drawing and returns its result. each is called with every event before that; it may be nil.
+// Run ranges over the events of a drawing and returns its result. each is called with every event before that; it may
+// be nil.
 func Run(events iter.Seq2[Event, error], each func(Event)) (Result, error) {
 	for event, err := range events {
 		if err != nil {
@@ -142,8 +143,8 @@ type drawing struct {
 	ranking *Ranking
 }
 
-// noise draws standard normal noise: from one generator for all images, as PyTorch does, or from one for each image, so that each can be
-// drawn again alone.
+// noise draws standard normal noise: from one generator for all images, as PyTorch does, or from one for each image, so
+// that each can be drawn again alone.
 type noise []*diffusion.Generator
 
 func (n noise) normal(x diffusion.Images) {
@@ -190,7 +191,8 @@ func (d *drawing) run() error {
 	if err := d.encode(); err != nil {
 		return err
 	}
-	result := Result{Request: d.Request, Range: d.model.spec.Range, Spec: d.model.spec, LeftOut: d.model.spec.LeftOut, Evaluations: d.outline().Evaluations}
+	result := Result{Request: d.Request, Range: d.model.spec.Range, Spec: d.model.spec, LeftOut: d.model.spec.LeftOut,
+		Evaluations: d.outline().Evaluations}
 	if d.upscaler != nil {
 		result.LeftOut = append(slices.Clone(result.LeftOut), d.upscaler.spec.LeftOut...)
 	}
@@ -226,7 +228,8 @@ func (d *drawing) run() error {
 	return nil
 }
 
-// woven joins the variants' images so that those of a row of variants stand beside each other: the first image of each, then the second.
+// woven joins the variants' images so that those of a row of variants stand beside each other: the first image of each,
+// then the second.
 func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 	var parts []diffusion.Images
 	for row := 0; row < len(all); row += columns {
@@ -241,7 +244,8 @@ func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 
 // one draws one variant, and returns the small images too where they were enlarged.
 func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
-	s := stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(), ask: model.Ask{Batch: v.Batch}}
+	s := stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(),
+		ask: model.Ask{Batch: v.Batch}}
 	d.noise = seeded(*v.Seed)
 	if v.Strip != nil {
 		images, err = d.strip(v)
@@ -484,7 +488,9 @@ func (d *drawing) readEmbeds(guided bool) error {
 		for _, v := range d.variants {
 			one, err := all.Select(v.Negative)
 			if err != nil {
-				return inFile("embeds", fmt.Errorf("%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds, err))
+				return inFile("embeds",
+					fmt.Errorf("%s, for the negative prompt: %w (without guidance, γ = 1, there is none)", d.Embeds,
+						err))
 			}
 			d.prompts[v.Negative] = model.Prompt{Text: v.Negative, Embedding: one}
 		}
@@ -506,8 +512,8 @@ type stage struct {
 	until   int              // steps after which what the images are estimated to become is enough; 0: all
 }
 
-// draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the start, the noise of
-// the small images, the noise of each step, all for all images at once.
+// draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the
+// start, the noise of the small images, the noise of each step, all for all images at once.
 func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 	m, err := d.lab.use(s.model)
 	if err != nil {
@@ -591,7 +597,8 @@ func (d *drawing) denoiser(m model.Model, s stage, n int) (diffusion.Denoiser, e
 	return m.Bind(d.ctx, s.ask)
 }
 
-// begin returns what a stage starts from: noise, or a picture with noise. known is the part of it that stays, if there is one.
+// begin returns what a stage starts from: noise, or a picture with noise. known is the part of it that stays, if there
+// is one.
 func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, err error) {
 	spec, v := s.model.spec, s.variant
 	var source *Picture
@@ -624,7 +631,8 @@ func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, er
 	if err != nil {
 		return x, nil, err
 	}
-	known = &diffusion.Known{Process: spec.Process, Images: original, Mask: mask, Noise: d.noise.source, Clean: v.Inpaint.Method == Diffusers}
+	known = &diffusion.Known{Process: spec.Process, Images: original, Mask: mask, Noise: d.noise.source,
+		Clean: v.Inpaint.Method == Diffusers}
 	if v.Inpaint.Method == Diffusers { // it starts from the picture with noise, where that is drawn anew
 		if x, err = s.sampler.Start(original, x); err == nil {
 			err = known.Overwrite(x, s.sampler.Path[0].From)

@@ -15,21 +15,24 @@ import (
 	"github.com/unnoise/unnoise/picture"
 )
 
-// Picture is a picture that a drawing starts from. A completed one holds what became of it, a PNG in the images' size, so that a recipe
-// needs no other file.
+// Picture is a picture that a drawing starts from. A completed one holds what became of it, a PNG in the images' size,
+// so that a recipe needs no other file.
 type Picture struct {
-	Name   string `json:"name,omitempty"` // what people call it
-	Data   []byte `json:"data"`           // an image file
-	Fit    string `json:"fit,omitempty"`  // how it becomes images: crop, pad, stretch, whole (not square), digit; or exact: it is done
-	Ink    string `json:"ink,omitempty"`  // dark: dark and light are exchanged; auto: where that is plain; light: never
+	Name string `json:"name,omitempty"` // what people call it
+	Data []byte `json:"data"`           // an image file
+	// how it becomes images: crop, pad, stretch, whole (not square), digit; or exact: it is done
+	Fit    string `json:"fit,omitempty"`
+	Ink    string `json:"ink,omitempty"` // dark: dark and light are exchanged; auto: where that is plain; light: never
 	Ground string `json:"ground,omitempty"`
 }
 
-// Edit is image-to-image (SDEdit, arXiv:2108.01073): the picture is noised to a time in the middle of the path, and drawn from there.
+// Edit is image-to-image (SDEdit, arXiv:2108.01073): the picture is noised to a time in the middle of the path, and
+// drawn from there.
 type Edit struct {
-	Picture  Picture `json:"picture"`
-	Strength float64 `json:"strength,omitempty"` // the share of the path that is gone: 1 starts from noise alone; default 0.6
-	Start    *int    `json:"start,omitempty"`    // the step to start with, from 0, instead of the strength
+	Picture Picture `json:"picture"`
+	// the share of the path that is gone: 1 starts from noise alone; default 0.6
+	Strength float64 `json:"strength,omitempty"`
+	Start    *int    `json:"start,omitempty"` // the step to start with, from 0, instead of the strength
 }
 
 // Inpaint draws a part of a picture anew and keeps the rest.
@@ -46,18 +49,22 @@ type Fill string
 
 // The methods of inpainting.
 const (
-	Course    Fill = "course"    // after each step it is overwritten by the original, noised to that time
-	RePaint   Fill = "repaint"   // the same, and steps are repeated, so that the new part comes to fit (arXiv:2201.09865)
-	Diffusers Fill = "diffusers" // it is overwritten by the original without noise, as diffusers' IFInpaintingPipeline does
+	Course Fill = "course" // after each step it is overwritten by the original, noised to that time
+	// the same, and steps are repeated, so that the new part comes to fit (arXiv:2201.09865)
+	RePaint Fill = "repaint"
+	// it is overwritten by the original without noise, as diffusers' IFInpaintingPipeline does
+	Diffusers Fill = "diffusers"
 )
 
-// Mask selects what is drawn anew: the light pixels of an image file, a rectangle, or what is transparent in the picture.
+// Mask selects what is drawn anew: the light pixels of an image file, a rectangle, or what is transparent in the
+// picture.
 type Mask struct {
-	Data    []byte  `json:"data,omitempty"`
-	Box     string  `json:"box,omitempty"` // "x,y,width,height" in the picture's pixels or percent
-	Alpha   bool    `json:"alpha,omitempty"`
-	Feather float64 `json:"feather,omitempty"` // within so many pixels of the images from its edge inwards old and new are mixed
-	Exact   bool    `json:"exact,omitempty"`   // it is done: Data has the images' size
+	Data  []byte `json:"data,omitempty"`
+	Box   string `json:"box,omitempty"` // "x,y,width,height" in the picture's pixels or percent
+	Alpha bool   `json:"alpha,omitempty"`
+	// within so many pixels of the images from its edge inwards old and new are mixed
+	Feather float64 `json:"feather,omitempty"`
+	Exact   bool    `json:"exact,omitempty"` // it is done: Data has the images' size
 }
 
 // target is what pictures are brought to: images of one model, or of the one that enlarges them.
@@ -75,13 +82,15 @@ func (p *Picture) complete(t target, m *Mask) error {
 	if p.Fit == "exact" {
 		return p.checkExact(t, source, m)
 	}
-	fit := picture.Fit{C: t.channels, H: t.height, W: t.width, High: 1, Mode: picture.Mode(p.Fit), Ink: picture.Ink(p.Ink)}
+	fit := picture.Fit{C: t.channels, H: t.height, W: t.width, High: 1, Mode: picture.Mode(p.Fit),
+		Ink: picture.Ink(p.Ink)}
 	if t.digits && p.Ink == "" {
 		fit.Ink = picture.Auto
 	}
 	if p.Fit == "whole" {
 		if t.step == 0 {
-			return model.Errorf("fit", "the model draws images of %d×%d only; expected crop, pad or stretch", t.width, t.height)
+			return model.Errorf("fit", "the model draws images of %d×%d only; expected crop, pad or stretch", t.width,
+				t.height)
 		}
 		fit.Mode = picture.Stretch
 		fit.H, fit.W = picture.Sides(source, min(t.height, t.width), t.step)
@@ -109,7 +118,8 @@ func (p *Picture) checkExact(t target, source image.Image, m *Mask) error {
 	size := source.Bounds().Size()
 	free := t.step > 0 && size.X%t.step == 0 && size.Y%t.step == 0
 	if !free && (size.X != t.width || size.Y != t.height) {
-		return model.Errorf("picture", "%s is %d×%d, and the model draws %d×%d; expected another fit than exact", p.Name, size.X, size.Y, t.width, t.height)
+		return model.Errorf("picture", "%s is %d×%d, and the model draws %d×%d; expected another fit than exact",
+			p.Name, size.X, size.Y, t.width, t.height)
 	}
 	if m != nil && !m.Exact {
 		return model.Errorf("mask", "expected a mask in the images' size, as the picture is")
@@ -122,7 +132,8 @@ func (m *Mask) complete(source image.Image, fitted picture.Fitted) (err error) {
 	field := "mask"
 	switch given := countTrue(len(m.Data) > 0, m.Box != "", m.Alpha); {
 	case given != 1:
-		return model.Errorf("mask", "expected one of a mask's file, a box or the picture's transparency, found %d", given)
+		return model.Errorf("mask", "expected one of a mask's file, a box or the picture's transparency, found %d",
+			given)
 	case m.Box != "":
 		field = "box"
 		of, err = picture.MaskBox(m.Box, source)
@@ -173,7 +184,8 @@ func decodePNG(data []byte, channels, height, width int, of model.Range) (diffus
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	f, err := picture.Fit{C: channels, H: height, W: width, Low: of.Low, High: of.High, Mode: picture.Stretch}.Picture(m)
+	f, err := picture.Fit{C: channels, H: height, W: width, Low: of.Low, High: of.High,
+		Mode: picture.Stretch}.Picture(m)
 	return f.Images, err
 }
 
@@ -229,7 +241,8 @@ func (e *Edit) complete(t target, n int) error {
 	if e.Start == nil {
 		gone := int(e.Strength*float64(n) + 1e-9)
 		if gone == 0 {
-			return model.Errorf("strength", "%g of %d steps is none; expected at least %.2g", e.Strength, n, 1/float64(n))
+			return model.Errorf("strength", "%g of %d steps is none; expected at least %.2g", e.Strength, n,
+				1/float64(n))
 		}
 		start := n - gone
 		e.Start = &start

@@ -22,8 +22,9 @@ type Quantity string
 // The quantities.
 const (
 	Noisy     Quantity = "x_t"
-	Estimated Quantity = "x0"      // what x_t is estimated to become
-	Noise     Quantity = "epsilon" // the noise that the network sees in x_t, three standard deviations from black to white
+	Estimated Quantity = "x0" // what x_t is estimated to become
+	// the noise that the network sees in x_t, three standard deviations from black to white
+	Noise Quantity = "epsilon"
 )
 
 // Quantities lists them.
@@ -32,8 +33,8 @@ func Quantities() []Quantity { return []Quantity{Noisy, Estimated, Noise} }
 // noiseShown is how far noise is shown, in standard deviations.
 const noiseShown = 3
 
-// Shown returns what a step is seen by, for each image all quantities beside each other, with values from 0 to 1. last: after the step,
-// and not before it.
+// Shown returns what a step is seen by, for each image all quantities beside each other, with values from 0 to 1. last:
+// after the step, and not before it.
 func (s *Step) Shown(last bool, quantities ...Quantity) (diffusion.Images, error) {
 	var all []diffusion.Images
 	for _, q := range quantities {

@@ -20,10 +20,11 @@ type Illusion struct {
 	Views   []Part             `json:"views,omitempty"`
 	Bands   []Part             `json:"bands,omitempty"`
 	Combine illusion.Reduction `json:"combine,omitempty"` // of views' estimates: mean, alternate or rectified
-	Repeats int                `json:"repeats,omitempty"` // how often steps between 20 and 80 % of the path are made ("time travel"); default 1
+	// how often steps between 20 and 80 % of the path are made ("time travel"); default 1
+	Repeats int `json:"repeats,omitempty"`
 
-	// Candidates are drawn, ranked by the model's own judgement, and the best Keep of them kept. 0: as many as the request's
-	// count, not ranked.
+	// Candidates are drawn, ranked by the model's own judgement, and the best Keep of them kept. 0: as many as the
+	// request's count, not ranked.
 	Candidates int `json:"candidates,omitempty"`
 	Keep       int `json:"keep,omitempty"`
 	// Race: candidates are judged after 40 % of the steps, and only the best tenth is finished.
@@ -37,7 +38,8 @@ type Part struct {
 	As      string   `json:"as"`                // a view or a band; see [illusion.ParseView] and [illusion.ParseBand]
 	Prompts []string `json:"prompts,omitempty"` // what is seen so; image n shows the n-th of them, again and again
 	Weight  *float64 `json:"weight,omitempty"`  // of its estimate, default 1
-	// WeightEnd: the weight goes there in equal steps of the process's time, from Weight at the noise to this at the image.
+	// WeightEnd: the weight goes there in equal steps of the process's time, from Weight at the noise to this at the
+	// image.
 	WeightEnd *float64 `json:"weight_end,omitempty"`
 	Guidance  *float64 `json:"guidance,omitempty"` // default: the request's
 	Picture   *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
@@ -79,7 +81,8 @@ func (i *Illusion) complete(spec model.Spec, upscaler *opened) error {
 			return err
 		}
 		if n := len(parts[k].Prompts); n > 0 && n != i.groups() {
-			return model.Errorf(field, "%s has %d prompts and another part %d: expected as many", parts[k].As, n, i.groups())
+			return model.Errorf(field, "%s has %d prompts and another part %d: expected as many", parts[k].As, n,
+				i.groups())
 		}
 	}
 	if views {
@@ -197,7 +200,8 @@ func (p *Part) complete(field string, view bool, spec model.Spec, upscaler *open
 		}
 		last := specs[len(specs)-1]
 		picture := *p.Picture
-		if err := picture.complete(target{last.Channels, last.Height, last.Width, last.SideFactor, len(last.Vocabulary) > 0}, nil); err != nil {
+		if err := picture.complete(target{last.Channels, last.Height, last.Width, last.SideFactor,
+			len(last.Vocabulary) > 0}, nil); err != nil {
 			return under(field, err)
 		}
 		p.Picture = &picture
@@ -276,7 +280,8 @@ func (d *drawing) illude(m model.Model, s stage, ask model.Ask, groups []int) (d
 	if len(parts) == 1 { // the rest of the picture is held
 		return d.bind(m, s, ask, parts, groups)
 	}
-	c := illusion.Combination{Reduction: i.Combine, Process: s.model.spec.Process, Middle: (s.model.spec.Range.Low + s.model.spec.Range.High) / 2}
+	c := illusion.Combination{Reduction: i.Combine, Process: s.model.spec.Process,
+		Middle: (s.model.spec.Range.Low + s.model.spec.Range.High) / 2}
 	apart := i.Combine == illusion.Alternate
 	for _, p := range parts {
 		apart = apart || p.Guidance != nil
@@ -331,7 +336,8 @@ func (d *drawing) bind(m model.Model, s stage, ask model.Ask, parts []Part, grou
 }
 
 // hold returns what wraps a run so that components of pictures stay in it, and begins with them.
-func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.Step, error]) iter.Seq2[diffusion.Step, error], error) {
+func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.Step, error]) iter.Seq2[diffusion.Step,
+	error], error) {
 	var all []illusion.Held
 	for _, p := range s.variant.Illusion.Bands {
 		if p.Picture == nil {
@@ -345,7 +351,8 @@ func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.St
 		if err != nil {
 			return nil, err
 		}
-		h := illusion.Held{Process: s.model.spec.Process, Images: repeated(original, x.N), Band: band, Noise: d.noise.source}
+		h := illusion.Held{Process: s.model.spec.Process, Images: repeated(original, x.N), Band: band,
+			Noise: d.noise.source}
 		if err := h.Replace(x, s.sampler.Path[0].From); err != nil {
 			return nil, err
 		}
@@ -425,7 +432,8 @@ type Ranking struct {
 }
 
 // rank judges candidates and returns the best first. images are those of one group.
-func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group int, images diffusion.Images, seeds []uint64) ([]Verdict, []string, error) {
+func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group int, images diffusion.Images,
+	seeds []uint64) ([]Verdict, []string, error) {
 	looks, err := i.Looks(d.model.spec, group)
 	if err != nil {
 		return nil, nil, err
@@ -435,7 +443,8 @@ func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group in
 		asked = append(asked, look.Prompt)
 	}
 	texts := append(slices.Clone(asked), i.others(d.model.spec, asked)...)
-	j := Judge{Model: m, Progress: func(done, total int) { d.send(Event{Stage: Judging, Judged: &Judged{done, total}}) }}
+	j := Judge{Model: m,
+		Progress: func(done, total int) { d.send(Event{Stage: Judging, Judged: &Judged{done, total}}) }}
 	for _, text := range texts {
 		p, ok := d.prompts[text]
 		if !ok {

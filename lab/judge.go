@@ -23,31 +23,34 @@ type Look struct {
 // Verdict is what a model thinks of one candidate.
 type Verdict struct {
 	Seed uint64 `json:"seed"`
-	// Score is the least, over the looks, of the log odds of the asked prompt against all others: above 0 it is more probable than
-	// all of them together.
+	// Score is the least, over the looks, of the log odds of the asked prompt against all others: above 0 it is more
+	// probable than all of them together.
 	Score float64 `json:"score"`
-	// Matrix has a row for each look and a column for each of Prompts: how much less its log likelihood is than that of the best one,
-	// which has 0 and is what is read.
+	// Matrix has a row for each look and a column for each of Prompts: how much less its log likelihood is than that of
+	// the best one, which has 0 and is what is read.
 	Matrix [][]float64 `json:"matrix"`
 	Draws  int         `json:"draws"` // of noise that it was judged by: those that do well are told apart by more
 }
 
-// Compare orders verdicts, the best first: of two candidates the one that was judged by more draws, then the one of a higher score.
+// Compare orders verdicts, the best first: of two candidates the one that was judged by more draws, then the one of a
+// higher score.
 func (v Verdict) Compare(other Verdict) int {
 	return cmp.Or(cmp.Compare(other.Draws, v.Draws), cmp.Compare(other.Score, v.Score))
 }
 
-// Judge ranks candidates by a model's own judgement, without another network: a prompt explains an image where the network, told the
-// prompt, estimates well the noise in the noised image (Li et al. 2023, "Your Diffusion Model is Secretly a Zero-Shot Classifier",
-// arXiv:2303.16203). The log likelihood of a prompt is -½‖ε-ε̂‖², in the mean over draws of ε. All prompts and candidates are told the
-// same noise, and each noise's opposite too, which takes most of the chance out of a difference of two prompts.
+// Judge ranks candidates by a model's own judgement, without another network: a prompt explains an image where the
+// network, told the prompt, estimates well the noise in the noised image (Li et al. 2023, "Your Diffusion Model is
+// Secretly a Zero-Shot Classifier", arXiv:2303.16203). The log likelihood of a prompt is -½‖ε-ε̂‖², in the mean over
+// draws of ε. All prompts and candidates are told the same noise, and each noise's opposite too, which takes most of
+// the chance out of a difference of two prompts.
 type Judge struct {
-	Model    model.Model
-	Prompts  []model.Prompt // the looks' own ones first, in their order, then others that may be read instead
-	Draws    int            // of noise for the best half of the images, half as many for the others; 0: 16
-	Low      float64        // share of signal, a/(a+σ), from which and
-	High     float64        // up to which images are noised; both 0: where prompts are told apart best, see docs/results.md
-	Seed     uint64         // of the noise
+	Model   model.Model
+	Prompts []model.Prompt // the looks' own ones first, in their order, then others that may be read instead
+	Draws   int            // of noise for the best half of the images, half as many for the others; 0: 16
+	Low     float64        // share of signal, a/(a+σ), from which and
+	// up to which images are noised; both 0: where prompts are told apart best, see docs/results.md
+	High     float64
+	Seed     uint64 // of the noise
 	Progress func(done, total int)
 }
 
@@ -67,7 +70,8 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 		j.Draws = judgeDraws
 	}
 	if len(j.Prompts) <= 1 || len(j.Prompts) < len(looks) || len(looks) == 0 {
-		return nil, fmt.Errorf("%d looks are judged by %d prompts, expected at least as many, and two", len(looks), len(j.Prompts))
+		return nil, fmt.Errorf("%d looks are judged by %d prompts, expected at least as many, and two", len(looks),
+			len(j.Prompts))
 	}
 	var seen []diffusion.Images
 	for _, look := range looks {
@@ -154,9 +158,10 @@ func (j Judge) told(e evidence, look int) []int {
 	return append([]int{look}, others...)
 }
 
-// try returns the squared errors of the noise that the network estimates, one for each trial: the mean of those with noise and with its
-// opposite. Many trials go into one evaluation.
-func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial, noise diffusion.Images, t float64) ([]float64, error) {
+// try returns the squared errors of the noise that the network estimates, one for each trial: the mean of those with
+// noise and with its opposite. Many trials go into one evaluation.
+func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial, noise diffusion.Images,
+	t float64) ([]float64, error) {
 	const most = 256 // images in one evaluation: more are no quicker
 	process := j.Model.Spec().Process
 	opposite := noise.Clone()

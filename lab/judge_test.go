@@ -17,7 +17,8 @@ type bells struct {
 }
 
 func (b *bells) Spec() model.Spec {
-	return model.Spec{Channels: 1, Height: 2, Width: 2, Range: model.MinusOneToOne, Process: diffusion.Flow{}, Prediction: diffusion.Epsilon}
+	return model.Spec{Channels: 1, Height: 2, Width: 2, Range: model.MinusOneToOne, Process: diffusion.Flow{},
+		Prediction: diffusion.Epsilon}
 }
 
 func (b *bells) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
@@ -39,7 +40,8 @@ func (b *bells) Bind(_ context.Context, ask model.Ask) (diffusion.Denoiser, erro
 		for n := range x.N {
 			mean := b.means[ask.Show[n].Text]
 			for i, v := range x.Slice(n, n+1).Data {
-				y.Slice(n, n+1).Data[i] = float32(noise * (float64(v) - signal*float64(mean[i])) / (signal*signal*b.deviation*b.deviation + noise*noise))
+				y.Slice(n,
+					n+1).Data[i] = float32(noise * (float64(v) - signal*float64(mean[i])) / (signal*signal*b.deviation*b.deviation + noise*noise))
 			}
 		}
 		return diffusion.Estimate{Value: y, Of: diffusion.Epsilon}, nil
@@ -51,7 +53,8 @@ func (b *bells) Close() {}
 // Candidates that show in each look what was asked are ranked first, and what is read is what they show.
 func TestJudge(t *testing.T) {
 	m := &bells{deviation: 0.1, means: map[string][]float32{
-		"left": {2, -2, 2, -2}, "right": {-2, 2, -2, 2}, "top": {2, 2, -2, -2}, "bottom": {-2, -2, 2, 2}, "gray": {0, 0, 0, 0},
+		"left": {2, -2, 2, -2}, "right": {-2, 2, -2, 2}, "top": {2, 2, -2, -2}, "bottom": {-2, -2, 2, 2},
+		"gray": {0, 0, 0, 0},
 	}}
 	mirrored := func(x diffusion.Images) diffusion.Images {
 		y := x.Like()
@@ -60,7 +63,8 @@ func TestJudge(t *testing.T) {
 		}
 		return y
 	}
-	looks := []Look{{"identity", "left", func(x diffusion.Images) diffusion.Images { return x }}, {"flip", "right", mirrored}}
+	looks := []Look{{"identity", "left", func(x diffusion.Images) diffusion.Images { return x }},
+		{"flip", "right", mirrored}}
 	shown := []string{"top", "right", "left", "gray", "left", "bottom"}
 	seeds := []uint64{11, 12, 13, 14, 15, 16}
 	images := diffusion.NewImages(len(shown), 1, 2, 2)
@@ -109,11 +113,13 @@ func TestJudgeOfTwins(t *testing.T) {
 	m := &bells{deviation: 0.1, means: map[string][]float32{"gray": {0, 0, 0, 0}, "white": {1, 1, 1, 1}}}
 	same := func(x diffusion.Images) diffusion.Images { return x }
 	prompts, _ := m.Encode(t.Context(), []string{"gray", "gray", "white"}, nil)
-	verdicts, err := Judge{Model: m, Prompts: prompts}.Rank(t.Context(), m.Spec().Images(1), []uint64{1}, []Look{{"identity", "gray", same}, {"flip", "gray", same}})
+	verdicts, err := Judge{Model: m, Prompts: prompts}.Rank(t.Context(), m.Spec().Images(1), []uint64{1},
+		[]Look{{"identity", "gray", same}, {"flip", "gray", same}})
 	if err != nil || verdicts[0].Score <= 0 {
 		t.Errorf("an image that shows what is asked: %+v, %v", verdicts, err)
 	}
-	if _, err := (Judge{Model: m, Prompts: prompts[:1]}).Rank(t.Context(), m.Spec().Images(1), []uint64{1}, []Look{{"identity", "gray", same}}); err == nil {
+	if _, err := (Judge{Model: m, Prompts: prompts[:1]}).Rank(t.Context(), m.Spec().Images(1), []uint64{1},
+		[]Look{{"identity", "gray", same}}); err == nil {
 		t.Error("a prompt without another was judged")
 	}
 }

@@ -1,5 +1,5 @@
-// Package lab draws: a [Request] goes in, [Event]s come out. It owns what computes and what is in memory, and knows no flags, no
-// terminal and no HTTP. The command line, pages, evaluations and servers draw through it.
+// Package lab draws: a [Request] goes in, [Event]s come out. It owns what computes and what is in memory, and knows no
+// flags, no terminal and no HTTP. The command line, pages, evaluations and servers draw through it.
 package lab
 
 import (
@@ -132,7 +132,8 @@ func (l *Lab) open(key modelKey) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := registry.Options{Backend: c.Backend, BackendName: key.engine.backend, DType: key.dtype, Variant: key.variant, Warn: l.warn}
+	options := registry.Options{Backend: c.Backend, BackendName: key.engine.backend, DType: key.dtype,
+		Variant: key.variant, Warn: l.warn}
 	if !l.options.NoCache {
 		if options.Embeddings, err = deepfloyd.CacheDir(); err != nil {
 			l.warn(fmt.Sprintf("%v; embeddings of prompts are not kept", err))
@@ -147,7 +148,8 @@ func (l *Lab) open(key modelKey) (*opened, error) {
 	return o, nil
 }
 
-// use returns a model whose weights may be read: others that would not fit beside it are closed, the longest unused first.
+// use returns a model whose weights may be read: others that would not fit beside it are closed, the longest unused
+// first.
 func (l *Lab) use(o *opened) (model.Model, error) {
 	if l == nil { // the model is the caller's
 		return o.model, nil
@@ -201,8 +203,8 @@ type Outline struct {
 	Steps       int          // of the longest path
 }
 
-// GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or those given. 0:
-// ten rounds, or 40 images of a model without classes.
+// GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or
+// those given. 0: ten rounds, or 40 images of a model without classes.
 func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
 	<-l.turn
 	defer func() { l.turn <- struct{}{} }()
@@ -233,8 +235,8 @@ func (l *Lab) GoRound(r Request, classes []string, total int) (Request, error) {
 	return r, nil
 }
 
-// Encode encodes the prompts of requests of one model, so that their embeddings lie in the cache: a text encoder may be too large to be
-// read for each request again.
+// Encode encodes the prompts of requests of one model, so that their embeddings lie in the cache: a text encoder may be
+// too large to be read for each request again.
 func (l *Lab) Encode(ctx context.Context, requests []Request, report model.Report) error {
 	<-l.turn
 	defer func() { l.turn <- struct{}{} }()
@@ -360,7 +362,8 @@ func (p *plan) fill(r Request) error {
 func (p *plan) completeOne(r Request) (v variant, err error) {
 	spec := p.model.spec
 	if spec.Upscales {
-		return v, model.Errorf("model", "%s is a stage of super-resolution: expected it as upscale, and a first stage as model", spec.ID)
+		return v, model.Errorf("model",
+			"%s is a stage of super-resolution: expected it as upscale, and a first stage as model", spec.ID)
 	}
 	if r.Model, r.Revision, err = identify(spec, r.Revision); err != nil {
 		return v, err
@@ -473,10 +476,12 @@ func (p *plan) completePictures(r *Request, v *variant) (err error) {
 func completeUpscale(u *Upscale, o *opened, small model.Spec) (sampler diffusion.Sampler, err error) {
 	spec := o.spec
 	if !spec.Upscales {
-		return sampler, model.Errorf("model", "%s draws from a text alone: expected a stage of super-resolution", spec.ID)
+		return sampler, model.Errorf("model", "%s draws from a text alone: expected a stage of super-resolution",
+			spec.ID)
 	}
 	if spec.Channels != small.Channels || spec.Range != small.Range {
-		return sampler, model.Errorf("model", "%s enlarges images of %d channels, and %s draws ones of %d", spec.ID, spec.Channels, small.ID, small.Channels)
+		return sampler, model.Errorf("model", "%s enlarges images of %d channels, and %s draws ones of %d", spec.ID,
+			spec.Channels, small.ID, small.Channels)
 	}
 	if u.Model, u.Revision, err = identify(spec, u.Revision); err != nil {
 		return sampler, err
@@ -486,7 +491,9 @@ func completeUpscale(u *Upscale, o *opened, small model.Spec) (sampler diffusion
 		u.NoiseLevel = &level
 	}
 	if *u.NoiseLevel < 0 || *u.NoiseLevel > spec.MaxLevel {
-		return sampler, model.Errorf("noise_level", "expected at most %d, the last timestep of the image_noising_scheduler, found %d", spec.MaxLevel, *u.NoiseLevel)
+		return sampler, model.Errorf("noise_level",
+			"expected at most %d, the last timestep of the image_noising_scheduler, found %d", spec.MaxLevel,
+			*u.NoiseLevel)
 	}
 	u.Sampling, sampler, err = o.model.Plan(u.Sampling)
 	return sampler, err
@@ -495,7 +502,8 @@ func completeUpscale(u *Upscale, o *opened, small model.Spec) (sampler diffusion
 // identify returns what a recipe calls a model, which must be of the revision that the recipe asks for.
 func identify(spec model.Spec, revision string) (id, found string, err error) {
 	if revision != "" && spec.Revision != "" && revision != spec.Revision {
-		return "", "", model.Errorf("revision", "expected the commit %s of %s, found %s in the hub's cache", revision, spec.ID, spec.Revision)
+		return "", "", model.Errorf("revision", "expected the commit %s of %s, found %s in the hub's cache", revision,
+			spec.ID, spec.Revision)
 	}
 	return spec.ID, spec.Revision, nil
 }

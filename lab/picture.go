@@ -23,7 +23,8 @@ func ReadRecipe(path string) (Request, error) {
 	}
 	text, ok := p.Get(RecipeKey)
 	if !ok {
-		return Request{}, fmt.Errorf("%s carries no recipe: it was drawn by an older program or another one, or saved again without its texts", path)
+		return Request{}, fmt.Errorf("%s carries no recipe: it was drawn by an older program or another one, or "+
+			"saved again without its texts", path)
 	}
 	r, err := ParseRequest([]byte(text))
 	if err != nil {
@@ -126,7 +127,8 @@ func describe(p *figure.Parameters, prefix string, s model.Sampling, prompted bo
 	}
 }
 
-// Grid arranges images of a completed request. scale is the picture's pixels for each pixel of an image; 0 is what suits the eye.
+// Grid arranges images of a completed request. scale is the picture's pixels for each pixel of an image; 0 is what
+// suits the eye.
 func (r Request) Grid(x diffusion.Images, of model.Range, scale int) figure.Grid {
 	g := figure.Grid{Images: of.To(model.ZeroToOne, x), Columns: r.columns(x.N), Scale: scale}
 	if r.Strip != nil {

@@ -15,8 +15,8 @@ import (
 // RequestVersion is that of the requests which this program writes.
 const RequestVersion = 1
 
-// Request says what to draw. Each field's zero value is the model's default; [Lab.Complete] fills all of them in. A completed request
-// is a recipe: drawn on the same machine it gives the same picture again, to the bit.
+// Request says what to draw. Each field's zero value is the model's default; [Lab.Complete] fills all of them in. A
+// completed request is a recipe: drawn on the same machine it gives the same picture again, to the bit.
 type Request struct {
 	Version  int    `json:"version"`
 	Model    string `json:"model"`              // what [registry.Find] finds
@@ -25,10 +25,11 @@ type Request struct {
 
 	Prompts  []string `json:"prompts,omitempty"` // what the images show; "all" is a small vocabulary's every word
 	Negative string   `json:"negative,omitempty"`
-	Embeds   string   `json:"embeds,omitempty"` // file with the prompts' embeddings, instead of the model's text encoder
-	Count    int      `json:"count,omitempty"`  // images of each prompt
-	Order    Order    `json:"order,omitempty"`
-	Seed     *uint64  `json:"seed,omitempty"` // of PyTorch's random numbers; chosen at random where it is not given
+	// file with the prompts' embeddings, instead of the model's text encoder
+	Embeds string  `json:"embeds,omitempty"`
+	Count  int     `json:"count,omitempty"` // images of each prompt
+	Order  Order   `json:"order,omitempty"`
+	Seed   *uint64 `json:"seed,omitempty"` // of PyTorch's random numbers; chosen at random where it is not given
 
 	model.Sampling
 	Edit     *Edit     `json:"edit,omitempty"`     // start from a picture
@@ -102,7 +103,8 @@ func ParseRequest(text []byte) (Request, error) {
 		return Request{}, fmt.Errorf("a request is a JSON object: %w", err)
 	}
 	if version.Version != RequestVersion {
-		return Request{}, fmt.Errorf("the request's version is %d, expected %d: was it written by a newer program?", version.Version, RequestVersion)
+		return Request{}, fmt.Errorf("the request's version is %d, expected %d: was it written by a newer program?",
+			version.Version, RequestVersion)
 	}
 	var r Request
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -127,7 +129,8 @@ func (r Request) JSON() ([]byte, error) {
 
 func (r *Request) completeVersion() error {
 	if r.Version != 0 && r.Version != RequestVersion {
-		return model.Errorf("version", "expected %d, found %d: was it written by a newer program?", RequestVersion, r.Version)
+		return model.Errorf("version", "expected %d, found %d: was it written by a newer program?", RequestVersion,
+			r.Version)
 	}
 	r.Version = RequestVersion
 	return nil
@@ -210,7 +213,8 @@ func (r *Request) completeCount() error {
 		return model.Errorf("count", "expected 1 to %d, found %d", maxCount, r.Count)
 	}
 	if n := r.Images(); n > maxImages {
-		return model.Errorf("count", "%d prompts with %d images each are %d images, expected at most %d", len(r.Prompts), r.Count, n, maxImages)
+		return model.Errorf("count", "%d prompts with %d images each are %d images, expected at most %d",
+			len(r.Prompts), r.Count, n, maxImages)
 	}
 	if r.Batch < 0 {
 		return model.Errorf("batch", "expected 1 or more, or 0 for the model's own, found %d", r.Batch)

@@ -14,9 +14,9 @@ import (
 // IsRaw reports whether a file of that name gets the raw numbers, and not a picture.
 func IsRaw(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }
 
-// Save writes the images to a file: as a picture with its recipe, or where the name ends with .safetensors as raw numbers. Those
-// are images [N,C,H,W], where they were enlarged also small, the images before, and of models with classes labels [N], -1 for none.
-// scale is as in [Request.Grid].
+// Save writes the images to a file: as a picture with its recipe, or where the name ends with .safetensors as raw
+// numbers. Those are images [N,C,H,W], where they were enlarged also small, the images before, and of models with
+// classes labels [N], -1 for none. scale is as in [Request.Grid].
 func (r Result) Save(path string, scale int) error {
 	p, err := r.Request.Parameters()
 	if err != nil {
@@ -70,7 +70,8 @@ func (r Result) SaveFilm(path string, f Film, scale int) error {
 	return figure.WriteAnimation(path, a, p)
 }
 
-// SavePreview writes what is to be shown of a step of a completed request's drawing. The file lies beside the picture that is to be.
+// SavePreview writes what is to be shown of a step of a completed request's drawing. The file lies beside the picture
+// that is to be.
 func (r Request) SavePreview(picture string, e Event, show []Quantity, scale int) error {
 	s := e.Step
 	prefix := ""
@@ -78,7 +79,8 @@ func (r Request) SavePreview(picture string, e Event, show []Quantity, scale int
 		prefix = "upscale-"
 	}
 	ending := filepath.Ext(picture)
-	path := fmt.Sprintf("%s-%sstep%0*d%s", strings.TrimSuffix(picture, ending), prefix, len(strconv.Itoa(s.Total)), s.Index+1, ending)
+	path := fmt.Sprintf("%s-%sstep%0*d%s", strings.TrimSuffix(picture, ending), prefix, len(strconv.Itoa(s.Total)),
+		s.Index+1, ending)
 	p, err := r.Parameters()
 	if err != nil {
 		return err

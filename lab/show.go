@@ -18,8 +18,9 @@ import (
 	"github.com/unnoise/unnoise/model"
 )
 
-// Perform returns the animation that performs an illusion's first picture: it is turned, taken apart or walked away from, view by view
-// or band by band, and comes back. The digits of an ambigram are turned as the page is. frames are those of one movement.
+// Perform returns the animation that performs an illusion's first picture: it is turned, taken apart or walked away
+// from, view by view or band by band, and comes back. The digits of an ambigram are turned as the page is. frames are
+// those of one movement.
 func Perform(r Result, frames int) (figure.Animation, error) {
 	i := r.Request.Illusion
 	if i == nil {
@@ -106,9 +107,9 @@ func beside(x diffusion.Images) diffusion.Images {
 	return y
 }
 
-// Sheet is a contact sheet of the candidates, best first, the kept ones framed: a row for each group where there are several. Below each
-// picture stands what the model reads in its looks, as in 6|9 (or, of longer prompts, in how many of them it reads what was asked), and
-// the score.
+// Sheet is a contact sheet of the candidates, best first, the kept ones framed: a row for each group where there are
+// several. Below each picture stands what the model reads in its looks, as in 6|9 (or, of longer prompts, in how many
+// of them it reads what was asked), and the score.
 func (r Ranking) Sheet(of model.Range) (image.Image, error) {
 	groups := len(r.Verdicts)
 	each := r.Images.N / groups
@@ -119,7 +120,8 @@ func (r Ranking) Sheet(of model.Range) (image.Image, error) {
 	g := figure.Grid{Columns: columns, Scale: max(1, 112/r.Images.W), Padding: 8, Images: r.Images.Like()}
 	for group, verdicts := range r.Verdicts {
 		for rank, v := range verdicts[:each] {
-			copy(g.Images.Slice(len(g.Captions), len(g.Captions)+1).Data, r.Images.Slice(rank*groups+group, rank*groups+group+1).Data)
+			copy(g.Images.Slice(len(g.Captions), len(g.Captions)+1).Data,
+				r.Images.Slice(rank*groups+group, rank*groups+group+1).Data)
 			if rank < r.Keep {
 				g.Marked = append(g.Marked, len(g.Captions))
 			}

@@ -15,16 +15,18 @@ import (
 
 // Strip shows the process instead of drawing something new: a picture, noised to several times, and what becomes of it.
 //
-// Forward, the picture and x_t stand in one row. Otherwise each time has a row: the picture, x_t, its Gaussian blur, the estimate of
-// x_0 from one evaluation, and what the sampler makes of it step by step.
+// Forward, the picture and x_t stand in one row. Otherwise each time has a row: the picture, x_t, its Gaussian blur,
+// the estimate of x_0 from one evaluation, and what the sampler makes of it step by step.
 type Strip struct {
-	Picture Picture    `json:"picture"`
-	At      []string   `json:"at,omitempty"`      // times of the model's process, or shares of noise as in 50%; default 25%, 50%, 75%
-	Forward bool       `json:"forward,omitempty"` // show the forward process only; no network is asked
-	Side    int        `json:"side,omitempty"`    // forward: pixels a side, in color; 0: images as the model's
-	Every   int        `json:"every,omitempty"`   // show the iterative way too: x at every so many steps of the sampler's path
-	Blur    float64    `json:"blur,omitempty"`    // standard deviation of the blur for 64 pixels a side; default 2
-	Show    []Quantity `json:"show,omitempty"`    // what is shown of each moment; default x_t
+	Picture Picture `json:"picture"`
+	// times of the model's process, or shares of noise as in 50%; default 25%, 50%, 75%
+	At      []string `json:"at,omitempty"`
+	Forward bool     `json:"forward,omitempty"` // show the forward process only; no network is asked
+	Side    int      `json:"side,omitempty"`    // forward: pixels a side, in color; 0: images as the model's
+	// show the iterative way too: x at every so many steps of the sampler's path
+	Every int        `json:"every,omitempty"`
+	Blur  float64    `json:"blur,omitempty"` // standard deviation of the blur for 64 pixels a side; default 2
+	Show  []Quantity `json:"show,omitempty"` // what is shown of each moment; default x_t
 
 	times         []float64 // At
 	moments       []float64 // of the path, that are shown
@@ -102,7 +104,8 @@ func timeOf(p diffusion.Process, text string) (float64, error) {
 	t, err := strconv.ParseFloat(number, 64)
 	schedule, scheduled := p.(*diffusion.Schedule)
 	if err != nil || percent && !(t >= 0 && t <= 100) {
-		return 0, fmt.Errorf("expected times such as %s, or shares from 0%% to 100%%, found %q", exampleTime(scheduled), text)
+		return 0, fmt.Errorf("expected times such as %s, or shares from 0%% to 100%%, found %q", exampleTime(scheduled),
+			text)
 	}
 	switch {
 	case percent && scheduled:
@@ -254,7 +257,8 @@ func (d *drawing) strip(v *variant) (diffusion.Images, error) {
 }
 
 // row fills one row of a strip, but for the original.
-func (d *drawing) row(v *variant, denoiser diffusion.Denoiser, noisy diffusion.Images, t float64, put func(Quantity, int, diffusion.Images)) error {
+func (d *drawing) row(v *variant, denoiser diffusion.Denoiser, noisy diffusion.Images, t float64,
+	put func(Quantity, int, diffusion.Images)) error {
 	s, spec := v.Strip, d.model.spec
 	blur, err := illusion.ParseBand(fmt.Sprintf("low_pass:%g", s.Blur))
 	if err != nil {

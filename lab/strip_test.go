@@ -21,7 +21,8 @@ type ideal struct {
 func newIdeal(p diffusion.Process, channels, side int) ideal {
 	return ideal{spec: model.Spec{
 		ID: "ideal", Channels: channels, Height: side, Width: side, Range: model.MinusOneToOne, Process: p,
-		Prediction: diffusion.Sample, Samplers: []string{"ddim", "ddpm", "dpm++", "euler"}, Vocabulary: []string{"dark", "light", "ramp"}, Guidance: 1,
+		Prediction: diffusion.Sample, Samplers: []string{"ddim", "ddpm", "dpm++", "euler"},
+		Vocabulary: []string{"dark", "light", "ramp"}, Guidance: 1,
 	}}
 }
 
@@ -109,7 +110,8 @@ func TestForwardStrip(t *testing.T) {
 	} {
 		m := newIdeal(c.process, 1, 8)
 		picture := m.image("ramp")
-		r := Request{Seed: seedOf(3), Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range), At: c.at, Forward: true, Show: []Quantity{Noisy, Noise}}}
+		r := Request{Seed: seedOf(3), Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range), At: c.at,
+			Forward: true, Show: []Quantity{Noisy, Noise}}}
 		result := drawn(t, m, r)
 		if x := result.Images; x.N != 10 || result.Request.Images() != 10 {
 			t.Fatalf("%s: %d images, want 2 rows of 5", name, x.N)
@@ -124,7 +126,8 @@ func TestForwardStrip(t *testing.T) {
 				}
 			}
 		}
-		if g := result.Request.Grid(result.Images, result.Range, 0); g.Columns != 5 || g.ColumnLabels[0] != "original" || !slices.Equal(g.RowLabels, []string{"x_t", "epsilon"}) {
+		if g := result.Request.Grid(result.Images, result.Range, 0); g.Columns != 5 ||
+			g.ColumnLabels[0] != "original" || !slices.Equal(g.RowLabels, []string{"x_t", "epsilon"}) {
 			t.Errorf("%s: a grid of %d columns, %q and %q", name, g.Columns, g.ColumnLabels, g.RowLabels)
 		}
 	}
@@ -136,17 +139,20 @@ func TestStrip(t *testing.T) {
 		m := newIdeal(process, 1, 8)
 		picture := m.image("light")
 		r := Request{Prompts: []string{"light"}, Seed: seedOf(3), Sampling: model.Sampling{Steps: 10},
-			Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range), At: []string{"75%", "25%"}, Every: 2, Show: Quantities()}}
+			Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range), At: []string{"75%", "25%"}, Every: 2,
+				Show: Quantities()}}
 		result := drawn(t, m, r)
 		s := result.Request.Strip
 		rows, columns := s.shape()
 		if len(s.moments) == 0 || rows != 6 || result.Images.N != rows*columns {
-			t.Fatalf("%s: %d images in %d rows and %d columns, %d moments", name, result.Images.N, rows, columns, len(s.moments))
+			t.Fatalf("%s: %d images in %d rows and %d columns, %d moments", name, result.Images.N, rows, columns,
+				len(s.moments))
 		}
 		cell := func(row, column int) []float32 {
 			return result.Images.Slice(row*columns+column, row*columns+column+1).Data
 		}
-		forward := drawn(t, m, Request{Seed: seedOf(3), Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range), At: s.At, Forward: true, Show: []Quantity{Noisy, Noise}}})
+		forward := drawn(t, m, Request{Seed: seedOf(3), Strip: &Strip{Picture: pictureOf(t, picture, m.spec.Range),
+			At: s.At, Forward: true, Show: []Quantity{Noisy, Noise}}})
 		for i := range s.At {
 			near(t, name+", noisy", cell(3*i, 1), forward.Images.Slice(1+i, 2+i).Data, 1e-6)
 			near(t, name+", one step", cell(3*i, 3), picture.Data, 1e-4)

@@ -9,7 +9,8 @@ import (
 	"github.com/unnoise/unnoise/model"
 )
 
-// Vary draws a request several times, with other values of a field each time, side by side. Of two fields every combination is drawn.
+// Vary draws a request several times, with other values of a field each time, side by side. Of two fields every
+// combination is drawn.
 type Vary struct {
 	Field  string   `json:"field"` // steps, guidance, sampler, eta, seed, start, strength or negative
 	Values []string `json:"values"`
@@ -19,8 +20,12 @@ type Vary struct {
 const maxVariants = 400
 
 var variable = map[string]func(*Request, string) error{
-	"steps":    func(r *Request, s string) error { r.Timesteps = ""; return number(s, strconv.Atoi, &r.Steps) },
-	"guidance": func(r *Request, s string) error { r.Guidance = new(float64); return number(s, parseFloat, r.Guidance) },
+	"steps": func(r *Request, s string) error { r.Timesteps = ""; return number(s, strconv.Atoi, &r.Steps) },
+	"guidance": func(r *Request, s string) error {
+		r.Guidance = new(float64)
+		return number(s, parseFloat,
+			r.Guidance)
+	},
 	"sampler":  func(r *Request, s string) error { r.Sampler = s; return nil },
 	"eta":      func(r *Request, s string) error { return number(s, parseFloat, &r.Eta) },
 	"seed":     func(r *Request, s string) error { r.Seed = new(uint64); return number(s, parseSeed, r.Seed) },

@@ -62,7 +62,8 @@ func TestMixedPrecision(t *testing.T) {
 			continue
 		}
 		if cosine := vw / math.Sqrt(vv*ww); !(cosine > 0.97) {
-			t.Errorf("%s: the gradients' cosine is %.4f; norms %.3g and %.3g", name, cosine, math.Sqrt(vv), math.Sqrt(ww))
+			t.Errorf("%s: the gradients' cosine is %.4f; norms %.3g and %.3g", name, cosine, math.Sqrt(vv),
+				math.Sqrt(ww))
 		}
 	}
 }

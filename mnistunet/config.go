@@ -49,13 +49,14 @@ type Config struct {
 	Model     string    `json:"model"`   // "mnist-unet"
 	Condition Condition `json:"condition"`
 	Objective Objective `json:"objective,omitempty"`
-	Dim       int       `json:"dim"`                  // channels of the first level
-	Classes   int       `json:"classes,omitempty"`    // of the one-hot vector, with condition class
-	Labels    string    `json:"labels,omitempty"`     // the classes that the training images have, as 1-26 or 3,8; empty: 0 to Classes-1
-	Timesteps int       `json:"timesteps,omitempty"`  // of the noise schedule, which objective flow has none of
-	BetaStart float64   `json:"beta_start,omitempty"` // linear schedule
-	BetaEnd   float64   `json:"beta_end,omitempty"`
-	Sigma     float64   `json:"sigma,omitempty"` // noise level of condition none
+	Dim       int       `json:"dim"`               // channels of the first level
+	Classes   int       `json:"classes,omitempty"` // of the one-hot vector, with condition class
+	// the classes that the training images have, as 1-26 or 3,8; empty: 0 to Classes-1
+	Labels    string  `json:"labels,omitempty"`
+	Timesteps int     `json:"timesteps,omitempty"`  // of the noise schedule, which objective flow has none of
+	BetaStart float64 `json:"beta_start,omitempty"` // linear schedule
+	BetaEnd   float64 `json:"beta_end,omitempty"`
+	Sigma     float64 `json:"sigma,omitempty"` // noise level of condition none
 }
 
 // Default returns the recipe's configuration for a condition.
@@ -111,8 +112,8 @@ func (c Config) ForFlow() Config {
 	return c
 }
 
-// ForTimesteps returns the configuration with a schedule of n timesteps, at least 2. β are scaled, up to 0.999, so that as much noise is
-// added in all, by a handful of timesteps more: sampling starts with nothing but noise.
+// ForTimesteps returns the configuration with a schedule of n timesteps, at least 2. β are scaled, up to 0.999, so that
+// as much noise is added in all, by a handful of timesteps more: sampling starts with nothing but noise.
 func (c Config) ForTimesteps(n int) Config {
 	scale := float64(c.Timesteps) / float64(n)
 	c.Timesteps, c.BetaStart, c.BetaEnd = n, min(scale*c.BetaStart, 0.999), min(scale*c.BetaEnd, 0.999)
@@ -152,7 +153,8 @@ func (c Config) Validate() error {
 	case c.Objective == Flow && c.Condition == None:
 		return fmt.Errorf("objective flow with condition none; want condition time or class")
 	case c.Objective == Flow && (c.Timesteps != 0 || c.BetaStart != 0 || c.BetaEnd != 0):
-		return fmt.Errorf("timesteps %d and betas %g to %g with objective flow, which has no noise schedule; want none of them", c.Timesteps, c.BetaStart, c.BetaEnd)
+		return fmt.Errorf("timesteps %d and betas %g to %g with objective flow, which has no noise schedule; want "+
+			"none of them", c.Timesteps, c.BetaStart, c.BetaEnd)
 	case c.scheduled() && (c.Timesteps < 1 || c.Timesteps > 1<<20):
 		return fmt.Errorf("timesteps %d; want 1 to %d", c.Timesteps, 1<<20)
 	case c.scheduled() && !(c.BetaStart > 0 && c.BetaStart <= c.BetaEnd && c.BetaEnd < 1):

@@ -56,7 +56,10 @@ func testGolden(t *testing.T, condition Condition, name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	tr := newTrainer(t, m.backend, c, dtypes.Float32, func(p nn.Param) ([]float32, error) { return p.Read(f, "param.") })
+	tr := newTrainer(t, m.backend, c, dtypes.Float32, func(p nn.Param) ([]float32, error) {
+		return p.Read(f,
+			"param.")
+	})
 
 	loss, gradients, err := tr.Gradients(b.inputs())
 	if err != nil {

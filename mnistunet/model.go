@@ -83,7 +83,8 @@ func FromFile(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, 
 	return newModel(b, c, dtype, func(p nn.Param) ([]float32, error) { return p.Read(f, prefix) })
 }
 
-// checkNames refuses a file with values that this network has no place for. PyTorch's counters of batches are no values.
+// checkNames refuses a file with values that this network has no place for. PyTorch's counters of batches are no
+// values.
 func (c Config) checkNames(f *weights.File, prefix string) error {
 	known := map[string]bool{}
 	for _, p := range c.Params() {
@@ -92,13 +93,15 @@ func (c Config) checkNames(f *weights.File, prefix string) error {
 	for _, name := range f.Names() {
 		short, ok := strings.CutPrefix(name, prefix)
 		if ok && !known[short] && !strings.HasSuffix(short, ".num_batches_tracked") {
-			return fmt.Errorf("%s: tensor %q has no place in a network of condition %q: is its configuration another model's?", f.Path(), name, c.Condition)
+			return fmt.Errorf("%s: tensor %q has no place in a network of condition %q: is its configuration another "+
+				"model's?", f.Path(), name, c.Condition)
 		}
 	}
 	return nil
 }
 
-func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Param) ([]float32, error)) (*Model, error) {
+func newModel(b compute.Backend, c Config, dtype dtypes.DType, value func(nn.Param) ([]float32, error)) (*Model,
+	error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
@@ -173,9 +176,9 @@ func (m *Model) evaluator(batch int) (compute.Executable, error) {
 // maxBatch bounds the images, and so the memory, of one evaluation.
 const maxBatch = 256
 
-// Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, from 0 to 1, class [N,Classes] a row for each
-// image: 1 at its class and 0 else, or 0 everywhere for none.
-// A cancelled context is noticed before each batch that the images are cut into.
+// Evaluate applies the network to x [N,1,28,28]; t is t/T or a flow's t for each image, from 0 to 1, class [N,Classes]
+// a row for each image: 1 at its class and 0 else, or 0 everywhere for none. A cancelled context is noticed before each
+// batch that the images are cut into.
 func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t, class []float32) (diffusion.Images, error) {
 	if x.C != 1 || x.H != Size || x.W != Size || x.N < 1 || len(x.Data) != x.N*Size*Size {
 		return diffusion.Images{}, fmt.Errorf("the network takes images [N,1,%d,%d], got %v", Size, Size, x.Shape())
@@ -236,7 +239,8 @@ func (c Config) arrays(batch int, x, t, class []float32) []nn.Array {
 // Denoise maps noisy images to clean ones, both [N,1,28,28]; for models of condition none.
 func (m *Model) Denoise(ctx context.Context, x diffusion.Images) (diffusion.Images, error) {
 	if m.Config.Condition != None {
-		return diffusion.Images{}, fmt.Errorf("a model of condition %q estimates noise at a timestep; Denoise wants condition none", m.Config.Condition)
+		return diffusion.Images{}, fmt.Errorf("a model of condition %q estimates noise at a timestep; Denoise wants "+
+			"condition none", m.Config.Condition)
 	}
 	return m.Evaluate(ctx, x, nil, nil)
 }
@@ -280,7 +284,8 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, lab
 	last, scale := 1.0, 1.0
 	switch {
 	case c.Condition == None:
-		return diffusion.Estimate{}, fmt.Errorf("a model of condition none removes noise of one level: it draws nothing from noise")
+		return diffusion.Estimate{}, fmt.Errorf("a model of condition none removes noise of one level: it draws " +
+			"nothing from noise")
 	case c.Objective == Noise:
 		last, scale = float64(c.Timesteps-1), float64(c.Timesteps)
 	}
@@ -295,16 +300,16 @@ func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, lab
 	return diffusion.Estimate{Value: value, Of: c.prediction()}, err
 }
 
-// Denoiser estimates the noise or, with objective flow, the velocity of x [N,1,28,28]. labels gives each image's class, -1 for none,
-// where the model's condition is class; it is nil otherwise.
+// Denoiser estimates the noise or, with objective flow, the velocity of x [N,1,28,28]. labels gives each image's class,
+// -1 for none, where the model's condition is class; it is nil otherwise.
 func (m *Model) Denoiser(labels []int) diffusion.Denoiser {
 	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		return m.estimate(ctx, x, t, labels)
 	}
 }
 
-// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) away from no class, with both estimates from one
-// evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
+// GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) away from no class, with both
+// estimates from one evaluation of twice the batch. A scale of 1 is the conditional estimate alone.
 func (m *Model) GuidedDenoiser(labels []int, scale float32) diffusion.Denoiser {
 	return m.guided(labels, slices.Repeat([]int{-1}, len(labels)), scale)
 }
@@ -315,7 +320,9 @@ func (m *Model) guided(labels, away []int, scale float32) diffusion.Denoiser {
 	}
 	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {
 		if m.Config.Condition != Class {
-			return diffusion.Estimate{}, fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale, m.Config.Condition)
+			return diffusion.Estimate{},
+				fmt.Errorf("a guidance scale of %g needs a model of condition class, and this one's is %q", scale,
+					m.Config.Condition)
 		}
 		if len(labels) != x.N {
 			return diffusion.Estimate{}, fmt.Errorf("got %d classes for %d images", len(labels), x.N)

@@ -52,8 +52,8 @@ func closeTo(t *testing.T, what string, got, want diffusion.Images) {
 	}
 }
 
-// The same seed gives the values that PyTorch gives the same modules, bit by bit. The checksum was taken there: zlib.crc32
-// over the state's tensors in the order of their names, after torch.manual_seed(3).
+// The same seed gives the values that PyTorch gives the same modules, bit by bit. The checksum was taken there:
+// zlib.crc32 over the state's tensors in the order of their names, after torch.manual_seed(3).
 func TestInitialValues(t *testing.T) {
 	c := Default(Class)
 	c.Dim = 8
@@ -89,7 +89,8 @@ func TestInitialValues(t *testing.T) {
 }
 
 func TestSaveAndLoad(t *testing.T) {
-	for _, m := range []*Model{small(t, None), small(t, Time), small(t, Class), smallFlow(t, Time), smallFlow(t, Class)} {
+	for _, m := range []*Model{small(t, None), small(t, Time), small(t, Class), smallFlow(t, Time),
+		smallFlow(t, Class)} {
 		condition, objective := m.Config.Condition, m.Config.Objective
 		dir := filepath.Join(t.TempDir(), "model")
 		if err := m.Save(dir); err != nil {
@@ -144,18 +145,29 @@ func TestBrokenFolders(t *testing.T) {
 		spoil func(dir string) error
 		words string
 	}{
-		"no configuration":      {func(dir string) error { return os.Remove(filepath.Join(dir, ConfigFile)) }, ConfigFile},
-		"no weights":            {func(dir string) error { return os.Remove(filepath.Join(dir, WeightsFile)) }, WeightsFile},
-		"damaged configuration": {func(dir string) error { return os.WriteFile(filepath.Join(dir, ConfigFile), []byte("{"), 0o644) }, ConfigFile},
-		"truncated weights":     {func(dir string) error { return os.Truncate(filepath.Join(dir, WeightsFile), 5000) }, WeightsFile},
-		"another dim":           {replaceIn(`"dim": 4`, `"dim": 8`), "shape"},
-		"another condition":     {replaceIn(`"condition": "class"`, `"condition": "time"`), `"c_fc1.0.bias" has no place`},
-		"another model":         {replaceIn("mnist-unet", "cat"), `"cat"`},
-		"absurd dim":            {replaceIn(`"dim": 4`, `"dim": 400000000`), "dim 400000000"},
-		"another objective":     {replaceIn(`"dim": 4`, `"dim": 4, "objective": "score"`), `objective "score"; want flow`},
-		"no noise":              {replaceIn(`"beta_start": 0.0001`, `"beta_start": 1e-9`), "ᾱ at timestep 0 is 1 in float32"},
-		"flow with a schedule":  {replaceIn(`"dim": 4`, `"dim": 4, "objective": "flow"`), "timesteps 300 and betas 0.0001 to 0.02 with objective flow"},
-		"flow without a time":   {replaceIn(`"condition": "class"`, `"condition": "none", "objective": "flow"`), "objective flow with condition none"},
+		"no configuration": {func(dir string) error { return os.Remove(filepath.Join(dir, ConfigFile)) },
+			ConfigFile},
+		"no weights": {func(dir string) error { return os.Remove(filepath.Join(dir, WeightsFile)) },
+			WeightsFile},
+		"damaged configuration": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, ConfigFile),
+				[]byte("{"), 0o644)
+		}, ConfigFile},
+		"truncated weights": {func(dir string) error { return os.Truncate(filepath.Join(dir, WeightsFile), 5000) },
+			WeightsFile},
+		"another dim": {replaceIn(`"dim": 4`, `"dim": 8`), "shape"},
+		"another condition": {replaceIn(`"condition": "class"`, `"condition": "time"`),
+			`"c_fc1.0.bias" has no place`},
+		"another model": {replaceIn("mnist-unet", "cat"), `"cat"`},
+		"absurd dim":    {replaceIn(`"dim": 4`, `"dim": 400000000`), "dim 400000000"},
+		"another objective": {replaceIn(`"dim": 4`, `"dim": 4, "objective": "score"`),
+			`objective "score"; want flow`},
+		"no noise": {replaceIn(`"beta_start": 0.0001`, `"beta_start": 1e-9`),
+			"ᾱ at timestep 0 is 1 in float32"},
+		"flow with a schedule": {replaceIn(`"dim": 4`, `"dim": 4, "objective": "flow"`),
+			"timesteps 300 and betas 0.0001 to 0.02 with objective flow"},
+		"flow without a time": {replaceIn(`"condition": "class"`, `"condition": "none", "objective": "flow"`),
+			"objective flow with condition none"},
 	} {
 		dir := filepath.Join(t.TempDir(), "model")
 		if err := m.Save(dir); err != nil {
@@ -278,7 +290,8 @@ func TestMisuse(t *testing.T) {
 		"no images":           {denoise(none, diffusion.NewImages(0, 1, 28, 28)), "[0,1,28,28]"},
 		"an ended context":    {estimate(ended, time.Denoiser(nil), x, 0), "canceled"},
 		"schedule of no time": {func() error { _, err := none.Schedule(); return err }(), "no noise schedule"},
-		"schedule of a flow":  {func() error { _, err := flow.Schedule(); return err }(), "objective flow has no noise schedule"},
+		"schedule of a flow": {func() error { _, err := flow.Schedule(); return err }(),
+			"objective flow has no noise schedule"},
 		"Denoise of a flow":   {denoise(flow, x), "condition none"},
 		"guided none":         {estimate(ctx, none.GuidedDenoiser(nil, 5), x, 0), "guidance"},
 		"velocity at 150":     {estimate(ctx, flow.Denoiser(nil), x, 150), "time 150; the model knows 0 to 1"},
@@ -306,7 +319,8 @@ func TestForTimesteps(t *testing.T) {
 	}
 	recipe := Default(Time)
 	for _, n := range []int{2, 10, 20, 100, 300, 1000, 4000} {
-		if got, want := left(recipe.ForTimesteps(n)), left(recipe); got > 1.1*want || got <= 0 || n >= 300 && math.Abs(got/want-1) > 0.1 {
+		if got, want := left(recipe.ForTimesteps(n)), left(recipe); got > 1.1*want || got <= 0 || n >= 300 &&
+			math.Abs(got/want-1) > 0.1 {
 			t.Errorf("at the last of %d timesteps ᾱ = %.4g, of 300 %.4g", n, got, want)
 		}
 	}

@@ -67,9 +67,9 @@ func (c Config) inputs(g *Graph, batch int) (x, t, class *Node) {
 	return x, t, class
 }
 
-// Loss is the mean squared error of the estimate, for training: of "x" [N,28,28,1] and, as the condition needs, "t" [N,1], which is t/T or
-// the flow's t, and "class" [N,Classes], one-hot or 0 everywhere where the class is hidden, against "target" [N,28,28,1]: the clean image
-// for condition none, the noise or the flow's velocity else.
+// Loss is the mean squared error of the estimate, for training: of "x" [N,28,28,1] and, as the condition needs, "t"
+// [N,1], which is t/T or the flow's t, and "class" [N,Classes], one-hot or 0 everywhere where the class is hidden,
+// against "target" [N,28,28,1]: the clean image for condition none, the noise or the flow's velocity else.
 func (c Config) Loss(l *nn.Layers, in map[string]*Node) *Node {
 	n := &network{Layers: l, config: c}
 	return nn.MeanSquare(n.forward(in["x"], in["t"], in["class"]), in["target"], in["weight"])

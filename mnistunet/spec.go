@@ -60,8 +60,8 @@ func (m *Model) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error
 	return m.Config.plan(m.Spec(), s)
 }
 
-// Plan completes how to sample. By docs/results.md ancestral sampling draws better with little guidance or none, 50 steps of it no
-// worse than 300, and DPM-Solver++ with much.
+// Plan completes how to sample. By docs/results.md ancestral sampling draws better with little guidance or none, 50
+// steps of it no worse than 300, and DPM-Solver++ with much.
 func (c Config) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	spec := c.Spec()
 	spec.ID = "this model"
@@ -70,10 +70,12 @@ func (c Config) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error
 
 func (c Config) plan(spec model.Spec, s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
 	if spec.Process == nil {
-		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not draw from noise. Use a model of condition time or class, or 'unnoise denoise' without a picture", spec.ID)
+		return s, diffusion.Sampler{}, fmt.Errorf("%s is a denoiser of one noise level (condition none): it does not "+
+			"draw from noise. Use a model of condition time or class, or 'unnoise denoise' without a picture", spec.ID)
 	}
 	if s.Timesteps != "" {
-		return s, diffusion.Sampler{}, model.Errorf("timesteps", "there are no published timesteps for %s; expected steps", spec.ID)
+		return s, diffusion.Sampler{}, model.Errorf("timesteps",
+			"there are no published timesteps for %s; expected steps", spec.ID)
 	}
 	guidance := spec.Guidance
 	if s.Guidance != nil {
@@ -91,7 +93,8 @@ func (c Config) plan(spec model.Spec, s model.Sampling) (model.Sampling, diffusi
 	}
 	s, sampler, err := model.Plan(spec, s, fallback)
 	if err == nil && s.Sampler == "ddpm" && c.Objective != Flow && s.Steps == c.Timesteps {
-		sampler.Method = diffusion.DDPM{Variance: diffusion.FixedLarge} // with fewer steps, β is too noisy between distant timesteps
+		// with fewer steps, β is too noisy between distant timesteps
+		sampler.Method = diffusion.DDPM{Variance: diffusion.FixedLarge}
 	}
 	return s, sampler, err
 }

@@ -1,5 +1,5 @@
-// Package model says what a model is that one can draw with: what it is told, what it estimates, and how one samples with it.
-// Networks of all families are used through it.
+// Package model says what a model is that one can draw with: what it is told, what it estimates, and how one samples
+// with it. Networks of all families are used through it.
 package model
 
 import (
@@ -14,14 +14,14 @@ import (
 // Model is a model that draws from noise. Its weights are read when Encode or Bind needs them.
 type Model interface {
 	Spec() Spec
-	// Plan completes how to sample, where s says nothing by the model's own defaults, and makes the sampler of it, without
-	// Noise. An error is a [FieldError] where one field is to blame.
+	// Plan completes how to sample, where s says nothing by the model's own defaults, and makes the sampler of it,
+	// without Noise. An error is a [FieldError] where one field is to blame.
 	Plan(s Sampling) (Sampling, diffusion.Sampler, error)
-	// Encode returns what Bind takes for texts, one for each. Encoders may be too large to be in memory beside the network
-	// that draws: give it all texts at once, before Bind.
+	// Encode returns what Bind takes for texts, one for each. Encoders may be too large to be in memory beside the
+	// network that draws: give it all texts at once, before Bind.
 	Encode(ctx context.Context, texts []string, report Report) ([]Prompt, error)
-	// Bind loads what it needs and returns a denoiser for the images that ask describes. Guidance's two estimates come from
-	// one evaluation of twice the batch.
+	// Bind loads what it needs and returns a denoiser for the images that ask describes. Guidance's two estimates come
+	// from one evaluation of twice the batch.
 	Bind(ctx context.Context, ask Ask) (diffusion.Denoiser, error)
 	// Close releases weights and compiled graphs. The model can't be used after.
 	Close()
@@ -30,8 +30,8 @@ type Model interface {
 // Upscaler is a model that makes small images larger.
 type Upscaler interface {
 	Model
-	// Beside makes of small images, in the model's range, what is laid beside x_t: scaled up to the size of noise and noised
-	// with it to level, a timestep of the model's own schedule for that. More noise lets the model invent more.
+	// Beside makes of small images, in the model's range, what is laid beside x_t: scaled up to the size of noise and
+	// noised with it to level, a timestep of the model's own schedule for that. More noise lets the model invent more.
 	Beside(small, noise diffusion.Images, level int) (diffusion.Images, error)
 }
 

@@ -16,12 +16,16 @@ type Sampler struct {
 }
 
 var samplers = []Sampler{
-	{"ddpm", "ancestral sampling (DDPM)", 0, diffusion.Linspace, func(float32) diffusion.Method { return diffusion.DDPM{} }},
+	{"ddpm", "ancestral sampling (DDPM)", 0, diffusion.Linspace,
+		func(float32) diffusion.Method { return diffusion.DDPM{} }},
 	{"ddim", "DDIM", 50, diffusion.Trailing, func(eta float32) diffusion.Method { return diffusion.DDIM{Eta: eta} }},
-	{"dpm++", "DPM-Solver++ (2M)", 20, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.DPMSolver{} }},
+	{"dpm++", "DPM-Solver++ (2M)", 20, diffusion.Trailing,
+		func(float32) diffusion.Method { return diffusion.DPMSolver{} }},
 	{"euler", "Euler's method", 50, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Euler{} }},
-	{"midpoint", "midpoint method, two evaluations a step", 50, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Midpoint{} }},
-	{"heun", "Heun's method, two evaluations a step", 25, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Heun{} }},
+	{"midpoint", "midpoint method, two evaluations a step", 50, diffusion.Trailing,
+		func(float32) diffusion.Method { return diffusion.Midpoint{} }},
+	{"heun", "Heun's method, two evaluations a step", 25, diffusion.Trailing,
+		func(float32) diffusion.Method { return diffusion.Heun{} }},
 }
 
 // Samplers lists the names of all samplers.
@@ -42,14 +46,15 @@ func SamplerNamed(name string) (Sampler, error) {
 	return samplers[i], nil
 }
 
-// Plan completes a sampling by the table and makes the sampler: the common part of models' Plan. fallback is the sampler where s
-// names none.
+// Plan completes a sampling by the table and makes the sampler: the common part of models' Plan. fallback is the
+// sampler where s names none.
 func Plan(spec Spec, s Sampling, fallback string) (Sampling, diffusion.Sampler, error) {
 	if s.Sampler == "" {
 		s.Sampler = fallback
 	}
 	if !slices.Contains(spec.Samplers, s.Sampler) {
-		return s, diffusion.Sampler{}, Errorf("sampler", "expected %s with %s, found %q", strings.Join(spec.Samplers, ", "), spec.ID, s.Sampler)
+		return s, diffusion.Sampler{}, Errorf("sampler", "expected %s with %s, found %q",
+			strings.Join(spec.Samplers, ", "), spec.ID, s.Sampler)
 	}
 	kind, err := SamplerNamed(s.Sampler)
 	if err != nil {
@@ -66,7 +71,8 @@ func Plan(spec Spec, s Sampling, fallback string) (Sampling, diffusion.Sampler, 
 		s.Guidance = &guidance
 	}
 	if !spec.Prompted() && *s.Guidance != 1 {
-		return s, diffusion.Sampler{}, Errorf("guidance", "%s takes no prompts, so there is nothing to be guided by; expected 1, found %g", spec.ID, *s.Guidance)
+		return s, diffusion.Sampler{}, Errorf("guidance",
+			"%s takes no prompts, so there is nothing to be guided by; expected 1, found %g", spec.ID, *s.Guidance)
 	}
 	schedule, scheduled := spec.Process.(*diffusion.Schedule)
 	most := 1 << 20

@@ -20,7 +20,8 @@ import (
 // fusedAttention is attention as networks ask for it: the backend's, or else taken apart. fused tells which it was.
 func fusedAttention(q, k, v *Node, scale float64) (y *Node, fused bool) {
 	return InternalFusedOpCaller(func() *Node {
-		y, _ := BackendFusedScaledDotProductAttention(q, k, v, compute.AxesLayoutBSHD, &compute.ScaledDotProductAttentionConfig{Scale: scale})
+		y, _ := BackendFusedScaledDotProductAttention(q, k, v, compute.AxesLayoutBSHD,
+			&compute.ScaledDotProductAttentionConfig{Scale: scale})
 		return y
 	}, func() *Node {
 		scores := MulScalar(ConvertDType(Einsum("nqhd,nkhd->nhqk", q, k), dtypes.Float32), scale)
@@ -28,8 +29,8 @@ func fusedAttention(q, k, v *Node, scale float64) (y *Node, fused bool) {
 	}, true)
 }
 
-// Attention comes as near to sums in float64 as roundings to bfloat16 allow, in the native operation, taken apart, and on the
-// Go backend.
+// Attention comes as near to sums in float64 as roundings to bfloat16 allow, in the native operation, taken apart, and
+// on the Go backend.
 func TestAttention(t *testing.T) {
 	plain, err := compute.NewWithConfig("go")
 	if err != nil {
@@ -49,7 +50,8 @@ func TestAttention(t *testing.T) {
 		batch, queries, keys, heads, dim int
 		size                             float64 // of queries
 	}{
-		{1, 1, 1, 1, 2, 1}, {2, 7, 5, 3, 8, 1}, {1, 64, 141, 2, 64, 1}, {2, 13, 64, 1, 66, 4}, {1, 6, 333, 2, 130, 40}, {1, 5, 17, 1, 16, 3000}, {1, 100, 65, 1, 64, 0},
+		{1, 1, 1, 1, 2, 1}, {2, 7, 5, 3, 8, 1}, {1, 64, 141, 2, 64, 1}, {2, 13, 64, 1, 66, 4}, {1, 6, 333, 2, 130, 40},
+		{1, 5, 17, 1, 16, 3000}, {1, 100, 65, 1, 64, 0},
 		{1, 20, 1101, 2, 64, 1}, {2, 9, 700, 1, 8, 2}, {1, 3, 129, 1, 16, 1}, // several pieces of keys
 	} {
 		scale := 1 / math.Sqrt(float64(c.dim))
@@ -64,7 +66,8 @@ func TestAttention(t *testing.T) {
 					scores, most, sum := make([]float64, c.keys), math.Inf(-1), 0.0
 					for j := range scores {
 						for d := range c.dim {
-							scores[j] += scale * float64(q[at(c.queries, i)+d].Float32()) * float64(k[at(c.keys, j)+d].Float32())
+							scores[j] += scale * float64(q[at(c.queries, i)+d].Float32()) * float64(k[at(c.keys,
+								j)+d].Float32())
 						}
 						most, largest = max(most, scores[j]), max(largest, math.Abs(scores[j]))
 					}
@@ -86,7 +89,8 @@ func TestAttention(t *testing.T) {
 			fused := false
 			e, err := NewExec(b, func(in []*Node) *Node {
 				var y *Node
-				y, fused = fusedAttention(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype), ConvertDType(in[2], dtype), scale)
+				y, fused = fusedAttention(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype),
+					ConvertDType(in[2], dtype), scale)
 				return ConvertDType(y, dtypes.Float32)
 			})
 			if err != nil {
@@ -94,7 +98,8 @@ func TestAttention(t *testing.T) {
 			}
 			var tensor []any
 			for i, x := range [][]bfloat16.BFloat16{q, k, v} {
-				tensor = append(tensor, tensors.FromFlatDataAndDimensions(x, c.batch, []int{c.queries, c.keys, c.keys}[i], c.heads, c.dim))
+				tensor = append(tensor, tensors.FromFlatDataAndDimensions(x, c.batch, []int{c.queries, c.keys,
+					c.keys}[i], c.heads, c.dim))
 			}
 			got := tensors.MustCopyFlatData[float32](e.MustExec(tensor...)[0])
 			l := onednn.Library()

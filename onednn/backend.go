@@ -40,8 +40,8 @@ var errFinalized = errors.New("onednn: the backend was finalized")
 
 // Options configure a backend; the zero value is the default.
 type Options struct {
-	// Threads is the number of threads for native work. 0 means what OMP_NUM_THREADS says, or else one for each CPU that the process may use: quotas
-	// of containers count, and are rounded up.
+	// Threads is the number of threads for native work. 0 means what OMP_NUM_THREADS says, or else one for each CPU
+	// that the process may use: quotas of containers count, and are rounded up.
 	Threads int
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
@@ -51,7 +51,8 @@ type Options struct {
 
 // Optimizations lists what Options.Without may name: the passes over the graph, then what lowering does.
 func Optimizations() []string {
-	return append([]string{"fusion", "code", "preparation", "winograd", "gradient", "single", "attention"}, passes.Names()...)
+	return append([]string{"fusion", "code", "preparation", "winograd", "gradient", "single", "attention"},
+		passes.Names()...)
 }
 
 // Backend is a GoMLX compute backend for CPUs. It is safe for concurrent use; executions take turns.
@@ -90,7 +91,8 @@ func New(config string) (compute.Backend, error) {
 		case "without":
 			o.Without = strings.Split(v, "+")
 		default:
-			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, portable and without=NAME+NAME", key)
+			return nil, errors.Errorf("onednn: unknown option %q in the configuration; there are threads=N, portable "+
+				"and without=NAME+NAME", key)
 		}
 	}
 	return NewWithOptions(o)
@@ -101,7 +103,8 @@ func NewWithOptions(o Options) (*Backend, error) {
 	without := map[string]bool{}
 	for _, name := range o.Without {
 		if !slices.Contains(Optimizations(), name) {
-			return nil, errors.Errorf("onednn: there is no optimisation %q to leave out; there are %s", name, strings.Join(Optimizations(), ", "))
+			return nil, errors.Errorf("onednn: there is no optimisation %q to leave out; there are %s", name,
+				strings.Join(Optimizations(), ", "))
 		}
 		without[name] = true
 	}
@@ -110,7 +113,8 @@ func NewWithOptions(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job), ended: make(chan struct{}), live: map[*executable]bool{}}
+	b := &Backend{threads: o.Threads, portable: o.Portable, without: without, fallback: fallback, work: make(chan *job),
+		ended: make(chan struct{}), live: map[*executable]bool{}}
 	if b.threads == 0 {
 		b.threads = defaultThreads()
 	}
@@ -120,8 +124,8 @@ func NewWithOptions(o Options) (*Backend, error) {
 	return b, nil
 }
 
-// defaultThreads is OMP_NUM_THREADS, or else the number of CPUs that the process may use by its affinity, GOMAXPROCS and its container's quota,
-// rounded up.
+// defaultThreads is OMP_NUM_THREADS, or else the number of CPUs that the process may use by its affinity, GOMAXPROCS
+// and its container's quota, rounded up.
 func defaultThreads() int {
 	first, _, _ := strings.Cut(os.Getenv("OMP_NUM_THREADS"), ",") // one for each level of nested regions
 	if n, err := strconv.Atoi(strings.TrimSpace(first)); err == nil && n > 0 {
@@ -214,7 +218,8 @@ func (b *Backend) DeviceDescription(compute.DeviceNum) string { return "CPU, " +
 func (b *Backend) Capabilities() compute.Capabilities {
 	c := b.fallback.Capabilities().Clone()
 	c.DynamicAxes = false
-	for _, op := range []compute.OpType{compute.OpTypeBatchNormForTraining, compute.OpTypeBatchNormForInference, compute.OpTypeBatchNormGradient, compute.OpTypeFusedScaledDotProductAttention} {
+	for _, op := range []compute.OpType{compute.OpTypeBatchNormForTraining, compute.OpTypeBatchNormForInference,
+		compute.OpTypeBatchNormGradient, compute.OpTypeFusedScaledDotProductAttention} {
 		c.Operations[op] = true
 	}
 	return c
@@ -225,7 +230,8 @@ func (b *Backend) Builder(name string) compute.Builder {
 	return graph.New(name, b.fallback.Builder(name), graph.Target{Compile: b.compile, Attends: b.attends})
 }
 
-// Finalize waits for what is running and releases what the backend holds. Executables and buffers can't be used any more.
+// Finalize waits for what is running and releases what the backend holds. Executables and buffers can't be used any
+// more.
 func (b *Backend) Finalize() {
 	b.alive.Lock()
 	defer b.alive.Unlock()
@@ -272,8 +278,8 @@ func Library() LibraryInfo {
 	return loaded
 }
 
-// places lists where oneDNN is looked for, in order: ONEDNN_LIBRARY alone when it is set, the system's library path, and where
-// `make setup` puts it, in the user's cache folder.
+// places lists where oneDNN is looked for, in order: ONEDNN_LIBRARY alone when it is set, the system's library path,
+// and where `make setup` puts it, in the user's cache folder.
 func places() []string {
 	if p, ok := os.LookupEnv("ONEDNN_LIBRARY"); ok {
 		return []string{p}
@@ -332,8 +338,8 @@ func ownISA() string { return [...]string{"portable C", "AVX2", "AVX-512"}[ownLe
 
 func ownLevel() int { return int(C.un_isa()) }
 
-// limitOf is what oneDNN's variable ONEDNN_MAX_CPU_ISA leaves to this package's own kernels: limitISA's level, and whether
-// they may use the CPU's conversions to bfloat16.
+// limitOf is what oneDNN's variable ONEDNN_MAX_CPU_ISA leaves to this package's own kernels: limitISA's level, and
+// whether they may use the CPU's conversions to bfloat16.
 func limitOf(isa string) (level int, bf16 bool) {
 	switch strings.ToUpper(isa) {
 	case "SSE41", "AVX":
@@ -349,7 +355,8 @@ func limitOf(isa string) (level int, bf16 bool) {
 // roundsBF16 reports whether the CPU converts float32 to bfloat16 itself, and may.
 var roundsBF16 bool
 
-// limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled later.
+// limitISA makes the CPU appear to have no more than portable C (0), AVX2 (1) or AVX-512 (2), for what is compiled
+// later.
 func limitISA(level int) { C.un_limit_isa(C.int(level)) }
 
 // isaName names oneDNN's instruction set codes for x86-64.
@@ -358,8 +365,10 @@ func isaName(isa int) string {
 		code int
 		name string
 	}{
-		{0x1fef, "AVX-512 with AMX and FP16"}, {0xfef, "AVX-512 with AMX"}, {0x1ef, "AVX-512 with FP16"}, {0xe7, "AVX-512 with BF16"},
-		{0x67, "AVX-512 with VNNI"}, {0x27, "AVX-512"}, {0x1f, "AVX2 with VNNI 2"}, {0xf, "AVX2 with VNNI"}, {0x7, "AVX2"}, {0x3, "AVX"}, {0x1, "SSE4.1"},
+		{0x1fef, "AVX-512 with AMX and FP16"}, {0xfef, "AVX-512 with AMX"}, {0x1ef, "AVX-512 with FP16"},
+		{0xe7, "AVX-512 with BF16"},
+		{0x67, "AVX-512 with VNNI"}, {0x27, "AVX-512"}, {0x1f, "AVX2 with VNNI 2"}, {0xf, "AVX2 with VNNI"},
+		{0x7, "AVX2"}, {0x3, "AVX"}, {0x1, "SSE4.1"},
 	} {
 		if isa&known.code == known.code {
 			return known.name

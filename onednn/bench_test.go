@@ -14,10 +14,12 @@ import (
 // BenchmarkConvolution times the convolutions of the MNIST network, 3×3 with padding 1 on 128 images: forward, and the
 // gradients for input and weights.
 func BenchmarkConvolution(b *testing.B) {
-	for _, s := range []struct{ size, in, out int }{{28, 64, 64}, {14, 128, 128}, {7, 256, 256}, {28, 1, 64}, {28, 64, 1}} {
+	for _, s := range []struct{ size, in, out int }{{28, 64, 64}, {14, 128, 128}, {7, 256, 256}, {28, 1, 64},
+		{28, 64, 1}} {
 		const images = 128
 		r := rand.New(rand.NewPCG(1, 1))
-		x, w, dy := random(r, images, s.size, s.size, s.in), random(r, 3, 3, s.in, s.out), random(r, images, s.size, s.size, s.out)
+		x, w, dy := random(r, images, s.size, s.size, s.in), random(r, 3, 3, s.in, s.out),
+			random(r, images, s.size, s.size, s.out)
 		convolve := func(x, w *Node) *Node {
 			return Convolve(x, w).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
 		}
@@ -44,8 +46,8 @@ func BenchmarkProduct(b *testing.B) {
 	}
 }
 
-// rate times the convolution or product in a computation, of so many floating-point operations, with oneDNN and without.
-// The rate is the best run's.
+// rate times the convolution or product in a computation, of so many floating-point operations, with oneDNN and
+// without. The rate is the best run's.
 func rate(b *testing.B, name string, flops float64, f func([]*Node) *Node, in ...*tensors.Tensor) {
 	for _, configuration := range []string{"", "portable"} {
 		kind := configuration

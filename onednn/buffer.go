@@ -98,7 +98,8 @@ func flat(shape shapes.Shape, b []byte) any {
 	return dtypes.UnsafeAnySliceFromBytes(unsafe.Pointer(unsafe.SliceData(b)), shape.DType, n)
 }
 
-// values are those in memory, or nil where they are only at the source: executions of several goroutines may bring them.
+// values are those in memory, or nil where they are only at the source: executions of several goroutines may bring
+// them.
 func (b *Buffer) values() []byte {
 	b.loading.Lock()
 	defer b.loading.Unlock()
@@ -166,7 +167,8 @@ func (b *Buffer) use(f func(values []byte) error) error {
 func (b *Buffer) atSource(f func(values []byte) error) error {
 	return b.source(func(values []byte) error {
 		if want := graph.ByteSize(b.shape); len(values) != want {
-			return errors.Errorf("onednn: the source of a buffer of shape %s gives %d bytes, want %d", b.shape, len(values), want)
+			return errors.Errorf("onednn: the source of a buffer of shape %s gives %d bytes, want %d", b.shape,
+				len(values), want)
 		}
 		return f(values)
 	})
@@ -205,7 +207,8 @@ func (b *Buffer) ToFlatData(flat any) error {
 	return b.use(func(values []byte) error {
 		dst := graph.FlatBytes(flat)
 		if len(dst) != len(values) {
-			return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape, len(values), flat, len(dst))
+			return errors.Errorf("onednn: ToFlatData of %s needs %d bytes, the slice given (%T) has %d", b.shape,
+				len(values), flat, len(dst))
 		}
 		if !holds(flat, b.shape.DType) {
 			return errors.Errorf("onednn: %s can't be read into a %T", b.shape, flat)
@@ -242,7 +245,8 @@ func (b *Backend) BufferFromFlatData(device compute.DeviceNum, flat any, shape s
 	src, dst := graph.FlatBytes(flat), buffer.(*Buffer).bytes
 	if len(src) != len(dst) || src == nil {
 		_ = buffer.Finalize()
-		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat, len(src))
+		return nil, errors.Errorf("onednn: shape %s needs %d bytes, the slice given (%T) has %d", shape, len(dst), flat,
+			len(src))
 	}
 	if !holds(flat, shape.DType) {
 		_ = buffer.Finalize()
@@ -258,13 +262,15 @@ func holds(flat any, dtype dtypes.DType) bool {
 	return t != nil && t.Kind() == reflect.Slice && (dtype.IsPacked() || dtypes.FromGoType(t.Elem()) == dtype)
 }
 
-// BufferFrom returns a frozen buffer whose values stay at the source until they are needed, and are read again as often as
-// they are. Weights that executions use in oneDNN's layouts only are thus in memory once, in these.
+// BufferFrom returns a frozen buffer whose values stay at the source until they are needed, and are read again as often
+// as they are. Weights that executions use in oneDNN's layouts only are thus in memory once, in these.
 //
-// source calls use with the values, in the machine's byte order, at any address, valid until use returns, and returns use's
-// error or its own. It may be called until the buffer is finalized. Where mapped is set, the values are those of a mapped file, in no
-// memory of Go's, and stay where they are until then: executions that take them as they are read them there.
-func (b *Backend) BufferFrom(shape shapes.Shape, mapped bool, source func(use func(values []byte) error) error) (compute.Buffer, error) {
+// source calls use with the values, in the machine's byte order, at any address, valid until use returns, and returns
+// use's error or its own. It may be called until the buffer is finalized. Where mapped is set, the values are those of
+// a mapped file, in no memory of Go's, and stay where they are until then: executions that take them as they are read
+// them there.
+func (b *Backend) BufferFrom(shape shapes.Shape, mapped bool,
+	source func(use func(values []byte) error) error) (compute.Buffer, error) {
 	if b.IsFinalized() {
 		return nil, errFinalized
 	}

@@ -31,7 +31,8 @@ func BenchmarkCluster(b *testing.B) {
 						return graph.ConvertDType(y, dtype)
 					})
 					x := tensors.FromShape(shapes.Make(dtype, rows, 64))
-					scale, shift := tensors.FromShape(shapes.Make(dtypes.Float32, 64)), tensors.FromShape(shapes.Make(dtypes.Float32, 64))
+					scale, shift := tensors.FromShape(shapes.Make(dtypes.Float32, 64)),
+						tensors.FromShape(shapes.Make(dtypes.Float32, 64))
 					b.SetBytes(int64(2 * rows * 64 * dtype.Size()))
 					for b.Loop() {
 						exec.MustExec(x, scale, shift)[0].FinalizeAll()

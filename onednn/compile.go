@@ -36,5 +36,6 @@ func (b *Backend) compile(name string, g *graph.Graph) (compute.Executable, erro
 
 // attends reports whether attention on a type of floats is one operation.
 func (b *Backend) attends(dtype dtypes.DType) bool {
-	return !b.without["attention"] && !b.portable && loaded.Path != "" && (dtype == dtypes.Float32 || dtype == dtypes.BFloat16 && loaded.BF16)
+	return !b.without["attention"] && !b.portable && loaded.Path != "" &&
+		(dtype == dtypes.Float32 || dtype == dtypes.BFloat16 && loaded.BF16)
 }

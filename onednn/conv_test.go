@@ -67,16 +67,19 @@ func newRandomConv(r *rand.Rand) randomConv {
 			pad[1]++
 		}
 		c.input[in[2+i]], c.kernel[k[2+i]] = size, window
-		c.strides, c.inputDilations, c.kernelDilations = append(c.strides, stride), append(c.inputDilations, spread), append(c.kernelDilations, dilation)
+		c.strides, c.inputDilations, c.kernelDilations = append(c.strides, stride), append(c.inputDilations, spread),
+			append(c.kernelDilations, dilation)
 		c.paddings = append(c.paddings, pad)
 	}
 	return c
 }
 
-// want computes the convolution from its definition, in float64. (GoMLX's Go backend mistakes the axes of some of these.)
+// want computes the convolution from its definition, in float64. (GoMLX's Go backend mistakes the axes of some of
+// these.)
 func (c randomConv) want(out shapes.Shape, x, w []float32) []float64 {
 	nd := len(c.strides)
-	xStride, wStride := graph.RowMajor(shapes.Make(dtypes.Float32, c.input...)), graph.RowMajor(shapes.Make(dtypes.Float32, c.kernel...))
+	xStride, wStride := graph.RowMajor(shapes.Make(dtypes.Float32, c.input...)),
+		graph.RowMajor(shapes.Make(dtypes.Float32, c.kernel...))
 	channels := c.kernel[c.axes.KernelInputChannels]
 	perGroup := c.kernel[c.axes.KernelOutputChannels] / (c.channelGroups * c.batchGroups)
 	window := make([]int, nd)
@@ -108,7 +111,8 @@ func (c randomConv) want(out shapes.Shape, x, w []float32) []float64 {
 				wAt += k * wStride[c.axes.KernelSpatial[i]]
 			}
 			for i := range channels {
-				y[flat] += float64(x[xAt+i*xStride[c.axes.InputChannels]]) * float64(w[wAt+i*wStride[c.axes.KernelInputChannels]])
+				y[flat] += float64(x[xAt+i*xStride[c.axes.InputChannels]]) * float64(
+					w[wAt+i*wStride[c.axes.KernelInputChannels]])
 			}
 		}
 	}
@@ -132,7 +136,8 @@ func (c randomConv) run(t *testing.T, b compute.Backend, x, w []float32) ([]floa
 	if c.reverse {
 		kernel = value(f.Reverse(kernel, c.axes.KernelSpatial...))
 	}
-	y := value(f.ConvGeneral(in, kernel, c.axes, c.strides, c.paddings, c.inputDilations, c.kernelDilations, c.channelGroups, c.batchGroups))
+	y := value(f.ConvGeneral(in, kernel, c.axes, c.strides, c.paddings, c.inputDilations, c.kernelDilations,
+		c.channelGroups, c.batchGroups))
 	if err := f.Return([]compute.Value{value(f.ConvertDType(y, dtypes.Float32))}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +193,8 @@ func TestRandomConvolutions(t *testing.T) {
 		}
 		x, w := quarters(c.input), quarters(c.kernel)
 		got, shape := c.run(t, b, x, w)
-		tolerance := map[dtypes.DType]float64{dtypes.Float32: 1e-6, dtypes.BFloat16: 4e-3, dtypes.Float16: 5e-4}[c.dtype]
+		tolerance := map[dtypes.DType]float64{dtypes.Float32: 1e-6, dtypes.BFloat16: 4e-3,
+			dtypes.Float16: 5e-4}[c.dtype]
 		for i, want := range c.want(shape, x, w) {
 			if d := math.Abs(float64(got[i]) - want); !(d <= tolerance*(1e-3+math.Abs(want))) {
 				t.Fatalf("%+v element %d: got %g, want %g", c, i, got[i], want)
@@ -200,14 +206,19 @@ func TestRandomConvolutions(t *testing.T) {
 // Where the input is spread wide, few of the phases have pixels.
 func TestWideSpread(t *testing.T) {
 	b, _ := backends(t)
-	axes := compute.ConvolveAxesConfig{InputBatch: 0, InputChannels: 3, InputSpatial: []int{1, 2}, KernelInputChannels: 2, KernelOutputChannels: 3, KernelSpatial: []int{0, 1},
+	axes := compute.ConvolveAxesConfig{InputBatch: 0, InputChannels: 3, InputSpatial: []int{1, 2},
+		KernelInputChannels: 2, KernelOutputChannels: 3, KernelSpatial: []int{0, 1},
 		OutputBatch: 0, OutputChannels: 3, OutputSpatial: []int{1, 2}}
 	for _, c := range []randomConv{
-		{input: []int{1, 1, 1, 8}, kernel: []int{1, 1, 8, 3}, inputDilations: []int{1 << 16, 1 << 16}, paddings: [][2]int{{0, 0}, {0, 0}}},
-		{input: []int{1, 2, 1, 8}, kernel: []int{1, 2, 8, 3}, inputDilations: []int{3, 100}, paddings: [][2]int{{0, 1}, {1, 1}}},
+		{input: []int{1, 1, 1, 8}, kernel: []int{1, 1, 8, 3}, inputDilations: []int{1 << 16, 1 << 16},
+			paddings: [][2]int{{0, 0}, {0, 0}}},
+		{input: []int{1, 2, 1, 8}, kernel: []int{1, 2, 8, 3}, inputDilations: []int{3, 100},
+			paddings: [][2]int{{0, 1}, {1, 1}}},
 	} {
-		c.axes, c.strides, c.kernelDilations, c.channelGroups, c.batchGroups, c.dtype = axes, []int{1, 1}, []int{1, 1}, 1, 1, dtypes.Float32
-		x, w := make([]float32, shapes.Make(dtypes.Float32, c.input...).Size()), make([]float32, shapes.Make(dtypes.Float32, c.kernel...).Size())
+		c.axes, c.strides, c.kernelDilations, c.channelGroups, c.batchGroups, c.dtype = axes, []int{1, 1}, []int{1, 1},
+			1, 1, dtypes.Float32
+		x, w := make([]float32, shapes.Make(dtypes.Float32, c.input...).Size()),
+			make([]float32, shapes.Make(dtypes.Float32, c.kernel...).Size())
 		for i := range x {
 			x[i] = float32(i%5 + 1)
 		}
@@ -244,7 +255,8 @@ func TestConvolutionGradients(t *testing.T) {
 		x, w = append(x, in*groups), append(w, in, out*groups)
 		dtype := []dtypes.DType{dtypes.Float32, dtypes.BFloat16, dtypes.Float16}[i%3]
 		tolerance := []float64{2e-5, 1e-2, 1e-3}[i%3]
-		name := fmt.Sprintf("%s %v %v stride %d dilation %d padding %v groups %d", dtype, x, w, stride, dilation, pads, groups)
+		name := fmt.Sprintf("%s %v %v stride %d dilation %d padding %v groups %d", dtype, x, w, stride, dilation, pads,
+			groups)
 		agree(t, name, tolerance, withGradients(func(in []*Node) *Node {
 			narrow := func(x *Node) *Node {
 				x = ConvertDType(x, dtype)
@@ -253,7 +265,8 @@ func TestConvolutionGradients(t *testing.T) {
 				}
 				return x
 			}
-			y := Convolve(narrow(in[0]), narrow(in[1])).Strides(stride).Dilations(dilation).PaddingPerDim(pads).ChannelGroupCount(groups).Done()
+			y := Convolve(narrow(in[0]),
+				narrow(in[1])).Strides(stride).Dilations(dilation).PaddingPerDim(pads).ChannelGroupCount(groups).Done()
 			bias := ExpandLeftToRank(narrow(in[2]), nd+2)
 			if dtype != dtypes.Float32 { // its gradient is a sum of values that nearly cancel
 				bias = StopGradient(bias)

@@ -11,7 +11,8 @@ import (
 	"github.com/gomlx/compute/shapes"
 )
 
-// TestRandomProducts compares products with GoMLX's Go backend: any number of batch, contracting and free axes, in any order.
+// TestRandomProducts compares products with GoMLX's Go backend: any number of batch, contracting and free axes, in any
+// order.
 func TestRandomProducts(t *testing.T) {
 	ours, reference := backends(t)
 	r := rand.New(rand.NewPCG(15, 16))
@@ -71,8 +72,10 @@ func TestRandomProducts(t *testing.T) {
 			builder := b.Builder("product")
 			f := builder.Main()
 			in := value(f.ConvertDType(value(f.Parameter("x", shapes.Make(dtypes.Float32, lhs.dims...), nil)), dtype))
-			weights := value(f.ConvertDType(value(f.Parameter("y", shapes.Make(dtypes.Float32, rhs.dims...), nil)), dtype))
-			out := value(f.DotGeneral(in, lhs.contracting, lhs.batch, weights, rhs.contracting, rhs.batch, compute.DotGeneralConfig{}))
+			weights := value(f.ConvertDType(value(f.Parameter("y", shapes.Make(dtypes.Float32, rhs.dims...), nil)),
+				dtype))
+			out := value(f.DotGeneral(in, lhs.contracting, lhs.batch, weights, rhs.contracting, rhs.batch,
+				compute.DotGeneralConfig{}))
 			if err := f.Return([]compute.Value{value(f.ConvertDType(out, dtypes.Float32))}, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +89,8 @@ func TestRandomProducts(t *testing.T) {
 			}
 			var buffers []compute.Buffer
 			for i, v := range [][]float32{x, y} {
-				buffer, err := b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, [][]int{lhs.dims, rhs.dims}[i]...))
+				buffer, err := b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, [][]int{lhs.dims,
+					rhs.dims}[i]...))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -104,7 +108,8 @@ func TestRandomProducts(t *testing.T) {
 		}
 		got, want := run(ours, dtype), run(reference, dtypes.Float32)
 		tolerance := map[dtypes.DType]float64{dtypes.Float32: 1e-6, dtypes.BFloat16: 4e-3, dtypes.Float16: 5e-4}[dtype]
-		if !slices.EqualFunc(got, want, func(g, w float32) bool { return math.Abs(float64(g-w)) <= tolerance*(1e-3+math.Abs(float64(w))) }) {
+		if !slices.EqualFunc(got, want,
+			func(g, w float32) bool { return math.Abs(float64(g-w)) <= tolerance*(1e-3+math.Abs(float64(w))) }) {
 			t.Fatalf("%s %+v·%+v: got %v, want %v", dtype, lhs, rhs, got, want)
 		}
 	}

@@ -88,7 +88,8 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 		return nil, e.gone()
 	}
 	if len(inputs) != len(e.graph.Params) || donate != nil && len(donate) != len(inputs) {
-		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name, len(e.graph.Params), len(inputs), len(donate))
+		return nil, errors.Errorf("onednn: %q takes %d inputs, got %d (and %d donate flags)", e.name,
+			len(e.graph.Params), len(inputs), len(donate))
 	}
 	c := calls.Get().(*call)
 	defer c.done()
@@ -96,13 +97,15 @@ func (e *executable) Execute(inputs []compute.Buffer, donate []bool, _ compute.D
 	for i, b := range inputs {
 		buffer, ok := b.(*Buffer)
 		if !ok || buffer.backend != e.backend {
-			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i, e.graph.Names[i], e.name, b)
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q is a %T, want a buffer of this backend", i,
+				e.graph.Names[i], e.name, b)
 		}
 		if err := buffer.check(); err != nil {
 			return nil, errors.WithMessagef(err, "input #%d (%q) of %q", i, e.graph.Names[i], e.name)
 		}
 		if want := e.graph.Params[i].Shape(); !buffer.shape.Equal(want) {
-			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.Names[i], e.name, buffer.shape, want)
+			return nil, errors.Errorf("onednn: input #%d (%q) of %q has shape %s, want %s", i, e.graph.Names[i], e.name,
+				buffer.shape, want)
 		}
 		c.in = append(c.in, buffer)
 	}
@@ -178,7 +181,8 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 	}
 	out := make([]Buffer, len(e.graph.Outputs))
 	for i, r := range e.graph.Outputs {
-		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.Shape(), e.backend.memory.get(graph.ByteSize(r.Shape()))
+		out[i].backend, out[i].shape, out[i].bytes = e.backend, r.Shape(),
+			e.backend.memory.get(graph.ByteSize(r.Shape()))
 	}
 	bytes := func(p place) []byte {
 		switch p.kind {
@@ -226,7 +230,8 @@ func (e *executable) run(in []*Buffer) ([]compute.Buffer, error) {
 		clear(s.seconds)
 		if s.fallback != nil {
 			start := C.un_now()
-			if err := s.fallback.run(e.backend.fallback, func(slot int) []byte { return bytes(e.places[slot])[:e.places[slot].size] }); err != nil {
+			if err := s.fallback.run(e.backend.fallback,
+				func(slot int) []byte { return bytes(e.places[slot])[:e.places[slot].size] }); err != nil {
 				return nil, err
 			}
 			if profiled {

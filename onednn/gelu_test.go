@@ -12,7 +12,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestGeluGradient compares the derivative of GELU with its definition, on every instruction set and interpreted, and of several ways to write GELU.
+// TestGeluGradient compares the derivative of GELU with its definition, on every instruction set and interpreted, and
+// of several ways to write GELU.
 func TestGeluGradient(t *testing.T) {
 	t.Cleanup(func() { limitISA(2) })
 	want := func(x float64) float64 {
@@ -21,7 +22,8 @@ func TestGeluGradient(t *testing.T) {
 		}
 		return (1+math.Erf(x*math.Sqrt(0.5)))/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
 	}
-	x := []float32{0, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32}
+	x := []float32{0, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.MaxFloat32,
+		-math.MaxFloat32, math.SmallestNonzeroFloat32}
 	for i := range 4001 {
 		x = append(x, float32(i-2000)/200)
 	}
@@ -44,11 +46,13 @@ func TestGeluGradient(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i, got := range floats(t, out) {
-					if want := want(float64(x[i])); !same(got, float32(want)) && !(math.Abs(float64(got)-want) <= 2.5e-7) {
+					if want := want(float64(x[i])); !same(got, float32(want)) &&
+						!(math.Abs(float64(got)-want) <= 2.5e-7) {
 						t.Fatalf("%s: of %g: got %g, want %g", name, x[i], got, want)
 					}
 				}
-				if table := profiled(t, f, in); !strings.Contains(table, "GeluGradient") || strings.Contains(table, "Erf") || strings.Contains(table, "Exp") {
+				if table := profiled(t, f, in); !strings.Contains(table, "GeluGradient") ||
+					strings.Contains(table, "Erf") || strings.Contains(table, "Exp") {
 					t.Errorf("%s: computed in another way:\n%s", name, table)
 				}
 			}
@@ -60,7 +64,10 @@ func TestGeluGradient(t *testing.T) {
 	for _, shape := range [][]int{{0, 3}, {1, 2, 1, 2, 1, 2, 1, 2, 1}} {
 		in := tensors.FromFlatDataAndDimensions(make([]float32, shapes.Make(dtypes.Float32, shape...).Size()), shape...)
 		ours, _ := backends(t)
-		out, err := ExecOnce(ours, func(x *Node) *Node { return Gradient(ReduceAllSum(gelus["(½·x)·(1+erf)"](x)), x)[0] }, in)
+		out, err := ExecOnce(ours, func(x *Node) *Node {
+			return Gradient(ReduceAllSum(gelus["(½·x)·(1+erf)"](x)),
+				x)[0]
+		}, in)
 		if err != nil {
 			t.Fatal(err)
 		}

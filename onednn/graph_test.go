@@ -110,11 +110,14 @@ func TestConvolutions(t *testing.T) {
 		size, in, out, kernel, stride int
 		pad                           [2]int
 	}{
-		{8, 3, 5, 3, 1, [2]int{1, 1}}, {8, 16, 32, 3, 2, [2]int{1, 1}}, {9, 4, 4, 3, 2, [2]int{1, 1}}, {7, 1, 16, 3, 1, [2]int{1, 1}},
-		{6, 16, 1, 3, 1, [2]int{1, 1}}, {8, 8, 8, 1, 1, [2]int{0, 0}}, {8, 4, 6, 5, 1, [2]int{2, 2}}, {8, 4, 6, 3, 1, [2]int{0, 0}}, {8, 4, 6, 3, 1, [2]int{1, 0}},
+		{8, 3, 5, 3, 1, [2]int{1, 1}}, {8, 16, 32, 3, 2, [2]int{1, 1}}, {9, 4, 4, 3, 2, [2]int{1, 1}},
+		{7, 1, 16, 3, 1, [2]int{1, 1}},
+		{6, 16, 1, 3, 1, [2]int{1, 1}}, {8, 8, 8, 1, 1, [2]int{0, 0}}, {8, 4, 6, 5, 1, [2]int{2, 2}},
+		{8, 4, 6, 3, 1, [2]int{0, 0}}, {8, 4, 6, 3, 1, [2]int{1, 0}},
 	} {
 		agree(t, fmt.Sprintf("%+v", c), 2e-5, withGradients(func(in []*Node) *Node {
-			return Add(Convolve(in[0], in[1]).Strides(c.stride).PaddingPerDim([][2]int{c.pad, c.pad}).Done(), ExpandLeftToRank(in[2], 4))
+			return Add(Convolve(in[0], in[1]).Strides(c.stride).PaddingPerDim([][2]int{c.pad, c.pad}).Done(),
+				ExpandLeftToRank(in[2], 4))
 		}), random(r, 3, c.size, c.size, c.in), random(r, c.kernel, c.kernel, c.in, c.out), random(r, c.out))
 	}
 }
@@ -140,8 +143,10 @@ func TestElementwise(t *testing.T) {
 
 func TestProducts(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	agree(t, "matrix", 1e-5, withGradients(func(in []*Node) *Node { return Dot(in[0], in[1]).Product() }), random(r, 17, 33), random(r, 33, 9))
-	agree(t, "batched", 1e-5, withGradients(func(in []*Node) *Node { return Einsum("bqhd,bkhd->bhqk", in[0], in[1]) }), random(r, 2, 5, 3, 8), random(r, 2, 7, 3, 8))
+	agree(t, "matrix", 1e-5, withGradients(func(in []*Node) *Node { return Dot(in[0], in[1]).Product() }),
+		random(r, 17, 33), random(r, 33, 9))
+	agree(t, "batched", 1e-5, withGradients(func(in []*Node) *Node { return Einsum("bqhd,bkhd->bhqk", in[0], in[1]) }),
+		random(r, 2, 5, 3, 8), random(r, 2, 7, 3, 8))
 }
 
 func TestMovement(t *testing.T) {
@@ -227,13 +232,14 @@ func testBatchNorm(t *testing.T, dims []int) {
 		for i := range rows {
 			y := (float64(fx[i*channels+c]) - mean) * inverse
 			check("normalized", floats(t, out[0])[i*channels+c], y*float64(fs[c])+float64(fo[c]))
-			check("∂x", floats(t, out[3])[i*channels+c], float64(fs[c])*inverse*(float64(fw[i*channels+c])-dOffset/n-y*dScale/n))
+			check("∂x", floats(t, out[3])[i*channels+c],
+				float64(fs[c])*inverse*(float64(fw[i*channels+c])-dOffset/n-y*dScale/n))
 		}
 	}
 }
 
-// What is added to a convolution is its bias only if it is a vector along the channels: not one number for all, nor a vector along
-// pixels of which there are as many.
+// What is added to a convolution is its bias only if it is a vector along the channels: not one number for all, nor a
+// vector along pixels of which there are as many.
 func TestSpreadAdditions(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 22))
 	x, w := random(r, 2, 5, 5, 3), random(r, 3, 3, 3, 5)
@@ -243,20 +249,36 @@ func TestSpreadAdditions(t *testing.T) {
 			tolerance = 0.03
 		}
 		conv := func(in []*Node) *Node {
-			return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(), dtypes.Float32)
+			return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(),
+				dtypes.Float32)
 		}
 		for name, add := range map[string]struct {
 			dims   []int
 			spread func(v *Node) *Node
 		}{
-			"channels":   {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 1, 2}) }},
-			"rows":       {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 2, 3}) }},
-			"columns":    {[]int{5}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 5, 5, 5}, []int{0, 1, 3}) }},
+			"channels": {[]int{5}, func(v *Node) *Node {
+				return ExpandAndBroadcast(v, []int{2, 5, 5, 5},
+					[]int{0, 1, 2})
+			}},
+			"rows": {[]int{5}, func(v *Node) *Node {
+				return ExpandAndBroadcast(v, []int{2, 5, 5, 5},
+					[]int{0, 2, 3})
+			}},
+			"columns": {[]int{5}, func(v *Node) *Node {
+				return ExpandAndBroadcast(v, []int{2, 5, 5, 5},
+					[]int{0, 1, 3})
+			}},
 			"one number": {nil, func(v *Node) *Node { return BroadcastToDims(v, 2, 1, 1, 1) }},
-			"one each":   {[]int{2}, func(v *Node) *Node { return ExpandAndBroadcast(v, []int{2, 1, 1, 1}, []int{1, 2, 3}) }},
+			"one each": {[]int{2}, func(v *Node) *Node {
+				return ExpandAndBroadcast(v, []int{2, 1, 1, 1},
+					[]int{1, 2, 3})
+			}},
 		} {
-			agree(t, fmt.Sprint(dtype, ", ", name), tolerance, func(in []*Node) []*Node { return []*Node{Add(conv(in), add.spread(in[2]))} }, x, w, random(r, add.dims...))
-			agree(t, fmt.Sprint(dtype, ", scaled by ", name), tolerance, func(in []*Node) []*Node { return []*Node{Add(Mul(conv(in), add.spread(in[2])), add.spread(in[3]))} },
+			agree(t, fmt.Sprint(dtype, ", ", name), tolerance,
+				func(in []*Node) []*Node { return []*Node{Add(conv(in), add.spread(in[2]))} }, x, w,
+				random(r, add.dims...))
+			agree(t, fmt.Sprint(dtype, ", scaled by ", name), tolerance,
+				func(in []*Node) []*Node { return []*Node{Add(Mul(conv(in), add.spread(in[2])), add.spread(in[3]))} },
 				x, w, random(r, add.dims...), random(r, add.dims...))
 		}
 	}
@@ -266,7 +288,9 @@ func TestSpreadAdditions(t *testing.T) {
 func TestTurnedWindows(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 24))
 	for _, axes := range [][]int{{0}, {1}, {0, 1}, {2}, {0, 1, 3}} {
-		agree(t, fmt.Sprint(axes), 2e-5, func(in []*Node) []*Node { return []*Node{Convolve(in[0], Reverse(in[1], axes...)).PadSame().Done()} }, random(r, 2, 5, 6, 3), random(r, 3, 3, 3, 4))
+		agree(t, fmt.Sprint(axes), 2e-5,
+			func(in []*Node) []*Node { return []*Node{Convolve(in[0], Reverse(in[1], axes...)).PadSame().Done()} },
+			random(r, 2, 5, 6, 3), random(r, 3, 3, 3, 4))
 	}
 }
 
@@ -290,10 +314,13 @@ func TestLongReductions(t *testing.T) {
 	for _, threads := range []string{"1", "2", "5"} {
 		t.Run(threads, func(t *testing.T) {
 			configure(t, "threads="+threads)
-			agree(t, "one sum", 0, func(in []*Node) []*Node { return []*Node{ReduceAllSum(Square(in[0]))} }, tensors.FromFlatDataAndDimensions(v, len(v)))
-			agree(t, "sums of columns", 0, func(in []*Node) []*Node { return []*Node{ReduceSum(Square(in[0]), 0)} }, tensors.FromFlatDataAndDimensions(v[:8192], 2, 4096))
+			agree(t, "one sum", 0, func(in []*Node) []*Node { return []*Node{ReduceAllSum(Square(in[0]))} },
+				tensors.FromFlatDataAndDimensions(v, len(v)))
+			agree(t, "sums of columns", 0, func(in []*Node) []*Node { return []*Node{ReduceSum(Square(in[0]), 0)} },
+				tensors.FromFlatDataAndDimensions(v[:8192], 2, 4096))
 			agree(t, "extremes", 0, func(in []*Node) []*Node {
-				return []*Node{ReduceAllMax(in[0]), ReduceAllMin(in[0]), ReduceMin(in[1], 0), ReduceMax(in[1], 0), ReduceSum(in[1], 0), ReduceSum(in[1], 1)}
+				return []*Node{ReduceAllMax(in[0]), ReduceAllMin(in[0]), ReduceMin(in[1], 0), ReduceMax(in[1], 0),
+					ReduceSum(in[1], 0), ReduceSum(in[1], 1)}
 			}, tensors.FromFlatDataAndDimensions(a, len(a)), tensors.FromFlatDataAndDimensions(b, 601, 40))
 		})
 	}

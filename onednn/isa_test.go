@@ -27,7 +27,8 @@ func TestInstructionSets(t *testing.T) {
 			if level > ownLevel() {
 				t.Skipf("this CPU has no more than %s", ownISA())
 			}
-			run := exec.Command(program, "-test.run", "^(TestCompliance|TestConvolutions|TestConvolutionGradients|TestPreparedWeights|TestProducts|TestLimited|TestRandomGraphs)$", "-test.v", "-graphs.time=5s")
+			run := exec.Command(program, "-test.run",
+				"^(TestCompliance|TestConvolutions|TestConvolutionGradients|TestPreparedWeights|TestProducts|TestLimited|TestRandomGraphs)$", "-test.v", "-graphs.time=5s")
 			run.Env = append(os.Environ(), limit+"="+isa)
 			out, err := run.CombinedOutput()
 			if err != nil {

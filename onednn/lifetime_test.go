@@ -18,8 +18,8 @@ import (
 	"github.com/unnoise/unnoise/onednn"
 )
 
-// network compiles a graph with a bit of everything: convolution, product, reductions, clusters and a fallback. Its result
-// for an input of all v is one number.
+// network compiles a graph with a bit of everything: convolution, product, reductions, clusters and a fallback. Its
+// result for an input of all v is one number.
 func network(b compute.Backend, size int) (*Graph, error) {
 	g := NewGraph(b, fmt.Sprint("network ", size))
 	err := try(func() {
@@ -292,7 +292,8 @@ func TestNothingLeaks(t *testing.T) {
 	}{
 		{"executables", func() { executable(shared).Finalize() }, 100, 600},
 		{"backends", func() { withBackend(func(b compute.Backend) { executable(b).Finalize() }) }, 20, 100},
-		{"executables left to their backend", func() { withBackend(func(b compute.Backend) { executable(b) }) }, 20, 100},
+		{"executables left to their backend", func() { withBackend(func(b compute.Backend) { executable(b) }) }, 20,
+			100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			measure := func() (bytes, threads, goroutines int) {
@@ -310,7 +311,8 @@ func TestNothingLeaks(t *testing.T) {
 				c.cycle()
 			}
 			bytesAfter, threadsAfter, goroutinesAfter := measure()
-			t.Logf("after %d more: %+d KiB, %+d threads, %+d goroutines", c.full, (bytesAfter-bytes)>>10, threadsAfter-threads, goroutinesAfter-goroutines)
+			t.Logf("after %d more: %+d KiB, %+d threads, %+d goroutines", c.full, (bytesAfter-bytes)>>10,
+				threadsAfter-threads, goroutinesAfter-goroutines)
 			if grown := bytesAfter - bytes; grown > 6<<20 {
 				t.Errorf("resident memory grew by %d KiB in %d cycles", grown>>10, c.full)
 			}

@@ -79,7 +79,8 @@ type lowering struct {
 
 // lower turns the graph into native operations and plans their memory.
 func lower(b *Backend, name string, g *graph.Graph) (_ *executable, err error) {
-	l := &lowering{backend: b, graph: g, slot: map[*graph.Result]int{}, alias: map[*graph.Result]*graph.Result{}, shift: map[*graph.Result]int{}}
+	l := &lowering{backend: b, graph: g, slot: map[*graph.Result]int{}, alias: map[*graph.Result]*graph.Result{},
+		shift: map[*graph.Result]int{}}
 	defer func() {
 		if err != nil {
 			l.release()
@@ -144,11 +145,13 @@ func (l *lowering) findAliases() {
 		case compute.OpTypeReshape, compute.OpTypeSchedulingBarrier:
 			l.alias[n.Out[0]] = n.In[0]
 		case compute.OpTypeBitcast:
-			if graph.ByteSize(n.Out[0].Shape()) == graph.ByteSize(n.In[0].Shape()) && !n.In[0].Shape().DType.IsPacked() && !n.Out[0].Shape().DType.IsPacked() {
+			if graph.ByteSize(n.Out[0].Shape()) == graph.ByteSize(n.In[0].Shape()) &&
+				!n.In[0].Shape().DType.IsPacked() && !n.Out[0].Shape().DType.IsPacked() {
 				l.alias[n.Out[0]] = n.In[0]
 			}
 		case compute.OpTypeBroadcastInDim, compute.OpTypeTranspose:
-			if n.Out[0].Shape().Size() == n.In[0].Shape().Size() && (n.Op == compute.OpTypeBroadcastInDim || movesOnlyOnes(n)) {
+			if n.Out[0].Shape().Size() == n.In[0].Shape().Size() &&
+				(n.Op == compute.OpTypeBroadcastInDim || movesOnlyOnes(n)) {
 				l.alias[n.Out[0]] = n.In[0]
 			}
 		case compute.OpTypeSlice:
@@ -199,7 +202,8 @@ func (l *lowering) placeEnds() {
 	}
 	for i, r := range l.graph.Outputs {
 		root, shift := l.root(r)
-		if _, placed := l.slot[root]; !placed && shift == 0 && graph.ByteSize(root.Shape()) == graph.ByteSize(r.Shape()) {
+		if _, placed := l.slot[root]; !placed && shift == 0 &&
+			graph.ByteSize(root.Shape()) == graph.ByteSize(r.Shape()) {
 			l.put(root, place{kind: placeOutput, index: i})
 		}
 	}
@@ -258,8 +262,8 @@ func (l *lowering) emitAll() error {
 			}
 		}
 	}
-	// What is read other than by its own cluster must be stored; but what a cluster reads of broadcasts and slices is the
-	// array behind them, and what it makes for concatenations goes where it belongs.
+	// What is read other than by its own cluster must be stored; but what a cluster reads of broadcasts and slices is
+	// the array behind them, and what it makes for concatenations goes where it belongs.
 	stored, spread := map[*graph.Result]bool{}, map[*graph.Result]bool{}
 	store := func(r *graph.Result) {
 		root, _ := l.root(r)
@@ -271,12 +275,14 @@ func (l *lowering) emitAll() error {
 	}
 	l.parts, l.placed = map[*graph.Result][]cluster.Part{}, map[*graph.Node][]bool{}
 	for _, n := range l.graph.Nodes {
-		if n.Op == compute.OpTypeConcatenate && owner[n] == 0 && !slices.ContainsFunc(n.In, (*graph.Result).IsEmpty) { // with empty ones the fallback does it
+		// with empty ones the fallback does it
+		if n.Op == compute.OpTypeConcatenate && owner[n] == 0 && !slices.ContainsFunc(n.In, (*graph.Result).IsEmpty) {
 			l.placed[n] = make([]bool, len(n.In))
 			axis, at := n.Attr.(int), 0
 			step := graph.RowMajor(n.Out[0].Shape())[axis]
 			for i, r := range n.In {
-				if s := r.Shape(); fused[r.Node] && s.Dimensions[s.Rank()-1] > 1 && l.prepared.nodes[n] == l.prepared.nodes[r.Node] {
+				if s := r.Shape(); fused[r.Node] && s.Dimensions[s.Rank()-1] > 1 &&
+					l.prepared.nodes[n] == l.prepared.nodes[r.Node] {
 					l.parts[r] = append(l.parts[r], cluster.Part{Whole: n.Out[0], Offset: at * step})
 					l.placed[n][i] = true
 				}
@@ -288,7 +294,8 @@ func (l *lowering) emitAll() error {
 		for i, r := range n.In {
 			switch {
 			case l.placed[n] != nil && l.placed[n][i]:
-			case n.Op == compute.OpTypeBroadcastInDim && r.Node.Op == compute.OpTypeBroadcastInDim && !spread[n.Out[0]]: // both are looked through
+			// both are looked through
+			case n.Op == compute.OpTypeBroadcastInDim && r.Node.Op == compute.OpTypeBroadcastInDim && !spread[n.Out[0]]:
 			case owner[n] == 0:
 				store(r)
 			case owner[r.Node] != owner[n]:
@@ -305,7 +312,8 @@ func (l *lowering) emitAll() error {
 	l.keep = func(r *graph.Result) bool { return stored[r] }
 	first := true
 	for _, u := range l.units {
-		if first && !(u.Cluster != nil && l.prepared.nodes[u.Cluster.Nodes[0]] || u.Node != nil && l.prepared.nodes[u.Node]) {
+		if first && !(u.Cluster != nil && l.prepared.nodes[u.Cluster.Nodes[0]] || u.Node != nil &&
+			l.prepared.nodes[u.Node]) {
 			first, l.cut, l.preparedSteps = false, true, len(l.steps)
 		}
 		if u.Cluster != nil {
@@ -313,7 +321,8 @@ func (l *lowering) emitAll() error {
 			continue
 		}
 		n := u.Node
-		if n.Op == compute.OpTypeParameter || n.Op == compute.OpTypeConstant || len(n.Out) == 1 && l.alias[n.Out[0]] != nil {
+		if n.Op == compute.OpTypeParameter || n.Op == compute.OpTypeConstant || len(n.Out) == 1 &&
+			l.alias[n.Out[0]] != nil {
 			continue
 		}
 		if (n.Op == compute.OpTypeBroadcastInDim || n.Op == compute.OpTypeSlice) && !spread[n.Out[0]] {
@@ -363,7 +372,8 @@ func (l *lowering) slotsOf(list []*graph.Result) []int {
 
 // emitNode emits a node that is not element-wise: natively where that is possible, else on the fallback.
 func (l *lowering) emitNode(n *graph.Node) error {
-	zero := slices.ContainsFunc(append(slices.Clone(n.In), n.Out...), func(r *graph.Result) bool { return r.IsEmpty() || r.Shape().DType.IsPacked() })
+	zero := slices.ContainsFunc(append(slices.Clone(n.In), n.Out...),
+		func(r *graph.Result) bool { return r.IsEmpty() || r.Shape().DType.IsPacked() })
 	if !zero && l.emitNative(n) {
 		return nil
 	}
@@ -372,7 +382,8 @@ func (l *lowering) emitNode(n *graph.Node) error {
 		return err
 	}
 	f.in, f.out = l.slotsOf(n.In), l.slotsOf(n.Out)
-	l.steps = append(l.steps, step{fallback: f, labels: []label{{kind: "fallback", text: fmt.Sprintf("%s %s", n.Op, n.Out[0].Shape())}}})
+	l.steps = append(l.steps,
+		step{fallback: f, labels: []label{{kind: "fallback", text: fmt.Sprintf("%s %s", n.Op, n.Out[0].Shape())}}})
 	l.reads, l.writes = append(l.reads, f.in), append(l.writes, f.out)
 	return nil
 }
@@ -391,7 +402,8 @@ func (l *lowering) emitNative(n *graph.Node) bool {
 		return l.emitSoftmax(n)
 	case compute.OpTypeFusedScaledDotProductAttention:
 		return l.emitAttention(n)
-	case compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeReverse, compute.OpTypeSlice, compute.OpTypeConcatenate, compute.OpTypePad:
+	case compute.OpTypeTranspose, compute.OpTypeBroadcastInDim, compute.OpTypeReverse, compute.OpTypeSlice,
+		compute.OpTypeConcatenate, compute.OpTypePad:
 		return l.emitMove(n)
 	}
 	return false

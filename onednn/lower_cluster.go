@@ -40,7 +40,8 @@ func (l *lowering) emitCluster(c *cluster.Cluster) {
 	if f := c.Functions(); len(f) > 0 {
 		how += ": " + strings.Join(f, ", ")
 	}
-	x := label{kind: "cluster", text: fmt.Sprintf("%v: %d in, %d instructions, %d out, %d sums (%s)", p.Dims, len(p.In), len(p.Code), len(p.Out), len(p.Sums), how)}
+	x := label{kind: "cluster", text: fmt.Sprintf("%v: %d in, %d instructions, %d out, %d sums (%s)", p.Dims, len(p.In),
+		len(p.Code), len(p.Out), len(p.Sums), how)}
 	for _, in := range p.In {
 		if in.Array != nil {
 			x.bytes += float64(in.Array.Shape().DType.Size() * touched(p.Dims, in.Stride))
@@ -95,7 +96,8 @@ func nativeOf(p *cluster.Program, slotOf func(*graph.Result) int, generated bool
 	}
 	out := make([]C.un_ew_out, len(p.Out)+1)
 	for i, x := range p.Out {
-		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(slotOf(x.Array)), loadType(x.Array.Shape().DType), C.int32_t(x.Register)
+		out[i].slot, out[i].dtype, out[i].reg = C.int32_t(slotOf(x.Array)), loadType(x.Array.Shape().DType),
+			C.int32_t(x.Register)
 		out[i].offset = C.int64_t(x.Offset)
 		for d, s := range x.Stride {
 			out[i].stride[d] = C.int64_t(s)
@@ -103,16 +105,20 @@ func nativeOf(p *cluster.Program, slotOf func(*graph.Result) int, generated bool
 	}
 	sums := make([]C.un_ew_sum, len(p.Sums)+1)
 	for i, x := range p.Sums {
-		sums[i] = C.un_ew_sum{C.int32_t(slotOf(x.Array)), loadType(x.Array.Shape().DType), C.int32_t(x.Register), C.int32_t(x.Keep)}
+		sums[i] = C.un_ew_sum{C.int32_t(slotOf(x.Array)), loadType(x.Array.Shape().DType), C.int32_t(x.Register),
+			C.int32_t(x.Keep)}
 	}
 	instructions := make([]C.un_instr, len(p.Code)+1)
 	for i, x := range p.Code {
-		instructions[i] = C.un_instr{nativeInstructions[x.Op], C.uint8_t(x.Dst), C.uint8_t(x.A), C.uint8_t(x.B), C.uint8_t(x.C)}
+		instructions[i] = C.un_instr{nativeInstructions[x.Op], C.uint8_t(x.Dst), C.uint8_t(x.A), C.uint8_t(x.B),
+			C.uint8_t(x.C)}
 	}
 	var code []byte
 	if isa := C.un_isa(); generated && isa > 0 {
 		code = jit.Generate(p, isa == 1, roundsBF16)
 	}
-	return C.un_elementwise(C.int(len(p.Dims)), &dims[0], C.int(len(p.In)), &in[0], C.int(len(p.Code)), &instructions[0],
-		C.int(len(p.Out)), &out[0], C.int(len(p.Sums)), &sums[0], C.int(p.Registers), unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	return C.un_elementwise(C.int(len(p.Dims)), &dims[0], C.int(len(p.In)), &in[0], C.int(len(p.Code)),
+		&instructions[0],
+		C.int(len(p.Out)), &out[0], C.int(len(p.Sums)), &sums[0], C.int(p.Registers),
+		unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
 }

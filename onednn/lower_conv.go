@@ -39,9 +39,11 @@ func (l *lowering) emitConv(n *graph.Node) bool {
 		direction = C.UN_CONV_BACKWARD_WEIGHTS
 		src, weights, dst = n.In[0], n.Out[0], n.In[1]
 	}
-	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.Stride)), groups: C.int32_t(c.Groups), batch_groups: C.int32_t(c.BatchGroups), bias: -1,
+	s := C.un_conv_spec{direction: C.int32_t(direction), n_spatial: C.int32_t(len(c.Stride)),
+		groups: C.int32_t(c.Groups), batch_groups: C.int32_t(c.BatchGroups), bias: -1,
 		src: C.int32_t(l.slotOf(src)), weights: C.int32_t(l.slotOf(weights)), dst: C.int32_t(l.slotOf(dst)),
-		src_dtype: loadType(src.Shape().DType), weights_dtype: loadType(weights.Shape().DType), dst_dtype: loadType(dst.Shape().DType)}
+		src_dtype: loadType(src.Shape().DType), weights_dtype: loadType(weights.Shape().DType),
+		dst_dtype: loadType(dst.Shape().DType)}
 	reads, writes := l.slotsOf(n.In), l.slotsOf(n.Out)
 	if len(n.In) > 2 {
 		s.bias, s.bias_dtype = C.int32_t(l.slotOf(n.In[2])), loadType(n.In[2].Shape().DType)
@@ -104,17 +106,23 @@ func (l *lowering) emitConv(n *graph.Node) bool {
 		at := slices.Index(reads, int(s.weights)) // one of two where the weights are the source too
 		reads = slices.Delete(reads, at, at+1)
 	}
-	kind := map[compute.OpType]string{graph.OpConv: "convolution", graph.OpConvBackwardData: "convolution backward data", graph.OpConvBackwardWeights: "convolution backward weights"}[n.Op]
-	x := label{kind: kind, text: fmt.Sprintf("%s × %s stride %v%s (%s)", src.Shape(), weights.Shape(), c.Stride, map[bool]string{true: " GELU"}[c.Gelu], implementation(op))}
+	kind := map[compute.OpType]string{graph.OpConv: "convolution",
+		graph.OpConvBackwardData:    "convolution backward data",
+		graph.OpConvBackwardWeights: "convolution backward weights"}[n.Op]
+	x := label{kind: kind, text: fmt.Sprintf("%s × %s stride %v%s (%s)", src.Shape(), weights.Shape(), c.Stride,
+		map[bool]string{true: " GELU"}[c.Gelu], implementation(op))}
 	// Each pixel of the destination meets each weight once, for its output channel.
-	x.flops = 2 * float64(dst.Shape().Size()) * float64(weights.Shape().Size()) / float64(weights.Shape().Dimensions[c.Weights.First])
+	x.flops = 2 * float64(dst.Shape().Size()) * float64(weights.Shape().Size()) / float64(
+		weights.Shape().Dimensions[c.Weights.First])
 	x.bytes = float64(graph.ByteSize(src.Shape()) + graph.ByteSize(weights.Shape()) + graph.ByteSize(dst.Shape()))
 	l.add(op, x, reads, writes)
 	if own && c.Gelu {
 		size := dst.Shape().Size()
 		p := &cluster.Program{Dims: []int{size}, Registers: 2, In: []cluster.Input{{Array: dst, Stride: []int{1}}},
-			Code: []cluster.Instruction{{Op: cluster.OpGelu, Dst: 1}}, Out: []cluster.Output{{Array: dst, Register: 1, Stride: []int{1}}}}
-		l.add(nativeOf(p, l.slotOf, !l.backend.without["code"]), label{kind: "cluster", text: fmt.Sprintf("GELU %s", dst.Shape())}, l.slotsOf(n.Out), l.slotsOf(n.Out))
+			Code: []cluster.Instruction{{Op: cluster.OpGelu, Dst: 1}},
+			Out:  []cluster.Output{{Array: dst, Register: 1, Stride: []int{1}}}}
+		l.add(nativeOf(p, l.slotOf, !l.backend.without["code"]),
+			label{kind: "cluster", text: fmt.Sprintf("GELU %s", dst.Shape())}, l.slotsOf(n.Out), l.slotsOf(n.Out))
 	}
 	return true
 }
@@ -157,13 +165,15 @@ func (l *lowering) emitDot(n *graph.Node) bool {
 	columns, nStride, _ := merged(rhs, wStride, rFree)
 
 	y := l.slotOf(n.Out[0])
-	s := C.un_matmul_spec{a: C.int32_t(x), b: C.int32_t(w), c: C.int32_t(y), a_dtype: loadType(lhs.DType), b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
+	s := C.un_matmul_spec{a: C.int32_t(x), b: C.int32_t(w), c: C.int32_t(y), a_dtype: loadType(lhs.DType),
+		b_dtype: loadType(rhs.DType), c_dtype: loadType(out.DType)}
 	add := func(da, db, dc, sa, sb, sc int) {
 		i := s.n_dims
 		s.n_dims++
 		s.a_dims[i], s.b_dims[i], s.c_dims[i] = C.int64_t(da), C.int64_t(db), C.int64_t(dc)
 		// Where a dimension is 1 any stride will do; a regular one keeps oneDNN on its fast paths.
-		s.a_strides[i], s.b_strides[i], s.c_strides[i] = C.int64_t(max(sa, 1)), C.int64_t(max(sb, 1)), C.int64_t(max(sc, 1))
+		s.a_strides[i], s.b_strides[i], s.c_strides[i] = C.int64_t(max(sa, 1)), C.int64_t(max(sb, 1)),
+			C.int64_t(max(sc, 1))
 	}
 	if w == l.slotOf(n.In[1]) && l.isPrepared(n.In[1]) {
 		s.b_prepared = 1
@@ -204,9 +214,11 @@ func (l *lowering) emitDot(n *graph.Node) bool {
 	if s.b_prepared != 0 && l.packs(n.In[1], op) {
 		reads = []int{x}
 	}
-	about := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", batch, m, k, k, columns, implementation(op))}
+	about := label{kind: "product", text: fmt.Sprintf("%d×[%d %d]·[%d %d] (%s)", batch, m, k, k, columns,
+		implementation(op))}
 	about.flops = 2 * float64(batch*m) * float64(k) * float64(columns)
-	about.bytes = float64(graph.ByteSize(n.In[0].Shape()) + graph.ByteSize(n.In[1].Shape()) + graph.ByteSize(n.Out[0].Shape()))
+	about.bytes = float64(graph.ByteSize(n.In[0].Shape()) + graph.ByteSize(n.In[1].Shape()) +
+		graph.ByteSize(n.Out[0].Shape()))
 	l.add(op, about, reads, writes)
 	return true
 }
@@ -222,8 +234,8 @@ func axesBut(rank int, lists ...[]int) []int {
 	return axes
 }
 
-// matrices returns a slot with r's values and the stride of each of r's axes there, such that its free and its contracting
-// axes can each be seen as one: r's own slot, or else a copy.
+// matrices returns a slot with r's values and the stride of each of r's axes there, such that its free and its
+// contracting axes can each be seen as one: r's own slot, or else a copy.
 func (l *lowering) matrices(r *graph.Result, batch, free, contracting []int) (slot int, strides []int) {
 	slot, strides = l.slotOf(r), graph.RowMajor(r.Shape())
 	_, _, ok1 := merged(r.Shape(), strides, free)
@@ -243,7 +255,8 @@ func (l *lowering) matrices(r *graph.Result, batch, free, contracting []int) (sl
 	}
 	scratch := l.scratch()
 	l.places[scratch].size = graph.ByteSize(r.Shape())
-	l.copyOp(fmt.Sprintf("Transpose %s for a product", r.Shape()), r.Shape().DType.Size(), dims, slot, 0, from, scratch, 0, to)
+	l.copyOp(fmt.Sprintf("Transpose %s for a product", r.Shape()), r.Shape().DType.Size(), dims, slot, 0, from, scratch,
+		0, to)
 	return scratch, dense
 }
 

@@ -16,9 +16,11 @@ import (
 )
 
 // copyOp adds a strided copy.
-func (l *lowering) copyOp(what string, size int, dims []int, src, srcOffset int, srcStride []int, dst, dstOffset int, dstStride []int) {
+func (l *lowering) copyOp(what string, size int, dims []int, src, srcOffset int, srcStride []int, dst, dstOffset int,
+	dstStride []int) {
 	d, ss, ds := cInts(dims), cInts(srcStride), cInts(dstStride)
-	op := C.un_copy(C.int(size), C.int(len(dims)), &d[0], C.int(src), C.int64_t(srcOffset), &ss[0], C.int(dst), C.int64_t(dstOffset), &ds[0])
+	op := C.un_copy(C.int(size), C.int(len(dims)), &d[0], C.int(src), C.int64_t(srcOffset), &ss[0], C.int(dst),
+		C.int64_t(dstOffset), &ds[0])
 	n := 2 * size
 	for _, d := range dims {
 		n *= d
@@ -43,7 +45,8 @@ func (l *lowering) emitMove(n *graph.Node) bool {
 		for i, r := range n.In {
 			s := r.Shape()
 			if s.Size() > 0 && !l.placed[n][i] {
-				l.copyOp(what, size, s.Dimensions, l.slotOf(r), 0, graph.RowMajor(s), dst, at*dstStride[axis], dstStride)
+				l.copyOp(what, size, s.Dimensions, l.slotOf(r), 0, graph.RowMajor(s), dst, at*dstStride[axis],
+					dstStride)
 			}
 			at += s.Dimensions[axis]
 		}
@@ -65,7 +68,8 @@ func (l *lowering) emitMove(n *graph.Node) bool {
 			offset += a.Start * dstStride[i]
 			step[i] *= a.Interior + 1
 		}
-		l.add(C.un_fill(C.int(size), unsafe.Pointer(&fill[0]), C.int64_t(out.Size()), C.int(dst)), label{kind: "movement", text: what + " fill"}, nil, []int{dst})
+		l.add(C.un_fill(C.int(size), unsafe.Pointer(&fill[0]), C.int64_t(out.Size()), C.int(dst)),
+			label{kind: "movement", text: what + " fill"}, nil, []int{dst})
 		l.copyOp(what, size, in.Dimensions, l.slotOf(n.In[0]), 0, stride, dst, offset, step)
 		return true
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestSharedMoments has group normalisation's mean and variance come from one pass, also where channels lie far from their group's
-// mean, and leaves other sums alone.
+// TestSharedMoments has group normalisation's mean and variance come from one pass, also where channels lie far from
+// their group's mean, and leaves other sums alone.
 func TestSharedMoments(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 1))
 	norm := func(groups int, axes ...int) func([]*Node) []*Node {
@@ -35,24 +35,29 @@ func TestSharedMoments(t *testing.T) {
 			return []*Node{m, variance, Mul(centred, along(Rsqrt(AddScalar(variance, 1e-5))))}
 		}
 	}
-	for _, c := range []struct{ batch, height, width, channels, groups int }{{2, 7, 5, 32, 4}, {1, 40, 40, 16, 16}, {3, 64, 9, 48, 2}, {2, 1, 9, 32, 32}} {
+	for _, c := range []struct{ batch, height, width, channels, groups int }{{2, 7, 5, 32, 4}, {1, 40, 40, 16, 16},
+		{3, 64, 9, 48, 2}, {2, 1, 9, 32, 32}} {
 		x := random(r, c.batch, c.height, c.width, c.channels)
 		values := floats(t, x)
 		for i := range values {
 			values[i] += float32(i % c.channels * 3)
 		}
-		f, apart := norm(c.groups, 1, 2), tensors.FromFlatDataAndDimensions(values, c.batch, c.height, c.width, c.channels)
+		f, apart := norm(c.groups, 1, 2), tensors.FromFlatDataAndDimensions(values, c.batch, c.height, c.width,
+			c.channels)
 		name := fmt.Sprintf("%+v", c)
 		agree(t, name, 1e-5, f, x)
 		agree(t, name+" channels apart", 1e-5, f, apart)
-		if table := profiled(t, f, x); !strings.Contains(table, "moments") || strings.Contains(table, fmt.Sprintf("ReduceSum (Float32)[%d, %d", c.batch, c.height)) {
+		if table := profiled(t, f, x); !strings.Contains(table, "moments") ||
+			strings.Contains(table, fmt.Sprintf("ReduceSum (Float32)[%d, %d", c.batch, c.height)) {
 			t.Errorf("%s: not one pass:\n%s", name, table)
 		}
 	}
-	// A mean that varies along the axes, differences from a matrix of other values, a single scalar, and a batch's own mean.
+	// A mean that varies along the axes, differences from a matrix of other values, a single scalar, and a batch's own
+	// mean.
 	agree(t, "another mean", 1e-5, func(in []*Node) []*Node {
 		x, y := in[0], in[1]
-		return []*Node{ReduceSum(x, 1), ReduceSum(Square(Sub(x, y)), 1), ReduceSum(Square(Sub(x, BroadcastToShape(Slice(y, AxisElem(0)), x.Shape()))), 1)}
+		return []*Node{ReduceSum(x, 1), ReduceSum(Square(Sub(x, y)), 1),
+			ReduceSum(Square(Sub(x, BroadcastToShape(Slice(y, AxisElem(0)), x.Shape()))), 1)}
 	}, random(r, 2, 30, 32), random(r, 2, 30, 32))
 	agree(t, "a scalar", 1e-5, func(in []*Node) []*Node {
 		return []*Node{ReduceSum(in[0], 1), ReduceSum(Square(SubScalar(in[0], 0.5)), 1)}
@@ -68,8 +73,10 @@ func TestSharedMoments(t *testing.T) {
 func TestShiftedMoments(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 80))
 	f := func(in []*Node) []*Node {
-		x := Add(Sin(ConvertDType(in[0], dtypes.BFloat16)), ConvertDType(in[0], dtypes.BFloat16)) // an array of bfloat16
-		x = Add(ConvertDType(Concatenate([]*Node{x, x}, 0), dtypes.Float32), BroadcastToShape(Reshape(in[1], 1, 1, 32), shapes.Make(dtypes.Float32, 8, 30, 32)))
+		// an array of bfloat16
+		x := Add(Sin(ConvertDType(in[0], dtypes.BFloat16)), ConvertDType(in[0], dtypes.BFloat16))
+		x = Add(ConvertDType(Concatenate([]*Node{x, x}, 0), dtypes.Float32),
+			BroadcastToShape(Reshape(in[1], 1, 1, 32), shapes.Make(dtypes.Float32, 8, 30, 32)))
 		y, mean, variance := InternalBatchNormForTraining(x, in[1], in[1], 1e-5, 2)
 		return []*Node{y, mean, variance}
 	}
@@ -92,7 +99,8 @@ func TestShiftedMoments(t *testing.T) {
 		along := func(v *Node) *Node { return BroadcastToShape(Reshape(v, 1, 1, 32), x.Shape()) }
 		m := ReduceMean(x, 0, 1)
 		v := ReduceMean(Square(Sub(x, along(m))), 0, 1)
-		return []*Node{Add(Mul(Mul(Sub(x, along(m)), along(Rsqrt(AddScalar(v, 1e-5)))), along(in[1])), along(in[1])), m, v}
+		return []*Node{Add(Mul(Mul(Sub(x, along(m)), along(Rsqrt(AddScalar(v, 1e-5)))), along(in[1])), along(in[1])), m,
+			v}
 	}
 	ours, reference := backends(t)
 	got, want := MustNewExec(ours, norm).MustExec(local()...), MustNewExec(reference, apart).MustExec(local()...)

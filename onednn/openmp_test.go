@@ -20,7 +20,8 @@ func TestOpenMP(t *testing.T) {
 		t.Skip("there is no gcc here")
 	}
 	program := filepath.Join(t.TempDir(), "openmp")
-	if out, err := exec.Command(gcc, "-O2", "-fopenmp", "-o", program, "testdata/openmp.c", "openmp.c", "-lpthread").CombinedOutput(); err != nil {
+	if out, err := exec.Command(gcc, "-O2", "-fopenmp", "-o", program, "testdata/openmp.c", "openmp.c",
+		"-lpthread").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, spin := range []string{"", "0", "1000"} {
@@ -90,7 +91,8 @@ func TestNumberOfThreads(t *testing.T) {
 	for _, c := range []struct {
 		variable, options string
 		want              int
-	}{{"3", "", 3}, {" 2,1", "", 2}, {"3", "threads=1", 1}, {"0", "", defaultThreads()}, {"many", "", defaultThreads()}} {
+	}{{"3", "", 3}, {" 2,1", "", 2}, {"3", "threads=1", 1}, {"0", "", defaultThreads()},
+		{"many", "", defaultThreads()}} {
 		t.Setenv("OMP_NUM_THREADS", c.variable)
 		b, err := New(c.options)
 		if err != nil {

@@ -82,7 +82,8 @@ func TestSpecialOperands(t *testing.T) {
 }
 
 func specialOperands(t *testing.T, ours, reference compute.Backend) {
-	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1, -1, 2, -2, 0.5, -0.5, 3, 2.5, -2.5, 100, -100, 1e4, -1e4, 1e-4, -1e-4}
+	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1, -1, 2, -2, 0.5, -0.5, 3,
+		2.5, -2.5, 100, -100, 1e4, -1e4, 1e-4, -1e-4}
 	var left, right []float64
 	for _, x := range special {
 		for _, y := range special {
@@ -122,7 +123,8 @@ func specialOperands(t *testing.T, ours, reference compute.Backend) {
 			if name == "Gelu" && !math.IsInf(at[0], 0) {
 				tolerance += 2 * math.Abs(math.Ldexp(at[0], -digits(dtype)))
 			}
-			if same := math.IsNaN(g) == math.IsNaN(w) && (math.IsNaN(w) || g == w || math.Abs(g-w) <= tolerance); !same {
+			if same := math.IsNaN(g) == math.IsNaN(w) && (math.IsNaN(w) || g == w ||
+				math.Abs(g-w) <= tolerance); !same {
 				t.Errorf("%s of %s at %v: got %v, want %v", name, dtype, at, g, w)
 			}
 		}
@@ -136,18 +138,22 @@ func specialOperands(t *testing.T, ours, reference compute.Backend) {
 				check(name, dtype, one(f), n, special)
 			}
 		}
-		for _, to := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16, dtypes.Float16, dtypes.Float64, dtypes.Bool} {
-			check("conversion to "+to.String(), dtype, one(func(x *Node) *Node { return ConvertDType(x, to) }), n, special)
+		for _, to := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16, dtypes.Float16, dtypes.Float64,
+			dtypes.Bool} {
+			check("conversion to "+to.String(), dtype, one(func(x *Node) *Node { return ConvertDType(x, to) }), n,
+				special)
 		}
 		for name, f := range binaryBuilders {
 			if !strings.HasPrefix(name, "Logical") {
-				check(name, dtype, func(x []*Node) []*Node { return []*Node{f(x[0], x[1])} }, []int{len(left)}, left, right)
+				check(name, dtype, func(x []*Node) []*Node { return []*Node{f(x[0], x[1])} }, []int{len(left)}, left,
+					right)
 			}
 		}
 		for name, f := range reduceBuilders {
 			if strings.HasPrefix(name, "Reduce") {
 				check(name, dtype, one(func(x *Node) *Node { return f(x, 1) }), []int{len(left) / 4, 4}, left)
-				check(name, dtype, one(func(x *Node) *Node { return f(x, 1) }), []int{len(left), 2}, interleaved(left, right))
+				check(name, dtype, one(func(x *Node) *Node { return f(x, 1) }), []int{len(left), 2},
+					interleaved(left, right))
 			}
 		}
 	}

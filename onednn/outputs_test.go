@@ -50,7 +50,8 @@ func TestOutputs(t *testing.T) {
 			return []*Node{Reshape(x[0], 2, 12), x[0], Reshape(x[0], 24), ExpandAxes(x[0], 0), Identity(x[0])}
 		})
 		same(t, name+"slices", one, func(x []*Node) []*Node {
-			return []*Node{Slice(x[0], AxisRange(1, 3)), Slice(x[0], AxisRange(0, 2)), Slice(x[0], AxisElem(3), AxisRange(2, 5)), Slice(x[0], AxisRange(), AxisRange().Stride(2))}
+			return []*Node{Slice(x[0], AxisRange(1, 3)), Slice(x[0], AxisRange(0, 2)),
+				Slice(x[0], AxisElem(3), AxisRange(2, 5)), Slice(x[0], AxisRange(), AxisRange().Stride(2))}
 		})
 		same(t, name+"a slice of a slice", one, func(x []*Node) []*Node {
 			return []*Node{Slice(Reshape(Slice(x[0], AxisRange(1, 3)), 12), AxisRange(3, 9))}
@@ -59,10 +60,12 @@ func TestOutputs(t *testing.T) {
 			y := Add(x[0], x[0])
 			return []*Node{Slice(y, AxisRange(2)), y, Reshape(y, 24), y, Slice(y, AxisRange(0, 1)), Transpose(y, 0, 1)}
 		})
-		same(t, name+"only a part", one, func(x []*Node) []*Node { return []*Node{Slice(Mul(x[0], x[0]), AxisRange(1, 2))} })
+		same(t, name+"only a part", one,
+			func(x []*Node) []*Node { return []*Node{Slice(Mul(x[0], x[0]), AxisRange(1, 2))} })
 		same(t, name+"constants", one, func(x []*Node) []*Node {
 			c := ConvertDType(Const(x[0].Graph(), []float32{1, 2, 3, 4}), x[0].DType())
-			return []*Node{c, Reshape(c, 2, 2), Slice(c, AxisRange(1, 3)), Add(x[0], Scalar(x[0].Graph(), x[0].DType(), 1)), c}
+			return []*Node{c, Reshape(c, 2, 2), Slice(c, AxisRange(1, 3)),
+				Add(x[0], Scalar(x[0].Graph(), x[0].DType(), 1)), c}
 		})
 		same(t, name+"broadcasts", one, func(x []*Node) []*Node {
 			row := Slice(x[0], AxisElem(1))
@@ -71,19 +74,25 @@ func TestOutputs(t *testing.T) {
 		})
 		same(t, name+"an unused parameter", []input{in, in}, func(x []*Node) []*Node { return []*Node{Neg(x[1])} })
 	}
-	same(t, "an axis of many", []input{{dtypes.Float32, []int{1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 2}, numbers(64)}}, func(x []*Node) []*Node {
-		y := TransposeAllAxes(x[0], 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-		return []*Node{y, Add(y, y), ReduceSum(x[0], 1, 5, 10), Reverse(x[0], 1, 3), Mul(x[0], ReduceAndKeep(x[0], ReduceSum, 1, 5, 9))}
-	})
+	same(t, "an axis of many", []input{{dtypes.Float32, []int{1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 2}, numbers(64)}},
+		func(x []*Node) []*Node {
+			y := TransposeAllAxes(x[0], 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+			return []*Node{y, Add(y, y), ReduceSum(x[0], 1, 5, 10), Reverse(x[0], 1, 3),
+				Mul(x[0], ReduceAndKeep(x[0], ReduceSum, 1, 5, 9))}
+		})
 	many := []int{2, 2, 2, 2, 2, 2, 2, 2, 2, 2}
 	alternate := []int{1, 2, 1, 2, 1, 2, 1, 2, 1, 2}
-	same(t, "many axes apart", []input{{dtypes.Float32, many, numbers(1024)}, {dtypes.Float32, alternate, numbers(32)}}, func(x []*Node) []*Node {
-		y := Mul(AddScalar(x[0], 1), x[1])
-		return []*Node{y, ReduceSum(x[0], 0, 2, 4, 6, 8), BroadcastToDims(x[1], many...), TransposeAllAxes(y, 9, 7, 5, 3, 1, 0, 2, 4, 6, 8), ReduceAllSum(y)}
-	})
-	same(t, "nothing in it", []input{{dtypes.Float32, []int{0, 3}, nil}, {dtypes.Float32, []int{2, 3}, numbers(6)}}, func(x []*Node) []*Node {
-		return []*Node{Exp(x[0]), Concatenate([]*Node{x[0], x[1]}, 0), Concatenate([]*Node{x[0], AddScalar(x[1], 1)}, 0), ReduceSum(x[0], 0), ReduceSum(x[0], 1)}
-	})
+	same(t, "many axes apart", []input{{dtypes.Float32, many, numbers(1024)}, {dtypes.Float32, alternate, numbers(32)}},
+		func(x []*Node) []*Node {
+			y := Mul(AddScalar(x[0], 1), x[1])
+			return []*Node{y, ReduceSum(x[0], 0, 2, 4, 6, 8), BroadcastToDims(x[1], many...),
+				TransposeAllAxes(y, 9, 7, 5, 3, 1, 0, 2, 4, 6, 8), ReduceAllSum(y)}
+		})
+	same(t, "nothing in it", []input{{dtypes.Float32, []int{0, 3}, nil}, {dtypes.Float32, []int{2, 3}, numbers(6)}},
+		func(x []*Node) []*Node {
+			return []*Node{Exp(x[0]), Concatenate([]*Node{x[0], x[1]}, 0),
+				Concatenate([]*Node{x[0], AddScalar(x[1], 1)}, 0), ReduceSum(x[0], 0), ReduceSum(x[0], 1)}
+		})
 	same(t, "moments of nothing", []input{{dtypes.Float32, []int{0, 5, 16}, nil}}, func(x []*Node) []*Node {
 		mean := DivScalar(ReduceAndKeep(x[0], ReduceSum, 1), 5)
 		return []*Node{ReduceSum(x[0], 1), ReduceSum(Square(Sub(x[0], mean)), 1)}
@@ -97,7 +106,8 @@ func TestOutputs(t *testing.T) {
 			for i := range c {
 				c[i] = float64(k >> (i % 8) & 1)
 			}
-			y = Where(constant(y.Graph(), dtypes.Bool, c, []int{4, 6}), constant(y.Graph(), y.DType(), v, []int{4, 6}), y)
+			y = Where(constant(y.Graph(), dtypes.Bool, c, []int{4, 6}), constant(y.Graph(), y.DType(), v, []int{4, 6}),
+				y)
 			out = append(out, y)
 		}
 		return out
@@ -144,7 +154,8 @@ func TestControlFlow(t *testing.T) {
 	})
 }
 
-// TestNestedClosures has a branch in a loop's body, with values of both functions around it. GoMLX's graphs can't say that.
+// TestNestedClosures has a branch in a loop's body, with values of both functions around it. GoMLX's graphs can't say
+// that.
 func TestNestedClosures(t *testing.T) {
 	for _, b := range []compute.Backend{newReference(t), newBackend(t, "")} {
 		builder := b.Builder("nested")
@@ -169,12 +180,14 @@ func TestNestedClosures(t *testing.T) {
 		x := must(f.Parameter("x", shape, nil))
 		double := must(f.Add(x, x))
 		cond := closure(f, func(c compute.Function) []compute.Value {
-			return []compute.Value{must(c.LessThan(must(c.Parameter("y", shape, nil)), must(c.Constant([]float32{100}))))}
+			return []compute.Value{must(c.LessThan(must(c.Parameter("y", shape, nil)),
+				must(c.Constant([]float32{100}))))}
 		})
 		body := closure(f, func(c compute.Function) []compute.Value {
 			y := must(c.Parameter("y", shape, nil))
 			small := must(c.LessThan(y, must(c.Constant([]float32{10}))))
-			next, err := c.If(small, closure(c, func(c compute.Function) []compute.Value { return []compute.Value{must(c.Add(y, double))} }),
+			next, err := c.If(small,
+				closure(c, func(c compute.Function) []compute.Value { return []compute.Value{must(c.Add(y, double))} }),
 				closure(c, func(c compute.Function) []compute.Value { return []compute.Value{must(c.Mul(y, x))} }))
 			if err != nil {
 				t.Fatal(b.Name(), ": ", err)
@@ -347,8 +360,10 @@ func TestRefusals(t *testing.T) {
 
 // Products of more axes than native code has room for.
 func TestManyAxes(t *testing.T) {
-	same(t, "nine axes", []input{{dtypes.Float32, slices.Repeat([]int{2}, 9), numbers(512)}, {dtypes.Float32, []int{2, 2, 2, 2}, numbers(16)}},
+	same(t, "nine axes", []input{{dtypes.Float32, slices.Repeat([]int{2}, 9), numbers(512)}, {dtypes.Float32,
+		[]int{2, 2, 2, 2}, numbers(16)}},
 		func(x []*Node) []*Node { return []*Node{Einsum("abcdefghi,aceg->bdfhi", x[0], x[1])} })
-	same(t, "five batch axes apart", []input{{dtypes.Float32, []int{2, 2, 2, 2, 2, 2, 3}, numbers(192)}, {dtypes.Float32, []int{2, 2, 2, 2, 2, 3, 2}, numbers(192)}},
+	same(t, "five batch axes apart", []input{{dtypes.Float32, []int{2, 2, 2, 2, 2, 2, 3}, numbers(192)},
+		{dtypes.Float32, []int{2, 2, 2, 2, 2, 3, 2}, numbers(192)}},
 		func(x []*Node) []*Node { return []*Node{Einsum("abcdemk,edcbakn->abcdemn", x[0], x[1])} })
 }

@@ -4,7 +4,8 @@ import (
 	"slices"
 )
 
-// plan gives every result in the arena its offset: two may share memory when one is last read before the other is written.
+// plan gives every result in the arena its offset: two may share memory when one is last read before the other is
+// written.
 func (l *lowering) plan() (size int) {
 	owner := func(s int) int {
 		for l.places[s].kind == placeArena && l.places[s].index > 0 {

@@ -46,10 +46,12 @@ func testBlocks(t *testing.T) {
 		name                         string
 		batch, size, in, out, groups int
 	}{
-		{"many pixels", 3, 23, 5, 20, 1}, {"deep", 1, 9, 300, 20, 1}, {"wide", 1, 3, 40, 530, 1}, {"one in", 5, 20, 1, 64, 1}, {"one out", 5, 20, 64, 1, 1},
+		{"many pixels", 3, 23, 5, 20, 1}, {"deep", 1, 9, 300, 20, 1}, {"wide", 1, 3, 40, 530, 1},
+		{"one in", 5, 20, 1, 64, 1}, {"one out", 5, 20, 64, 1, 1},
 		{"groups", 2, 11, 48, 96, 3}, {"depthwise", 2, 11, 32, 32, 32},
 	} {
-		agree(t, c.name, 2e-5, convolution(c.groups), random(r, c.batch, c.size, c.size, c.in), random(r, 3, 3, c.in/c.groups, c.out), random(r, c.out))
+		agree(t, c.name, 2e-5, convolution(c.groups), random(r, c.batch, c.size, c.size, c.in),
+			random(r, 3, 3, c.in/c.groups, c.out), random(r, c.out))
 	}
 	product := withGradients(func(in []*Node) *Node { return Dot(in[0], in[1]).Product() })
 	for _, s := range [][3]int{{1, 700, 600}, {300, 300, 3}, {7, 3, 1500}, {257, 129, 65}} {

@@ -18,12 +18,14 @@ import (
 	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
-// What convolutions and products read as weights often depends on parameters alone: conversions to a narrow type, scales
-// folded in, oneDNN's own layout. Such work stands first in the program, its results have memory of their own, and an
-// execution leaves it out when it gets the very buffers of the execution before, all of them frozen; see Buffer.Freeze.
+// What convolutions and products read as weights often depends on parameters alone: conversions to a narrow type,
+// scales folded in, oneDNN's own layout. Such work stands first in the program, its results have memory of their own,
+// and an execution leaves it out when it gets the very buffers of the execution before, all of them frozen; see
+// Buffer.Freeze.
 //
-// Where oneDNN wants a frozen parameter itself in a layout of its own, that copy, packed, is the buffer's, and all executables
-// that want the same layout share it. A parameter that is read in no other way need not be in memory; see Backend.BufferFrom.
+// Where oneDNN wants a frozen parameter itself in a layout of its own, that copy, packed, is the buffer's, and all
+// executables that want the same layout share it. A parameter that is read in no other way need not be in memory; see
+// Backend.BufferFrom.
 
 // prepared is the set of nodes that run only when parameters change, and the parameters that they and the convolutions'
 // weights depend on.
@@ -42,7 +44,8 @@ func (l *lowering) findPrepared() {
 		switch n.Op {
 		case compute.OpTypeParameter, compute.OpTypeConstant:
 			static[n] = true
-		case compute.OpTypeReshape, compute.OpTypeBroadcastInDim, compute.OpTypeSlice, compute.OpTypeTranspose, compute.OpTypeReverse, compute.OpTypeConcatenate, compute.OpTypePad:
+		case compute.OpTypeReshape, compute.OpTypeBroadcastInDim, compute.OpTypeSlice, compute.OpTypeTranspose,
+			compute.OpTypeReverse, compute.OpTypeConcatenate, compute.OpTypePad:
 			static[n] = allIn(n.In, static)
 		case graph.OpConv, graph.OpConvBackwardData, compute.OpTypeDotGeneral:
 			for _, r := range n.In[1:] {

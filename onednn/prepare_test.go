@@ -16,8 +16,8 @@ import (
 	"github.com/unnoise/unnoise/onednn"
 )
 
-// scaledConvolution is a convolution with a bias, a scale and a shift for each channel, and GELU, as networks have it in
-// evaluation.
+// scaledConvolution is a convolution with a bias, a scale and a shift for each channel, and GELU, as networks have it
+// in evaluation.
 func scaledConvolution(x, w, bias, scale, shift *Node) *Node {
 	dtype := dtypes.BFloat16
 	spread := func(v, y *Node) *Node { return BroadcastToShape(ExpandLeftToRank(v, 4), y.Shape()) }
@@ -25,7 +25,8 @@ func scaledConvolution(x, w, bias, scale, shift *Node) *Node {
 	y = ConvertDType(Add(y, spread(ConvertDType(bias, dtype), y)), dtypes.Float32)
 	y = Add(Mul(y, spread(Sqrt(scale), y)), spread(Neg(shift), y))
 	gelu := Mul(Mul(y, Scalar(y.Graph(), dtypes.Float32, 0.5)), OnePlus(Erf(MulScalar(y, math.Sqrt2/2))))
-	gelu, _ = InternalFusedOpCaller(func() *Node { return BackendFusedGelu(y, true) }, func() *Node { return gelu }, true)
+	gelu, _ = InternalFusedOpCaller(func() *Node { return BackendFusedGelu(y, true) }, func() *Node { return gelu },
+		true)
 	return ConvertDType(ConvertDType(gelu, dtype), dtypes.Float32)
 }
 
@@ -67,7 +68,10 @@ func testPreparedWeights(t *testing.T, options string) {
 		t.Fatal(err)
 	}
 	defer reference.Finalize()
-	want := MustNewExec(reference, func(in []*Node) *Node { return scaledConvolution(in[0], in[1], in[2], in[3], in[4]) })
+	want := MustNewExec(reference, func(in []*Node) *Node {
+		return scaledConvolution(in[0], in[1], in[2], in[3],
+			in[4])
+	})
 
 	buffer := func(i int, v []float32) compute.Buffer {
 		buf, err := b.BufferFromFlatData(0, v, shapes.Make(dtypes.Float32, shape[i]...))
@@ -148,7 +152,8 @@ func TestWeightsAsSource(t *testing.T) {
 	shape := shapes.Make(dtypes.Float32, 4, 4, 8, 8)
 	v := values(shape.Size(), 3)
 	convolve := func(x *Node) *Node { return Convolve(x, x).NoPadding().Done() }
-	want := tensors.MustCopyFlatData[float32](MustNewExec(reference, convolve).MustExec(tensors.FromFlatDataAndDimensions(v, shape.Dimensions...))[0])
+	want := tensors.MustCopyFlatData[float32](MustNewExec(reference,
+		convolve).MustExec(tensors.FromFlatDataAndDimensions(v, shape.Dimensions...))[0])
 	g := NewGraph(b, "squared")
 	if err := g.Compile(convolve(Parameter(g, "x", shape))); err != nil {
 		t.Fatal(err)
@@ -183,7 +188,8 @@ func TestPreparedBesideAnother(t *testing.T) {
 			defer b.Finalize()
 			g := NewGraph(b, "convolution")
 			x := Parameter(g, "x", shapes.Make(dtypes.Float32, 1, 8, 8, 16))
-			if err := g.Compile(Convolve(x, Parameter(g, "w", shapes.Make(dtypes.Float32, 3, 3, 16, 32))).PadSame().Done()); err != nil {
+			if err := g.Compile(Convolve(x, Parameter(g, "w", shapes.Make(dtypes.Float32, 3, 3, 16,
+				32))).PadSame().Done()); err != nil {
 				t.Fatal(err)
 			}
 			defer g.Finalize()

@@ -46,8 +46,9 @@ func (p *profile) add(e *executable) {
 	}
 }
 
-// write prints a table of the kinds of operations and one of the operations, the slowest first: time per run, share, how
-// many of them in a run, and how fast they are: GFLOP/s of convolutions and products, GB/s of what only passes over memory.
+// write prints a table of the kinds of operations and one of the operations, the slowest first: time per run, share,
+// how many of them in a run, and how fast they are: GFLOP/s of convolutions and products, GB/s of what only passes over
+// memory.
 func (p *profile) write(w io.Writer) {
 	if p.runs == 0 {
 		return
@@ -87,7 +88,8 @@ func (p *profile) write(w io.Writer) {
 			case x.label.bytes > 0:
 				rate = fmt.Sprintf("%.1f GB/s", x.label.bytes*float64(x.count)/x.seconds/1e9)
 			}
-			fmt.Fprintf(w, "%10.3f %5.1f %% %6.4g %14s  %s\n", 1e3*x.seconds/float64(p.runs), 100*x.seconds/total, float64(x.count)/float64(p.runs), rate, x.label)
+			fmt.Fprintf(w, "%10.3f %5.1f %% %6.4g %14s  %s\n", 1e3*x.seconds/float64(p.runs), 100*x.seconds/total,
+				float64(x.count)/float64(p.runs), rate, x.label)
 		}
 	}
 }

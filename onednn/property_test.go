@@ -54,8 +54,8 @@ func (d *duel) expected(g *randomGraph, m mode) ([][]float64, error) {
 	return nil, fmt.Errorf("%w: %w", errInvalid, err)
 }
 
-// compare runs a graph on both backends. A result may be as far from the one in float64 as a few times what the reference
-// is, or what rounding every term moves it, whichever is more.
+// compare runs a graph on both backends. A result may be as far from the one in float64 as a few times what the
+// reference is, or what rounding every term moves it, whichever is more.
 func (d *duel) compare(g *randomGraph) error {
 	var expected [4][][]float64
 	for m := primitive; m <= perturbed; m++ {
@@ -76,7 +76,8 @@ func (d *duel) compare(g *randomGraph) error {
 
 func contenders(t *testing.T) []contender {
 	portable := newBackend(t, "portable")
-	return []contender{{"oneDNN", newBackend(t, ""), 2}, {"portable C", portable, 0}, {"AVX2", portable, 1}, {"AVX-512", portable, 2}}
+	return []contender{{"oneDNN", newBackend(t, ""), 2}, {"portable C", portable, 0}, {"AVX2", portable, 1},
+		{"AVX-512", portable, 2}}
 }
 
 func (o contender) compare(g *randomGraph, expected [4][][]float64) error {
@@ -156,7 +157,8 @@ func (o contender) compare(g *randomGraph, expected [4][][]float64) error {
 		}
 		scale, deviation := 0.0, 0.0
 		for i, w := range truth[o] {
-			scale, deviation = max(scale, math.Abs(w)), max(deviation, math.Abs(reference[o][i]-w), math.Abs(noisy[o][i]-w))
+			scale, deviation = max(scale, math.Abs(w)), max(deviation, math.Abs(reference[o][i]-w),
+				math.Abs(noisy[o][i]-w))
 		}
 		if math.IsNaN(scale+deviation) || math.IsInf(scale+deviation, 0) {
 			return fmt.Errorf("%w: %s is not finite", errInvalid, what)
@@ -165,13 +167,15 @@ func (o contender) compare(g *randomGraph, expected [4][][]float64) error {
 		for i, w := range reference[o] {
 			v := got[o][i]
 			if same := v == again[o][i] || math.IsNaN(v) && math.IsNaN(again[o][i]); !same {
-				return fmt.Errorf("%w: %s element %d: %v in the first execution, %v in the last", errDiffers, what, i, v, again[o][i])
+				return fmt.Errorf("%w: %s element %d: %v in the first execution, %v in the last", errDiffers, what, i,
+					v, again[o][i])
 			}
 			if exact && v != w {
 				return fmt.Errorf("%w: %s element %d: got %v, want exactly %v", errDiffers, what, i, v, w)
 			}
 			if !(math.Abs(v-truth[o][i]) <= tolerance) {
-				return fmt.Errorf("%w: %s element %d: got %v, want %v (in float64 %v) ± %.2g", errDiffers, what, i, v, w, truth[o][i], tolerance)
+				return fmt.Errorf("%w: %s element %d: got %v, want %v (in float64 %v) ± %.2g", errDiffers, what, i, v,
+					w, truth[o][i], tolerance)
 			}
 		}
 	}
@@ -188,7 +192,8 @@ func (d *duel) shrink(g *randomGraph, err error) (*randomGraph, error) {
 				return g, err
 			}
 			candidate.prune()
-			if e := d.compare(candidate); e != nil && !errors.Is(e, errInvalid) && errors.Is(e, errDiffers) == errors.Is(err, errDiffers) {
+			if e := d.compare(candidate); e != nil && !errors.Is(e, errInvalid) &&
+				errors.Is(e, errDiffers) == errors.Is(err, errDiffers) {
 				g, err, progress = candidate, e, true
 				break
 			}
@@ -259,7 +264,8 @@ func (g *randomGraph) smaller() []*randomGraph {
 			})
 		}
 		for _, j := range t.in {
-			if from := g.terms[j]; from.dtype == t.dtype && slices.Equal(from.dims, t.dims) && from.exact == t.exact && from.lo >= t.lo && from.hi <= t.hi {
+			if from := g.terms[j]; from.dtype == t.dtype && slices.Equal(from.dims, t.dims) && from.exact == t.exact &&
+				from.lo >= t.lo && from.hi <= t.hi {
 				try(func(c *randomGraph) bool { // its operand in its place
 					for k := range c.terms {
 						for n, in := range c.terms[k].in {
@@ -355,7 +361,8 @@ func TestRandomGraphs(t *testing.T) {
 		}
 		if err != nil {
 			small, smallErr := d.shrink(g, err)
-			t.Errorf("seed %d: %v\nA small graph that fails: %v\n%s\nTo repeat: go test ./onednn -run TestRandomGraphs -graphs.seed=%d", seed, err, smallErr, small, seed)
+			t.Errorf("seed %d: %v\nA small graph that fails: %v\n%s\nTo repeat: go test ./onednn -run "+
+				"TestRandomGraphs -graphs.seed=%d", seed, err, smallErr, small, seed)
 		} else if *graphsSeed != 0 {
 			t.Log(g)
 		}

@@ -165,7 +165,8 @@ func (g *randomGraph) build(b compute.Backend, m mode) (*Graph, []*Node) {
 				nodes[i] = Add(y, Mul(in[0], AddScalar(noise, -1)))
 			case "BatchNormTraining", "BatchNormInference":
 				scale := &g.terms[t.in[1]]
-				nodes[i] = Add(y, Mul(MulScalar(in[0], max(-scale.lo, scale.hi)/math.Sqrt(batchNormEpsilon)), AddScalar(noise, -1)))
+				nodes[i] = Add(y, Mul(MulScalar(in[0], max(-scale.lo, scale.hi)/math.Sqrt(batchNormEpsilon)),
+					AddScalar(noise, -1)))
 			}
 		}
 	}
@@ -194,7 +195,8 @@ func (g *randomGraph) build(b compute.Backend, m mode) (*Graph, []*Node) {
 
 // sums are the operations that add up many products or elements.
 var sums = map[string]bool{
-	"Einsum": true, "Conv": true, "ReduceSum": true, "ReduceMean": true, "BatchNormTraining": true, "BatchNormInference": true, "MeanPool": true,
+	"Einsum": true, "Conv": true, "ReduceSum": true, "ReduceMean": true, "BatchNormTraining": true,
+	"BatchNormInference": true, "MeanPool": true,
 }
 
 // disturbance is an array of 1 ± amplitude, with more of them above.
@@ -213,13 +215,16 @@ func constant(g *Graph, dtype dtypes.DType, v []float64, dims []int) *Node {
 
 // withoutGradient are the operations for which there is no gradient in GoMLX or in its Go backend.
 var withoutGradient = map[string]bool{
-	"Rsqrt": true, "Expm1": true, "Floor": true, "Ceil": true, "Round": true, "Sign": true, "Reverse": true, "Pad": true, "ReduceMultiply": true,
+	"Rsqrt": true, "Expm1": true, "Floor": true, "Ceil": true, "Round": true, "Sign": true, "Reverse": true,
+	"Pad": true, "ReduceMultiply": true,
 	"ArgMax": true, "ArgMin": true, "BatchNormInference": true, "MaxPool": true, // GoMLX has it, its Go backend has not
 }
 
 var unaryBuilders = map[string]func(*Node) *Node{
-	"Exp": Exp, "Expm1": Expm1, "Log": Log, "Log1p": Log1p, "Sqrt": Sqrt, "Rsqrt": Rsqrt, "Tanh": Tanh, "Erf": Erf, "Sigmoid": Sigmoid, "Sin": Sin, "Cos": Cos,
-	"Gelu": gelu, "Neg": Neg, "Abs": Abs, "Square": Square, "Floor": Floor, "Ceil": Ceil, "Round": Round, "Sign": Sign, "LogicalNot": LogicalNot,
+	"Exp": Exp, "Expm1": Expm1, "Log": Log, "Log1p": Log1p, "Sqrt": Sqrt, "Rsqrt": Rsqrt, "Tanh": Tanh, "Erf": Erf,
+	"Sigmoid": Sigmoid, "Sin": Sin, "Cos": Cos,
+	"Gelu": gelu, "Neg": Neg, "Abs": Abs, "Square": Square, "Floor": Floor, "Ceil": Ceil, "Round": Round, "Sign": Sign,
+	"LogicalNot": LogicalNot,
 }
 
 func gelu(x *Node) *Node {
@@ -231,13 +236,15 @@ func gelu(x *Node) *Node {
 
 var binaryBuilders = map[string]func(x, y *Node) *Node{
 	"Add": Add, "Sub": Sub, "Mul": Mul, "Div": Div, "Pow": Pow, "Max": Max, "Min": Min,
-	"Equal": Equal, "NotEqual": NotEqual, "LessThan": LessThan, "LessOrEqual": LessOrEqual, "GreaterThan": GreaterThan, "GreaterOrEqual": GreaterOrEqual,
-	"LogicalAnd": LogicalAnd, "LogicalOr": LogicalOr, "LogicalXor": LogicalXor,
+	"Equal": Equal, "NotEqual": NotEqual, "LessThan": LessThan, "LessOrEqual": LessOrEqual, "GreaterThan": GreaterThan,
+	"GreaterOrEqual": GreaterOrEqual,
+	"LogicalAnd":     LogicalAnd, "LogicalOr": LogicalOr, "LogicalXor": LogicalXor,
 }
 
 var reduceBuilders = map[string]func(x *Node, axes ...int) *Node{
-	"ReduceSum": ReduceSum, "ReduceMean": ReduceMean, "ReduceMax": ReduceMax, "ReduceMin": ReduceMin, "ReduceMultiply": ReduceMultiply,
-	"LogSoftmax": LogSoftmax, "Reverse": Reverse,
+	"ReduceSum": ReduceSum, "ReduceMean": ReduceMean, "ReduceMax": ReduceMax, "ReduceMin": ReduceMin,
+	"ReduceMultiply": ReduceMultiply,
+	"LogSoftmax":     LogSoftmax, "Reverse": Reverse,
 }
 
 func (t *term) build(in []*Node, m mode) *Node {
@@ -256,7 +263,8 @@ func (t *term) build(in []*Node, m mode) *Node {
 		if m == asGiven {
 			return Softmax(x, t.args...)
 		}
-		e := Exp(Sub(x, StopGradient(ReduceAndKeep(x, ReduceMax, t.args...)))) // GoMLX's own wants Float32 or Float64 of the Go backend
+		// GoMLX's own wants Float32 or Float64 of the Go backend
+		e := Exp(Sub(x, StopGradient(ReduceAndKeep(x, ReduceMax, t.args...))))
 		return Div(e, ReduceAndKeep(e, ReduceSum, t.args...))
 	case "Where":
 		return Where(x, in[1], in[2])
@@ -310,12 +318,14 @@ func (t *term) build(in []*Node, m mode) *Node {
 		var paddings [][2]int
 		for k := range n {
 			a := t.args[convPerAxis+k*axisArgs:]
-			strides, dilations, inputDilations = append(strides, a[axisStride]), append(dilations, a[axisDilation]), append(inputDilations, a[axisInputDilation])
+			strides, dilations, inputDilations = append(strides, a[axisStride]), append(dilations, a[axisDilation]),
+				append(inputDilations, a[axisInputDilation])
 			paddings = append(paddings, [2]int{a[axisPadLo], a[axisPadHi]})
 		}
 		a := t.args[convPerAxis+n*axisArgs:]
 		inAxes, kernelAxes, outAxes := a[:n+2], a[n+2:2*n+4], a[2*n+4:]
-		c := Convolve(x, in[1]).AxesConfig(ConvolveAxesConfig{InputBatch: inAxes[0], InputChannels: inAxes[1], InputSpatial: inAxes[2:],
+		c := Convolve(x, in[1]).AxesConfig(ConvolveAxesConfig{InputBatch: inAxes[0], InputChannels: inAxes[1],
+			InputSpatial:         inAxes[2:],
 			KernelOutputChannels: kernelAxes[0], KernelInputChannels: kernelAxes[1], KernelSpatial: kernelAxes[2:],
 			OutputBatch: outAxes[0], OutputChannels: outAxes[1], OutputSpatial: outAxes[2:]}).
 			StridePerAxis(strides...).DilationPerAxis(dilations...).PaddingPerDim(paddings).
@@ -372,7 +382,8 @@ func along(v, x *Node, axis int) *Node {
 
 func normalized(x, scale, offset, mean, variance *Node, axis int) *Node {
 	deviation := Sqrt(AddScalar(variance, batchNormEpsilon))
-	return Add(Mul(Div(Sub(x, along(mean, x, axis)), along(deviation, x, axis)), along(scale, x, axis)), along(offset, x, axis))
+	return Add(Mul(Div(Sub(x, along(mean, x, axis)), along(deviation, x, axis)), along(scale, x, axis)),
+		along(offset, x, axis))
 }
 
 // computation is a compiled graph with its inputs.

@@ -19,8 +19,8 @@ type term struct {
 	args  []int // what the operation needs beside its operands: axes, sizes, …
 	seed  int   // of a leaf's values
 
-	// Bounds of the values. A term is exact if its values are multiples of 2^-frac of at most 2^whole, and its dtype has
-	// digits for that: then every backend computes the same bits, and what is discontinuous may be applied.
+	// Bounds of the values. A term is exact if its values are multiples of 2^-frac of at most 2^whole, and its dtype
+	// has digits for that: then every backend computes the same bits, and what is discontinuous may be applied.
 	lo, hi      float64
 	exact       bool
 	whole, frac int
@@ -38,7 +38,8 @@ func (g *randomGraph) clone() *randomGraph {
 	c := *g
 	c.terms, c.outputs = slices.Clone(g.terms), slices.Clone(g.outputs)
 	for i := range c.terms {
-		c.terms[i].in, c.terms[i].args, c.terms[i].dims = slices.Clone(c.terms[i].in), slices.Clone(c.terms[i].args), slices.Clone(c.terms[i].dims)
+		c.terms[i].in, c.terms[i].args, c.terms[i].dims = slices.Clone(c.terms[i].in), slices.Clone(c.terms[i].args),
+			slices.Clone(c.terms[i].dims)
 	}
 	return &c
 }
@@ -126,7 +127,8 @@ type generator struct {
 func newRandomGraph(seed uint64) *randomGraph {
 	r := rand.New(rand.NewPCG(seed, 0x6d6c78))
 	g := &generator{Rand: r, randomGraph: &randomGraph{seed: seed}, budget: 600}
-	g.main = []dtypes.DType{dtypes.Float32, dtypes.Float32, dtypes.Float32, dtypes.Float32, dtypes.Float32, dtypes.BFloat16, dtypes.BFloat16, dtypes.Float16, dtypes.Float64}[r.IntN(9)]
+	g.main = []dtypes.DType{dtypes.Float32, dtypes.Float32, dtypes.Float32, dtypes.Float32, dtypes.Float32,
+		dtypes.BFloat16, dtypes.BFloat16, dtypes.Float16, dtypes.Float64}[r.IntN(9)]
 	g.gradients = r.IntN(3) == 0
 	if r.IntN(8) == 0 {
 		g.budget = 30000
@@ -171,7 +173,8 @@ func (g *generator) someDims() []int {
 
 // add appends a term unless its values could leave the dtype's range.
 func (g *generator) add(t term) bool {
-	if t.size() > g.budget*4 || t.size() == 0 || len(t.dims) > 7 || math.IsNaN(t.lo+t.hi) || max(-t.lo, t.hi) > limit(t.dtype) {
+	if t.size() > g.budget*4 || t.size() == 0 || len(t.dims) > 7 || math.IsNaN(t.lo+t.hi) ||
+		max(-t.lo, t.hi) > limit(t.dtype) {
 		return false
 	}
 	if t.exact && t.whole+t.frac > t.digits() {
@@ -240,7 +243,8 @@ func (g *generator) grow() {
 		weight int
 		grow   func() bool
 	}{
-		{14, g.unary}, {16, g.binary}, {4, g.compare}, {3, g.logical}, {4, g.where}, {5, g.convert}, {10, g.reduce}, {3, g.softmax},
+		{14, g.unary}, {16, g.binary}, {4, g.compare}, {3, g.logical}, {4, g.where}, {5, g.convert}, {10, g.reduce},
+		{3, g.softmax},
 		{5, g.transpose}, {5, g.reshape}, {6, g.slice}, {4, g.concat}, {4, g.pad}, {3, g.reverse}, {5, g.spread},
 		{7, g.product}, {9, g.convolution}, {4, g.batchNorm}, {2, g.pool}, {1, g.argMax}, {1, g.gather},
 		{1, func() bool { g.leaf(g.main, g.someDims()); return true }},
@@ -279,7 +283,8 @@ var unaryOps = []struct {
 	{"Exp", -10, 4, monotone(math.Exp)}, {"Expm1", -10, 4, monotone(math.Expm1)}, {"Log", 0.1, 1e4, monotone(math.Log)},
 	{"Log1p", -0.5, 1e4, monotone(math.Log1p)}, {"Sqrt", 0.05, 1e4, monotone(math.Sqrt)},
 	{"Rsqrt", 0.05, 1e4, monotone(func(x float64) float64 { return 1 / math.Sqrt(x) })},
-	{"Tanh", -1e4, 1e4, monotone(math.Tanh)}, {"Erf", -1e4, 1e4, monotone(math.Erf)}, {"Sigmoid", -1e4, 1e4, monotone(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) })},
+	{"Tanh", -1e4, 1e4, monotone(math.Tanh)}, {"Erf", -1e4, 1e4, monotone(math.Erf)},
+	{"Sigmoid", -1e4, 1e4, monotone(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) })},
 	{"Sin", -30, 30, within(-1, 1)}, {"Cos", -30, 30, within(-1, 1)},
 	{"Gelu", -1e4, 1e4, func(lo, hi float64) (float64, float64) { return -0.2, max(hi, 0.1) }},
 }
@@ -316,15 +321,19 @@ func (g *generator) unary() bool {
 		if !t.exact || !t.float() {
 			return false
 		}
-		out.op, out.lo, out.hi, out.frac, out.whole = []string{"Floor", "Ceil", "Round", "Sign"}[g.IntN(4)], -largest-1, largest+1, 0, max(t.whole+1, 1)
+		out.op, out.lo, out.hi, out.frac, out.whole = []string{"Floor", "Ceil", "Round", "Sign"}[g.IntN(4)], -largest-1,
+			largest+1, 0, max(t.whole+1, 1)
 	}
 	return g.add(out)
 }
 
-// partner finds or makes an operand that goes with t in an element-wise operation: its dimensions, or some of them 1, or
-// a scalar.
+// partner finds or makes an operand that goes with t in an element-wise operation: its dimensions, or some of them 1,
+// or a scalar.
 func (g *generator) partner(t term) int {
-	if i, ok := g.pick(func(u *term) bool { return u.dtype == t.dtype && (slices.Equal(u.dims, t.dims) || len(u.dims) == 0) }); ok && g.IntN(3) > 0 {
+	if i, ok := g.pick(func(u *term) bool {
+		return u.dtype == t.dtype &&
+			(slices.Equal(u.dims, t.dims) || len(u.dims) == 0)
+	}); ok && g.IntN(3) > 0 {
 		return i
 	}
 	return g.leafLike(t, t.dtype)
@@ -350,7 +359,8 @@ func (g *generator) leafLike(t term, dtype dtypes.DType) int {
 			v := g.leaf(dtype, dims[axis:axis+1])
 			u := g.terms[v]
 			args := append(slices.Clone(dims), axis)
-			if g.add(term{op: "Spread", in: []int{v}, dtype: dtype, dims: dims, args: args, lo: u.lo, hi: u.hi, exact: true, whole: u.whole, frac: u.frac}) {
+			if g.add(term{op: "Spread", in: []int{v}, dtype: dtype, dims: dims, args: args, lo: u.lo, hi: u.hi,
+				exact: true, whole: u.whole, frac: u.frac}) {
 				return g.last()
 			}
 		}
@@ -379,7 +389,8 @@ func (g *generator) binary() bool {
 		i, j = j, i
 	}
 	a, b := g.terms[i], g.terms[j]
-	t := term{in: []int{i, j}, dtype: a.dtype, dims: joined(a.dims, b.dims), exact: a.exact && b.exact, whole: max(a.whole, b.whole), frac: max(a.frac, b.frac)}
+	t := term{in: []int{i, j}, dtype: a.dtype, dims: joined(a.dims, b.dims), exact: a.exact && b.exact,
+		whole: max(a.whole, b.whole), frac: max(a.frac, b.frac)}
 	corners := func(f func(x, y float64) float64) {
 		v := []float64{f(a.lo, b.lo), f(a.lo, b.hi), f(a.hi, b.lo), f(a.hi, b.hi)}
 		t.lo, t.hi = slices.Min(v), slices.Max(v)
@@ -432,7 +443,8 @@ func (g *generator) compare() bool {
 		i, j = j, i
 	}
 	op := []string{"Equal", "NotEqual", "LessThan", "LessOrEqual", "GreaterThan", "GreaterOrEqual"}[g.IntN(6)]
-	return g.add(term{op: op, in: []int{i, j}, dtype: dtypes.Bool, dims: joined(g.terms[i].dims, g.terms[j].dims), hi: 1, exact: true})
+	return g.add(term{op: op, in: []int{i, j}, dtype: dtypes.Bool, dims: joined(g.terms[i].dims, g.terms[j].dims),
+		hi: 1, exact: true})
 }
 
 func isBool(t *term) bool { return t.dtype == dtypes.Bool }
@@ -448,7 +460,8 @@ func (g *generator) logical() bool {
 		return g.add(t)
 	}
 	j := g.partner(g.terms[i])
-	t.op, t.in, t.dims = []string{"LogicalAnd", "LogicalOr", "LogicalXor"}[g.IntN(3)], []int{i, j}, joined(t.dims, g.terms[j].dims)
+	t.op, t.in, t.dims = []string{"LogicalAnd", "LogicalOr", "LogicalXor"}[g.IntN(3)], []int{i, j},
+		joined(t.dims, g.terms[j].dims)
 	return g.add(t)
 }
 
@@ -473,15 +486,18 @@ func (g *generator) where() bool {
 		i, j = j, i
 	}
 	a, b := g.terms[i], g.terms[j]
-	return g.add(term{op: "Where", in: []int{c, i, j}, dtype: a.dtype, dims: g.terms[c].dims, lo: min(a.lo, b.lo), hi: max(a.hi, b.hi),
+	return g.add(term{op: "Where", in: []int{c, i, j}, dtype: a.dtype, dims: g.terms[c].dims, lo: min(a.lo, b.lo),
+		hi:    max(a.hi, b.hi),
 		exact: a.exact && b.exact, whole: max(a.whole, b.whole), frac: max(a.frac, b.frac)})
 }
 
 func (g *generator) convert() bool {
 	i, _ := g.pick(func(*term) bool { return true })
 	t := g.terms[i]
-	to := []dtypes.DType{dtypes.Float32, dtypes.Float32, dtypes.BFloat16, dtypes.BFloat16, dtypes.Float16, dtypes.Float64, dtypes.Int32, dtypes.Bool}[g.IntN(8)]
-	out := term{op: "Convert", in: []int{i}, dtype: to, dims: t.dims, lo: t.lo, hi: t.hi, exact: t.exact, whole: t.whole, frac: t.frac}
+	to := []dtypes.DType{dtypes.Float32, dtypes.Float32, dtypes.BFloat16, dtypes.BFloat16, dtypes.Float16,
+		dtypes.Float64, dtypes.Int32, dtypes.Bool}[g.IntN(8)]
+	out := term{op: "Convert", in: []int{i}, dtype: to, dims: t.dims, lo: t.lo, hi: t.hi, exact: t.exact,
+		whole: t.whole, frac: t.frac}
 	switch to {
 	case dtypes.Int32:
 		if !t.exact {
@@ -523,7 +539,8 @@ func (g *generator) reduce() bool {
 	}
 	x := g.terms[i]
 	axes := g.someAxes(len(x.dims))
-	t := term{in: []int{i}, dtype: x.dtype, dims: without(x.dims, axes), args: axes, exact: x.exact, whole: x.whole, frac: x.frac}
+	t := term{in: []int{i}, dtype: x.dtype, dims: without(x.dims, axes), args: axes, exact: x.exact, whole: x.whole,
+		frac: x.frac}
 	n := x.size() / max(product(t.dims), 1)
 	f := float64(n)
 	switch g.IntN(7) {
@@ -651,14 +668,16 @@ func (g *generator) concat() bool {
 	t := moved("Concatenate", i, x, x.dims, []int{axis})
 	for range 1 + g.IntN(2) {
 		j, ok := g.pick(func(u *term) bool {
-			return u.dtype == x.dtype && len(u.dims) == len(x.dims) && slices.Equal(without(u.dims, []int{axis}), without(x.dims, []int{axis}))
+			return u.dtype == x.dtype && len(u.dims) == len(x.dims) &&
+				slices.Equal(without(u.dims, []int{axis}), without(x.dims, []int{axis}))
 		})
 		if !ok {
 			j = g.leaf(x.dtype, x.dims)
 		}
 		y := g.terms[j]
 		t.in, t.dims[axis] = append(t.in, j), t.dims[axis]+y.dims[axis]
-		t.lo, t.hi, t.exact, t.whole, t.frac = min(t.lo, y.lo), max(t.hi, y.hi), t.exact && y.exact, max(t.whole, y.whole), max(t.frac, y.frac)
+		t.lo, t.hi, t.exact, t.whole, t.frac = min(t.lo, y.lo), max(t.hi, y.hi), t.exact &&
+			y.exact, max(t.whole, y.whole), max(t.frac, y.frac)
 	}
 	return g.add(t)
 }
@@ -684,7 +703,8 @@ func (g *generator) pad() bool {
 	if g.IntN(3) == 0 {
 		y := g.leaf(x.dtype, nil)
 		t.in = append(t.in, y)
-		t.lo, t.hi, t.whole, t.frac = min(t.lo, g.terms[y].lo), max(t.hi, g.terms[y].hi), max(t.whole, g.terms[y].whole), max(t.frac, g.terms[y].frac)
+		t.lo, t.hi, t.whole, t.frac = min(t.lo, g.terms[y].lo), max(t.hi, g.terms[y].hi),
+			max(t.whole, g.terms[y].whole), max(t.frac, g.terms[y].frac)
 	} else {
 		t.lo, t.hi = min(t.lo, 0), max(t.hi, 0)
 	}
@@ -736,7 +756,8 @@ func (g *generator) product() bool {
 		left = append(left, axis)
 		switch g.IntN(4) {
 		case 0: // batch
-			right, rightDims, out, outDims = append(right, axis), append(rightDims, d), append(out, axis), append(outDims, d)
+			right, rightDims, out, outDims = append(right, axis), append(rightDims, d), append(out, axis),
+				append(outDims, d)
 		case 1: // free
 			out, outDims = append(out, axis), append(outDims, d)
 		default:
@@ -746,7 +767,8 @@ func (g *generator) product() bool {
 	}
 	for k := range g.IntN(3) {
 		d := []int{1, 2, 3, 5, 8, 16}[g.IntN(6)]
-		right, rightDims, out, outDims = append(right, 10+k), append(rightDims, d), append(out, 10+k), append(outDims, d)
+		right, rightDims, out, outDims = append(right, 10+k), append(rightDims, d), append(out, 10+k),
+			append(outDims, d)
 	}
 	if g.IntN(2) == 0 && !g.gradients { // GoMLX's gradients want contracted axes in the same order
 		g.Shuffle(len(right), func(a, b int) {
@@ -755,7 +777,11 @@ func (g *generator) product() bool {
 		})
 	}
 	if g.IntN(3) == 0 {
-		g.Shuffle(len(out), func(a, b int) { out[a], out[b] = out[b], out[a]; outDims[a], outDims[b] = outDims[b], outDims[a] })
+		g.Shuffle(len(out), func(a, b int) {
+			out[a], out[b] = out[b], out[a]
+			outDims[a], outDims[b] = outDims[b],
+				outDims[a]
+		})
 	}
 	if product(rightDims) > 4*g.budget || product(outDims) > 4*g.budget || contracted*product(outDims) > 1<<20 {
 		return false
@@ -831,7 +857,8 @@ func (g *generator) convolution() bool {
 			return false
 		}
 		args[convGroups], outChannels = groups, outChannels*groups
-	} else if !g.gradients && g.IntN(12) == 0 && batch%2 == 0 && inAxes[0] == outAxes[0] { // other axes fail in GoMLX's Go backend
+		// other axes fail in GoMLX's Go backend
+	} else if !g.gradients && g.IntN(12) == 0 && batch%2 == 0 && inAxes[0] == outAxes[0] {
 		args[convBatchGroups], outChannels = 2, outChannels*2
 		batch /= 2
 	}
@@ -891,7 +918,8 @@ func (g *generator) convolution() bool {
 		v := g.leaf(x.dtype, []int{outChannels})
 		a, b := g.terms[c], g.terms[v]
 		if g.add(moved("Spread", v, b, outDims, append(slices.Clone(outDims), outAxes[1]))) {
-			g.add(term{op: "Add", in: []int{c, g.last()}, dtype: x.dtype, dims: outDims, lo: a.lo + b.lo, hi: a.hi + b.hi,
+			g.add(term{op: "Add", in: []int{c, g.last()}, dtype: x.dtype, dims: outDims, lo: a.lo + b.lo,
+				hi:    a.hi + b.hi,
 				exact: a.exact && b.exact, whole: max(a.whole, b.whole) + 1, frac: max(a.frac, b.frac)})
 		}
 	}
@@ -953,14 +981,16 @@ func (g *generator) argMax() bool {
 	}
 	x := g.terms[i]
 	axis := g.IntN(len(x.dims))
-	return g.add(term{op: []string{"ArgMax", "ArgMin"}[g.IntN(2)], in: []int{i}, dtype: dtypes.Int32, dims: without(x.dims, []int{axis}), args: []int{axis},
+	return g.add(term{op: []string{"ArgMax", "ArgMin"}[g.IntN(2)], in: []int{i}, dtype: dtypes.Int32,
+		dims: without(x.dims, []int{axis}), args: []int{axis},
 		hi: float64(x.dims[axis]), exact: true, whole: log2Ceil(x.dims[axis])})
 }
 
 // gather takes rows of the first axis; the indices are a leaf of integers.
 func (g *generator) gather() bool {
 	i, ok := g.pick(func(t *term) bool {
-		return t.float() && len(t.dims) > 0 && (!g.gradients || t.digits() >= 24) // the Go backend scatters no narrow floats
+		// the Go backend scatters no narrow floats
+		return t.float() && len(t.dims) > 0 && (!g.gradients || t.digits() >= 24)
 	})
 	if !ok {
 		return false

@@ -12,14 +12,15 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestSingle compares convolutions to one channel and their weights' gradients with GoMLX's Go backend: windows up to 3×3, all
-// paddings, on every instruction set, in float32 and from bfloat16.
+// TestSingle compares convolutions to one channel and their weights' gradients with GoMLX's Go backend: windows up to
+// 3×3, all paddings, on every instruction set, in float32 and from bfloat16.
 func TestSingle(t *testing.T) {
 	t.Cleanup(func() { limitISA(2) })
 	// The gradient is the convolution of x and dy with batch and channels swapped; GoMLX's own fails for even windows.
 	swapped := ConvolveAxesConfig{
-		InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0, KernelSpatial: []int{1, 2}, KernelInputChannels: 0, KernelOutputChannels: 3,
-		OutputBatch: 2, OutputSpatial: []int{0, 1}, OutputChannels: 3,
+		InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0, KernelSpatial: []int{1, 2}, KernelInputChannels: 0,
+		KernelOutputChannels: 3,
+		OutputBatch:          2, OutputSpatial: []int{0, 1}, OutputChannels: 3,
 	}
 	for level := range 2 * (ownLevel() + 1) {
 		limitISA(level / 2)
@@ -30,12 +31,15 @@ func TestSingle(t *testing.T) {
 			window                   [2]int
 			pad                      [][2]int
 		}{
-			{3, 28, 28, 64, [2]int{3, 3}, [][2]int{{1, 1}, {1, 1}}}, {2, 5, 9, 32, [2]int{3, 2}, [][2]int{{0, 2}, {1, 0}}},
-			{1, 1, 3, 96, [2]int{1, 3}, [][2]int{{0, 0}, {2, 2}}}, {4, 6, 1, 32, [2]int{2, 1}, [][2]int{{1, 1}, {0, 0}}},
+			{3, 28, 28, 64, [2]int{3, 3}, [][2]int{{1, 1}, {1, 1}}},
+			{2, 5, 9, 32, [2]int{3, 2}, [][2]int{{0, 2}, {1, 0}}},
+			{1, 1, 3, 96, [2]int{1, 3}, [][2]int{{0, 0}, {2, 2}}},
+			{4, 6, 1, 32, [2]int{2, 1}, [][2]int{{1, 1}, {0, 0}}},
 		} {
 			convolve := func(x, w *Node) *Node { return Convolve(x, w).PaddingPerDim(c.pad).Done() }
 			x, w := random(r, c.batch, c.height, c.width, c.in), random(r, c.window[0], c.window[1], c.in, 1)
-			height, width := c.height+c.pad[0][0]+c.pad[0][1]-c.window[0]+1, c.width+c.pad[1][0]+c.pad[1][1]-c.window[1]+1
+			height, width := c.height+c.pad[0][0]+c.pad[0][1]-c.window[0]+1,
+				c.width+c.pad[1][0]+c.pad[1][1]-c.window[1]+1
 			dy := random(r, c.batch, height, width, 1)
 			for name, f := range map[string]func([]*Node) []*Node{
 				"forward": func(in []*Node) []*Node { return []*Node{AddScalar(convolve(in[0], in[1]), 0.5)} },

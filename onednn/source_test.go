@@ -20,15 +20,16 @@ import (
 	"github.com/unnoise/unnoise/onednn"
 )
 
-// convolvedAndMultiplied reads a kernel only as a convolution does, a matrix only as a product does, and a vector as numbers.
+// convolvedAndMultiplied reads a kernel only as a convolution does, a matrix only as a product does, and a vector as
+// numbers.
 func convolvedAndMultiplied(x, kernel, matrix, vector *Node) *Node {
 	y := Convolve(x, kernel).PadSame().Done()
 	y = Add(y, BroadcastToShape(ExpandLeftToRank(vector, 4), y.Shape()))
 	return ConvertDType(Dot(y, matrix).General([]int{-1}, nil, []int{1}, nil), dtypes.Float32)
 }
 
-// Executables of several batch sizes get the same results from a buffer over a source as from one that holds its values, and
-// share what they made of it.
+// Executables of several batch sizes get the same results from a buffer over a source as from one that holds its
+// values, and share what they made of it.
 func TestBufferFrom(t *testing.T) {
 	for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
 		t.Run(dtype.String(), func(t *testing.T) { testBufferFrom(t, dtype, -1) })
@@ -72,7 +73,8 @@ func testBufferFrom(t *testing.T, dtype dtypes.DType, shift int) {
 		}
 		var mapped []byte
 		if shift >= 0 {
-			if mapped, err = unix.Mmap(-1, 0, shift+len(stored), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
+			if mapped, err = unix.Mmap(-1, 0, shift+len(stored), unix.PROT_READ|unix.PROT_WRITE,
+				unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
 				t.Fatal(err)
 			}
 			defer unix.Munmap(mapped)
@@ -146,7 +148,8 @@ func testBufferFrom(t *testing.T, dtype dtypes.DType, shift int) {
 	}
 	for i, s := range shape {
 		got, err := sources[i].(*onednn.Buffer).Data()
-		if err != nil || !slices.Equal(dtypes.UnsafeByteSliceFromAny(got), dtypes.UnsafeByteSliceFromAny(flat(s.Size(), float64(i)))) {
+		if err != nil || !slices.Equal(dtypes.UnsafeByteSliceFromAny(got),
+			dtypes.UnsafeByteSliceFromAny(flat(s.Size(), float64(i)))) {
 			t.Errorf("Data of %s is not what the source gives (%v)", s, err)
 		}
 		_ = sources[i].Finalize()

@@ -13,11 +13,13 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// specials are the float32 values around which processors and compilers differ: signed zeros, subnormals, infinities, NaN,
-// ties of rounding, and a random choice of all bit patterns.
+// specials are the float32 values around which processors and compilers differ: signed zeros, subnormals, infinities,
+// NaN, ties of rounding, and a random choice of all bit patterns.
 func specials() []float32 {
-	v := []float32{float32(math.NaN()), float32(math.Inf(1)), 0, 1, 0.5, 1.5, 2.5, 3.5, 1e-45, 1.1754944e-38, 1.17549e-38, math.MaxFloat32,
-		6e-8, 2.98e-8, 2.9802322e-8, 2.98023259e-8, 6.1e-5, 6.1035156e-5, 65504, 65519.996, 65520, 3.3895314e38, 3.3961775e38,
+	v := []float32{float32(math.NaN()), float32(math.Inf(1)), 0, 1, 0.5, 1.5, 2.5, 3.5, 1e-45, 1.1754944e-38,
+		1.17549e-38, math.MaxFloat32,
+		6e-8, 2.98e-8, 2.9802322e-8, 2.98023259e-8, 6.1e-5, 6.1035156e-5, 65504, 65519.996, 65520, 3.3895314e38,
+		3.3961775e38,
 		1 + 1./256, 1 + 3./256, 1 + 1./2048, 1 + 3./2048, 20, 88.7, 88.8, 103.9, 104.1, 200, 8388609, 2147483648, 3e9}
 	for _, x := range v[:len(v):len(v)] {
 		v = append(v, -x)
@@ -29,7 +31,8 @@ func specials() []float32 {
 	return v
 }
 
-// rounded is x in a format with so many bits of significand, smallest normal exponent and largest exponent: to nearest, ties to even.
+// rounded is x in a format with so many bits of significand, smallest normal exponent and largest exponent: to nearest,
+// ties to even.
 func rounded(x float32, bits, low, high int) float32 {
 	v := float64(x)
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
@@ -62,7 +65,8 @@ func compute1(t *testing.T, b compute.Backend, x []float32, f func(x *Node) *Nod
 	return floats(t, y)
 }
 
-// everyISA runs a test on each instruction set that the CPU has, with and without generated code and the CPU's own rounding to bfloat16.
+// everyISA runs a test on each instruction set that the CPU has, with and without generated code and the CPU's own
+// rounding to bfloat16.
 func everyISA(t *testing.T, test func(t *testing.T)) {
 	level, cpu := ownLevel(), roundsBF16
 	t.Cleanup(func() { limitISA(2); roundsBF16 = cpu })
@@ -93,14 +97,18 @@ func testHalfPrecision(t *testing.T) {
 		stored := compute1(t, ours, x, func(x *Node) *Node {
 			return ConvertDType(Reverse(Reverse(ConvertDType(x, c.dtype), 0), 0), dtypes.Float32)
 		})
-		register := compute1(t, ours, x, func(x *Node) *Node { return ConvertDType(ConvertDType(x, c.dtype), dtypes.Float32) })
+		register := compute1(t, ours, x, func(x *Node) *Node {
+			return ConvertDType(ConvertDType(x, c.dtype),
+				dtypes.Float32)
+		})
 		for i, v := range x {
 			want := rounded(v, c.bits, c.low, c.high)
 			if c.dtype == dtypes.BFloat16 && roundsBF16 && math.Abs(float64(v)) < 0x1p-126 && stored[i] == 0 {
 				continue // the CPU's own conversion takes subnormal numbers for zero
 			}
 			if !same(stored[i], want) || !same(register[i], want) {
-				t.Fatalf("%s of %g (%#08x): %g stored, %g in a register, want %g", c.dtype, v, math.Float32bits(v), stored[i], register[i], want)
+				t.Fatalf("%s of %g (%#08x): %g stored, %g in a register, want %g", c.dtype, v, math.Float32bits(v),
+					stored[i], register[i], want)
 			}
 		}
 	}
@@ -128,8 +136,10 @@ func testSpecialValues(t *testing.T) {
 		"ceil":     {Ceil, math.Ceil, true},
 		"round":    {Round, math.RoundToEven, true},
 		"sign":     {Sign, sign, true},
-		"max":      {func(x *Node) *Node { return Max(x, Scalar(x.Graph(), dtypes.Float32, 1)) }, func(x float64) float64 { return max(x, 1) }, true},
-		"min":      {func(x *Node) *Node { return Min(Scalar(x.Graph(), dtypes.Float32, 1), x) }, func(x float64) float64 { return min(x, 1) }, true},
+		"max": {func(x *Node) *Node { return Max(x, Scalar(x.Graph(), dtypes.Float32, 1)) },
+			func(x float64) float64 { return max(x, 1) }, true},
+		"min": {func(x *Node) *Node { return Min(Scalar(x.Graph(), dtypes.Float32, 1), x) },
+			func(x float64) float64 { return min(x, 1) }, true},
 	} {
 		got := compute1(t, ours, x, c.graph)
 		for i, v := range x {
@@ -153,7 +163,8 @@ func sign(x float64) float64 {
 	return x
 }
 
-// TestSoftmax compares softmax with GoMLX's Go backend, rows of all lengths and with extremes, and checks that it runs natively.
+// TestSoftmax compares softmax with GoMLX's Go backend, rows of all lengths and with extremes, and checks that it runs
+// natively.
 func TestSoftmax(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 42))
 	softmax := func(in []*Node) []*Node { return []*Node{Softmax(in[0], -1)} }
@@ -161,8 +172,10 @@ func TestSoftmax(t *testing.T) {
 		agree(t, fmt.Sprint(dims), 1e-6, softmax, random(r, dims...))
 	}
 	low, high := float32(math.Inf(-1)), float32(3e38)
-	agree(t, "extremes", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{low, 0, 1, high, high, low, -high, 5, 5, low, low, 80}, 4, 3))
-	agree(t, "far below", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{-200, -201, -1000, -3e38, -3e38, -3.1e38}, 2, 3))
+	agree(t, "extremes", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{low, 0, 1, high, high, low, -high,
+		5, 5, low, low, 80}, 4, 3))
+	agree(t, "far below", 1e-6, softmax, tensors.FromFlatDataAndDimensions([]float32{-200, -201, -1000, -3e38, -3e38,
+		-3.1e38}, 2, 3))
 	ours, _ := backends(t)
 	nan := float32(math.NaN())
 	for _, x := range [][]float32{{nan, 1, 2}, {1, 2, nan}, {low, low, low}} {

@@ -14,8 +14,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestWinograd compares 3×3 convolutions and their gradients with GoMLX's Go backend: pictures that are no multiple of the
-// tiles, all paddings, on every instruction set and several threads.
+// TestWinograd compares 3×3 convolutions and their gradients with GoMLX's Go backend: pictures that are no multiple of
+// the tiles, all paddings, on every instruction set and several threads.
 func TestWinograd(t *testing.T) {
 	t.Cleanup(func() { limitISA(2) })
 	for level := range ownLevel() + 1 {
@@ -28,9 +28,12 @@ func TestWinograd(t *testing.T) {
 					batch, height, width, in, out int
 					pad                           [][2]int
 				}{
-					{1, 28, 28, 32, 32, [][2]int{{1, 1}, {1, 1}}}, {3, 9, 13, 48, 32, [][2]int{{0, 2}, {2, 0}}}, {2, 4, 7, 16, 64, [][2]int{{0, 0}, {1, 2}}},
-					{5, 3, 3, 16, 32, [][2]int{{2, 2}, {1, 1}}}, {1, 33, 5, 128, 96, [][2]int{{1, 1}, {1, 1}}}, {40, 5, 6, 32, 32, [][2]int{{2, 1}, {0, 1}}},
-					{128, 1, 1, 256, 96, [][2]int{{1, 1}, {1, 1}}}, {240, 1, 1, 288, 64, [][2]int{{1, 1}, {1, 1}}}, {9, 3, 5, 64, 320, [][2]int{{0, 2}, {1, 1}}},
+					{1, 28, 28, 32, 32, [][2]int{{1, 1}, {1, 1}}}, {3, 9, 13, 48, 32, [][2]int{{0, 2}, {2, 0}}},
+					{2, 4, 7, 16, 64, [][2]int{{0, 0}, {1, 2}}},
+					{5, 3, 3, 16, 32, [][2]int{{2, 2}, {1, 1}}}, {1, 33, 5, 128, 96, [][2]int{{1, 1}, {1, 1}}},
+					{40, 5, 6, 32, 32, [][2]int{{2, 1}, {0, 1}}},
+					{128, 1, 1, 256, 96, [][2]int{{1, 1}, {1, 1}}}, {240, 1, 1, 288, 64, [][2]int{{1, 1}, {1, 1}}},
+					{9, 3, 5, 64, 320, [][2]int{{0, 2}, {1, 1}}},
 				} {
 					requireWinograd(t, dtypes.Float32, c.batch, c.height, c.width, c.in, c.out)
 					name := fmt.Sprintf("%dx%dx%d %d→%d %v", c.batch, c.height, c.width, c.in, c.out, c.pad)
@@ -44,7 +47,8 @@ func TestWinograd(t *testing.T) {
 				}
 				requireWinograd(t, dtypes.BFloat16, 12, 19, 15, 64, 32)
 				agree(t, "bfloat16", 0.02, withGradients(func(in []*Node) *Node {
-					y := Convolve(ConvertDType(in[0], dtypes.BFloat16), ConvertDType(in[1], dtypes.BFloat16)).PadSame().Done()
+					y := Convolve(ConvertDType(in[0], dtypes.BFloat16),
+						ConvertDType(in[1], dtypes.BFloat16)).PadSame().Done()
 					return ConvertDType(y, dtypes.Float32)
 				}), random(r, 12, 19, 15, 64), random(r, 3, 3, 64, 32))
 			})
@@ -52,12 +56,14 @@ func TestWinograd(t *testing.T) {
 	}
 }
 
-// TestWinogradKernelLayout compares 3×3 convolutions of many channels whose kernels lie as PyTorch's do, [out, in, 3, 3].
+// TestWinogradKernelLayout compares 3×3 convolutions of many channels whose kernels lie as PyTorch's do, [out, in, 3,
+// 3].
 func TestWinogradKernelLayout(t *testing.T) {
 	t.Cleanup(func() { limitISA(2) })
 	axes := ConvolveAxesConfig{
-		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3, KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
-		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3, KernelOutputChannels: 0, KernelInputChannels: 1,
+		KernelSpatial: []int{2, 3},
+		OutputBatch:   0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
 	}
 	for level := range ownLevel() + 1 {
 		limitISA(level)
@@ -68,7 +74,8 @@ func TestWinogradKernelLayout(t *testing.T) {
 				continue
 			}
 			f := func(in []*Node) []*Node {
-				y := ConvGeneral(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype), axes, nil, [][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
+				y := ConvGeneral(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype), axes, nil,
+					[][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
 				return []*Node{ConvertDType(y, dtypes.Float32)}
 			}
 			x, w := random(r, 10, 2, 5, 160), random(r, 128, 160, 3, 3)
@@ -80,8 +87,8 @@ func TestWinogradKernelLayout(t *testing.T) {
 	}
 }
 
-// TestWinogradStrided compares 4×4 convolutions with steps of 2, and the two kinds of gradients that they have as transposed
-// convolutions, with GoMLX's Go backend.
+// TestWinogradStrided compares 4×4 convolutions with steps of 2, and the two kinds of gradients that they have as
+// transposed convolutions, with GoMLX's Go backend.
 func TestWinogradStrided(t *testing.T) {
 	t.Cleanup(func() { limitISA(2) })
 	two := []int{2, 2}
@@ -90,7 +97,8 @@ func TestWinogradStrided(t *testing.T) {
 		configure(t, []string{"threads=1", "portable,threads=3"}[level%2])
 		r := rand.New(rand.NewPCG(31, 32))
 		for _, c := range []struct{ batch, height, width, in, out, padLow, padHigh int }{
-			{1, 14, 14, 32, 32, 1, 1}, {3, 7, 7, 64, 32, 1, 1}, {2, 5, 9, 32, 32, 0, 2}, {5, 2, 3, 32, 96, 1, 1}, {20, 6, 4, 32, 32, 2, 0},
+			{1, 14, 14, 32, 32, 1, 1}, {3, 7, 7, 64, 32, 1, 1}, {2, 5, 9, 32, 32, 0, 2}, {5, 2, 3, 32, 96, 1, 1},
+			{20, 6, 4, 32, 32, 2, 0},
 		} {
 			pads := [][2]int{{c.padLow, c.padHigh}, {c.padLow, c.padHigh}}
 			backPads := [][2]int{{3 - c.padLow, 3 - c.padHigh}, {3 - c.padLow, 3 - c.padHigh}}
@@ -99,18 +107,23 @@ func TestWinogradStrided(t *testing.T) {
 			weights := random(r, 4, 4, c.in, c.out)
 			axes := func(kernelIn, kernelOut int) ConvolveAxesConfig {
 				return ConvolveAxesConfig{
-					InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3, KernelSpatial: []int{0, 1}, KernelInputChannels: kernelIn, KernelOutputChannels: kernelOut,
+					InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3, KernelSpatial: []int{0, 1},
+					KernelInputChannels: kernelIn, KernelOutputChannels: kernelOut,
 					OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
 				}
 			}
 			for name, f := range map[string]func(x, y, w *Node) *Node{
-				"forward": func(x, y, w *Node) *Node { return ConvGeneral(x, w, axes(2, 3), two, pads, nil, nil, 1, 1) },
+				"forward": func(x, y, w *Node) *Node {
+					return ConvGeneral(x, w, axes(2, 3), two, pads, nil, nil, 1,
+						1)
+				},
 				"data": func(x, y, w *Node) *Node {
 					return ConvGeneral(y, Reverse(w, 0, 1), axes(3, 2), nil, backPads, two, nil, 1, 1)
 				},
 				"weights": func(x, y, w *Node) *Node {
 					swapped := ConvolveAxesConfig{
-						InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0, KernelSpatial: []int{1, 2}, KernelInputChannels: 0, KernelOutputChannels: 3,
+						InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0, KernelSpatial: []int{1, 2},
+						KernelInputChannels: 0, KernelOutputChannels: 3,
 						OutputBatch: 2, OutputSpatial: []int{0, 1}, OutputChannels: 3,
 					}
 					return ConvGeneral(x, y, swapped, nil, pads, nil, two, 1, 1)
@@ -159,7 +172,8 @@ func requireWinograd(t *testing.T, dtype dtypes.DType, batch, height, width, in,
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 1))
 	table := profiled(t, withGradients(func(in []*Node) *Node {
-		return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(), dtypes.Float32)
+		return ConvertDType(Convolve(ConvertDType(in[0], dtype), ConvertDType(in[1], dtype)).PadSame().Done(),
+			dtypes.Float32)
 	}), random(r, batch, height, width, in), random(r, 3, 3, in, out))
 	want := 3
 	if in%32 != 0 || max(in, out) > 256 {
@@ -187,7 +201,8 @@ func TestWinogradPrecision(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer exec.Finalize()
-		out, err := exec.Exec(tensors.FromFlatDataAndDimensions(xs, 4, 28, 28, channels), tensors.FromFlatDataAndDimensions(ws, 3, 3, channels, channels))
+		out, err := exec.Exec(tensors.FromFlatDataAndDimensions(xs, 4, 28, 28, channels),
+			tensors.FromFlatDataAndDimensions(ws, 3, 3, channels, channels))
 		if err != nil {
 			t.Fatal(err)
 		}

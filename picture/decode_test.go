@@ -240,9 +240,10 @@ func TestDecodeSaysWhatIsWrong(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":         {nil, "empty"},
-		"text":          {[]byte("just text"), "no picture"},
-		"LFS":           {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"), "git lfs pull"},
+		"empty": {nil, "empty"},
+		"text":  {[]byte("just text"), "no picture"},
+		"LFS": {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+			"git lfs pull"},
 		"page":          {[]byte("<!DOCTYPE html><html><body>404</body></html>"), "HTML"},
 		"svg":           {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), "SVG"},
 		"heic":          {[]byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"), "HEIC"},

@@ -14,7 +14,8 @@ func ReadFile(name string) ([]byte, error) {
 		if data, missing := examples.ReadFile("examples/" + name + ".jpg"); missing == nil {
 			return data, nil
 		}
-		return nil, fmt.Errorf("%w; the pictures that come with the program are %s", err, strings.Join(Examples(), ", "))
+		return nil, fmt.Errorf("%w; the pictures that come with the program are %s", err,
+			strings.Join(Examples(), ", "))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))

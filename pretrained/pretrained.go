@@ -1,6 +1,6 @@
-// Package pretrained holds models for digits of our own training, embedded in the program. Each is a folder here, made by
-// `unnoise model export`: config.json and model.safetensors as mnistunet writes them, training.json with the recipe, seed, commit and each
-// epoch's loss; and, not embedded, metrics.jsonl.gz with every step's.
+// Package pretrained holds models for digits of our own training, embedded in the program. Each is a folder here, made
+// by `unnoise model export`: config.json and model.safetensors as mnistunet writes them, training.json with the recipe,
+// seed, commit and each epoch's loss; and, not embedded, metrics.jsonl.gz with every step's.
 package pretrained
 
 import (

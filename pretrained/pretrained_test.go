@@ -116,8 +116,10 @@ func heedsClass(t *testing.T, name string, m *mnistunet.Model) {
 		}
 		return meanSquare(estimate.Value, noise)
 	}
-	if with, without, against := off(right), off(slices.Repeat([]int{-1}, n)), off(wrong); !(with < without && without < against) {
-		t.Errorf("%s: estimates are off by %g with the right class, %g without, %g with a wrong one", name, with, without, against)
+	if with, without, against := off(right), off(slices.Repeat([]int{-1}, n)),
+		off(wrong); !(with < without && without < against) {
+		t.Errorf("%s: estimates are off by %g with the right class, %g without, %g with a wrong one", name, with,
+			without, against)
 	}
 }
 

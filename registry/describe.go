@@ -26,7 +26,8 @@ func Describe(s training.Summary) string {
 		row("learns", "%s", n.Learns())
 		if n.Condition == mnistunet.Class {
 			classes := n.Occurring()
-			row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes), 100*c.Dropout)
+			row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes),
+				100*c.Dropout)
 		}
 	} else {
 		row("network", "%s", compact(c.Network))
@@ -48,7 +49,8 @@ func Describe(s training.Summary) string {
 	if c.From != "" {
 		row("began as", "%s", c.From)
 	}
-	row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit, c.Program.Go)
+	row("trained", "in %s on %s, commit %s, %s", c.DType, engine.Computer(c.Backend, c.Threads), c.Program.Commit,
+		c.Program.Go)
 	for _, m := range s.Resumed {
 		row("resumed", "after step %d on %s, commit %s", m.Step, engine.Computer(m.Backend, m.Threads), m.Commit)
 	}

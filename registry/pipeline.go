@@ -59,19 +59,22 @@ type Estimate struct {
 // besides is what an evaluation of two images or texts needs besides the weights, in bytes.
 const besides = 1_000_000_000
 
-// ReportPipeline makes the report of a pipeline that [deepfloyd.Inspect] has read from dir. It measures what the backend
-// computes in dtype, which takes a second.
-func ReportPipeline(b compute.Backend, dtype dtypes.DType, dir string, index deepfloyd.Index, parts []deepfloyd.PartInfo) (PipelineReport, error) {
+// ReportPipeline makes the report of a pipeline that [deepfloyd.Inspect] has read from dir. It measures what the
+// backend computes in dtype, which takes a second.
+func ReportPipeline(b compute.Backend, dtype dtypes.DType, dir string, index deepfloyd.Index,
+	parts []deepfloyd.PartInfo) (PipelineReport, error) {
 	rates, err := engine.MeasureRates(b, dtype)
 	if err != nil {
 		return PipelineReport{}, err
 	}
 	r := PipelineReport{
-		Folder: dir, Class: index.Class, LeftOut: append([]string{}, index.LeftOut...), DType: engine.Name(dtype), Rates: Rates(rates),
+		Folder: dir, Class: index.Class, LeftOut: append([]string{}, index.LeftOut...), DType: engine.Name(dtype),
+		Rates: Rates(rates),
 	}
 	_, r.Available = memory.Read()
 	for _, p := range parts {
-		part := PartReport{Name: p.Name, Class: string(p.Class), Missing: p.Missing, Files: append([]string{}, p.Files...), Bytes: p.Bytes}
+		part := PartReport{Name: p.Name, Class: string(p.Class), Missing: p.Missing,
+			Files: append([]string{}, p.Files...), Bytes: p.Bytes}
 		if p.Values != nil {
 			held := p.Memory(dtype)
 			part.Estimate = &Estimate{
@@ -105,10 +108,13 @@ func (r PipelineReport) Text() string {
 		for _, d := range slices.Sorted(maps.Keys(p.DTypes)) {
 			kinds = append(kinds, string(d))
 		}
-		row("  files", "%.2f GB of %s: %s", float64(p.Bytes)/1e9, strings.Join(kinds, ", "), strings.Join(p.Files, ", "))
-		row("  memory, estimated", "%.1f GB: %.2f GB of weights in %s, and %.0f GB", float64(p.MemoryBytes)/1e9, float64(p.WeightBytes)/1e9, r.DType, besides/1e9)
+		row("  files", "%.2f GB of %s: %s", float64(p.Bytes)/1e9, strings.Join(kinds, ", "),
+			strings.Join(p.Files, ", "))
+		row("  memory, estimated", "%.1f GB: %.2f GB of weights in %s, and %.0f GB", float64(p.MemoryBytes)/1e9,
+			float64(p.WeightBytes)/1e9, r.DType, besides/1e9)
 		if p.MultiplyAdds > 0 {
-			row("  time, estimated", "%.1f s for %s, %.3g multiply-adds", p.Seconds, p.Evaluation, float64(p.MultiplyAdds))
+			row("  time, estimated", "%.1f s for %s, %.3g multiply-adds", p.Seconds, p.Evaluation,
+				float64(p.MultiplyAdds))
 		}
 	}
 	if len(r.LeftOut) > 0 {

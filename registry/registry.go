@@ -1,5 +1,6 @@
-// Package registry finds models by their names. It is the only place that knows what a name may be: that of a model in the program, the
-// folder of a training run, of a model or of a pipeline as the hub has it, or OWNER/NAME in the hub's cache.
+// Package registry finds models by their names. It is the only place that knows what a name may be: that of a model in
+// the program, the folder of a training run, of a model or of a pipeline as the hub has it, or OWNER/NAME in the hub's
+// cache.
 package registry
 
 import (
@@ -58,12 +59,14 @@ func Find(name string) (Place, error) {
 		return p, nil
 	case err != nil && hub.IsRepo(name):
 		if p.Dir, err = hub.Cached(name, "main"); err != nil {
-			return p, fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", name, err, name)
+			return p, fmt.Errorf("there is no folder %s, and %w (fetch it with 'unnoise model pull %s')", name, err,
+				name)
 		}
 		p.Kind = Pipeline
 		return p, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return p, fmt.Errorf("there is no folder %s, and the models that come with the program are %s", name, strings.Join(pretrained.Names(), ", "))
+		return p, fmt.Errorf("there is no folder %s, and the models that come with the program are %s", name,
+			strings.Join(pretrained.Names(), ", "))
 	case err != nil:
 		return p, err
 	}
@@ -125,7 +128,8 @@ func (p Place) Digits(o Options) (m *mnistunet.Model, err error) {
 	return m, nil
 }
 
-// Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest epoch.
+// Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest
+// epoch.
 func (p Place) Summary() (training.Summary, error) {
 	if p.Kind == Bundled {
 		return pretrained.Summary(p.Name)
@@ -138,7 +142,8 @@ func (p Place) Summary() (training.Summary, error) {
 		return training.Summary{}, err
 	}
 	if len(epochs) == 0 {
-		return training.Summary{}, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s", p.Name, training.SummaryFile)
+		return training.Summary{}, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s",
+			p.Name, training.SummaryFile)
 	}
 	return training.Summarize(p.Name, epochs[len(epochs)-1])
 }

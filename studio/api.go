@@ -112,7 +112,8 @@ func (s *Studio) native(mux *http.ServeMux) {
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil // their page loads scripts from elsewhere
 	api := humago.New(mux, config)
 	add := func(method, path, id, summary string) huma.Operation {
-		return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: Limits.Body, BodyReadTimeout: time.Minute}
+		return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: Limits.Body,
+			BodyReadTimeout: time.Minute}
 	}
 	accepted := add(http.MethodPost, "/api/jobs", "draw", "Puts a request into the queue")
 	accepted.DefaultStatus = http.StatusAccepted
@@ -120,27 +121,32 @@ func (s *Studio) native(mux *http.ServeMux) {
 		status, err := s.submit(in.Body, in.Draft)
 		return &withStatus{status}, problem(err)
 	})
-	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}", "job", "How far a job is"), func(_ context.Context, in *byID) (*withStatus, error) {
-		return s.status(in.ID)
-	})
-	huma.Register(api, add(http.MethodDelete, "/api/jobs/{id}", "cancel", "Cancels a job"), func(_ context.Context, in *byID) (*withStatus, error) {
-		s.queue.Cancel(in.ID)
-		return s.status(in.ID)
-	})
-	huma.Register(api, add(http.MethodPost, "/api/jobs/{id}/keep", "keep", "Puts a draft's pictures into the gallery"), func(_ context.Context, in *byID) (*withStatus, error) {
-		if _, err := s.board.Keep(in.ID); err != nil {
-			return nil, problem(err)
-		}
-		return s.status(in.ID)
-	})
-	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/film", "film", "The moments of a drawing"), func(_ context.Context, in *byID) (*withFilm, error) {
-		frames, ok := s.board.Film(in.ID)
-		if !ok {
-			return nil, huma.Error404NotFound("there is no job of this name any more")
-		}
-		return &withFilm{frames}, nil
-	})
-	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/images/{n}", "job-image", "A picture of a job, a PNG with its recipe"),
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}", "job", "How far a job is"),
+		func(_ context.Context, in *byID) (*withStatus, error) {
+			return s.status(in.ID)
+		})
+	huma.Register(api, add(http.MethodDelete, "/api/jobs/{id}", "cancel", "Cancels a job"),
+		func(_ context.Context, in *byID) (*withStatus, error) {
+			s.queue.Cancel(in.ID)
+			return s.status(in.ID)
+		})
+	huma.Register(api, add(http.MethodPost, "/api/jobs/{id}/keep", "keep", "Puts a draft's pictures into the gallery"),
+		func(_ context.Context, in *byID) (*withStatus, error) {
+			if _, err := s.board.Keep(in.ID); err != nil {
+				return nil, problem(err)
+			}
+			return s.status(in.ID)
+		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/film", "film", "The moments of a drawing"),
+		func(_ context.Context, in *byID) (*withFilm, error) {
+			frames, ok := s.board.Film(in.ID)
+			if !ok {
+				return nil, huma.Error404NotFound("there is no job of this name any more")
+			}
+			return &withFilm{frames}, nil
+		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/images/{n}", "job-image",
+		"A picture of a job, a PNG with its recipe"),
 		func(_ context.Context, in *struct {
 			ID string `path:"id"`
 			N  int    `path:"n" minimum:"1"`
@@ -151,8 +157,10 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return pngFile(fmt.Sprintf("%s-%d.png", in.ID, in.N), pictures[in.N-1].Data), nil
 		})
-	events := add(http.MethodGet, "/api/jobs/{id}/events", "events", "A job's states and frames as server-sent events, until it has ended")
-	events.Responses = map[string]*huma.Response{"200": {Description: "events state, with a job's status, and frame", Content: map[string]*huma.MediaType{"text/event-stream": {}}}}
+	events := add(http.MethodGet, "/api/jobs/{id}/events", "events",
+		"A job's states and frames as server-sent events, until it has ended")
+	events.Responses = map[string]*huma.Response{"200": {Description: "events state, with a job's status, and frame",
+		Content: map[string]*huma.MediaType{"text/event-stream": {}}}}
 	huma.Register(api, events, func(_ context.Context, in *byID) (*huma.StreamResponse, error) {
 		if _, err := s.status(in.ID); err != nil {
 			return nil, err
@@ -162,35 +170,41 @@ func (s *Studio) native(mux *http.ServeMux) {
 			s.stream(w, r, in.ID)
 		}}, nil
 	})
-	huma.Register(api, add(http.MethodGet, "/api/models", "models", "The models of the studio"), func(context.Context, *struct{}) (*withModels, error) {
-		return &withModels{s.models}, nil
-	})
-	huma.Register(api, add(http.MethodGet, "/api/gallery", "gallery", "The pictures in the gallery"), func(_ context.Context, in *listing) (*withGallery, error) {
-		out := &withGallery{}
-		out.Body.Pictures, out.Body.Total = s.gallery.List(in.Before, in.Limit)
-		return out, nil
-	})
-	huma.Register(api, add(http.MethodGet, "/api/images/{name}", "image", "A picture in the gallery, a PNG with its recipe"), func(_ context.Context, in *byName) (*file, error) {
-		data, ok, err := s.gallery.Read(in.Name)
-		if !ok {
-			return nil, huma.Error404NotFound("the gallery has no picture of this name")
-		}
-		return pngFile(in.Name, data), problem(err)
-	})
-	huma.Register(api, add(http.MethodDelete, "/api/images/{name}", "remove", "Deletes a picture in the gallery"), func(_ context.Context, in *byName) (*struct{}, error) {
-		ok, err := s.gallery.Remove(in.Name)
-		if !ok {
-			return nil, huma.Error404NotFound("the gallery has no picture of this name")
-		}
-		return nil, problem(err)
-	})
-	huma.Register(api, add(http.MethodPost, "/api/recipe", "recipe", "The request that a PNG was drawn by"), func(_ context.Context, in *upload) (*withRequest, error) {
-		r, err := recipeOf(in.RawBody)
-		if err != nil {
-			return nil, huma.Error422UnprocessableEntity(err.Error())
-		}
-		return &withRequest{r}, nil
-	})
+	huma.Register(api, add(http.MethodGet, "/api/models", "models", "The models of the studio"),
+		func(context.Context, *struct{}) (*withModels, error) {
+			return &withModels{s.models}, nil
+		})
+	huma.Register(api, add(http.MethodGet, "/api/gallery", "gallery", "The pictures in the gallery"),
+		func(_ context.Context, in *listing) (*withGallery, error) {
+			out := &withGallery{}
+			out.Body.Pictures, out.Body.Total = s.gallery.List(in.Before, in.Limit)
+			return out, nil
+		})
+	huma.Register(api,
+		add(http.MethodGet, "/api/images/{name}", "image", "A picture in the gallery, a PNG with its recipe"),
+		func(_ context.Context, in *byName) (*file, error) {
+			data, ok, err := s.gallery.Read(in.Name)
+			if !ok {
+				return nil, huma.Error404NotFound("the gallery has no picture of this name")
+			}
+			return pngFile(in.Name, data), problem(err)
+		})
+	huma.Register(api, add(http.MethodDelete, "/api/images/{name}", "remove", "Deletes a picture in the gallery"),
+		func(_ context.Context, in *byName) (*struct{}, error) {
+			ok, err := s.gallery.Remove(in.Name)
+			if !ok {
+				return nil, huma.Error404NotFound("the gallery has no picture of this name")
+			}
+			return nil, problem(err)
+		})
+	huma.Register(api, add(http.MethodPost, "/api/recipe", "recipe", "The request that a PNG was drawn by"),
+		func(_ context.Context, in *upload) (*withRequest, error) {
+			r, err := recipeOf(in.RawBody)
+			if err != nil {
+				return nil, huma.Error422UnprocessableEntity(err.Error())
+			}
+			return &withRequest{r}, nil
+		})
 }
 
 func (s *Studio) status(id string) (*withStatus, error) {
@@ -218,7 +232,8 @@ func problem(err error) error {
 	var field *model.FieldError
 	var broken *lab.FileError
 	if errors.As(err, &field) && !errors.As(err, &broken) {
-		return huma.Error422UnprocessableEntity(field.Err.Error(), &huma.ErrorDetail{Message: field.Err.Error(), Location: "body." + field.Field})
+		return huma.Error422UnprocessableEntity(field.Err.Error(),
+			&huma.ErrorDetail{Message: field.Err.Error(), Location: "body." + field.Field})
 	}
 	return huma.Error500InternalServerError(err.Error())
 }

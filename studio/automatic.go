@@ -17,8 +17,8 @@ import (
 	"github.com/unnoise/unnoise/picture"
 )
 
-// toImage is the body of AUTOMATIC1111's txt2img and img2img, as far as it has a meaning here. Models have one size of images, so that
-// width and height are not heeded.
+// toImage is the body of AUTOMATIC1111's txt2img and img2img, as far as it has a meaning here. Models have one size of
+// images, so that width and height are not heeded.
 type toImage struct {
 	Prompt         string `json:"prompt"`
 	NegativePrompt string `json:"negative_prompt"`
@@ -44,7 +44,8 @@ var aliases = map[string]string{"euler a": "ddpm", "dpm++ 2m": "dpm++", "dpm++ 2
 
 // request makes a request of the body. edits: it is img2img's.
 func (t toImage) request(s *Studio, edits bool) (r lab.Request, err error) {
-	r = lab.Request{Model: cmp.Or(t.Override.Checkpoint, s.checkpoint()), Negative: t.NegativePrompt, Seed: t.Seed.seed(), Count: t.BatchSize.or(1) * t.NIter.or(1)}
+	r = lab.Request{Model: cmp.Or(t.Override.Checkpoint, s.checkpoint()), Negative: t.NegativePrompt,
+		Seed: t.Seed.seed(), Count: t.BatchSize.or(1) * t.NIter.or(1)}
 	if t.Prompt != "" {
 		r.Prompts = []string{t.Prompt}
 	}
@@ -55,7 +56,8 @@ func (t toImage) request(s *Studio, edits bool) (r lab.Request, err error) {
 	if r.Sampler = strings.ToLower(cmp.Or(t.SamplerName, t.SamplerIndex)); r.Sampler != "" {
 		r.Sampler = cmp.Or(aliases[r.Sampler], r.Sampler)
 	}
-	if i := slices.IndexFunc(s.models, func(m Model) bool { return m.Name == r.Model }); i >= 0 && !s.models[i].Texts && len(s.models[i].Vocabulary) == 0 {
+	if i := slices.IndexFunc(s.models, func(m Model) bool { return m.Name == r.Model }); i >= 0 && !s.models[i].Texts &&
+		len(s.models[i].Vocabulary) == 0 {
 		r.Prompts, r.Negative, r.Guidance = nil, "", nil // it draws without
 	}
 	if !edits {
@@ -123,7 +125,8 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 				if field != "" {
 					message = field + ": " + message
 				}
-				answer(w, status, map[string]any{"error": http.StatusText(status), "detail": message, "body": "", "errors": message})
+				answer(w, status, map[string]any{"error": http.StatusText(status), "detail": message, "body": "",
+					"errors": message})
 				return
 			}
 			answer(w, http.StatusOK, value)
@@ -132,8 +135,14 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 	plain := func(pattern string, do func() any) {
 		add(pattern, func(http.ResponseWriter, *http.Request) (any, error) { return do(), nil })
 	}
-	add("POST /sdapi/v1/txt2img", func(w http.ResponseWriter, r *http.Request) (any, error) { return s.toImages(w, r, false) })
-	add("POST /sdapi/v1/img2img", func(w http.ResponseWriter, r *http.Request) (any, error) { return s.toImages(w, r, true) })
+	add("POST /sdapi/v1/txt2img", func(w http.ResponseWriter, r *http.Request) (any, error) {
+		return s.toImages(w, r,
+			false)
+	})
+	add("POST /sdapi/v1/img2img", func(w http.ResponseWriter, r *http.Request) (any, error) {
+		return s.toImages(w, r,
+			true)
+	})
 	plain("GET /sdapi/v1/progress", s.progress)
 	plain("POST /sdapi/v1/interrupt", func() any {
 		if now, _, ok := s.board.Current(); ok {
@@ -148,7 +157,8 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 	plain("GET /sdapi/v1/sd-models", func() any {
 		list := []any{}
 		for _, m := range s.drawable() {
-			list = append(list, map[string]any{"title": m.Name, "model_name": m.Name, "hash": nil, "sha256": nil, "filename": m.Name, "config": nil})
+			list = append(list, map[string]any{"title": m.Name, "model_name": m.Name, "hash": nil, "sha256": nil,
+				"filename": m.Name, "config": nil})
 		}
 		return list
 	})
@@ -198,9 +208,11 @@ func (s *Studio) toImages(w http.ResponseWriter, r *http.Request, edits bool) (a
 		prompts, infos = append(prompts, drawn.PromptOf(i)), append(infos, string(recipe))
 	}
 	info, err := json.Marshal(map[string]any{
-		"prompt": t.Prompt, "negative_prompt": drawn.Negative, "seed": *drawn.Seed, "all_seeds": seeds, "all_prompts": prompts, "infotexts": infos,
-		"sampler_name": drawn.Sampler, "steps": drawn.Steps, "cfg_scale": drawn.Scale(), "sd_model_name": drawn.Model, "batch_size": len(pictures),
-		"width": pictures[0].Width, "height": pictures[0].Height,
+		"prompt": t.Prompt, "negative_prompt": drawn.Negative, "seed": *drawn.Seed, "all_seeds": seeds,
+		"all_prompts": prompts, "infotexts": infos,
+		"sampler_name": drawn.Sampler, "steps": drawn.Steps, "cfg_scale": drawn.Scale(), "sd_model_name": drawn.Model,
+		"batch_size": len(pictures),
+		"width":      pictures[0].Width, "height": pictures[0].Height,
 	})
 	if err != nil {
 		return nil, err
@@ -211,7 +223,8 @@ func (s *Studio) toImages(w http.ResponseWriter, r *http.Request, edits bool) (a
 // progress tells of the job that is at work.
 func (s *Studio) progress() any {
 	now, frame, ok := s.board.Current()
-	state := map[string]any{"skipped": false, "interrupted": false, "job": now.ID, "job_count": 0, "job_no": 0, "sampling_step": now.Done, "sampling_steps": now.Total}
+	state := map[string]any{"skipped": false, "interrupted": false, "job": now.ID, "job_count": 0, "job_no": 0,
+		"sampling_step": now.Done, "sampling_steps": now.Total}
 	told := map[string]any{"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": nil, "textinfo": nil}
 	if !ok {
 		return told

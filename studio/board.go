@@ -110,7 +110,8 @@ func (b *board) add(r lab.Request, draft bool) Job {
 	j := Job{newID(), r}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.records[j.ID] = &record{status: Status{ID: j.ID, State: Queued, Draft: draft, Request: r}, changed: make(chan struct{})}
+	b.records[j.ID] = &record{status: Status{ID: j.ID, State: Queued, Draft: draft, Request: r},
+		changed: make(chan struct{})}
 	return j
 }
 
@@ -186,7 +187,8 @@ func (b *board) Ended(id string, d Drawn, err error) {
 				}
 			}
 		}
-		b.log.Info("job", "id", id, "state", s.State, "model", s.Request.Model, "images", len(s.Images), "seconds", s.Seconds, "error", err)
+		b.log.Info("job", "id", id, "state", s.State, "model", s.Request.Model, "images", len(s.Images), "seconds",
+			s.Seconds, "error", err)
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -264,8 +266,8 @@ func (b *board) Keep(id string) (Status, error) {
 	return s, nil
 }
 
-// Watch calls each with a job's status, and the newest frame if it is a new one, now and whenever something has changed, until the
-// job has ended. Who is slow misses what was in between: nothing is kept for him.
+// Watch calls each with a job's status, and the newest frame if it is a new one, now and whenever something has
+// changed, until the job has ended. Who is slow misses what was in between: nothing is kept for him.
 func (b *board) Watch(ctx context.Context, id string, each func(Status, *Frame) error) error {
 	seen := -1
 	for {

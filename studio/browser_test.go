@@ -41,7 +41,8 @@ func isSnap(path string) bool {
 func newTab(t *testing.T) tab {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+		"headless-shell"} {
 		if found, err := exec.LookPath(name); err == nil && !isSnap(found) {
 			path = found
 			break
@@ -52,7 +53,8 @@ func newTab(t *testing.T) tab {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1280, 900))...)
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
+		chromedp.WindowSize(1280, 900))...)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
 		closeTab()
@@ -96,7 +98,8 @@ func (b tab) until(what, expression string) {
 	b.t.Helper()
 	for start := time.Now(); !value[bool](b, expression); time.Sleep(30 * time.Millisecond) {
 		if time.Since(start) > 30*time.Second {
-			b.t.Fatalf("%s: it does not happen; the page says %q", what, value[string](b, `document.querySelector("main").innerText`))
+			b.t.Fatalf("%s: it does not happen; the page says %q", what,
+				value[string](b, `document.querySelector("main").innerText`))
 		}
 	}
 }
@@ -114,16 +117,20 @@ func TestPageInBrowser(t *testing.T) {
 	click := func(selector string) { b.do("clicking "+selector, chromedp.Click(chromedp.CSS(selector))) }
 	b.do("opening", chromedp.Navigate(s.url), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
 	b.until("a picture at once", drawnOn+" && "+rests)
-	b.until("its steps", `Number(document.getElementById("scrub").max) === Number(document.getElementById("steps").value)`)
+	b.until("its steps",
+		`Number(document.getElementById("scrub").max) === Number(document.getElementById("steps").value)`)
 
 	before := value[string](b, `document.getElementById("screen").toDataURL()`)
 	click(`#prompts button[aria-pressed=false]`)
-	b.until("another word draws another picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`, before, rests))
+	b.until("another word draws another picture",
+		fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`, before, rests))
 	click("#keep")
-	b.until("the shelf", `document.querySelectorAll("#shelf li").length === 1 && document.querySelector("#shelf img").naturalWidth > 0`)
+	b.until("the shelf",
+		`document.querySelectorAll("#shelf li").length === 1 && document.querySelector("#shelf img").naturalWidth > 0`)
 	seed := value[string](b, `document.getElementById("seed").value`)
 	result := value[string](b, `document.getElementById("screen").toDataURL()`)
-	value[bool](b, `(() => { const r = document.getElementById("scrub"); r.value = 3; r.dispatchEvent(new Event("input")); return true; })()`)
+	value[bool](b,
+		`(() => { const r = document.getElementById("scrub"); r.value = 3; r.dispatchEvent(new Event("input")); return true; })()`)
 	b.until("the fourth step", `document.getElementById("time").textContent.startsWith("step 4 of")`)
 	if moment := value[string](b, `document.getElementById("screen").toDataURL()`); moment == result {
 		t.Error("a step shows the result")
@@ -136,13 +143,15 @@ func TestPageInBrowser(t *testing.T) {
 
 	click(`[data-tool=edit]`)
 	b.until("the sheet", rests+` && document.getElementById("drawing").checkVisibility()`)
-	at := value[[]float64](b, `(() => { const r = document.getElementById("drawing").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 4, r.height / 2]; })()`)
+	at := value[[]float64](b,
+		`(() => { const r = document.getElementById("drawing").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 4, r.height / 2]; })()`)
 	unedited := value[string](b, `document.getElementById("screen").toDataURL()`)
 	b.do("a stroke",
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMousePressed, at[0], at[1], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]+at[2], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseReleased, at[0], at[1]+at[2], chromedp.ButtonLeft))
-	b.until("the answer to the stroke", fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`, unedited, rests))
+	b.until("the answer to the stroke", fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`,
+		unedited, rests))
 
 	// A long job is stopped.
 	click(`[data-tool=draw]`)
@@ -151,20 +160,23 @@ func TestPageInBrowser(t *testing.T) {
 		document.getElementById("more").open = true; set("sampler", "ddpm"); document.getElementById("steps").max = 300; set("count", 16); set("steps", 300); return true; })()`)
 	b.until("a long job runs", `!document.getElementById("stop").disabled`)
 	b.do("loading again while it runs", chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
-	b.until("the job goes on", `!document.getElementById("stop").disabled && document.getElementById("count").value === "16"`)
+	b.until("the job goes on",
+		`!document.getElementById("stop").disabled && document.getElementById("count").value === "16"`)
 	click("#stop")
 	b.until("stopped", `document.getElementById("says").textContent === "stopped"`)
 
 	// A picture of the shelf brings its settings back.
 	click("#shelf .open")
-	b.until("the settings", fmt.Sprintf(`document.getElementById("seed").value === %q && document.getElementById("count").value === "1" && %s`, seed, rests))
+	b.until("the settings",
+		fmt.Sprintf(`document.getElementById("seed").value === %q && document.getElementById("count").value === "1" && %s`, seed, rests))
 	b.until("the picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() === %q`, result))
 
 	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 	if overflow := value[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
 		t.Errorf("on a phone the page is %d pixels too wide", overflow)
 	}
-	if requests := value[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin) && !/^(data|blob):/.test(n))`); len(requests) > 0 {
+	if requests := value[[]string](b,
+		`performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin) && !/^(data|blob):/.test(n))`); len(requests) > 0 {
 		t.Errorf("the page asked for %q", requests)
 	}
 }

@@ -1,5 +1,6 @@
-// Package studio is a server for drawing in the browser and by programs: a page, an API of its own, and those of OpenAI and
-// AUTOMATIC1111. Jobs stand in a [Queue], are drawn by a [lab.Lab], and their pictures lie in a folder, each with its recipe.
+// Package studio is a server for drawing in the browser and by programs: a page, an API of its own, and those of OpenAI
+// and AUTOMATIC1111. Jobs stand in a [Queue], are drawn by a [lab.Lab], and their pictures lie in a folder, each with
+// its recipe.
 //
 // What it refuses, and why:
 //

@@ -98,7 +98,8 @@ func updateOf(e lab.Event) (u Update, ok bool) {
 }
 
 func frameOf(s *lab.Step) *Frame {
-	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To, Images: min(s.X.N, frameImages, max(1, frameValues/s.X.Size()))}
+	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To,
+		Images: min(s.X.N, frameImages, max(1, frameValues/s.X.Size()))}
 	noise := s.Epsilon.Slice(0, f.Images).Clone()
 	for i, v := range noise.Data {
 		noise.Data[i] = 0.5 + v/6
@@ -130,7 +131,8 @@ func frameOf(s *lab.Step) *Frame {
 	return f
 }
 
-// drawn writes every image as a file of its own. Small ones are enlarged by repeating their pixels, which nothing loses by.
+// drawn writes every image as a file of its own. Small ones are enlarged by repeating their pixels, which nothing loses
+// by.
 func drawn(r lab.Result) (Drawn, error) {
 	d := Drawn{Request: r.Request, Seconds: float64(r.Duration.Milliseconds()) / 1000}
 	x := r.Range.To(model.ZeroToOne, r.Images)

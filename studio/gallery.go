@@ -71,7 +71,8 @@ func OpenGallery(dir string, log *slog.Logger) (*Gallery, error) {
 
 // inOrder orders pictures by their jobs' times, and a job's by their numbers.
 func inOrder(a, b Entry) int {
-	return cmp.Or(cmp.Compare(a.Name[:24], b.Name[:24]), cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(a.Name[:24], b.Name[:24]), cmp.Compare(len(a.Name), len(b.Name)),
+		cmp.Compare(a.Name, b.Name))
 }
 
 func (g *Gallery) read(name string) (Entry, error) {
@@ -93,7 +94,8 @@ func (g *Gallery) read(name string) (Entry, error) {
 }
 
 func entry(name string, r lab.Request, width, height int) Entry {
-	e := Entry{Name: name, URL: "/api/images/" + name, Width: width, Height: height, Model: r.Model, Shows: r.Prompts, Kind: "draw"}
+	e := Entry{Name: name, URL: "/api/images/" + name, Width: width, Height: height, Model: r.Model, Shows: r.Prompts,
+		Kind: "draw"}
 	if r.Seed != nil {
 		e.Seed = *r.Seed
 	}
@@ -136,7 +138,8 @@ func (g *Gallery) Add(id string, d Drawn) (urls []string, err error) {
 	return urls, nil
 }
 
-// List returns at most limit pictures, the newest first, that are older than the one of that name. Empty: from the newest on.
+// List returns at most limit pictures, the newest first, that are older than the one of that name. Empty: from the
+// newest on.
 func (g *Gallery) List(before string, limit int) (list []Entry, total int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -190,7 +193,8 @@ func recipeOf(data []byte) (lab.Request, error) {
 	}
 	text, ok := p.Get(lab.RecipeKey)
 	if !ok {
-		return lab.Request{}, fmt.Errorf("the picture carries no recipe: it was drawn by another program, or saved again without its texts")
+		return lab.Request{}, fmt.Errorf("the picture carries no recipe: it was drawn by another program, or saved " +
+			"again without its texts")
 	}
 	return lab.ParseRequest([]byte(text))
 }

@@ -11,13 +11,15 @@ import (
 )
 
 // policy allows the page its own files only.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src " +
+	"'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // cookie holds the token in a browser.
 const cookie = "unnoise_token"
 
-// guard lets pass who may drive the studio: who asks for it by a loopback name, or has the token, and is no foreign page.
+// guard lets pass who may drive the studio: who asks for it by a loopback name, or has the token, and is no foreign
+// page.
 func guard(token string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -27,7 +29,8 @@ func guard(token string, next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		if token == "" && !isLoopback(r.Host) {
-			http.Error(w, "expected a loopback name as Host, such as localhost; other names need a studio with --token", http.StatusForbidden)
+			http.Error(w, "expected a loopback name as Host, such as localhost; other names need a studio with --token",
+				http.StatusForbidden)
 			return
 		}
 		if !sameOrigin(r) {
@@ -36,13 +39,16 @@ func guard(token string, next http.Handler) http.Handler {
 		}
 		if token != "" && r.URL.Path != "/healthz" {
 			if given := r.URL.Query().Get("token"); given != "" && r.Method == http.MethodGet && same(given, token) {
-				http.SetCookie(w, &http.Cookie{Name: cookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+				http.SetCookie(w, &http.Cookie{Name: cookie, Value: token, Path: "/", HttpOnly: true,
+					SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
 				http.Redirect(w, r, r.URL.Path, http.StatusSeeOther)
 				return
 			}
 			if !hasToken(r, token) {
 				h.Set("WWW-Authenticate", "Bearer")
-				http.Error(w, "expected the studio's token: open the page with ?token=… or send it as Authorization: Bearer …", http.StatusUnauthorized)
+				http.Error(w,
+					"expected the studio's token: open the page with ?token=… or send it as Authorization: Bearer …",
+					http.StatusUnauthorized)
 				return
 			}
 		}

@@ -129,7 +129,8 @@ func checkTechniques(r lab.Request) error {
 		}
 	}
 	if i.Candidates*groups > Limits.Images || i.Candidates < 0 {
-		return model.Errorf("illusion.candidates", "expected at most %d, found %d for each of %d pictures", Limits.Images/groups, i.Candidates, groups)
+		return model.Errorf("illusion.candidates", "expected at most %d, found %d for each of %d pictures",
+			Limits.Images/groups, i.Candidates, groups)
 	}
 	return nil
 }
@@ -138,7 +139,8 @@ func checkTechniques(r lab.Request) error {
 func checkPicture(field string, data []byte) error {
 	c, _, err := image.DecodeConfig(bytes.NewReader(data))
 	if err == nil && c.Width > 0 && c.Width > Limits.Pixels/max(c.Height, 1) {
-		return model.Errorf(field, "the picture is %d×%d pixels, expected at most %d million: make it smaller first", c.Width, c.Height, Limits.Pixels/1_000_000)
+		return model.Errorf(field, "the picture is %d×%d pixels, expected at most %d million: make it smaller first",
+			c.Width, c.Height, Limits.Pixels/1_000_000)
 	}
 	return nil // what can't be read is told when it is decoded
 }

@@ -19,8 +19,8 @@ import (
 	xdraw "golang.org/x/image/draw"
 )
 
-// generation is the body of OpenAI's images/generations, with fields that theirs has not: a negative prompt, a seed, steps, guidance.
-// Models here have one size of images, so that size is not heeded; the answer tells it.
+// generation is the body of OpenAI's images/generations, with fields that theirs has not: a negative prompt, a seed,
+// steps, guidance. Models here have one size of images, so that size is not heeded; the answer tells it.
 type generation struct {
 	Model          string `json:"model"`
 	Prompt         texts  `json:"prompt"`
@@ -35,7 +35,8 @@ type generation struct {
 }
 
 func (g generation) request(s *Studio) (lab.Request, error) {
-	r := lab.Request{Model: cmp.Or(g.Model, s.drawable()[0].Name), Prompts: g.Prompt, Negative: g.NegativePrompt, Count: g.N.or(0), Seed: g.Seed.seed()}
+	r := lab.Request{Model: cmp.Or(g.Model, s.drawable()[0].Name), Prompts: g.Prompt, Negative: g.NegativePrompt,
+		Count: g.N.or(0), Seed: g.Seed.seed()}
 	if r.Steps = g.Steps.or(0); g.Guidance.Given && g.Guidance.Value > 0 {
 		r.Guidance = &g.Guidance.Value
 	}
@@ -91,7 +92,8 @@ func (s *Studio) openAI(mux *http.ServeMux) {
 				data = append(data, map[string]any{"b64_json": p.Data})
 			}
 		}
-		answer(w, http.StatusOK, map[string]any{"created": time.Now().Unix(), "data": data, "output_format": "png", "size": sizeOf(pictures[0]),
+		answer(w, http.StatusOK, map[string]any{"created": time.Now().Unix(), "data": data, "output_format": "png",
+			"size": sizeOf(pictures[0]),
 			"seed": *status.Request.Seed})
 	})
 }
@@ -128,7 +130,8 @@ func openAIFault(err error, status int, field string) map[string]any {
 	default:
 		param = field
 	}
-	return map[string]any{"error": map[string]any{"message": faultOf(err).Message, "type": kind, "param": param, "code": code}}
+	return map[string]any{"error": map[string]any{"message": faultOf(err).Message, "type": kind, "param": param,
+		"code": code}}
 }
 
 // streamOpenAI draws with OpenAI's events: so many partial images of the first picture on the way, then each picture.
@@ -163,7 +166,8 @@ func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, request la
 			return err
 		}
 		sent++
-		return send("image_generation.partial_image", map[string]any{"b64_json": data, "partial_image_index": sent - 1, "size": size})
+		return send("image_generation.partial_image", map[string]any{"b64_json": data, "partial_image_index": sent - 1,
+			"size": size})
 	})
 	if err != nil {
 		s.queue.Cancel(status.ID)
@@ -178,7 +182,8 @@ func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, request la
 		return
 	}
 	for _, p := range s.board.Pictures(status.ID) {
-		if send("image_generation.completed", map[string]any{"b64_json": p.Data, "size": sizeOf(p), "seed": *status.Request.Seed}) != nil {
+		if send("image_generation.completed", map[string]any{"b64_json": p.Data, "size": sizeOf(p),
+			"seed": *status.Request.Seed}) != nil {
 			return
 		}
 	}

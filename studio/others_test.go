@@ -36,7 +36,8 @@ func TestOpenAI(t *testing.T) {
 	if err != nil || *r.Seed != 5 || r.Steps != 3 || r.Prompts[0] != "4" || *r.Guidance != 5 {
 		t.Errorf("the recipe is %+v, %v", r, err)
 	}
-	got = want[images](s, 200, "POST", "/v1/images/generations", `{"prompt":"4","n":0,"steps":2,"seed":-1,"response_format":"url"}`)
+	got = want[images](s, 200, "POST", "/v1/images/generations",
+		`{"prompt":"4","n":0,"steps":2,"seed":-1,"response_format":"url"}`)
 	if len(got.Data) != 1 || !strings.HasPrefix(got.Data[0].URL, s.url+"/api/images/") {
 		t.Errorf("the address is %+v", got.Data)
 	}
@@ -47,7 +48,8 @@ func TestOpenAI(t *testing.T) {
 		`{"prompt":"4","n":100}`:            `"param":"n"`,
 		`[]`:                                `"type":"invalid_request_error"`,
 	} {
-		if status, text := s.ask("POST", "/v1/images/generations", body); status != 400 || !strings.Contains(string(text), field) {
+		if status, text := s.ask("POST", "/v1/images/generations", body); status != 400 ||
+			!strings.Contains(string(text), field) {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
@@ -72,7 +74,8 @@ func TestOpenAIStream(t *testing.T) {
 		kinds = append(kinds, e.Type)
 	}
 	// A partial image may be missed where the machine is slow, the picture is not.
-	if n := len(kinds); n == 0 || n > 3 || kinds[n-1] != "image_generation.completed" || strings.Count(strings.Join(kinds, " "), "completed") != 1 {
+	if n := len(kinds); n == 0 || n > 3 || kinds[n-1] != "image_generation.completed" ||
+		strings.Count(strings.Join(kinds, " "), "completed") != 1 {
 		t.Errorf("the events are %q", kinds)
 	}
 }
@@ -107,7 +110,8 @@ func TestAutomatic(t *testing.T) {
 		Sampler  string   `json:"sampler_name"`
 		CFG      float64  `json:"cfg_scale"`
 	}
-	if err := json.Unmarshal([]byte(got.Info), &info); err != nil || len(got.Images) != 2 || len(info.AllSeeds) != 2 || info.Sampler != "dpm++" || info.CFG != 7 {
+	if err := json.Unmarshal([]byte(got.Info), &info); err != nil || len(got.Images) != 2 || len(info.AllSeeds) != 2 ||
+		info.Sampler != "dpm++" || info.CFG != 7 {
 		t.Fatalf("%d images, info %s, %v", len(got.Images), got.Info, err)
 	}
 	first, err := recipeOf(got.Images[0])
@@ -116,10 +120,12 @@ func TestAutomatic(t *testing.T) {
 	}
 
 	// img2img with a mask keeps what is black in it, and what is white in it where the mask is inverted.
-	picture, mask := base64.StdEncoding.EncodeToString(got.Images[0]), base64.StdEncoding.EncodeToString(drawnMask(t, 252))
+	picture, mask := base64.StdEncoding.EncodeToString(got.Images[0]),
+		base64.StdEncoding.EncodeToString(drawnMask(t, 252))
 	for invert, left := range map[string]uint8{"0": 255, "1": 0} {
 		for _, given := range []string{`"data:image/png;base64,` + mask + `"`, `["` + mask + `"]`} {
-			got := want[images](s, 200, "POST", "/sdapi/v1/img2img", `{"init_images":["`+picture+`"],"mask":`+given+`,"inpainting_mask_invert":`+invert+`,"prompt":"3","steps":3}`)
+			got := want[images](s, 200, "POST", "/sdapi/v1/img2img",
+				`{"init_images":["`+picture+`"],"mask":`+given+`,"inpainting_mask_invert":`+invert+`,"prompt":"3","steps":3}`)
 			if got.Parameters.Inpaint == nil {
 				t.Fatal("the mask was ignored")
 			}
@@ -132,7 +138,8 @@ func TestAutomatic(t *testing.T) {
 			}
 		}
 	}
-	edited := want[images](s, 200, "POST", "/sdapi/v1/img2img", `{"init_images":["`+picture+`"],"mask":null,"denoising_strength":0.4,"prompt":"3","steps":5}`)
+	edited := want[images](s, 200, "POST", "/sdapi/v1/img2img",
+		`{"init_images":["`+picture+`"],"mask":null,"denoising_strength":0.4,"prompt":"3","steps":5}`)
 	if e := edited.Parameters.Edit; e == nil || *e.Start != 3 {
 		t.Errorf("the edit is %+v", edited.Parameters)
 	}
@@ -141,17 +148,21 @@ func TestAutomatic(t *testing.T) {
 	if o := want[map[string]any](s, 200, "GET", "/sdapi/v1/options", nil); o["sd_model_checkpoint"] != digits {
 		t.Errorf("the options are %v", o)
 	}
-	if list := want[[]struct{ Title string }](s, 200, "GET", "/sdapi/v1/sd-models", nil); len(list) != 1 || list[0].Title != digits {
+	if list := want[[]struct{ Title string }](s, 200, "GET", "/sdapi/v1/sd-models", nil); len(list) != 1 ||
+		list[0].Title != digits {
 		t.Errorf("the models are %v", list)
 	}
 	if list := want[[]struct{ Name string }](s, 200, "GET", "/sdapi/v1/samplers", nil); len(list) < 4 {
 		t.Errorf("the samplers are %v", list)
 	}
-	if told := want[struct{ Items map[string]string }](s, 200, "POST", "/sdapi/v1/png-info", `{"image":"`+picture+`"}`); told.Items[lab.RecipeKey] == "" {
+	if told := want[struct{ Items map[string]string }](s, 200, "POST", "/sdapi/v1/png-info",
+		`{"image":"`+picture+`"}`); told.Items[lab.RecipeKey] == "" {
 		t.Errorf("the picture tells %v", told)
 	}
-	for _, body := range []string{`{"prompt":"2","sampler_name":"PLMS"}`, `{"prompt":"2","steps":9000}`, `{"prompt":"2","override_settings":{"sd_model_checkpoint":"none"}}`} {
-		if status, text := s.ask("POST", "/sdapi/v1/txt2img", body); status != 400 || !strings.Contains(string(text), `"detail"`) {
+	for _, body := range []string{`{"prompt":"2","sampler_name":"PLMS"}`, `{"prompt":"2","steps":9000}`,
+		`{"prompt":"2","override_settings":{"sd_model_checkpoint":"none"}}`} {
+		if status, text := s.ask("POST", "/sdapi/v1/txt2img", body); status != 400 ||
+			!strings.Contains(string(text), `"detail"`) {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
@@ -172,11 +183,13 @@ func TestAutomaticProgressAndInterrupt(t *testing.T) {
 	}
 	ended := make(chan int)
 	go func() {
-		status, _ := s.ask("POST", "/sdapi/v1/txt2img", `{"prompt":"2","steps":300,"sampler_name":"ddpm","batch_size":32}`)
+		status, _ := s.ask("POST", "/sdapi/v1/txt2img",
+			`{"prompt":"2","steps":300,"sampler_name":"ddpm","batch_size":32}`)
 		ended <- status
 	}()
 	var p progress
-	for start := time.Now(); p.CurrentImage == nil && time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); p.CurrentImage == nil &&
+		time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
 		p = want[progress](s, 200, "GET", "/sdapi/v1/progress", nil)
 	}
 	if p.Progress <= 0 || p.Progress >= 1 || p.State.Steps != 300 || p.Progress != float64(p.State.Step)/300 {

@@ -94,8 +94,10 @@ func (s *Studio) openModels() error {
 		if err != nil {
 			return fmt.Errorf("the model %s: %w", name, err)
 		}
-		m := Model{Name: name, Family: spec.Family, Channels: spec.Channels, Height: spec.Height, Width: spec.Width, Vocabulary: spec.Vocabulary,
-			Texts: spec.Texts, Samplers: spec.Samplers, Defaults: sampling, Upscales: spec.Upscales, Bytes: spec.WeightBytes, Views: []View{}}
+		m := Model{Name: name, Family: spec.Family, Channels: spec.Channels, Height: spec.Height, Width: spec.Width,
+			Vocabulary: spec.Vocabulary,
+			Texts:      spec.Texts, Samplers: spec.Samplers, Defaults: sampling, Upscales: spec.Upscales,
+			Bytes: spec.WeightBytes, Views: []View{}}
 		for _, k := range illusion.Views() {
 			v, err := illusion.ParseView(k.Name)
 			if err == nil && k.Name != "identity" && illusion.Fits(v, spec.Channels, spec.Height, spec.Width) == nil {
@@ -186,8 +188,9 @@ const (
 
 // Serve serves a listener until ctx ends, then draws what waits and closes the studio.
 func (s *Studio) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 16,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 1 << 16,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	var err error

@@ -179,7 +179,8 @@ func TestDrawKeepAndStartAgain(t *testing.T) {
 		Pictures []Entry
 		Total    int
 	}](other, 200, "GET", "/api/gallery?limit=3", nil)
-	if list.Total != 4 || len(list.Pictures) != 3 || !slices.Equal(list.Pictures[0].Shows, []string{"7"}) || list.Pictures[0].Seed != 3 || list.Pictures[0].Width != 252 {
+	if list.Total != 4 || len(list.Pictures) != 3 || !slices.Equal(list.Pictures[0].Shows, []string{"7"}) ||
+		list.Pictures[0].Seed != 3 || list.Pictures[0].Width != 252 {
 		t.Errorf("after a restart the gallery has %+v", list)
 	}
 	rest := want[struct{ Pictures []Entry }](other, 200, "GET", "/api/gallery?before="+list.Pictures[2].Name, nil)
@@ -254,12 +255,14 @@ func TestEditAndTurn(t *testing.T) {
 	}
 	r := seven(5)
 	r.Edit = &lab.Edit{Picture: lab.Picture{Data: b.Bytes(), Fit: "stretch", Ink: "light"}, Strength: 0.4}
-	if j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID); j.State != Done || j.Request.Edit == nil || *j.Request.Edit.Start != 3 {
+	if j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID); j.State != Done || j.Request.Edit == nil ||
+		*j.Request.Edit.Start != 3 {
 		t.Errorf("the edit ended as %+v", j)
 	}
 	r = seven(3)
 	r.Prompts = nil
-	r.Illusion = &lab.Illusion{Views: []lab.Part{{As: "identity", Prompts: []string{"6"}}, {As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2}
+	r.Illusion = &lab.Illusion{Views: []lab.Part{{As: "identity", Prompts: []string{"6"}},
+		{As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2}
 	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
 	if j.State != Done || len(j.Request.Illusion.Seeds) != 2 {
 		t.Errorf("the anagram ended as %+v", j)
@@ -271,7 +274,8 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, body, field, says string }{
 		{"an unknown word", `{"version":1,"model":"mnist-class","prompts":["x"]}`, "body.prompts", "mnist-class knows"},
 		{"an unknown field", `{"version":1,"model":"mnist-class","promts":["7"]}`, "body.promts", "unexpected"},
-		{"too many steps", `{"version":1,"model":"mnist-class","prompts":["7"],"steps":100000}`, "body.steps", "expected 1 to 300"},
+		{"too many steps", `{"version":1,"model":"mnist-class","prompts":["7"],"steps":100000}`, "body.steps",
+			"expected 1 to 300"},
 		{"no model", `{"version":1,"model":""}`, "body.model", "no model of this studio"},
 		{"another version", `{"version":9,"model":"mnist-class"}`, "body.version", "newer program"},
 	} {
@@ -279,11 +283,13 @@ func TestRefusals(t *testing.T) {
 		var p struct {
 			Errors []struct{ Message, Location string }
 		}
-		if err := json.Unmarshal(text, &p); status != 422 || err != nil || len(p.Errors) == 0 || p.Errors[0].Location != c.field || !strings.Contains(p.Errors[0].Message, c.says) {
+		if err := json.Unmarshal(text, &p); status != 422 || err != nil || len(p.Errors) == 0 ||
+			p.Errors[0].Location != c.field || !strings.Contains(p.Errors[0].Message, c.says) {
 			t.Errorf("%s: %d %s", c.name, status, text)
 		}
 	}
-	for _, path := range []string{"/api/jobs/none", "/api/jobs/none/events", "/api/jobs/none/film", "/api/jobs/none/images/1", "/api/images/none.png", "/none"} {
+	for _, path := range []string{"/api/jobs/none", "/api/jobs/none/events", "/api/jobs/none/film",
+		"/api/jobs/none/images/1", "/api/images/none.png", "/none"} {
 		if status, _ := s.ask("GET", path, nil); status != 404 {
 			t.Errorf("%s is answered with %d", path, status)
 		}
@@ -296,7 +302,8 @@ func TestRefusals(t *testing.T) {
 func TestPageAndDescription(t *testing.T) {
 	s := serve(t, Options{})
 	total := 0
-	for _, path := range []string{"/", "/style.css", "/app.js", "/api.js", "/screen.js", "/sketch.js", "/turn.js", "/icon.svg"} {
+	for _, path := range []string{"/", "/style.css", "/app.js", "/api.js", "/screen.js", "/sketch.js", "/turn.js",
+		"/icon.svg"} {
 		status, text := s.ask("GET", path, nil)
 		if status != 200 || len(text) == 0 {
 			t.Errorf("%s is answered with %d", path, status)
@@ -310,13 +317,15 @@ func TestPageAndDescription(t *testing.T) {
 		t.Errorf("the page has %d bytes, expected at most 150,000", total)
 	}
 	description := want[struct{ Paths map[string]any }](s, 200, "GET", "/openapi.json", nil)
-	for _, path := range []string{"/api/jobs", "/api/jobs/{id}", "/api/jobs/{id}/events", "/api/models", "/api/gallery", "/api/images/{name}", "/api/recipe"} {
+	for _, path := range []string{"/api/jobs", "/api/jobs/{id}", "/api/jobs/{id}/events", "/api/models", "/api/gallery",
+		"/api/images/{name}", "/api/recipe"} {
 		if description.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}
 	}
 	models := want[[]Model](s, 200, "GET", "/api/models", nil)
-	if len(models) != 1 || models[0].Name != digits || len(models[0].Vocabulary) != 10 || models[0].Defaults.Steps == 0 || len(models[0].Views) == 0 {
+	if len(models) != 1 || models[0].Name != digits || len(models[0].Vocabulary) != 10 ||
+		models[0].Defaults.Steps == 0 || len(models[0].Views) == 0 {
 		t.Errorf("the models are %+v", models)
 	}
 	if status, text := s.ask("GET", "/healthz", nil); status != 200 || string(text) != "ok\n" {
@@ -380,7 +389,8 @@ func TestThreats(t *testing.T) {
 				t.Errorf("%s: %d %s", body, status, text)
 			}
 		}
-		for _, path := range []string{"/api/images/..%2f..%2fetc%2fpasswd", "/api/images/%2fetc%2fpasswd", "/..%2fgo.mod", "/page/../../go.mod"} {
+		for _, path := range []string{"/api/images/..%2f..%2fetc%2fpasswd", "/api/images/%2fetc%2fpasswd",
+			"/..%2fgo.mod", "/page/../../go.mod"} {
 			if status, _ := s.ask("GET", path, nil); status == 200 {
 				t.Errorf("%s is answered", path)
 			}
@@ -395,11 +405,13 @@ func TestThreats(t *testing.T) {
 			`{"version":1,"model":"mnist-class","prompts":["` + long + `"]}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"negative":"` + long + `"}`,
 			`{"version":1,"model":"mnist-class","prompts":[` + strings.Repeat(`"7",`, 64) + `"7"]}`,
-			`{"version":1,"model":"mnist-class","prompts":["7"],"vary":[{"field":"seed","values":[` + strings.Repeat(`"1",`, 64) + `"1"]}]}`,
+			`{"version":1,"model":"mnist-class","prompts":["7"],"vary":[{"field":"seed","values":[` +
+				strings.Repeat(`"1",`, 64) + `"1"]}]}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"batch":1000}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"edit":{"picture":{"data":"` + large + `"}}}`,
 			`{"version":1,"model":"mnist-class","illusion":{"views":[{"as":"identity","prompts":["7"]},{"as":"flip","prompts":["7"]}],"candidates":1000}}`,
-			`{"version":1,"model":"mnist-class","prompts":["7"],"steps":300,"inpaint":{"picture":{"data":"` + large + `"},"mask":{"box":"0,0,1,1"}}}`,
+			`{"version":1,"model":"mnist-class","prompts":["7"],"steps":300,"inpaint":{"picture":{"data":"` + large +
+				`"},"mask":{"box":"0,0,1,1"}}}`,
 		} {
 			if status, text := s.ask("POST", "/api/jobs", body); status != 422 {
 				t.Errorf("%s: %d %s", body[:min(len(body), 120)], status, text)
@@ -439,7 +451,8 @@ func TestThreats(t *testing.T) {
 		}
 		a.Body.Close()
 		csp := a.Header.Get("Content-Security-Policy")
-		if !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || a.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") ||
+			a.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("the page's headers are %v", a.Header)
 		}
 	})
@@ -455,21 +468,32 @@ func TestToken(t *testing.T) {
 		status int
 	}{
 		{"none", "/", func(*http.Request) {}, 401},
-		{"a wrong one", "/api/models", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token+"x") }, 401},
+		{"a wrong one", "/api/models", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token+"x") },
+			401},
 		{"a wrong one in the address", "/?token=x", func(*http.Request) {}, 401},
 		{"a bearer", "/api/models", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }, 200},
 		{"a password", "/api/models", func(r *http.Request) { r.SetBasicAuth("anyone", token) }, 200},
-		{"a cookie", "/api/models", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie, Value: token}) }, 200},
+		{"a cookie", "/api/models", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie, Value: token}) },
+			200},
 		{"the page's address", "/?token=" + token, func(*http.Request) {}, 303},
-		{"a name of the network", "/api/models", func(r *http.Request) { r.Host = "box.example"; r.SetBasicAuth("", token) }, 200},
-		{"a foreign page that knows it", "/api/models", func(r *http.Request) { r.SetBasicAuth("", token); r.Header.Set("Origin", "https://evil.example") }, 403},
+		{"a name of the network", "/api/models", func(r *http.Request) {
+			r.Host = "box.example"
+			r.SetBasicAuth("",
+				token)
+		}, 200},
+		{"a foreign page that knows it", "/api/models", func(r *http.Request) {
+			r.SetBasicAuth("",
+				token)
+			r.Header.Set("Origin", "https://evil.example")
+		}, 403},
 		{"health", "/healthz", func(*http.Request) {}, 200},
 	} {
 		if status, text := s.ask("GET", c.path, nil, c.change); status != c.status {
 			t.Errorf("%s: status %d, expected %d: %s", c.name, status, c.status, text)
 		}
 	}
-	for addr, ok := range map[string]bool{"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true, "0.0.0.0:1": false, ":1": false, "192.168.1.4:1": false} {
+	for addr, ok := range map[string]bool{"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true, "0.0.0.0:1": false,
+		":1": false, "192.168.1.4:1": false} {
 		if err := CheckAddress(addr, ""); (err == nil) != ok {
 			t.Errorf("%s without a token: %v", addr, err)
 		}

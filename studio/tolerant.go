@@ -14,7 +14,8 @@ import (
 	"github.com/unnoise/unnoise/model"
 )
 
-// What the APIs of others have in common: their clients send nulls, zeros, numbers as texts, and fields that nobody knows.
+// What the APIs of others have in common: their clients send nulls, zeros, numbers as texts, and fields that nobody
+// knows.
 
 // number is a number that may be written as text. What is no number is none.
 type number struct {

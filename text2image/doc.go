@@ -1,5 +1,5 @@
-// Package text2image trains the first stage of a cascade of DeepFloyd IF's classes from pictures with captions: a text encoder and a
-// UNet together. What it saves is a pipeline's folder as the hub has it.
+// Package text2image trains the first stage of a cascade of DeepFloyd IF's classes from pictures with captions: a text
+// encoder and a UNet together. What it saves is a pipeline's folder as the hub has it.
 package text2image
 
 const (
@@ -7,8 +7,8 @@ const (
 	Channels = 3
 	// Tokens is the length that diffusers' IFPipeline fills a prompt up to.
 	Tokens = 77
-	// TrainTokens is the length that captions are filled up to in training. Behind the last token of a text the encoder's
-	// results soon repeat themselves (see relative_attention_max_distance), and stand for those up to Tokens.
+	// TrainTokens is the length that captions are filled up to in training. Behind the last token of a text the
+	// encoder's results soon repeat themselves (see relative_attention_max_distance), and stand for those up to Tokens.
 	TrainTokens = 32
 	// captionTokens is the most tokens of a caption, </s> included.
 	captionTokens = 24

@@ -77,7 +77,8 @@ func (l Look) Draw(ctx context.Context, k training.Kept) error {
 	parameters.Add("sampler", "ddim")
 	parameters.Add("steps", steps)
 	parameters.Add("guidance", guidance)
-	return figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.WritePNG(k.Sample, parameters)
+	return figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.WritePNG(k.Sample,
+		parameters)
 }
 
 // Measure tells the errors on pictures that are held out, by band of t.

@@ -39,9 +39,10 @@ func Draw(ctx context.Context, m model.Model, prompts []string, s Sampling) (dif
 // Bands of t, in which errors are told apart: the lowest fifth of the timesteps first.
 const Bands = 5
 
-// Errors is the mean squared error of v on the first n pictures of a source in a size, by band of t, with the same noise each
-// time. Each picture is noised to two timesteps of each band.
-func Errors(ctx context.Context, m model.Model, source captioned.Source, side, n int) (errors [Bands]float64, err error) {
+// Errors is the mean squared error of v on the first n pictures of a source in a size, by band of t, with the same
+// noise each time. Each picture is noised to two timesteps of each band.
+func Errors(ctx context.Context, m model.Model, source captioned.Source, side, n int) (errors [Bands]float64,
+	err error) {
 	drawn, err := captioned.Draw(source, 0, 0, n, side)
 	if err != nil {
 		return errors, err

@@ -23,8 +23,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Network is a first stage: a text encoder and a UNet that are trained together. It has the content of the files of its folder in the
-// hub's layout, but for the weights.
+// Network is a first stage: a text encoder and a UNet that are trained together. It has the content of the files of its
+// folder in the hub's layout, but for the weights.
 type Network struct {
 	UNetConfig json.RawMessage `json:"unet"`         // its config.json
 	TextConfig json.RawMessage `json:"text_encoder"` // its config.json
@@ -70,7 +70,8 @@ func New(captions []string, words int) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (&Network{UNetConfig: unetConfig, TextConfig: textConfig, Scheduler: schedulerConfig, Vocabulary: vocabulary}).parse()
+	return (&Network{UNetConfig: unetConfig, TextConfig: textConfig, Scheduler: schedulerConfig,
+		Vocabulary: vocabulary}).parse()
 }
 
 // Read reads what a run's config.json says of its network.
@@ -96,10 +97,12 @@ func (n *Network) parse() (*Network, error) {
 		return nil, err
 	}
 	if size := n.tokenizer.Size(); size > n.text.VocabSize {
-		return nil, fmt.Errorf("the tokenizer has %d pieces, and the text encoder's vocab_size is %d", size, n.text.VocabSize)
+		return nil, fmt.Errorf("the tokenizer has %d pieces, and the text encoder's vocab_size is %d", size,
+			n.text.VocabSize)
 	}
 	if n.text.DModel != n.unet.TextDim() {
-		return nil, fmt.Errorf("the text encoder's d_model is %d, and the UNet takes texts of %d channels", n.text.DModel, n.unet.TextDim())
+		return nil, fmt.Errorf("the text encoder's d_model is %d, and the UNet takes texts of %d channels",
+			n.text.DModel, n.unet.TextDim())
 	}
 	n.tokens = Tokens
 	return n, nil
@@ -140,12 +143,13 @@ func (n *Network) Side() int { return n.unet.SampleSize.H }
 // Parameters returns the number of trained values.
 func (n *Network) Parameters() int { return n.unet.Parameters() + n.text.Parameters() }
 
-// Loss is the squared error of what the network estimates, weighted for each image. What out_channels has beside the estimate, a
-// variance, nothing teaches: the scheduler's is fixed.
+// Loss is the squared error of what the network estimates, weighted for each image. What out_channels has beside the
+// estimate, a variance, nothing teaches: the scheduler's is fixed.
 func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
 	images, channels := in["target"].Shape().Dimensions[0], in["target"].Shape().Dimensions[1]
 	text := n.text.Apply(part(textPrefix, l.Params), l.DType, in["ids"], in["mask"])
-	y := n.unet.Apply(part(unetPrefix, l.Params), l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images), Text: text, Tokens: n.tokens})
+	y := n.unet.Apply(part(unetPrefix, l.Params), l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images),
+		Text: text, Tokens: n.tokens})
 	if channels < n.unet.OutChannels {
 		y = Slice(y, AxisRange(), AxisRange(0, channels))
 	}
@@ -157,13 +161,15 @@ func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
 	index := map[string]any{
 		"_class_name": "IFPipeline", "requires_safety_checker": false,
 		"unet": []string{"diffusers", "UNet2DConditionModel"}, "scheduler": []string{"diffusers", "DDPMScheduler"},
-		"text_encoder": []string{"transformers", "T5EncoderModel"}, "tokenizer": []string{"transformers", "T5Tokenizer"},
+		"text_encoder": []string{"transformers", "T5EncoderModel"},
+		"tokenizer":    []string{"transformers", "T5Tokenizer"},
 	}
 	for _, none := range []string{"feature_extractor", "safety_checker", "watermarker"} {
 		index[none] = []any{nil, nil}
 	}
 	settings := map[string]any{
-		"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0, "model_max_length": Tokens,
+		"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>",
+		"extra_ids": 0, "model_max_length": Tokens,
 	}
 	for name, content := range map[string]any{
 		hubfile.Index:                                  index,
@@ -185,7 +191,8 @@ func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
 	}); err != nil {
 		return err
 	}
-	for prefix, file := range map[string]string{unetPrefix: "unet/diffusion_pytorch_model.safetensors", textPrefix: "text_encoder/model.safetensors"} {
+	for prefix, file := range map[string]string{unetPrefix: "unet/diffusion_pytorch_model.safetensors",
+		textPrefix: "text_encoder/model.safetensors"} {
 		own := part(prefix, values)
 		for name, t := range own {
 			var err error

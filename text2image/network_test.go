@@ -41,7 +41,10 @@ func tiny(t testing.TB) *Network {
 func trainer(t testing.TB, n *Network, o nn.TrainerOptions) *nn.Trainer {
 	g := diffusion.NewGenerator(0)
 	o.DType = dtypes.Float32
-	tr, err := nn.NewTrainer(enginetest.Backend(t), n, o, func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
+	tr, err := nn.NewTrainer(enginetest.Backend(t), n, o, func(p nn.Param) ([]float32, error) {
+		return p.Initial(g),
+			nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +66,11 @@ func inputs(n *Network, tokens int, captions ...string) []nn.Input {
 		n.encode(c, ids[i*tokens:][:TrainTokens], mask[i*tokens:][:TrainTokens])
 	}
 	return []nn.Input{
-		float("x", Channels, side, side), float("target", Channels, side, side), {Name: "t", Shape: []int{images, 1}, Values: []float32{17, 803}},
+		float("x", Channels, side, side), float("target", Channels, side, side),
+		{Name: "t", Shape: []int{images, 1}, Values: []float32{17, 803}},
 		{Name: "weight", Shape: []int{images, 1}, Values: []float32{1, 1}},
-		{Name: "ids", Shape: []int{images, tokens}, Values: ids}, {Name: "mask", Shape: []int{images, tokens}, Values: mask},
+		{Name: "ids", Shape: []int{images, tokens}, Values: ids},
+		{Name: "mask", Shape: []int{images, tokens}, Values: mask},
 	}
 }
 
@@ -83,14 +88,15 @@ func TestGradients(t *testing.T) {
 		defer f.Close()
 		files[prefix] = f
 	}
-	tr, err := nn.NewTrainer(enginetest.Backend(t), n, nn.TrainerOptions{DType: dtypes.Float32}, func(p nn.Param) ([]float32, error) {
-		prefix := unetPrefix
-		if strings.HasPrefix(p.Name, textPrefix) {
-			prefix = textPrefix
-		}
-		p.Name = strings.TrimPrefix(p.Name, prefix)
-		return p.Read(files[prefix], "")
-	})
+	tr, err := nn.NewTrainer(enginetest.Backend(t), n, nn.TrainerOptions{DType: dtypes.Float32},
+		func(p nn.Param) ([]float32, error) {
+			prefix := unetPrefix
+			if strings.HasPrefix(p.Name, textPrefix) {
+				prefix = textPrefix
+			}
+			p.Name = strings.TrimPrefix(p.Name, prefix)
+			return p.Read(files[prefix], "")
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,15 +164,16 @@ func TestGradients(t *testing.T) {
 	}
 }
 
-// TestRepeatedToken compares texts of TrainTokens, whose last token stands for those up to Tokens, with texts of Tokens, as the
-// network will be used. The longest caption has as many tokens as one may have.
+// TestRepeatedToken compares texts of TrainTokens, whose last token stands for those up to Tokens, with texts of
+// Tokens, as the network will be used. The longest caption has as many tokens as one may have.
 func TestRepeatedToken(t *testing.T) {
 	shipped, err := New([]string{"a red rocket on a blue ground", "two cats"}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := tiny(t)
-	n.text.RelativeAttentionNumBuckets, n.text.RelativeAttentionMaxDistance = shipped.text.RelativeAttentionNumBuckets, shipped.text.RelativeAttentionMaxDistance
+	n.text.RelativeAttentionNumBuckets, n.text.RelativeAttentionMaxDistance = shipped.text.RelativeAttentionNumBuckets,
+		shipped.text.RelativeAttentionMaxDistance
 	tr := trainer(t, n, nn.TrainerOptions{})
 	long := "a red rocket on a blue ground on a red ground on a blue ground on a red ground on a blue ground"
 	if ids := n.tokenizer.IDs(long); len(ids) != captionTokens-1 {
@@ -207,7 +214,8 @@ func TestSave(t *testing.T) {
 		}
 	}
 	if !(last.Loss < 0.7*first.Loss) {
-		t.Errorf("after 30 steps on one batch the loss is %g, want less than 0.7 of the first, %g", last.Loss, first.Loss)
+		t.Errorf("after 30 steps on one batch the loss is %g, want less than 0.7 of the first, %g", last.Loss,
+			first.Loss)
 	}
 	values, err := tr.Tensors()
 	if err != nil {

@@ -12,10 +12,11 @@ const (
 	gamma = 5
 )
 
-// Objective is v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D) on DeepFloyd IF's schedule, squared cosine. An
-// image's squared error weighs (min(SNR, γ) + 1)/(SNR + 1), so that an error of x_0 weighs min(SNR, γ) + 1: min-SNR weighting
-// (Hang et al. 2023, arXiv:2303.09556) with one more, without which nearly pure noise, where sampling finds colors and
-// shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many equal parts as there are images.
+// Objective is v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D) on DeepFloyd IF's schedule, squared
+// cosine. An image's squared error weighs (min(SNR, γ) + 1)/(SNR + 1), so that an error of x_0 weighs min(SNR, γ) + 1:
+// min-SNR weighting (Hang et al. 2023, arXiv:2303.09556) with one more, without which nearly pure noise, where sampling
+// finds colors and shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many equal
+// parts as there are images.
 type Objective struct{ schedule *diffusion.Schedule }
 
 // NewObjective makes the objective.
@@ -37,7 +38,8 @@ func (o Objective) weight(t int) float64 {
 
 // Fill makes "x", "t", "target" and "weight".
 func (o Objective) Fill(b *training.Batch, g *diffusion.Generator) error {
-	x, t, target, weight := b.Float32("x", b.Shape...), b.Float32("t", 1), b.Float32("target", b.Shape...), b.Float32("weight", 1)
+	x, t, target, weight := b.Float32("x", b.Shape...), b.Float32("t", 1), b.Float32("target", b.Shape...),
+		b.Float32("weight", 1)
 	g.Uniform(weight)
 	g.Normal(target)
 	size := len(x) / b.N

@@ -2,10 +2,12 @@ package text2image
 
 import "github.com/unnoise/unnoise/training"
 
-// Recipe is how the first stage that is shipped is trained: 24,000 steps of 64 pictures, the first 256,000 of them in half the size.
+// Recipe is how the first stage that is shipped is trained: 24,000 steps of 64 pictures, the first 256,000 of them in
+// half the size.
 func Recipe() training.Config {
 	return training.Config{
-		Steps: 24000, KeepEvery: 500, Batch: 64, LearningRate: 1e-3, Warmup: 300, Schedule: training.Cosine, Clip: 1, EMA: 0.9995,
+		Steps: 24000, KeepEvery: 500, Batch: 64, LearningRate: 1e-3, Warmup: 300, Schedule: training.Cosine, Clip: 1,
+		EMA:     0.9995,
 		Dropout: 0.1, DType: "auto",
 	}
 }
@@ -22,5 +24,6 @@ const (
 // Prompts are those that sheets of samples are drawn of.
 var Prompts = []string{
 	"a rocket", "a cat", "an old man", "a campfire", "a red apple", "a skull", "a mountain", "a dog",
-	"two cats", "a blue car on a yellow background", "a tree", "a house on a green background", "a smiling face", "a pizza", "a red heart", "a fish",
+	"two cats", "a blue car on a yellow background", "a tree", "a house on a green background", "a smiling face",
+	"a pizza", "a red heart", "a fish",
 }

@@ -64,7 +64,8 @@ func TestBatch(t *testing.T) {
 		}
 		return &b
 	}
-	if small, full := fill(0, 4), fill(4, 4); !slices.Equal(small.Shape, []int{3, 8, 8}) || !slices.Equal(full.Shape, []int{3, 16, 16}) {
+	if small, full := fill(0, 4), fill(4, 4); !slices.Equal(small.Shape, []int{3, 8, 8}) ||
+		!slices.Equal(full.Shape, []int{3, 16, 16}) {
 		t.Errorf("the first pictures are %v and the next %v, want half the size and the whole", small.Shape, full.Shape)
 	}
 	const images = 64
@@ -73,7 +74,8 @@ func TestBatch(t *testing.T) {
 	for _, a := range b.Inputs() {
 		in[a.Name] = a.Values
 	}
-	x, target, steps, weight, ids := in["x"].([]float32), in["target"].([]float32), in["t"].([]float32), in["weight"].([]float32), in["ids"].([]int32)
+	x, target, steps, weight, ids := in["x"].([]float32), in["target"].([]float32), in["t"].([]float32),
+		in["weight"].([]float32), in["ids"].([]int32)
 	size, hidden := len(x)/images, 0
 	for i := range images {
 		if at := int(steps[i]) * images / Timesteps; at != i && at != i-1 {
@@ -115,7 +117,8 @@ func TestTrain(t *testing.T) {
 	c.Steps, c.KeepEvery, c.Batch, c.LearningRate, c.Warmup, c.DType = 60, 60, 4, 3e-3, 5, "f32"
 	dir := filepath.Join(t.TempDir(), "run")
 	kept := false
-	options := training.Options{Backend: b, Validate: func(ctx context.Context, k training.Kept) (map[string]float64, error) {
+	options := training.Options{Backend: b, Validate: func(ctx context.Context, k training.Kept) (map[string]float64,
+		error) {
 		kept = true
 		m, err := deepfloyd.OpenPipeline(b, k.ModelDir, deepfloyd.Options{DType: dtypes.Float32})
 		if err != nil {
@@ -124,11 +127,13 @@ func TestTrain(t *testing.T) {
 		defer m.Close()
 		errors, err := Errors(ctx, m, flat{}, 16, 4)
 		if high := errors[Bands-1]; !(high < 0.8) { // a network that has learned nothing is off by 1
-			t.Errorf("the error where there is most noise is %g, want less than 0.8: flat colors are soon learned", high)
+			t.Errorf("the error where there is most noise is %g, want less than 0.8: flat colors are soon learned",
+				high)
 		}
 		return map[string]float64{"error": errors[0]}, err
 	}}
-	if _, err := training.Train(t.Context(), dir, c, training.Task{Network: n, Data: p, Objective: o}, options); err != nil {
+	if _, err := training.Train(t.Context(), dir, c, training.Task{Network: n, Data: p, Objective: o},
+		options); err != nil {
 		t.Fatal(err)
 	}
 	if !kept {

@@ -52,7 +52,8 @@ func ModelDir(path string) (string, error) {
 		return "", fmt.Errorf("opening the model: %w", err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("%s is a file, %w", path, otherfile.ExplainFile(path, errors.New("expected the folder of a model or of a training run")))
+		return "", fmt.Errorf("%s is a file, %w", path, otherfile.ExplainFile(path,
+			errors.New("expected the folder of a model or of a training run")))
 	}
 	if isModel(path) {
 		return path, nil

@@ -16,9 +16,10 @@ import (
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
-// weightsFile matches the names that the hub gives a model's weights: one file, or the index of several, either of them of
-// a variant such as fp16.
-var weightsFile = regexp.MustCompile(`^(?:model|diffusion_pytorch_model)(?:(?:\.([^.]+))?\.safetensors|\.safetensors\.index(?:\.([^.]+))?\.json)$`)
+// weightsFile matches the names that the hub gives a model's weights: one file, or the index of several, either of them
+// of a variant such as fp16.
+var weightsFile = regexp.MustCompile(
+	`^(?:model|diffusion_pytorch_model)(?:(?:\.([^.]+))?\.safetensors|\.safetensors\.index(?:\.([^.]+))?\.json)$`)
 
 // torchFile matches what the weights are called in torch.save's format.
 var torchFile = regexp.MustCompile(`^(?:pytorch_model|diffusion_pytorch_model)\b.*\.bin$`)
@@ -30,9 +31,9 @@ var tied = regexp.MustCompile(`(?:^|\.)(?:shared|embed_tokens|lm_head)\.weight$`
 var shardFile = regexp.MustCompile(`-\d+-of-\d+$`)
 
 // OpenFolder opens the weights of a model folder in the hub's layout (model.safetensors or
-// diffusion_pytorch_model.safetensors, or several files and their index.json) as one set of tensors. It takes the files of
-// the variant that is named (fp16: model.fp16.safetensors or model.safetensors.index.fp16.json). Where variant is empty
-// it takes those without one, or the only variant there is.
+// diffusion_pytorch_model.safetensors, or several files and their index.json) as one set of tensors. It takes the files
+// of the variant that is named (fp16: model.fp16.safetensors or model.safetensors.index.fp16.json). Where variant is
+// empty it takes those without one, or the only variant there is.
 func OpenFolder(dir, variant string) (*File, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -58,7 +59,8 @@ func OpenFolder(dir, variant string) (*File, error) {
 	return Open(path)
 }
 
-// beside reports whether another part of a pipeline's folder has weights of a variant: then a part may have none of its own.
+// beside reports whether another part of a pipeline's folder has weights of a variant: then a part may have none of its
+// own.
 func beside(dir, variant string) bool {
 	pipeline := filepath.Dir(filepath.Clean(dir))
 	parts, err := os.ReadDir(pipeline)
@@ -76,8 +78,8 @@ func beside(dir, variant string) bool {
 	return false
 }
 
-// Choose returns which of a model folder's files are its weights, as [OpenFolder] does: one file, or the index of several.
-// Errors call the folder dir.
+// Choose returns which of a model folder's files are its weights, as [OpenFolder] does: one file, or the index of
+// several. Errors call the folder dir.
 func Choose(dir string, files []string, variant string) (string, error) {
 	found := map[string][]string{} // by variant
 	var torch []string
@@ -85,7 +87,8 @@ func Choose(dir string, files []string, variant string) (string, error) {
 		if torchFile.MatchString(f) {
 			torch = append(torch, f)
 		}
-		if m := weightsFile.FindStringSubmatch(f); m != nil && !shardFile.MatchString(strings.TrimSuffix(f, ".safetensors")) {
+		if m := weightsFile.FindStringSubmatch(f); m != nil &&
+			!shardFile.MatchString(strings.TrimSuffix(f, ".safetensors")) {
 			found[m[1]+m[2]] = append(found[m[1]+m[2]], f)
 		}
 	}
@@ -109,12 +112,16 @@ func Choose(dir string, files []string, variant string) (string, error) {
 	case len(names) > 1:
 		return "", fmt.Errorf("%s has weights twice, %s: remove one of them", dir, strings.Join(names, " and "))
 	case len(found) == 0 && len(torch) > 0:
-		return "", fmt.Errorf("%s has no weights in safetensors, only in PyTorch's own format, %s, which can hold any program and is not read: fetch a revision with safetensors, or load and save it with Python: save_pretrained(dir, safe_serialization=True)",
+		return "", fmt.Errorf("%s has no weights in safetensors, only in PyTorch's own format, %s, which can hold "+
+			"any program and is not read: fetch a revision with safetensors, or load and save it with Python: "+
+			"save_pretrained(dir, safe_serialization=True)",
 			dir, torch[0])
 	case len(found) == 0:
-		return "", fmt.Errorf("%s has no weights: no file model.safetensors or diffusion_pytorch_model.safetensors, nor an index such as model.safetensors.index.json", dir)
+		return "", fmt.Errorf("%s has no weights: no file model.safetensors or diffusion_pytorch_model.safetensors, "+
+			"nor an index such as model.safetensors.index.json", dir)
 	case variant == "":
-		return "", fmt.Errorf("%s has weights of the variants %s: choose one of them as the variant", dir, strings.Join(variants, ", "))
+		return "", fmt.Errorf("%s has weights of the variants %s: choose one of them as the variant", dir,
+			strings.Join(variants, ", "))
 	}
 	if variants[0] == "" {
 		variants[0] = "without a variant"
@@ -122,7 +129,8 @@ func Choose(dir string, files []string, variant string) (string, error) {
 	return "", fmt.Errorf("%s has no weights of the variant %q, only %s", dir, variant, strings.Join(variants, ", "))
 }
 
-// openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else, but for tied ones.
+// openShards opens the files that an index names. Every tensor must stand where the index says, and nowhere else, but
+// for tied ones.
 func openShards(path string) (_ *File, err error) {
 	index, err := readIndex(path)
 	if err != nil {
@@ -162,7 +170,8 @@ func openShards(path string) (_ *File, err error) {
 				}
 				return nil, fmt.Errorf("%s holds tensor %q, which %s does not name", shard.path, tensor, path)
 			default:
-				return nil, fmt.Errorf("%s holds tensor %q, which stands in %s by %s", shard.path, tensor, index[tensor], path)
+				return nil, fmt.Errorf("%s holds tensor %q, which stands in %s by %s", shard.path, tensor,
+					index[tensor], path)
 			}
 		}
 	}
@@ -173,7 +182,8 @@ func openShards(path string) (_ *File, err error) {
 	})
 	for _, tensor := range all.names {
 		if _, ok := all.tensors[tensor]; !ok {
-			return nil, fmt.Errorf("%s lacks tensor %q, which stands there by %s", filepath.Join(filepath.Dir(path), index[tensor]), tensor, path)
+			return nil, fmt.Errorf("%s lacks tensor %q, which stands there by %s",
+				filepath.Join(filepath.Dir(path), index[tensor]), tensor, path)
 		}
 	}
 	return all, nil
@@ -201,7 +211,8 @@ func readIndex(path string) (map[string]string, error) {
 	return index, nil
 }
 
-// parseIndex returns the file of every tensor. It reads the object token by token, so that a name that stands twice is noticed.
+// parseIndex returns the file of every tensor. It reads the object token by token, so that a name that stands twice is
+// noticed.
 func parseIndex(data []byte) (map[string]string, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -257,7 +268,8 @@ func parseWeightMap(d *json.Decoder) (map[string]string, error) {
 			return nil, fmt.Errorf("tensor %q: its file's name can't be read: %v", tensor, err)
 		}
 		if filepath.Base(file) != file || !filepath.IsLocal(file) || !strings.HasSuffix(file, ".safetensors") {
-			return nil, fmt.Errorf("tensor %q stands in %q: want the name of a .safetensors file beside the index", tensor, file)
+			return nil, fmt.Errorf("tensor %q stands in %q: want the name of a .safetensors file beside the index",
+				tensor, file)
 		}
 		index[tensor] = file
 	}
@@ -265,8 +277,8 @@ func parseWeightMap(d *json.Decoder) (map[string]string, error) {
 	return index, err
 }
 
-// Fingerprint tells sets of tensors apart without reading all of them: it is a SHA-256 of every tensor's name, dtype and
-// shape, and of a kilobyte or less of its values. Which file a tensor stands in does not count.
+// Fingerprint tells sets of tensors apart without reading all of them: it is a SHA-256 of every tensor's name, dtype
+// and shape, and of a kilobyte or less of its values. Which file a tensor stands in does not count.
 func (f *File) Fingerprint() [sha256.Size]byte {
 	const sample = 256
 	sum := sha256.New()

@@ -37,23 +37,30 @@ func TestFolderChoice(t *testing.T) {
 		{"model.safetensors model.fp16.safetensors", "", "model.safetensors", ""},
 		{"model.safetensors model.fp16.safetensors", "fp16", "model.fp16.safetensors", ""},
 		{"model.fp16.safetensors", "", "model.fp16.safetensors", ""},
-		{"model.safetensors.index.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "", "model.safetensors.index.json", ""},
-		{"model.safetensors.index.fp16.json model.fp16-00001-of-00002.safetensors model.safetensors.index.json", "fp16", "model.safetensors.index.fp16.json", ""},
-		{"model.safetensors.index.fp16.json model.fp16-00001-of-00002.safetensors", "", "model.safetensors.index.fp16.json", ""},
+		{"model.safetensors.index.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "",
+			"model.safetensors.index.json", ""},
+		{"model.safetensors.index.fp16.json model.fp16-00001-of-00002.safetensors model.safetensors.index.json", "fp16",
+			"model.safetensors.index.fp16.json", ""},
+		{"model.safetensors.index.fp16.json model.fp16-00001-of-00002.safetensors", "",
+			"model.safetensors.index.fp16.json", ""},
 		{"config.json pytorch_model.bin adapter_model.safetensors", "", "", "no weights"},
 		{"model-00001-of-00002.safetensors", "", "", "no weights"},
 		{"model.bf16.safetensors model.fp16.safetensors", "", "", "bf16, fp16"},
 		{"model.safetensors", "fp16", "", "no weights of the variant \"fp16\", only without"},
 		{"model.safetensors model.safetensors.index.json", "", "model.safetensors", ""},
-		{"diffusion_pytorch_model.safetensors diffusion_pytorch_model.safetensors.index.json", "", "diffusion_pytorch_model.safetensors.index.json", ""},
+		{"diffusion_pytorch_model.safetensors diffusion_pytorch_model.safetensors.index.json", "",
+			"diffusion_pytorch_model.safetensors.index.json", ""},
 		{"model.safetensors diffusion_pytorch_model.safetensors.index.json", "", "", "twice"},
-		{"diffusion_pytorch_model.fp16.bin", "", "", "no weights in safetensors, only in PyTorch's own format, diffusion_pytorch_model.fp16.bin"},
+		{"diffusion_pytorch_model.fp16.bin", "", "",
+			"no weights in safetensors, only in PyTorch's own format, diffusion_pytorch_model.fp16.bin"},
 		{"model.safetensors diffusion_pytorch_model.safetensors", "", "", "twice"},
 	} {
 		const dir = "a/folder"
 		got, err := Choose(dir, strings.Fields(c.files), c.variant)
-		if got != c.want || (err == nil) != (c.refusal == "") || err != nil && (!strings.Contains(err.Error(), c.refusal) || !strings.Contains(err.Error(), dir)) {
-			t.Errorf("%s, variant %q: got %q, %v; want %q, an error with %q", c.files, c.variant, got, err, c.want, c.refusal)
+		if got != c.want || (err == nil) != (c.refusal == "") || err != nil &&
+			(!strings.Contains(err.Error(), c.refusal) || !strings.Contains(err.Error(), dir)) {
+			t.Errorf("%s, variant %q: got %q, %v; want %q, an error with %q", c.files, c.variant, got, err, c.want,
+				c.refusal)
 		}
 	}
 	if _, err := OpenFolder(filepath.Join(t.TempDir(), "absent"), ""); err == nil {
@@ -66,7 +73,8 @@ func TestShards(t *testing.T) {
 	putWeights(t, dir, "model-00001-of-00002.safetensors", 1, "a", "c")
 	putWeights(t, dir, "model-00002-of-00002.safetensors", 2, "b")
 	const index = "model.safetensors.index.json"
-	put(t, dir, index, `{"metadata":{"total_size":12},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors"}}`)
+	put(t, dir, index,
+		`{"metadata":{"total_size":12},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors"}}`)
 	f, err := OpenFolder(dir, "")
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +122,8 @@ func TestShards(t *testing.T) {
 	}
 	put(t, dir, index, `{"weight_map":{"a":"model-00001-of-00002.safetensors"}}`)
 	put(t, dir, "model-00001-of-00002.safetensors", "\x10\x00\x00\x00\x00\x00\x00\x00{")
-	if _, err := OpenFolder(dir, ""); err == nil || !strings.Contains(err.Error(), "model-00001-of-00002.safetensors is not a valid") {
+	if _, err := OpenFolder(dir, ""); err == nil || !strings.Contains(err.Error(),
+		"model-00001-of-00002.safetensors is not a valid") {
 		t.Errorf("a truncated shard: %v", err)
 	}
 }
@@ -139,7 +148,8 @@ func FuzzIndex(f *testing.F) {
 // Where one part of a pipeline has a variant, the others may lack it.
 func TestVariantOfOnePart(t *testing.T) {
 	dir := t.TempDir()
-	for part, name := range map[string]string{"unet": "diffusion_pytorch_model.fp16.safetensors", "text_encoder": "model.safetensors"} {
+	for part, name := range map[string]string{"unet": "diffusion_pytorch_model.fp16.safetensors",
+		"text_encoder": "model.safetensors"} {
 		if err := os.Mkdir(filepath.Join(dir, part), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +160,8 @@ func TestVariantOfOnePart(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if _, err := OpenFolder(filepath.Join(dir, "text_encoder"), "fp61"); err == nil || !strings.Contains(err.Error(), `no weights of the variant "fp61"`) {
+	if _, err := OpenFolder(filepath.Join(dir, "text_encoder"), "fp61"); err == nil ||
+		!strings.Contains(err.Error(), `no weights of the variant "fp61"`) {
 		t.Errorf("a variant that no part has: %v", err)
 	}
 }
@@ -194,8 +205,10 @@ func TestFingerprint(t *testing.T) {
 		return fmt.Sprintf("%x", f.Fingerprint())
 	}
 	values := func(v float32) []float32 { return slices.Repeat([]float32{v}, 600) }
-	first := sum("a.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1}, []float32{2})})
-	if again := sum("b.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1}, []float32{2})}); again != first {
+	first := sum("a.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)), "b": FromFloat32([]int{1},
+		[]float32{2})})
+	if again := sum("b.safetensors", map[string]Tensor{"a": FromFloat32([]int{600}, values(1)),
+		"b": FromFloat32([]int{1}, []float32{2})}); again != first {
 		t.Error("the file's name counts")
 	}
 	last := values(1)

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// As returns a tensor of floats in another float dtype: F32, F16 or BF16, rounded to nearest, ties to even. What F16 is too
-// small for (above 65504) is an error.
+// As returns a tensor of floats in another float dtype: F32, F16 or BF16, rounded to nearest, ties to even. What F16 is
+// too small for (above 65504) is an error.
 func (t Tensor) As(d DType) (Tensor, error) {
 	v, err := t.Float32()
 	if err != nil {
@@ -24,7 +24,8 @@ func (t Tensor) As(d DType) (Tensor, error) {
 		case F16:
 			h := toHalf(x)
 			if h&0x7fff == 0x7c00 && !math.IsInf(float64(x), 0) {
-				return Tensor{}, fmt.Errorf("the tensor's value %g has no place in F16, whose largest number is 65504", x)
+				return Tensor{}, fmt.Errorf("the tensor's value %g has no place in F16, whose largest number is 65504",
+					x)
 			}
 			binary.LittleEndian.PutUint16(out.Data[2*i:], h)
 		default:

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Every half-precision number becomes a float32 and comes back, and what lies between two of them goes to the nearer one.
+// Every half-precision number becomes a float32 and comes back, and what lies between two of them goes to the nearer
+// one.
 func TestHalf(t *testing.T) {
 	for h := range 1 << 16 {
 		x := half(uint16(h))
@@ -48,7 +49,8 @@ func TestAs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, x := range v[:6] {
-			if difference := math.Abs(float64(back[i] - x)); back[i] != x && !(difference <= math.Max(tolerance*math.Abs(float64(x)), 1./(1<<25))) {
+			if difference := math.Abs(float64(back[i] - x)); back[i] != x &&
+				!(difference <= math.Max(tolerance*math.Abs(float64(x)), 1./(1<<25))) {
 				t.Errorf("%s: %g became %g", d, x, back[i])
 			}
 		}

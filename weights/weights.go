@@ -68,8 +68,8 @@ type Tensor struct {
 	mapped bool // Data is of a mapped file
 }
 
-// Drop lets the memory go that holds the tensor's Data, where that is of a mapped file. Who reads Data again gets it from the
-// file again.
+// Drop lets the memory go that holds the tensor's Data, where that is of a mapped file. Who reads Data again gets it
+// from the file again.
 func (t Tensor) Drop() {
 	if t.mapped {
 		dropPages(t.Data)
@@ -129,7 +129,8 @@ func (t Tensor) Int32() ([]int32, error) {
 	return v, nil
 }
 
-// FromFloat32 makes an F32 tensor of the values, which it copies. It panics if the shape has another number of elements.
+// FromFloat32 makes an F32 tensor of the values, which it copies. It panics if the shape has another number of
+// elements.
 func FromFloat32(shape []int, values []float32) Tensor { return from(F32, shape, values) }
 
 // FromInt32 makes an I32 tensor as FromFloat32 does.
@@ -140,7 +141,8 @@ func from[T any](dtype DType, shape []int, values []T) Tensor {
 	if t.Size() != len(values) {
 		panic(fmt.Sprintf("weights: shape %v has %d elements, got %d values", shape, t.Size(), len(values)))
 	}
-	t.Data, _ = binary.Append(make([]byte, 0, len(values)*dtype.Size()), binary.LittleEndian, values) // never fails with numbers
+	// never fails with numbers
+	t.Data, _ = binary.Append(make([]byte, 0, len(values)*dtype.Size()), binary.LittleEndian, values)
 	return t
 }
 
@@ -151,7 +153,8 @@ type entry struct {
 	Offsets [2]uint64 `json:"data_offsets"`
 }
 
-// maxEntry bounds the bytes of an entry, and so what reading it takes; maxRank bounds its dimensions, which together need less.
+// maxEntry bounds the bytes of an entry, and so what reading it takes; maxRank bounds its dimensions, which together
+// need less.
 const (
 	maxEntry = 1024
 	maxRank  = 16
@@ -159,7 +162,8 @@ const (
 
 func (e *entry) UnmarshalJSON(data []byte) error {
 	if len(data) > maxEntry {
-		return fmt.Errorf("it has %d bytes, expected at most %d, which %d dimensions need", len(data), maxEntry, maxRank)
+		return fmt.Errorf("it has %d bytes, expected at most %d, which %d dimensions need", len(data), maxEntry,
+			maxRank)
 	}
 	var raw struct {
 		DType   DType    `json:"dtype"`
@@ -240,7 +244,8 @@ func (f *File) parse(data []byte) error {
 		return fmt.Errorf("its header claims %d bytes; the format allows %d", length, maxHeader)
 	}
 	if length > uint64(len(rest)) {
-		return fmt.Errorf("its header claims %d bytes, the file has %d after the length (is it truncated?)", length, len(rest))
+		return fmt.Errorf("its header claims %d bytes, the file has %d after the length (is it truncated?)", length,
+			len(rest))
 	}
 	places, err := f.parseHeader(rest[:length])
 	if err != nil {
@@ -249,8 +254,8 @@ func (f *File) parse(data []byte) error {
 	return f.layOut(places, rest[length:])
 }
 
-// parseHeader reads the object token by token, so that a name that stands twice is noticed, and no more is kept of many tensors
-// than is needed.
+// parseHeader reads the object token by token, so that a name that stands twice is noticed, and no more is kept of many
+// tensors than is needed.
 func (f *File) parseHeader(header []byte) ([]place, error) {
 	d := json.NewDecoder(bytes.NewReader(header))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -282,7 +287,8 @@ func (f *File) parseHeader(header []byte) ([]place, error) {
 		}
 		dtype := slices.Index(dtypes, e.DType)
 		if dtype < 0 {
-			return nil, fmt.Errorf("tensor %q has the unknown dtype %q; floats are read in F64, F32, F16 and BF16", name, e.DType)
+			return nil, fmt.Errorf("tensor %q has the unknown dtype %q; floats are read in F64, F32, F16 and BF16",
+				name, e.DType)
 		}
 		f.tensors[name] = Tensor{DType: dtypes[dtype], Shape: e.Shape}
 		places = append(places, place{name, e.Offsets[0], e.Offsets[1]})
@@ -318,9 +324,11 @@ func (f *File) layOut(places []place, data []byte) error {
 		case begin != at:
 			return fmt.Errorf("tensor %q starts at byte %d of the data; the one before it ends at %d", name, begin, at)
 		case end < begin || end-begin != want:
-			return fmt.Errorf("tensor %q of %s %v needs %d bytes, its range is [%d, %d)", name, t.DType, t.Shape, want, begin, end)
+			return fmt.Errorf("tensor %q of %s %v needs %d bytes, its range is [%d, %d)", name, t.DType, t.Shape, want,
+				begin, end)
 		case end > uint64(len(data)):
-			return fmt.Errorf("tensor %q ends at byte %d of the data, the file has %d (is it truncated?)", name, end, len(data))
+			return fmt.Errorf("tensor %q ends at byte %d of the data, the file has %d (is it truncated?)", name, end,
+				len(data))
 		}
 		t.Data = data[begin:end:end]
 		f.tensors[name] = t
@@ -374,7 +382,8 @@ func (f *File) Tensor(name string) (Tensor, error) {
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
 	for name, t := range tensors {
 		if t.ByteSize() != len(t.Data) {
-			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType, t.Shape, len(t.Data))
+			return fmt.Errorf("writing %s: tensor %q of %s %v with %d bytes can't be stored", path, name, t.DType,
+				t.Shape, len(t.Data))
 		}
 	}
 	return WriteEach(path, tensors, metadata, func(w io.Writer, name string) error {
@@ -383,9 +392,10 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 	})
 }
 
-// WriteEach is Write for tensors that need not be in memory together: their Data is not read, write writes it instead, tensor
-// by tensor.
-func WriteEach(path string, tensors map[string]Tensor, metadata map[string]string, write func(w io.Writer, name string) error) error {
+// WriteEach is Write for tensors that need not be in memory together: their Data is not read, write writes it instead,
+// tensor by tensor.
+func WriteEach(path string, tensors map[string]Tensor, metadata map[string]string,
+	write func(w io.Writer, name string) error) error {
 	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
 		if x, y := tensors[a].DType.Size(), tensors[b].DType.Size(); x != y {
 			return y - x

@@ -49,7 +49,8 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := b.Float32()
-	if err != nil || !slices.Equal(v, []float32{1, -2, 3.5, 0, float32(math.Inf(1)), 1e-40}) || !slices.Equal(b.Shape, []int{2, 3}) {
+	if err != nil || !slices.Equal(v, []float32{1, -2, 3.5, 0, float32(math.Inf(1)), 1e-40}) ||
+		!slices.Equal(b.Shape, []int{2, 3}) {
 		t.Errorf("b = %v %v, %v", b.Shape, v, err)
 	}
 	a, _ := f.Tensor("a")
@@ -76,7 +77,8 @@ func TestConversions(t *testing.T) {
 		bits  []byte
 		want  float32
 	}{
-		{F16, []byte{0x00, 0x3c}, 1}, {F16, []byte{0x01, 0x80}, -1.0 / (1 << 24)}, {F16, []byte{0xff, 0x7b}, 65504}, {F16, []byte{0, 0xfc}, float32(math.Inf(-1))},
+		{F16, []byte{0x00, 0x3c}, 1}, {F16, []byte{0x01, 0x80}, -1.0 / (1 << 24)}, {F16, []byte{0xff, 0x7b}, 65504},
+		{F16, []byte{0, 0xfc}, float32(math.Inf(-1))},
 		{BF16, []byte{0xc0, 0xbf}, -1.5}, {F64, binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1)), 0.1},
 	} {
 		if v, err := (Tensor{DType: c.dtype, Data: c.bits}).Float32(); err != nil || v[0] != c.want {
@@ -95,8 +97,10 @@ func TestRefusals(t *testing.T) {
 		{`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, "1234", "needs 8 bytes"},
 		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "12345", "follow"},
 		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678", "starts at"},
-		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}`, "123456", "starts at"},
-		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678", "twice"},
+		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}`,
+			"123456", "starts at"},
+		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`,
+			"12345678", "twice"},
 		{`{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}`, "1234", "dtype"},
 		{`{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, "1234", "negative"},
 		{`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, "1234", "too large"},
@@ -104,8 +108,10 @@ func TestRefusals(t *testing.T) {
 		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}`, "1234", "data_offsets are 1 numbers"},
 		{`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,9]}}`, "1234", "data_offsets are 3 numbers"},
 		{`{"a":{"dtype":"F32","shape":[1]}}`, "1234", "data_offsets are 0 numbers"},
-		{`{"a":{"dtype":"F32","shape":[1` + strings.Repeat(",1", 16) + `],"data_offsets":[0,4]}}`, "1234", "17 dimensions"},
-		{`{"a":{"dtype":"F32","shape":[` + strings.Repeat("1,", 1000) + `1],"data_offsets":[0,4]}}`, "1234", "expected at most 1024"},
+		{`{"a":{"dtype":"F32","shape":[1` + strings.Repeat(",1", 16) + `],"data_offsets":[0,4]}}`, "1234",
+			"17 dimensions"},
+		{`{"a":{"dtype":"F32","shape":[` + strings.Repeat("1,", 1000) + `1],"data_offsets":[0,4]}}`, "1234",
+			"expected at most 1024"},
 		{`{"__metadata__":{"a":1}}`, "", "metadata"}, {`{} {}`, "", "goes on"},
 	} {
 		path := file(t, c.header, c.data)
@@ -117,7 +123,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v; want it to name the file and say %q", c.header, err, c.want)
 		}
 	}
-	for _, b := range [][]byte{nil, {1, 2}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '{', '}'}, {9, 0, 0, 0, 0, 0, 0, 0, '{'}} {
+	for _, b := range [][]byte{nil, {1, 2}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '{', '}'},
+		{9, 0, 0, 0, 0, 0, 0, 0, '{'}} {
 		path := filepath.Join(t.TempDir(), "x")
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
@@ -223,7 +230,8 @@ func TestWriteEach(t *testing.T) {
 	}
 	for _, wrong := range []string{"0123456789a", "0123456789abc"} {
 		data["a"] = wrong
-		if err := WriteEach(filepath.Join(filepath.Dir(path), "b"), tensors, nil, write); err == nil || !strings.Contains(err.Error(), `"a"`) {
+		if err := WriteEach(filepath.Join(filepath.Dir(path), "b"), tensors, nil, write); err == nil ||
+			!strings.Contains(err.Error(), `"a"`) {
 			t.Errorf("%d of 12 bytes: %v", len(wrong), err)
 		}
 	}

@@ -46,7 +46,8 @@ func isSnap(path string) bool {
 func newTab(t *testing.T) tab {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+		"headless-shell"} {
 		if found, err := exec.LookPath(name); err == nil && !isSnap(found) {
 			path = found
 			break
@@ -57,7 +58,8 @@ func newTab(t *testing.T) tab {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1100, 900),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
+		chromedp.WindowSize(1100, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
@@ -121,7 +123,8 @@ func (b tab) tap(selector string) {
 func (b tab) prefer(feature, value string) {
 	b.t.Helper()
 	_, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
 		return chromedp.Void{}, err
 	})
 	if err != nil {
@@ -161,13 +164,14 @@ func (w watched) look() frame {
 	return f
 }
 
-// plays waits until several different moments were seen. What is out of the window stands, and keys that are made here scroll, though a
-// person's, which the player takes, do not.
+// plays waits until several different moments were seen. What is out of the window stands, and keys that are made here
+// scroll, though a person's, which the player takes, do not.
 func (w watched) plays(why string) {
 	w.t.Helper()
 	seen := map[float64]bool{}
 	for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
-		evaluate[bool](w.tab, fmt.Sprintf(`(() => { document.querySelector("%s .screen").scrollIntoView({block: "nearest"}); return true; })()`, w.selector))
+		evaluate[bool](w.tab,
+			fmt.Sprintf(`(() => { document.querySelector("%s .screen").scrollIntoView({block: "nearest"}); return true; })()`, w.selector))
 		seen[w.look().At] = true
 		if time.Since(start) > 10*time.Second {
 			w.t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
@@ -191,20 +195,24 @@ func (w watched) still(why string, want float64) {
 // selfContained tells whether all pictures show, and that nothing was asked for.
 func (b tab) selfContained() {
 	b.t.Helper()
-	if broken := evaluate[[]string](b, `[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
+	if broken := evaluate[[]string](b,
+		`[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
 		b.t.Errorf("pictures that do not show: %q", broken)
 	}
 	const heights = `[...document.querySelectorAll(".screen")].map(s => {
 		s.strip ??= Object.assign(new Image(), {src: getComputedStyle(s).backgroundImage.slice(5, -2)});
 		return s.strip.complete ? s.strip.naturalHeight : -1; })`
 	decoded := evaluate[[]int](b, heights)
-	for start := time.Now(); slices.Contains(decoded, -1) && time.Since(start) < 10*time.Second; time.Sleep(30 * time.Millisecond) {
+	for start := time.Now(); slices.Contains(decoded, -1) &&
+		time.Since(start) < 10*time.Second; time.Sleep(30 * time.Millisecond) {
 		decoded = evaluate[[]int](b, heights)
 	}
 	if len(decoded) == 0 || slices.Min(decoded) < 28 {
 		b.t.Errorf("the strips of the screens are %v pixels high", decoded)
 	}
-	if requests := evaluate[[]string](b, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(requests) > 0 {
+	if requests := evaluate[[]string](b,
+		`performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(
+		requests) > 0 {
 		b.t.Errorf("the page asked for %q", requests)
 	}
 }

@@ -18,7 +18,8 @@ import (
 
 // DemoData is what the demo's page shows: a class-conditional model's training and its samples.
 type DemoData struct {
-	Parameters figure.Parameters // command, seed, commit, model, …: shown as a table in this order, and written into the PNG files
+	// command, seed, commit, model, …: shown as a table in this order, and written into the PNG files
+	Parameters figure.Parameters
 
 	Loss          []float64 // of every step of the training, mean squared error per pixel
 	StepsPerEpoch int       // 0: the curve marks no epochs
@@ -37,9 +38,9 @@ type DemoData struct {
 	TrajectoryLabels []int   // one per image of a frame
 }
 
-// Demo writes the demo's page: dir/index.html, which needs nothing beside it, and the same figures as files: samples.png,
-// trajectory.png (animated) and loss.svg. When all of them are made it makes dir where it is missing and replaces what has these names.
-// It returns the page's path.
+// Demo writes the demo's page: dir/index.html, which needs nothing beside it, and the same figures as files:
+// samples.png, trajectory.png (animated) and loss.svg. When all of them are made it makes dir where it is missing and
+// replaces what has these names. It returns the page's path.
 func Demo(dir string, d DemoData) (page string, err error) {
 	if err := d.check(); err != nil {
 		return "", fmt.Errorf("cannot make the demo's page: %w", err)
@@ -91,16 +92,19 @@ type DemoRun struct {
 	config mnist.Config
 }
 
-// DrawDemo draws four digits of each class with the model of the run in dir, and keeps how the first row came out of noise.
-func DrawDemo(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, dir string, seed uint64, each func(done, total int)) (DemoRun, error) {
+// DrawDemo draws four digits of each class with the model of the run in dir, and keeps how the first row came out of
+// noise.
+func DrawDemo(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, dir string, seed uint64,
+	each func(done, total int)) (DemoRun, error) {
 	run, err := ReadRun(dir)
 	if err != nil {
 		return DemoRun{}, err
 	}
 	c := run.Config
 	d := DemoRun{config: c, DemoData: DemoData{
-		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * c.Data.Images, TrainingTime: run.Time,
-		Guidance: usualGuidance, Steps: c.Network.Timesteps,
+		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * c.Data.Images,
+		TrainingTime: run.Time,
+		Guidance:     usualGuidance, Steps: c.Network.Timesteps,
 	}}
 	classes := m.Config.Classes
 	for i := range demoRows * classes {
@@ -131,7 +135,8 @@ func (d DemoRun) Write(dir, command, device string) (string, error) {
 	if by := build.Commit(); by != c.Program.Commit {
 		d.Parameters.Add("drawn by commit", by)
 	}
-	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim, c.Network.Parameters()))
+	d.Parameters.Add("network", fmt.Sprintf("class-conditional UNet, dim %d, %d parameters", c.Network.Dim,
+		c.Network.Parameters()))
 	d.Parameters.Add("sampler", fmt.Sprintf("ddpm, %d steps, guidance %g", d.Steps, usualGuidance))
 	d.Parameters.Add("seed", c.Seed)
 	d.Parameters.Add("dtype", c.DType)
@@ -149,7 +154,8 @@ type demoView struct {
 
 func (d DemoData) grid() Picture {
 	samples, columns := d.byClass()
-	p := Picture{Name: "samples", Title: fmt.Sprintf("A grid of %d digits drawn by the network", samples.N), Width: 10, Rows: []Row{{Images: samples}}}
+	p := Picture{Name: "samples", Title: fmt.Sprintf("A grid of %d digits drawn by the network", samples.N), Width: 10,
+		Rows: []Row{{Images: samples}}}
 	if columns != nil {
 		p.Width, p.Columns = len(columns), columns
 	}
@@ -162,17 +168,20 @@ func (d DemoData) player(f *files) (v playerView, err error) {
 	if err := v.setCaptions(frames); err != nil {
 		return v, err
 	}
-	v.Name = "Animation of sampling the digits " + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(d.TrajectoryLabels)), ", "), "[]")
+	v.Name = "Animation of sampling the digits " +
+		strings.Trim(strings.Join(strings.Fields(fmt.Sprint(d.TrajectoryLabels)), ", "), "[]")
 	const columns = 5
 	v.Width = columns
 	noisy, estimates := batches(frames)
-	screen, err := newScreen("The picture in the making", "what the sampler holds: noise and digit, mixed", noisy, columns)
+	screen, err := newScreen("The picture in the making", "what the sampler holds: noise and digit, mixed", noisy,
+		columns)
 	if err != nil {
 		return v, err
 	}
 	v.Screens = append(v.Screens, screen)
 	if len(estimates) > 0 {
-		screen, err := newScreen("What the network expects", "its guess, at this moment, of how the digit will end", estimates, columns)
+		screen, err := newScreen("What the network expects", "its guess, at this moment, of how the digit will end",
+			estimates, columns)
 		if err != nil {
 			return v, err
 		}
@@ -184,8 +193,8 @@ func (d DemoData) player(f *files) (v playerView, err error) {
 // DemoFrames are shown of the demo's trajectory, at most.
 const DemoFrames = 60
 
-// byClass arranges the samples so that each column of a grid shows one class. Where the classes have different numbers of samples,
-// it leaves them in their order and returns no column labels.
+// byClass arranges the samples so that each column of a grid shows one class. Where the classes have different numbers
+// of samples, it leaves them in their order and returns no column labels.
 func (d DemoData) byClass() (samples diffusion.Images, columns []string) {
 	of := map[int][]int{}
 	most := 0

@@ -46,8 +46,10 @@ func example(t *testing.T) DemoData {
 		StepsPerEpoch: 469, Batch: 128, ImagesSeen: 60000, Guidance: 5, Steps: 300,
 		TrainingTime: 191 * time.Second, SamplingTime: 14200 * time.Millisecond,
 		Parameters: figure.Parameters{
-			{Key: "command", Value: "unnoise demo --seed 7"}, {Key: "seed", Value: "7"}, {Key: "commit", Value: "0123456789ab"},
-			{Key: "model", Value: "MNIST UNet, class-conditional, 2,019,201 parameters"}, {Key: "guidance", Value: "γ = 5"},
+			{Key: "command", Value: "unnoise demo --seed 7"}, {Key: "seed", Value: "7"},
+			{Key: "commit", Value: "0123456789ab"},
+			{Key: "model", Value: "MNIST UNet, class-conditional, 2,019,201 parameters"},
+			{Key: "guidance", Value: "γ = 5"},
 		},
 	}
 	for i := range d.StepsPerEpoch {
@@ -86,16 +88,19 @@ func TestDemo(t *testing.T) {
 	if len(page) > 3<<20 {
 		t.Errorf("the page has %d bytes", len(page))
 	}
-	for _, part := range []string{"unnoise demo --seed 7", "0123456789ab", "60,000 images", "3 minutes 11 seconds", "14 seconds", "<svg", "<dt>seed</dt><dd>7</dd>", "γ = 5"} {
+	for _, part := range []string{"unnoise demo --seed 7", "0123456789ab", "60,000 images", "3 minutes 11 seconds",
+		"14 seconds", "<svg", "<dt>seed</dt><dd>7</dd>", "γ = 5"} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
 		}
 	}
-	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(page); outside != nil {
+	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(
+		page); outside != nil {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
 
-	if m := regexp.MustCompile(`began at (\S+) and ended at (0.0\d+)\.`).FindSubmatch(page); m == nil || string(m[1]) < "1.2" || string(m[2]) > "0.06" {
+	if m := regexp.MustCompile(`began at (\S+) and ended at (0.0\d+)\.`).FindSubmatch(page); m == nil ||
+		string(m[1]) < "1.2" || string(m[2]) > "0.06" {
 		t.Errorf("the page says that the run %s", m)
 	}
 

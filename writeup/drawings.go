@@ -33,8 +33,8 @@ type Drawer struct {
 	Update      func(line func() string) // told how far it is
 }
 
-// drawings draws with models, and keeps what was drawn in a folder: what was drawn before, by the same model and in the same way, is
-// only read.
+// drawings draws with models, and keeps what was drawn in a folder: what was drawn before, by the same model and in the
+// same way, is only read.
 type drawings struct {
 	dir string
 	Drawer
@@ -74,7 +74,8 @@ type drawing struct {
 // sample draws images with the model in a folder.
 func (d *drawings) sample(ctx context.Context, dir, name string, what evaluation.Drawing) ([]Frame, error) {
 	s := what.Sampling
-	key := drawing{Sampler: s.Sampler, Steps: s.Steps, Eta: s.Eta, Guidance: s.Guidance, Seed: s.Seed, Labels: what.Labels, Count: what.Count, Frames: what.Frames}
+	key := drawing{Sampler: s.Sampler, Steps: s.Steps, Eta: s.Eta, Guidance: s.Guidance, Seed: s.Seed,
+		Labels: what.Labels, Count: what.Count, Frames: what.Frames}
 	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]Frame, error) {
 		start := time.Now()
 		what.OnStep = func(done, total int) {
@@ -88,17 +89,19 @@ func (d *drawings) sample(ctx context.Context, dir, name string, what evaluation
 func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Images) (diffusion.Images, error) {
 	h := sha256.New()
 	h.Write(weights.FromFloat32([]int{len(x.Data)}, x.Data).Data)
-	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))}, func(m *mnistunet.Model, _ func(string)) ([]Frame, error) {
-		y, err := m.Denoise(ctx, x)
-		return []Frame{{X: y}}, err
-	})
+	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))},
+		func(m *mnistunet.Model, _ func(string)) ([]Frame, error) {
+			y, err := m.Denoise(ctx, x)
+			return []Frame{{X: y}}, err
+		})
 	if err != nil {
 		return diffusion.Images{}, err
 	}
 	return frames[0].X, nil
 }
 
-func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]Frame, error)) ([]Frame, error) {
+func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]Frame,
+	error)) ([]Frame, error) {
 	d.done++
 	sum, err := checksum.File(filepath.Join(dir, mnistunet.WeightsFile))
 	if err != nil {
@@ -177,7 +180,8 @@ func writeFrames(path, key string, b by, frames []Frame) error {
 	if err != nil {
 		return err
 	}
-	return weights.Write(path, map[string]weights.Tensor{"frames": weights.FromFloat32([]int{len(frames), x.N, x.C, x.H, x.W}, values)},
+	return weights.Write(path,
+		map[string]weights.Tensor{"frames": weights.FromFloat32([]int{len(frames), x.N, x.C, x.H, x.W}, values)},
 		map[string]string{"drawing": key, "captions": string(asJSON), "by": string(maker)})
 }
 
@@ -208,7 +212,8 @@ func readFrames(path, key string) (frames []Frame, b by, err error) {
 	frames = make([]Frame, s[0])
 	for i := range frames {
 		size := len(values) / s[0]
-		frames[i] = Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4], Data: values[i*size : (i+1)*size]}}
+		frames[i] = Frame{Caption: captions[i], X: diffusion.Images{N: s[1], C: s[2], H: s[3], W: s[4],
+			Data: values[i*size : (i+1)*size]}}
 	}
 	return frames, b, nil
 }

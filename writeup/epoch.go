@@ -13,9 +13,10 @@ import (
 	"github.com/unnoise/unnoise/training"
 )
 
-// DrawEpoch draws what a model that was kept does: digits in few steps (a look, not a measurement), or noisy test images above
-// what the denoiser makes of them and what they were.
-func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k training.Kept, test *dataset.Labeled, seed uint64) error {
+// DrawEpoch draws what a model that was kept does: digits in few steps (a look, not a measurement), or noisy test
+// images above what the denoiser makes of them and what they were.
+func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k training.Kept, test *dataset.Labeled,
+	seed uint64) error {
 	c := m.Config
 	var p figure.Parameters
 	p.Add("Software", "unnoise "+build.Commit())
@@ -55,7 +56,8 @@ func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k 
 }
 
 // Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images.
-func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int, seed uint64) (diffusion.Images, error) {
+func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int,
+	seed uint64) (diffusion.Images, error) {
 	clean := firstImages(test, n)
 	noisy := addNoise(clean, []float64{sigma}, seed)
 	estimate, err := m.Denoise(ctx, noisy)
@@ -67,5 +69,6 @@ func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, si
 
 // DenoisedGrid arranges what Denoised returns.
 func DenoisedGrid(x diffusion.Images) figure.Grid {
-	return figure.Grid{Images: x, Columns: x.N / 3, Scale: 2, Padding: 4, RowLabels: []string{"noisy", "denoised", "clean"}}
+	return figure.Grid{Images: x, Columns: x.N / 3, Scale: 2, Padding: 4,
+		RowLabels: []string{"noisy", "denoised", "clean"}}
 }

@@ -101,9 +101,11 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 	shown := addNoise(clean, []float64{r.Network.Sigma}, o.Seed)
 	levels := addNoise(tested, evaluation.NoiseLevels, o.Seed)
 
-	n.Digits = Picture{Name: "denoiser-digits", Title: "Test images", Parameters: p, Rows: []Row{{Label: "noisy", Images: shown}}}
+	n.Digits = Picture{Name: "denoiser-digits", Title: "Test images", Parameters: p,
+		Rows: []Row{{Label: "noisy", Images: shown}}}
 	n.Digits.Parameters.Add("sigma", r.Network.Sigma)
-	n.Noise = Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p, Rows: []Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
+	n.Noise = Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p,
+		Rows: []Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
 	for _, epoch := range r.epochs {
 		parts := []diffusion.Images{shown, pure, levels}
 		isLast := epoch == r.epochs[len(r.epochs)-1]
@@ -114,7 +116,8 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 		if err != nil {
 			return nil, err
 		}
-		y, err := o.drawings.denoise(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), x)
+		y, err := o.drawings.denoise(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch),
+			x)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +136,8 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 }
 
 func levelPicture(noisy, denoised diffusion.Images, n int, p figure.Parameters) Picture {
-	w := Picture{Name: "denoiser-levels", Title: "Test images at several noise levels", Corner: "σ", Columns: levelNames(), Parameters: p}
+	w := Picture{Name: "denoiser-levels", Title: "Test images at several noise levels", Corner: "σ",
+		Columns: levelNames(), Parameters: p}
 	for i := range min(levelExamples, n) {
 		w.Rows = append(w.Rows,
 			Row{Label: "noisy", Images: pickImages(noisy, atLevels(i, n)...)},
@@ -188,7 +192,8 @@ func (o *page) sampling(r *ShownRun, guidance float64) (evaluation.Sampling, err
 	return s, err
 }
 
-// rowsOfClasses lists the classes to draw, rows of all of them, and the columns' names; without classes only how many images there are.
+// rowsOfClasses lists the classes to draw, rows of all of them, and the columns' names; without classes only how many
+// images there are.
 func rowsOfClasses(c mnistunet.Config) (labels []int, n int, columns []string) {
 	if c.Condition != mnistunet.Class {
 		return nil, sampleRows * digitsInARow, nil
@@ -211,7 +216,9 @@ func (o *page) model(ctx context.Context, kind string, r *ShownRun) (Model, erro
 	m := Model{Run: r.Run, Kind: kind, Columns: columns}
 	s.Describe(&m.Sampling)
 	for _, epoch := range r.epochs {
-		frames, err := o.drawings.sample(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), evaluation.Drawing{Sampling: s, Labels: classes, Count: n, Frames: MostFrames})
+		frames, err := o.drawings.sample(ctx, training.EpochDir(r.Dir, epoch),
+			fmt.Sprintf("%s, epoch %d", r.Name, epoch), evaluation.Drawing{Sampling: s, Labels: classes, Count: n,
+				Frames: MostFrames})
 		if err != nil {
 			return m, err
 		}
@@ -241,8 +248,8 @@ type drawnBy struct {
 	evaluation.Sampling
 }
 
-// fewSteps lists how to draw with rising numbers of network evaluations: along the flow and, where there is a run of noise estimates too,
-// by its samplers; last as that usually does.
+// fewSteps lists how to draw with rising numbers of network evaluations: along the flow and, where there is a run of
+// noise estimates too, by its samplers; last as that usually does.
 func (o *page) fewSteps(flow, class *ShownRun) (all []drawnBy, err error) {
 	add := func(r *ShownRun, sampler string, steps int) {
 		if r == nil || err != nil || r == class && steps > r.Network.Timesteps {
@@ -264,8 +271,10 @@ func (o *page) fewSteps(flow, class *ShownRun) (all []drawnBy, err error) {
 
 func (o *page) bySteps(ctx context.Context, ways []drawnBy) (pictures []Picture, err error) {
 	for _, w := range ways {
-		p, err := o.samples(ctx, w.run, w.Sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.Sampler, "+"), w.Steps),
-			fmt.Sprintf("%s: %d evaluations", w.Title(w.run.Network.Objective == mnistunet.Flow), w.Evaluations(w.run.Network)))
+		p, err := o.samples(ctx, w.run, w.Sampling, fmt.Sprintf("%s-steps-%d", strings.TrimRight(w.Sampler, "+"),
+			w.Steps),
+			fmt.Sprintf("%s: %d evaluations", w.Title(w.run.Network.Objective == mnistunet.Flow),
+				w.Evaluations(w.run.Network)))
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +294,8 @@ func (o *page) samples(ctx context.Context, r *ShownRun, s evaluation.Sampling, 
 	if usual, _ := o.sampling(r, usualGuidance); s == usual { // that is drawn as a trajectory
 		kept = MostFrames
 	}
-	frames, err := o.drawings.sample(ctx, r.last(), r.Name+", "+title, evaluation.Drawing{Sampling: s, Labels: classes, Count: n, Frames: kept})
+	frames, err := o.drawings.sample(ctx, r.last(), r.Name+", "+title,
+		evaluation.Drawing{Sampling: s, Labels: classes, Count: n, Frames: kept})
 	if err != nil {
 		return p, err
 	}

@@ -73,11 +73,13 @@ func TestDenoiserFigures(t *testing.T) {
 	picture := levelPicture(noisy, perfect, 3, nil)
 	for i, row := range picture.Rows {
 		at := func(x diffusion.Images, k int) []float32 { return x.Slice(k, k+1).Data }
-		if want := []string{"noisy", "denoised"}[i%2]; row.Label != want || row.Images.N != len(evaluation.NoiseLevels) {
+		if want := []string{"noisy", "denoised"}[i%2]; row.Label != want ||
+			row.Images.N != len(evaluation.NoiseLevels) {
 			t.Errorf("row %d is %q of %d images", i, row.Label, row.Images.N)
 		}
 		digit := at(clean, i/2)
-		if !slices.Equal(at(row.Images, 0), digit) || slices.Equal(at(row.Images, len(evaluation.NoiseLevels)-1), digit) != (i%2 == 1) {
+		if !slices.Equal(at(row.Images, 0), digit) || slices.Equal(at(row.Images, len(evaluation.NoiseLevels)-1),
+			digit) != (i%2 == 1) {
 			t.Errorf("row %d shows other images", i)
 		}
 	}
@@ -116,7 +118,8 @@ func TestDenoisedRows(t *testing.T) {
 	for i, v := range clean.Data {
 		variance += math.Pow(float64(noisy.Data[i]-v)/0.3, 2) / float64(len(clean.Data))
 	}
-	if !slices.Equal(clean.Data, firstImages(test, 5).Data) || !slices.Equal(estimates.Data, want.Data) || !(math.Abs(variance-1) < 0.1) {
+	if !slices.Equal(clean.Data, firstImages(test, 5).Data) || !slices.Equal(estimates.Data, want.Data) ||
+		!(math.Abs(variance-1) < 0.1) {
 		t.Errorf("the rows are mixed up, or the noise has another level: variance %g", variance)
 	}
 }

@@ -31,8 +31,8 @@ type page struct {
 	drawings *drawings
 }
 
-// ReportTables lays evaluations' reports out, and sets them side by side. Where flows and estimates of noise were measured, but not
-// so that they can be compared, apart says how.
+// ReportTables lays evaluations' reports out, and sets them side by side. Where flows and estimates of noise were
+// measured, but not so that they can be compared, apart says how.
 func ReportTables(reports []evaluation.Report) (tables []evaluation.Table, apart string) {
 	said := map[string]bool{} // notes: once each
 	for _, r := range reports {

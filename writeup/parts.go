@@ -34,7 +34,8 @@ type Picture struct {
 	Parameters figure.Parameters // that made it, besides the page's
 }
 
-// Row is a part of a picture under its own label: one line of images, or several if there are more of them than the picture is wide.
+// Row is a part of a picture under its own label: one line of images, or several if there are more of them than the
+// picture is wide.
 type Row struct {
 	Label  string
 	Images diffusion.Images // values in [0,1]
@@ -67,7 +68,8 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	var labels []string
 	for i, row := range p.Rows {
 		if i < len(p.Rows)-1 && row.Images.N%p.Width != 0 {
-			return v, fmt.Errorf("the picture %s is %d images wide, but its row %q has %d", p.Name, p.Width, row.Label, row.Images.N)
+			return v, fmt.Errorf("the picture %s is %d images wide, but its row %q has %d", p.Name, p.Width, row.Label,
+				row.Images.N)
 		}
 		picture, err := figure.Grid{Images: row.Images, Columns: p.Width, Padding: 1, Background: screenGray}.Draw()
 		if err != nil {
@@ -85,7 +87,9 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 		if row.Label != "" {
 			alt = ": " + row.Label + alt
 		}
-		v.Rows = append(v.Rows, rowView{Label: row.Label, Alt: alt, Source: template.HTMLAttr(fmt.Sprintf(`src="%s"`, url)), Width: size.X, Height: size.Y})
+		v.Rows = append(v.Rows,
+			rowView{Label: row.Label, Alt: alt, Source: template.HTMLAttr(fmt.Sprintf(`src="%s"`, url)), Width: size.X,
+				Height: size.Y})
 		batches = append(batches, row.Images)
 		labels = append(labels, row.Label)
 		labels = append(labels, make([]string, max((row.Images.N+p.Width-1)/p.Width-1, 0))...)
@@ -94,7 +98,9 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
-	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns, Corner: strings.ReplaceAll(p.Corner, "σ", "sigma")} // which Latin-1 lacks
+	// which Latin-1 lacks
+	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns,
+		Corner: strings.ReplaceAll(p.Corner, "σ", "sigma")}
 	if strings.Join(labels, "") != "" {
 		g.RowLabels = labels
 	}
@@ -102,7 +108,10 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
-	return v, f.add(p.Name+".png", func(w io.Writer) error { return figure.EncodePNG(w, large, slices.Concat(all, p.Parameters)) })
+	return v, f.add(p.Name+".png", func(w io.Writer) error {
+		return figure.EncodePNG(w, large,
+			slices.Concat(all, p.Parameters))
+	})
 }
 
 // across says what a picture's columns are, after its title.
@@ -133,9 +142,10 @@ type curveView struct {
 	EarlyFall    bool   // most of the fall is in the first tenth
 }
 
-// lossCurve draws a training's loss for the page, and as a file. With others it begins behind the first epoch, if all have a second:
-// beside the first fall no difference is seen.
-func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batch int, name string, others ...figure.Line) (curveView, error) {
+// lossCurve draws a training's loss for the page, and as a file. With others it begins behind the first epoch, if all
+// have a second: beside the first fall no difference is seen.
+func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batch int, name string,
+	others ...figure.Line) (curveView, error) {
 	c := figure.Curve{
 		Title:  title,
 		XLabel: "training step",
@@ -149,12 +159,14 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 	}
 	line := lossLine(name, loss)
 	c.X, c.Y = line.X, line.Y
-	if lines := append([]figure.Line{line}, others...); len(lines) > 1 && !slices.ContainsFunc(lines, func(l figure.Line) bool { return len(l.Y) <= stepsPerEpoch }) {
+	if lines := append([]figure.Line{line}, others...); len(lines) > 1 &&
+		!slices.ContainsFunc(lines, func(l figure.Line) bool { return len(l.Y) <= stepsPerEpoch }) {
 		c.From = float64(stepsPerEpoch + 1)
 	}
 	if stepsPerEpoch > 0 {
 		for epoch := 1; epoch*stepsPerEpoch < len(loss); epoch++ {
-			c.Marks = append(c.Marks, figure.Mark{X: float64(epoch * stepsPerEpoch), Label: fmt.Sprintf("epoch %d", epoch)})
+			c.Marks = append(c.Marks, figure.Mark{X: float64(epoch * stepsPerEpoch), Label: fmt.Sprintf("epoch %d",
+				epoch)})
 		}
 	}
 	wide, err := c.SVG()
@@ -174,7 +186,8 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 		then := mean(loss[len(loss)/10 : len(loss)/2])
 		early = first > then && first-then > 3*(then-last)
 	}
-	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first), Last: significant(last), EarlyFall: early}, nil
+	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first),
+		Last: significant(last), EarlyFall: early}, nil
 }
 
 // files are a page and the figures beside it. They are written when all of them are made, the page last.
@@ -206,7 +219,8 @@ func (f files) names() (names []string) {
 	return names
 }
 
-// Check tells whether a page may be written to a folder: whether the index.html that is there, if there is one, is a page of this package.
+// Check tells whether a page may be written to a folder: whether the index.html that is there, if there is one, is a
+// page of this package.
 func Check(dir string) error {
 	path := filepath.Join(dir, "index.html")
 	b, err := os.ReadFile(path)
@@ -229,7 +243,8 @@ func (f files) write(dir string) (path string, err error) {
 	}
 	for _, file := range f {
 		path = filepath.Join(dir, file.name)
-		if err := atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(file.content); return err }); err != nil {
+		if err := atomicfile.Write(path,
+			func(w io.Writer) error { _, err := w.Write(file.content); return err }); err != nil {
 			return "", err
 		}
 	}
@@ -244,7 +259,8 @@ func lossLine(name string, loss []float64) figure.Line {
 	return l
 }
 
-// pngURL is for attributes that templates are given whole: in a template's own, each + of base64 would become five characters.
+// pngURL is for attributes that templates are given whole: in a template's own, each + of base64 would become five
+// characters.
 func pngURL(picture image.Image) (string, error) {
 	var file bytes.Buffer
 	if err := figure.EncodePNG(&file, picture, nil); err != nil {

@@ -26,13 +26,15 @@ func checkFrames(frames []Frame) error {
 			return fmt.Errorf("frame %d of the trajectory has shape %s, the first %s", i, f.X.Shape(), first.X.Shape())
 		}
 		if (f.X0.N > 0) != (first.X0.N > 0) || f.X0.N > 0 && !f.X0.SameShape(f.X) {
-			return fmt.Errorf("frame %d of the trajectory has estimates of shape %s, expected %s", i, f.X0.Shape(), first.X.Shape())
+			return fmt.Errorf("frame %d of the trajectory has estimates of shape %s, expected %s", i, f.X0.Shape(),
+				first.X.Shape())
 		}
 	}
 	return nil
 }
 
-// playerView is what the page plays at once: each screen is one PNG with all frames, one below the other, of which the page shows one.
+// playerView is what the page plays at once: each screen is one PNG with all frames, one below the other, of which the
+// page shows one.
 type playerView struct {
 	Name     string // what it shows, for those who cannot see it
 	Width    int    // images side by side on a screen
@@ -111,7 +113,8 @@ func newScreen(title, note string, batches []diffusion.Images, columns int) (scr
 	url, err := pngURL(strip)
 	return screenView{
 		Title: title, Note: note,
-		Style: template.HTMLAttr(fmt.Sprintf(`style="aspect-ratio: %d / %d; background-image: url(%s); background-size: 100%% %d00%%; background-position: 0 100%%"`,
+		Style: template.HTMLAttr(fmt.Sprintf(
+			`style="aspect-ratio: %d / %d; background-image: url(%s); background-size: 100%% %d00%%; background-position: 0 100%%"`,
 			size.X, size.Y, url, len(frames))),
 	}, err
 }
@@ -124,7 +127,8 @@ func coarsen(levels []byte) {
 }
 
 // addTrajectory adds the frames as an animated PNG.
-func addTrajectory(f *files, name string, batches []diffusion.Images, columns, scale int, parameters figure.Parameters) error {
+func addTrajectory(f *files, name string, batches []diffusion.Images, columns, scale int,
+	parameters figure.Parameters) error {
 	pictures, err := drawFrames(batches, columns, scale)
 	if err != nil {
 		return err

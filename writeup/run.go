@@ -48,12 +48,15 @@ func ReadRun(dir string) (Run, error) {
 				commit = m.Commit
 				r.Others = append(r.Others, commit)
 			}
-			if by := engine.Computer(m.Backend, m.Threads); (m.Threads > 0 || m.Backend != "") && by != r.Computers[len(r.Computers)-1] { // early runs don't say
+			// early runs don't say
+			if by := engine.Computer(m.Backend, m.Threads); (m.Threads > 0 || m.Backend != "") &&
+				by != r.Computers[len(r.Computers)-1] {
 				r.Computers = append(r.Computers, by)
 			}
 		case "step":
 			if expected := len(r.Loss) + 1; m.Step != expected {
-				return Run{}, fmt.Errorf("%s lacks step %d: what is left can't be shown", training.MetricsPath(dir), expected)
+				return Run{}, fmt.Errorf("%s lacks step %d: what is left can't be shown", training.MetricsPath(dir),
+					expected)
 			}
 			r.Loss = append(r.Loss, float64(m.Loss))
 			r.LastRate = m.LearningRate
@@ -135,6 +138,9 @@ func runsTable(runs []Run) Table {
 	add("computed in", func(r Run) string { return r.DType + ", " + strings.Join(r.Computers, ", then ") })
 	add("seed", func(r Run) string { return fmt.Sprint(r.Seed) })
 	add("data", func(r Run) string { return r.Data.Checksum })
-	add("commit", func(r Run) string { return strings.Join(append([]string{r.Program.Commit}, r.Others...), ", then ") })
+	add("commit", func(r Run) string {
+		return strings.Join(append([]string{r.Program.Commit}, r.Others...),
+			", then ")
+	})
 	return t
 }

@@ -58,11 +58,13 @@ func OpenRun(dir string, kind Kind) (*ShownRun, error) {
 	case got != kind.objective && kind.condition == mnistunet.Class:
 		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow", dir, got)
 	case got != kind.objective:
-		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by --flow", dir, got)
+		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by "+
+			"--flow", dir, got)
 	}
 	train, test, err := mnist.OpenDataOf(dir, run.Data)
 	if err != nil {
-		return nil, fmt.Errorf("%w. Say where they are now with: unnoise train mnist --resume %s --data FOLDER", err, shell.Quote(dir))
+		return nil, fmt.Errorf("%w. Say where they are now with: unnoise train mnist --resume %s --data FOLDER", err,
+			shell.Quote(dir))
 	}
 	all, err := training.Epochs(dir)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 
 const unetStyle = figure.Theme +
 	`.unet text{fill:currentColor;text-anchor:middle}.unet .shape{opacity:.75}.unet rect{fill:none;stroke:currentColor;stroke-opacity:.45}` +
-	`.unet path{fill:none;stroke:` + figure.LineColor + `;stroke-width:1.5;stroke-linecap:round;stroke-linejoin:round}.unet .beside{stroke-dasharray:3 4}`
+	`.unet path{fill:none;stroke:` + figure.LineColor +
+	`;stroke-width:1.5;stroke-linecap:round;stroke-linejoin:round}.unet .beside{stroke-dasharray:3 4}`
 
 // unetBlock is a block of the network, or an end of it, and the shape of what it gives.
 type unetBlock struct {
@@ -36,8 +37,10 @@ func unet(c mnistunet.Config) []byte {
 		answer = "clean image"
 	}
 	d, size := c.Dim, mnistunet.Size
-	down := []unetBlock{{"noisy image", size, 1}, {"in_block", size, d}, {"down1", size / 2, d}, {"down2", size / 4, 2 * d}, {"flatten", 1, 2 * d}}
-	up := []unetBlock{{answer, size, 1}, {"out_block", size, d}, {"up2", size, d}, {"up1", size / 2, d}, {"unflatten", size / 4, 2 * d}}
+	down := []unetBlock{{"noisy image", size, 1}, {"in_block", size, d}, {"down1", size / 2, d},
+		{"down2", size / 4, 2 * d}, {"flatten", 1, 2 * d}}
+	up := []unetBlock{{answer, size, 1}, {"out_block", size, d}, {"up2", size, d}, {"up1", size / 2, d},
+		{"unflatten", size / 4, 2 * d}}
 	last := len(down) - 1
 	words := "The UNet's blocks, with height × width × channels of what they give. Down:"
 	for _, b := range down {
@@ -47,7 +50,8 @@ func unet(c mnistunet.Config) []byte {
 	for _, b := range slices.Backward(up) {
 		words += fmt.Sprintf(" %s,", b)
 	}
-	words = strings.TrimSuffix(words, ",") + ". Dashed arrows lead from in_block to out_block, from down1 to up2, from down2 to up1."
+	words = strings.TrimSuffix(words, ",") +
+		". Dashed arrows lead from in_block to out_block, from down1 to up2, from down2 to up1."
 	told := map[int]string{}
 	if c.Condition != mnistunet.None {
 		told = map[int]string{last - 1: "+ t₁", last - 2: "+ t₂"}
@@ -62,7 +66,8 @@ func unet(c mnistunet.Config) []byte {
 	}
 
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13" class="unet">`+"\n<style>%s</style>\n",
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" font-family="system-ui, sans-serif" font-size="13" class="unet">`+"\n<style>%s</style>\n",
 		width, last*step+boxHeight+16, words, unetStyle)
 	arrow := func(class string, x0, y0, x1, y1 int) {
 		dx, dy := cmp.Compare(x1, x0), cmp.Compare(y1, y0)
@@ -75,8 +80,10 @@ func unet(c mnistunet.Config) []byte {
 			middle int
 			unetBlock
 		}{{left, down[i]}, {right, up[i]}} {
-			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" rx="8"/><text x="%d" y="%d">%s</text><text class="shape" x="%d" y="%d">%s</text>`+"\n",
-				at.middle-boxWidth/2, top, boxWidth, boxHeight, at.middle, top+18, at.name, at.middle, top+36, at.shape())
+			fmt.Fprintf(&b,
+				`<rect x="%d" y="%d" width="%d" height="%d" rx="8"/><text x="%d" y="%d">%s</text><text class="shape" x="%d" y="%d">%s</text>`+"\n",
+				at.middle-boxWidth/2, top, boxWidth, boxHeight, at.middle, top+18, at.name, at.middle, top+36,
+				at.shape())
 		}
 		switch i {
 		case 0:

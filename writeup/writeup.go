@@ -16,7 +16,8 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
-// Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is missing is left out.
+// Data is what the write-up shows: noise, a denoiser of one level, models that draw from noise, and tables. What is
+// missing is left out.
 type Data struct {
 	Command    string            // makes the page again
 	Parameters figure.Parameters // of all figures: written into the PNG files with the command, and shown at the end
@@ -82,9 +83,9 @@ const (
 // MostFrames are shown of a trajectory.
 const MostFrames = 40
 
-// Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files. When all of them
-// are made it makes dir where it is missing and replaces what has these names. The page stays under 15 MB: where there are too many
-// trajectories they are shown with fewer frames. It returns the page's path.
+// Write writes the write-up: dir/index.html, which needs nothing beside it, and the same figures as PNG and SVG files.
+// When all of them are made it makes dir where it is missing and replaces what has these names. The page stays under 15
+// MB: where there are too many trajectories they are shown with fewer frames. It returns the page's path.
 func Write(dir string, d Data) (page string, err error) { return d.write(dir, mostBytes) }
 
 func (d Data) write(dir string, most int) (page string, err error) {
@@ -109,7 +110,8 @@ func (d Data) write(dir string, most int) (page string, err error) {
 			break
 		}
 		if frames <= 4 {
-			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: leave out a model", float64(html.Len())/1e6, float64(most)/1e6)
+			return "", fmt.Errorf("the page would have %.1f MB, and may have %.1f: leave out a model",
+				float64(html.Len())/1e6, float64(most)/1e6)
 		}
 		frames = max(4, min(frames-1, frames*most/html.Len()))
 	}
@@ -127,24 +129,28 @@ func (d Data) check() error {
 		}
 	}
 	if n := d.Denoiser; n != nil && (n.Mean.N != 1 || !n.Answer.SameShape(n.Mean)) {
-		return fmt.Errorf("the denoiser's mean answer has shape %s, the mean image %s; expected one image each", n.Answer.Shape(), n.Mean.Shape())
+		return fmt.Errorf("the denoiser's mean answer has shape %s, the mean image %s; expected one image each",
+			n.Answer.Shape(), n.Mean.Shape())
 	}
 	seen := map[string]bool{}
 	for _, m := range d.Models {
 		if !slices.Contains(kinds, m.Kind) || seen[m.Kind] {
-			return fmt.Errorf("the %s model is of kind %q, expected one of each of %s at most", m.Name, m.Kind, strings.Join(kinds, ", "))
+			return fmt.Errorf("the %s model is of kind %q, expected one of each of %s at most", m.Name, m.Kind,
+				strings.Join(kinds, ", "))
 		}
 		seen[m.Kind] = true
 		if len(m.Trajectories) == 0 {
 			return fmt.Errorf("the %s model has no trajectory", m.Name)
 		}
 		if m.Flat != nil && len(m.Flat.ByGuidance) != len(m.ByGuidance) {
-			return fmt.Errorf("the %s model has pictures of %d guidance scales, the one beside it of %d", m.Name, len(m.ByGuidance), len(m.Flat.ByGuidance))
+			return fmt.Errorf("the %s model has pictures of %d guidance scales, the one beside it of %d", m.Name,
+				len(m.ByGuidance), len(m.Flat.ByGuidance))
 		}
 		for _, t := range m.Trajectories {
 			err := checkFrames(t.Frames)
 			if err == nil && len(t.Frames) != len(m.Trajectories[0].Frames) {
-				err = fmt.Errorf("it has %d frames, the first epoch's trajectory %d", len(t.Frames), len(m.Trajectories[0].Frames))
+				err = fmt.Errorf("it has %d frames, the first epoch's trajectory %d", len(t.Frames),
+					len(m.Trajectories[0].Frames))
 			}
 			if err != nil {
 				return fmt.Errorf("the %s model, epoch %d: %w", m.Name, t.Epoch, err)
@@ -154,7 +160,8 @@ func (d Data) check() error {
 	for _, t := range d.Tables {
 		for i, row := range t.Rows {
 			if len(row) != len(t.Header) {
-				return fmt.Errorf("row %d of the table %q has %d cells, its header %d", i+1, t.Caption, len(row), len(t.Header))
+				return fmt.Errorf("row %d of the table %q has %d cells, its header %d", i+1, t.Caption, len(row),
+					len(t.Header))
 			}
 		}
 	}
@@ -283,7 +290,8 @@ func (d Data) view(f *files) (*writeupView, error) {
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			noisy, _ := batches(thin(t.Frames, MostFrames))
-			if err := addTrajectory(f, fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch), noisy, m.columns(), 2, slices.Concat(carried, m.parameters(t.Epoch))); err != nil {
+			if err := addTrajectory(f, fmt.Sprintf("%s-epoch-%02d.png", m.Kind, t.Epoch), noisy, m.columns(), 2,
+				slices.Concat(carried, m.parameters(t.Epoch))); err != nil {
 				return nil, err
 			}
 		}
@@ -305,7 +313,8 @@ func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*deno
 	if err != nil {
 		return nil, err
 	}
-	t := Table{Caption: fmt.Sprintf("Mean squared error over %d test images", n.Tested), Header: []string{"σ"}, Rows: [][]string{{"noisy"}, {"denoised"}}}
+	t := Table{Caption: fmt.Sprintf("Mean squared error over %d test images", n.Tested), Header: []string{"σ"},
+		Rows: [][]string{{"noisy"}, {"denoised"}}}
 	for _, e := range n.Errors {
 		t.Header = append(t.Header, fmt.Sprint(e.Sigma))
 		t.Rows[0] = append(t.Rows[0], fmt.Sprintf("%.3f", e.Noisy))
@@ -321,8 +330,10 @@ func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*deno
 	}{
 		{&v.Digits, n.Digits}, {&v.Levels, n.Levels}, {&v.Noise, n.Noise},
 		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}}, Parameters: n.Noise.Parameters,
-			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item, n.Answers),
-			Note:  fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.", item, n.Answers)}},
+			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item,
+				n.Answers),
+			Note: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.",
+				item, n.Answers)}},
 	} {
 		if *draw.to, err = picture(draw.p); err != nil {
 			return nil, err
@@ -349,7 +360,8 @@ func (m Model) parameters(epoch int) (p figure.Parameters) {
 func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err error) {
 	done := m.Done()
 	early, late := m.Loss[0]-m.EpochLoss[0], m.EpochLoss[0]-m.EpochLoss[done-1]
-	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 0 && early > 3*late, Hidden: fmt.Sprintf("%.4g", 100*m.Dropout)}
+	v = &modelView{Model: m, LastTimestep: m.Network.Timesteps - 1, Slowing: done > 2 && early > 0 && early > 3*late,
+		Hidden: fmt.Sprintf("%.4g", 100*m.Dropout)}
 	if m.Network.Timesteps > 0 {
 		schedule, err := diffusion.Linear(m.Network.Timesteps, m.Network.BetaStart, m.Network.BetaEnd)
 		if err != nil {
@@ -392,7 +404,8 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 				v.Flat.Samples = append(v.Flat.Samples, p.pictureView)
 			}
 		}
-		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate", lossLine("constant rate", f.Loss)); err != nil {
+		if v.Flat.Curve, err = curve(m.Kind+"-flat-loss.svg", m.Run, "falling rate",
+			lossLine("constant rate", f.Loss)); err != nil {
 			return nil, err
 		}
 	}
@@ -402,7 +415,8 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 // setPlayers makes the players with at most so many frames.
 func (v *writeupView) setPlayers(frames int) error {
 	for _, m := range v.Models {
-		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Width: m.columns(), Columns: m.Columns, Across: across("", m.Columns)}
+		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Width: m.columns(), Columns: m.Columns,
+			Across: across("", m.Columns)}
 		for _, t := range m.Trajectories {
 			shown := thin(t.Frames, frames)
 			if err := p.setCaptions(shown); err != nil {

@@ -31,7 +31,8 @@ func course(t *testing.T) Data {
 		c.Program.Commit = "0123456789ab"
 		c.DType, c.Threads = "f32", 2
 		return Run{Name: name, Command: "unnoise train mnist --condition " + string(condition), Config: c,
-			Loss: demo.Loss, StepsPerEpoch: 67, EpochLoss: []float64{0.3, 0.06, 0.05, 0.045}, LastRate: 0.0005, Time: time.Hour}
+			Loss: demo.Loss, StepsPerEpoch: 67, EpochLoss: []float64{0.3, 0.06, 0.05, 0.045}, LastRate: 0.0005,
+			Time: time.Hour}
 	}
 	digits := demo.Trajectory[len(demo.Trajectory)-1].X
 	classes := strings.Split("0123456789", "")
@@ -46,7 +47,8 @@ func course(t *testing.T) Data {
 		return all
 	}
 	samples := func(name string) Picture {
-		return Picture{Name: name, Title: name, Note: name, Width: 10, Columns: classes, Rows: []Row{{Images: digits}}, Parameters: figure.Parameters{{Key: "guidance", Value: "5"}}}
+		return Picture{Name: name, Title: name, Note: name, Width: 10, Columns: classes, Rows: []Row{{Images: digits}},
+			Parameters: figure.Parameters{{Key: "guidance", Value: "5"}}}
 	}
 	row := func(label string) Row { return Row{label, digits} }
 	class := run("class-conditional", mnistunet.Class)
@@ -56,22 +58,30 @@ func course(t *testing.T) Data {
 	mean := digits.Slice(0, 1)
 	return Data{
 		Command: "unnoise writeup --seed 7", Item: "digit", Parameters: figure.Parameters{{Key: "seed", Value: "7"}},
-		Forward: &Picture{Name: "noise", Title: "Noise", Corner: "σ", Columns: []string{"0", "0.5", "1"}, Rows: []Row{{Images: digits.Slice(0, 3)}, {Images: digits.Slice(3, 6)}}},
+		Forward: &Picture{Name: "noise", Title: "Noise", Corner: "σ", Columns: []string{"0", "0.5", "1"},
+			Rows: []Row{{Images: digits.Slice(0, 3)}, {Images: digits.Slice(3, 6)}}},
 		Denoiser: &Denoiser{
-			Run:    run("denoiser", mnistunet.None),
-			Digits: Picture{Name: "denoiser-digits", Title: "Test images", Rows: []Row{row("noisy"), row("after epoch 1"), row("clean")}},
+			Run: run("denoiser", mnistunet.None),
+			Digits: Picture{Name: "denoiser-digits", Title: "Test images",
+				Rows: []Row{row("noisy"), row("after epoch 1"), row("clean")}},
 			Levels: Picture{Name: "denoiser-levels", Title: "Levels", Rows: []Row{row("noisy"), row("denoised")}},
 			Errors: []Level{{0, 0, 0.004}, {0.5, 0.25, 0.01}}, Tested: 64,
-			Noise: Picture{Name: "denoiser-noise", Title: "Noise", Rows: []Row{row("pure noise"), row("after epoch 1")}},
-			Mean:  mean, Answer: mean, Answers: 256,
+			Noise: Picture{Name: "denoiser-noise", Title: "Noise",
+				Rows: []Row{row("pure noise"), row("after epoch 1")}},
+			Mean: mean, Answer: mean, Answers: 256,
 		},
 		Models: []Model{
 			{Run: run("time-conditional", mnistunet.Time), Kind: "time", Trajectories: trajectories("t = %d", 1, 4)},
-			{Run: class, Kind: "class", Columns: classes, Trajectories: trajectories("t = %d", 1, 2, 4), Sampling: figure.Parameters{{Key: "sampler", Value: "ddpm"}},
-				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")}, Flat: &Flat{Run: flat, ByGuidance: []Picture{samples("class-flat-guidance-0"), samples("class-flat-guidance-5")}}},
-			{Run: class, Kind: "flow", Columns: classes, Trajectories: trajectories("t = 0.%02d", 4), BySteps: []Picture{samples("flow-steps-10")}},
+			{Run: class, Kind: "class", Columns: classes, Trajectories: trajectories("t = %d", 1, 2, 4),
+				Sampling:   figure.Parameters{{Key: "sampler", Value: "ddpm"}},
+				ByGuidance: []Picture{samples("class-guidance-0"), samples("class-guidance-5")},
+				Flat: &Flat{Run: flat, ByGuidance: []Picture{samples("class-flat-guidance-0"),
+					samples("class-flat-guidance-5")}}},
+			{Run: class, Kind: "flow", Columns: classes, Trajectories: trajectories("t = 0.%02d", 4),
+				BySteps: []Picture{samples("flow-steps-10")}},
 		},
-		Tables: []Table{{Caption: "Quality", Header: []string{"sampler", "accuracy"}, Rows: [][]string{{"ddpm", "99 %"}}, Note: "of 1,000 samples"}},
+		Tables: []Table{{Caption: "Quality", Header: []string{"sampler", "accuracy"},
+			Rows: [][]string{{"ddpm", "99 %"}}, Note: "of 1,000 samples"}},
 	}
 }
 
@@ -92,9 +102,14 @@ func TestWrite(t *testing.T) {
 		t.Error("the pictures' base64 is escaped")
 	}
 	for _, part := range []string{
-		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`, "<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
-		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit", "with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0", "Constant rate, class-flat-guidance-5",
-		"from 0.001 to 0.0005", "Over the last epoch the error is 0.045 with the fall and 0.09 without.", "<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab", "&#34;t = 0.100&#34;",
+		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`,
+		"<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
+		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit",
+		"with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0",
+		"Constant rate, class-flat-guidance-5",
+		"from 0.001 to 0.0005", "Over the last epoch the error is 0.045 with the fall and 0.09 without.",
+		"<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab",
+		"&#34;t = 0.100&#34;",
 	} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page lacks %q", part)
@@ -106,11 +121,14 @@ func TestWrite(t *testing.T) {
 	if got := strings.Count(string(page), "√ᾱ"); got != 2 {
 		t.Errorf("timesteps are explained %d times", got/2)
 	}
-	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(page); outside != nil {
+	if outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//|url\(['"]?http|ZgotmplZ`).Find(
+		page); outside != nil {
 		t.Errorf("the page asks for something outside: %s", outside)
 	}
-	for _, alt := range []string{`alt="Noise, row 2 of 2; columns σ 0, 0.5, 1"`, `alt="Test images: noisy, row 1 of 3"`, `alt="Constant rate, class-flat-guidance-5, class-conditional; columns 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"`,
-		`aria-label="After epoch 2; columns 0, 1, 2`, `aria-label="Training loss, class-conditional, falling rate and constant rate"`} {
+	for _, alt := range []string{`alt="Noise, row 2 of 2; columns σ 0, 0.5, 1"`, `alt="Test images: noisy, row 1 of 3"`,
+		`alt="Constant rate, class-flat-guidance-5, class-conditional; columns 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"`,
+		`aria-label="After epoch 2; columns 0, 1, 2`,
+		`aria-label="Training loss, class-conditional, falling rate and constant rate"`} {
 		if !bytes.Contains(page, []byte(alt)) {
 			t.Errorf("for those who can't see, the page lacks %s", alt)
 		}
@@ -119,7 +137,8 @@ func TestWrite(t *testing.T) {
 		t.Errorf("%d screens, expected one for each epoch: 6", n)
 	}
 	// Without script the results are there, and no controls that would do nothing.
-	if shown, hidden := bytes.Count(page, []byte("background-position: 0 100%")), bytes.Count(page, []byte(`class="controls" hidden`)); shown != 6 || hidden != 3 {
+	if shown, hidden := bytes.Count(page, []byte("background-position: 0 100%")),
+		bytes.Count(page, []byte(`class="controls" hidden`)); shown != 6 || hidden != 3 {
 		t.Errorf("without script %d screens show the result, %d controls are hidden", shown, hidden)
 	}
 	ids := map[string]bool{}
@@ -150,7 +169,8 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s is not XML: %v", m[1], err)
 		}
 	}
-	if p, _ := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png")); len(p) != 5 || p[0].Key != "command" {
+	if p, _ := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png")); len(p) != 5 ||
+		p[0].Key != "command" {
 		t.Errorf("an epoch's picture carries %v", p)
 	}
 }
@@ -162,9 +182,13 @@ func TestWriteParts(t *testing.T) {
 		keep          func(d *Data)
 		without, with []string
 	}{
-		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil }, []string{`id="time"`, `class="player"`, `id="tables"`, "small networks"}, nil},
-		"class only":    {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] }, []string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`}, []string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
-		"flow only":     {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] }, []string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
+		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil },
+			[]string{`id="time"`, `class="player"`, `id="tables"`, "small networks"}, nil},
+		"class only": {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] },
+			[]string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`},
+			[]string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
+		"flow only": {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] },
+			[]string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
 	} {
 		d := all
 		c.keep(&d)
@@ -268,7 +292,8 @@ func TestReadRun(t *testing.T) {
 
 	dir := t.TempDir()
 	c := mnist.Default(mnistunet.Class)
-	c.Version, c.DType, c.Threads, c.Program.Commit, c.Data = 1, "f32", 2, "first", training.Data{Name: "MNIST", Images: 256, Checksum: "crc32c:00000000"}
+	c.Version, c.DType, c.Threads, c.Program.Commit, c.Data = 1, "f32", 2, "first",
+		training.Data{Name: "MNIST", Images: 256, Checksum: "crc32c:00000000"}
 	config, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
@@ -289,11 +314,14 @@ func TestReadRun(t *testing.T) {
 		}
 	}
 	got, err := ReadRun(dir)
-	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875}, LastRate: 0.0008, Others: []string{"second"}, Computers: []string{"2 threads", "4 threads"}, Time: 3500 * time.Millisecond}
+	want := Run{Config: c, Loss: []float64{1, 0.5, 0.25, 0.125}, StepsPerEpoch: 2, EpochLoss: []float64{0.75, 0.1875},
+		LastRate: 0.0008, Others: []string{"second"}, Computers: []string{"2 threads", "4 threads"},
+		Time: 3500 * time.Millisecond}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
-	short := strings.Replace(metrics, `{"event":"step","epoch":2,"step":3,"loss":0.25,"learning_rate":0.0009}`+"\n", "", 1)
+	short := strings.Replace(metrics, `{"event":"step","epoch":2,"step":3,"loss":0.25,"learning_rate":0.0009}`+"\n", "",
+		1)
 	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(short), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +341,8 @@ func TestLossCurve(t *testing.T) {
 		return v, string(v.Wide)
 	}
 	alone, all := draw()
-	if alone.First != "1" || alone.Last != "0.2" || strings.Count(all, "epoch 1<") != 1 || strings.Contains(all, "epoch 2<") || !strings.Contains(all, "(64 images each)") {
+	if alone.First != "1" || alone.Last != "0.2" || strings.Count(all, "epoch 1<") != 1 ||
+		strings.Contains(all, "epoch 2<") || !strings.Contains(all, "(64 images each)") {
 		t.Errorf("from %s to %s: %s", alone.First, alone.Last, all)
 	}
 	for _, tick := range []string{">1<", ">4<"} {
@@ -321,7 +350,8 @@ func TestLossCurve(t *testing.T) {
 			t.Errorf("the axis of all steps lacks %s", tick)
 		}
 	}
-	if _, part := draw(lossLine("constant rate", []float64{1, 0.6, 0.3, 0.3})); strings.Contains(part, ">1<") || !strings.Contains(part, ">3<") || !strings.Contains(part, ">constant rate<") {
+	if _, part := draw(lossLine("constant rate", []float64{1, 0.6, 0.3, 0.3})); strings.Contains(part, ">1<") ||
+		!strings.Contains(part, ">3<") || !strings.Contains(part, ">constant rate<") {
 		t.Errorf("beside another: %s", part)
 	}
 }
@@ -351,7 +381,8 @@ func TestRisingLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(page); err != nil || bytes.Contains(text, []byte("Most of the fall is in the first epoch")) {
+	if text, err := os.ReadFile(page); err != nil ||
+		bytes.Contains(text, []byte("Most of the fall is in the first epoch")) {
 		t.Errorf("the page tells of a fall, %v", err)
 	}
 }

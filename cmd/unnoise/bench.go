@@ -24,8 +24,10 @@ func (t *timing) add(cmd *cobra.Command, batch, runs int, batchUsage string) {
 	intFlag(cmd, &t.batch, "batch", batch, 1, 65536, batchUsage)
 	intFlag(cmd, &t.runs, "runs", runs, 1, 100_000, "counted runs")
 	computeFlags(cmd, &t.computing)
-	cmd.Flags().StringSliceVar(&t.without, "without", nil, "optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
-	cmd.Flags().BoolVar(&t.profile, "profile", false, "print what each operation takes to stderr, from as many runs again")
+	cmd.Flags().StringSliceVar(&t.without, "without", nil,
+		"optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
+	cmd.Flags().BoolVar(&t.profile, "profile", false,
+		"print what each operation takes to stderr, from as many runs again")
 	jsonFlag(cmd, &t.json, "print a JSON object")
 }
 
@@ -74,7 +76,8 @@ func newBenchOf(what, short string) *cobra.Command {
 		Use: what, Short: short, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, what) },
 	}
-	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time", "class")
+	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
+		"class")
 	intFlag(cmd, &f.dim, "dim", 64, 1, 4096, "channels of the network's first level")
 	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before those that count")
 	images := "images at once"
@@ -109,13 +112,18 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 		return err
 	}
 	r := benchReport{
-		Version: jsonVersion, What: what, Condition: f.condition, Dim: f.dim, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: s.Best, MedianSeconds: s.Median, ImagesPerSecond: float64(f.batch) / s.Best, FirstSeconds: s.First, PeakBytes: memory.Peak(),
+		Version: jsonVersion, What: what, Condition: f.condition, Dim: f.dim, Batch: f.batch, DType: engine.Name(dtype),
+		Threads: info.Threads, Device: info.Device,
+		BestSeconds: s.Best, MedianSeconds: s.Median, ImagesPerSecond: float64(f.batch) / s.Best, FirstSeconds: s.First,
+		PeakBytes: memory.Peak(),
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; peak memory %.0f MB\n",
-		what, r.Condition, r.Dim, r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(),
+		"%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; "+
+			"peak memory %.0f MB\n",
+		what, r.Condition, r.Dim, r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond,
+		1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
 	return err
 }

@@ -52,7 +52,8 @@ They take 2 bytes a parameter: 0.7 GB (M), 1.3 GB (sr-M), 1.9 GB (L), 8.6 GB (XL
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	choiceFlag(cmd, &f.size, "size", "M", "the network", synthetic.Sizes()...)
-	cmd.Flags().StringVar(&f.dir, "dir", "", "folder for the networks' folders (default: unnoise/random in the cache folder)")
+	cmd.Flags().StringVar(&f.dir, "dir", "",
+		"folder for the networks' folders (default: unnoise/random in the cache folder)")
 	completeFolder(cmd, "dir")
 	f.add(cmd, 2, 3, "images or texts at once")
 	return cmd
@@ -89,14 +90,19 @@ func (f *benchModelFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	r := benchModelReport{
-		Version: jsonVersion, What: "model", Size: f.size, Folder: dir, Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: s.Best, MedianSeconds: s.Median, LoadSeconds: loaded, FirstSeconds: s.First, PeakBytes: memory.Peak(),
+		Version: jsonVersion, What: "model", Size: f.size, Folder: dir, Batch: f.batch, DType: engine.Name(dtype),
+		Threads: info.Threads, Device: info.Device,
+		BestSeconds: s.Best, MedianSeconds: s.Median, LoadSeconds: loaded, FirstSeconds: s.First,
+		PeakBytes: memory.Peak(),
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, batch %d, %s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak memory %.2f GB\n",
-		r.Size, r.Batch, r.DType, r.Device, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds, float64(r.PeakBytes)/1e9)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(),
+		"%s, batch %d, %s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak "+
+			"memory %.2f GB\n",
+		r.Size, r.Batch, r.DType, r.Device, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds,
+		float64(r.PeakBytes)/1e9)
 	return err
 }
 

@@ -19,18 +19,23 @@ func TestBenchModel(t *testing.T) {
 		folder := filepath.Join(dir, n.Folder)
 		copyModel(t, model, folder)
 		var r benchModelReport
-		decode(t, succeed(t, "bench", "model", "--size", size, "--dir", dir, "--batch", "1", "--dtype", "f32", "--threads", "1", "--json").stdout, &r)
-		if r.What != "model" || r.Size != size || r.Folder != folder || r.Batch != 1 || r.DType != "f32" || r.Threads != 1 {
+		decode(t, succeed(t, "bench", "model", "--size", size, "--dir", dir, "--batch", "1", "--dtype", "f32",
+			"--threads", "1", "--json").stdout, &r)
+		if r.What != "model" || r.Size != size || r.Folder != folder || r.Batch != 1 || r.DType != "f32" ||
+			r.Threads != 1 {
 			t.Errorf("bench printed %+v", r)
 		}
-		if r.BestSeconds <= 0 || r.MedianSeconds < r.BestSeconds || r.LoadSeconds <= 0 || r.FirstSeconds <= 0 || r.PeakBytes <= 0 {
+		if r.BestSeconds <= 0 || r.MedianSeconds < r.BestSeconds || r.LoadSeconds <= 0 || r.FirstSeconds <= 0 ||
+			r.PeakBytes <= 0 {
 			t.Errorf("bench printed %+v", r)
 		}
-		if out := succeed(t, "bench", "model", "--size", size, "--dir", dir, "--runs", "1").stdout; !strings.HasPrefix(out, size+", batch 2, ") {
+		if out := succeed(t, "bench", "model", "--size", size, "--dir", dir, "--runs",
+			"1").stdout; !strings.HasPrefix(out, size+", batch 2, ") {
 			t.Errorf("bench printed %q", out)
 		}
 	}
-	if r := unnoise(t, "bench", "model", "--size", "XXL"); r.code != exitUsage || !strings.Contains(r.stderr, "--size: expected M, sr-M, L, XL or t5-xxl") {
+	if r := unnoise(t, "bench", "model", "--size", "XXL"); r.code != exitUsage ||
+		!strings.Contains(r.stderr, "--size: expected M, sr-M, L, XL or t5-xxl") {
 		t.Errorf("--size XXL: exit code %d, %q", r.code, r.stderr)
 	}
 	help := succeed(t, "bench", "model", "--help").stdout

@@ -48,7 +48,8 @@ texts are random.`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	cmd.Flags().StringVar(&f.folder, "folder", "", "also write the network with its values to this folder, in the hub's layout, for other programs' benchmarks")
+	cmd.Flags().StringVar(&f.folder, "folder", "",
+		"also write the network with its values to this folder, in the hub's layout, for other programs' benchmarks")
 	completeFolder(cmd, "folder")
 	f.add(cmd, 32, 5, "images a training step")
 	return cmd
@@ -83,20 +84,26 @@ func (f *benchText2ImageFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	r := benchText2ImageReport{
-		Version: jsonVersion, What: "text2image", Parameters: network.Parameters(), Batch: f.batch, DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
-		BestSeconds: step.Best, MedianSeconds: step.Median, ImagesPerSecond: float64(f.batch) / step.Best, FirstSeconds: step.First,
+		Version: jsonVersion, What: "text2image", Parameters: network.Parameters(), Batch: f.batch,
+		DType: engine.Name(dtype), Threads: info.Threads, Device: info.Device,
+		BestSeconds: step.Best, MedianSeconds: step.Median, ImagesPerSecond: float64(f.batch) / step.Best,
+		FirstSeconds:      step.First,
 		GuidedBestSeconds: guided.Best, GuidedMedianSeconds: guided.Median, PeakBytes: peak,
 	}
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "training step, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms\nguided evaluation of one image: best %.1f ms, median %.1f ms; peak memory %.0f MB\n",
-		r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds, 1e3*r.GuidedBestSeconds, 1e3*r.GuidedMedianSeconds, float64(r.PeakBytes)/1e6)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(),
+		"training step, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms\nguided "+
+			"evaluation of one image: best %.1f ms, median %.1f ms; peak memory %.0f MB\n",
+		r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond, 1e3*r.FirstSeconds,
+		1e3*r.GuidedBestSeconds, 1e3*r.GuidedMedianSeconds, float64(r.PeakBytes)/1e6)
 	return err
 }
 
 // guided times an evaluation of the network with initial values, from its folder.
-func (f *benchText2ImageFlags) guided(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType, n *text2image.Network) (bench.Seconds, error) {
+func (f *benchText2ImageFlags) guided(cmd *cobra.Command, b compute.Backend, dtype dtypes.DType,
+	n *text2image.Network) (bench.Seconds, error) {
 	dir := f.folder
 	if dir == "" {
 		var err error

@@ -27,8 +27,10 @@ func TestClassesWithHoles(t *testing.T) {
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "run")
-	said := succeed(t, "train", "mnist", "--data", data, "--limit", "128", "--dim", "4", "--batch", "64", "--epochs", "1", "--timesteps", "5", "--dtype", "f32", "--out", dir)
-	if !strings.Contains(said.stdout, "128 images of 2 classes (3,8)") || !strings.Contains(said.stderr, "not every class has images, only 2 (3,8)") {
+	said := succeed(t, "train", "mnist", "--data", data, "--limit", "128", "--dim", "4", "--batch", "64", "--epochs",
+		"1", "--timesteps", "5", "--dtype", "f32", "--out", dir)
+	if !strings.Contains(said.stdout, "128 images of 2 classes (3,8)") ||
+		!strings.Contains(said.stderr, "not every class has images, only 2 (3,8)") {
 		t.Errorf("training says %q and %q", said.stdout, said.stderr)
 	}
 	raw := filepath.Join(dir, "drawn.safetensors")
@@ -45,7 +47,8 @@ func TestClassesWithHoles(t *testing.T) {
 	if labels, err := drawn.Int32(); err != nil || !slices.Equal(labels, []int32{3, 8, 3, 8}) {
 		t.Errorf("drawn are %v, %v", labels, err)
 	}
-	if r := unnoise(t, "sample", "--model", dir, "--class", "0"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected 3 or 8, which ") {
+	if r := unnoise(t, "sample", "--model", dir, "--class", "0"); r.code != exitUsage ||
+		!strings.Contains(r.stderr, "--class: expected 3 or 8, which ") {
 		t.Errorf("a class without images: exit code %d, %q", r.code, r.stderr)
 	}
 	row := mustEval(t, t.TempDir(), "--model", dir, "--sampler", "ddim:2", "--guidance", "1", "--count", "8").Rows[0]

@@ -36,8 +36,12 @@ type computing struct {
 }
 
 func computeFlags(cmd *cobra.Command, c *computing) {
-	cmd.Flags().StringVar(&c.backend, "backend", onednn.BackendName, "what computes networks: onednn, the CPU; xla:cuda, xla:cpu or xla:/path/to/plugin.so, XLA with that plugin; go, GoMLX's own, slow")
-	choiceFlag(cmd, &c.dtype, "dtype", "auto", "what convolutions compute in: auto is bf16 where the processor has units for it and oneDNN is there", "auto", "bf16", "f32")
+	cmd.Flags().StringVar(&c.backend, "backend", onednn.BackendName,
+		"what computes networks: onednn, the CPU; xla:cuda, xla:cpu or xla:/path/to/plugin.so, XLA with that plugin; "+
+			"go, GoMLX's own, slow")
+	choiceFlag(cmd, &c.dtype, "dtype", "auto",
+		"what convolutions compute in: auto is bf16 where the processor has units for it and oneDNN is there", "auto",
+		"bf16", "f32")
 	intFlag(cmd, &c.threads, "threads", 0, 0, 1024, "threads for networks; 0: one for each CPU")
 }
 
@@ -111,13 +115,16 @@ func openFlagData(flag string) (name string, train, test *dataset.Labeled, err e
 
 // modelFlag adds --model.
 func modelFlag(cmd *cobra.Command, target *string, value string) {
-	cmd.Flags().StringVar(target, "model", value, "one of 'unnoise model list', the folder of a run, of a model or of a pipeline of the hub, or OWNER/NAME in the hub's cache")
+	cmd.Flags().StringVar(target, "model", value,
+		"one of 'unnoise model list', the folder of a run, of a model or of a pipeline of the hub, or OWNER/NAME in "+
+			"the hub's cache")
 	completeModels(cmd, "model")
 }
 
 // completeModels offers folders and the models that come with the program for a flag.
 func completeModels(cmd *cobra.Command, flag string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string,
+		cobra.ShellCompDirective) {
 		return registry.Names(), cobra.ShellCompDirectiveDefault
 	})
 	if err != nil {
@@ -145,7 +152,8 @@ func checkOutput(flag, path string, endings ...string) error {
 		if ending == e {
 			info, err := os.Stat(filepath.Dir(path))
 			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("--%s: there is no folder for %s: make it with mkdir -p %s", flag, path, shell.Quote(filepath.Dir(path)))
+				return fmt.Errorf("--%s: there is no folder for %s: make it with mkdir -p %s", flag, path,
+					shell.Quote(filepath.Dir(path)))
 			}
 			if err != nil {
 				return fmt.Errorf("--%s: %w", flag, err)
@@ -162,7 +170,8 @@ func checkOutput(flag, path string, endings ...string) error {
 	return usagef("--%s: expected a file name that ends with %s, found %q", flag, alternatives(endings), path)
 }
 
-// refuseUnnamed refuses to replace a file whose name is --out's default and so nobody's choice, where making it again takes long.
+// refuseUnnamed refuses to replace a file whose name is --out's default and so nobody's choice, where making it again
+// takes long.
 func refuseUnnamed(cmd *cobra.Command, path string) error {
 	if _, err := os.Stat(path); err == nil && !cmd.Flags().Changed("out") {
 		return usagef("--out: %s is there already; give its name to replace it, or another", path)

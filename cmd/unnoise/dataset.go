@@ -15,7 +15,8 @@ import (
 )
 
 func newDataset() *cobra.Command {
-	return group("dataset", "Make captioned pictures for training, and look at them", newDatasetEmoji(), newDatasetShow())
+	return group("dataset", "Make captioned pictures for training, and look at them", newDatasetEmoji(),
+		newDatasetShow())
 }
 
 func newDatasetEmoji() *cobra.Command {
@@ -53,7 +54,10 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 			shown := newProgress(cmd.ErrOrStderr())
 			shown.show("reading the packages")
 			b.Progress = func(done, total int) {
-				shown.update(func() string { return fmt.Sprintf("pictures %d/%d%s", done, total, duration.Left(start, done, total)) })
+				shown.update(func() string {
+					return fmt.Sprintf("pictures %d/%d%s", done, total,
+						duration.Left(start, done, total))
+				})
 			}
 			info, err := b.Build(cmd.Context())
 			shown.clear()
@@ -77,7 +81,8 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 		},
 	}
 	cmd.Flags().StringVar(&b.Dir, "out", "", "folder to make (default data/emoji in the program's cache folder)")
-	cmd.Flags().StringVar(&b.From, "from", "", "folder with the packages unpacked, such as node_modules, instead of npm")
+	cmd.Flags().StringVar(&b.From, "from", "",
+		"folder with the packages unpacked, such as node_modules, instead of npm")
 	cmd.Flags().StringVar(&sheet, "sheet", "", "also write a contact sheet of training examples: a PNG file")
 	completeFolder(cmd, "out")
 	completeFolder(cmd, "from")

@@ -97,18 +97,21 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		OnStep: func(s training.Progress) {
 			p.update(func() string {
 				return fmt.Sprintf("training: epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
-					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
+					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond,
+					duration.Format(s.Remaining))
 			})
 		}}
 	var r training.Result
 	switch old, readErr := mnist.ReadConfig(dir); {
 	case !training.IsRun(dir):
-		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(), c.Epochs)
+		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(),
+			c.Epochs)
 		r, err = training.Train(cmd.Context(), dir, c.Config, task, o)
 	case readErr != nil:
 		return fmt.Errorf("%w; give --fresh to replace the run", readErr)
 	default:
-		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network || old.DType != c.DType || old.Backend != c.Backend || old.Data.Images != train.Len() {
+		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network || old.DType != c.DType ||
+			old.Backend != c.Backend || old.Data.Images != train.Len() {
 			return fmt.Errorf("%s holds a run with other settings; give --fresh to replace it, or another --out", dir)
 		}
 		p.print("using the run in %s; --fresh trains anew", dir)
@@ -118,7 +121,8 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		var stopped *training.StoppedError
 		if errors.As(err, &stopped) {
-			return fmt.Errorf("stopped after step %d of %d (%w); the same command without --fresh goes on", stopped.Step, stopped.Total, stopped.Cause)
+			return fmt.Errorf("stopped after step %d of %d (%w); the same command without --fresh goes on",
+				stopped.Step, stopped.Total, stopped.Cause)
 		}
 		return err
 	}
@@ -145,15 +149,17 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if full, err := filepath.Abs(page); err == nil {
 		page = full
 	}
-	p.print("trained in %s, drew %d digits in %s, %s in all", duration.Format(d.TrainingTime), d.Samples.N, duration.Format(d.SamplingTime), duration.Format(time.Since(start)))
+	p.print("trained in %s, drew %d digits in %s, %s in all", duration.Format(d.TrainingTime), d.Samples.N,
+		duration.Format(d.SamplingTime), duration.Format(time.Since(start)))
 	p.print("The page: %s", page)
 	return nil
 }
 
-// command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and the other flags
-// that were given.
+// command is the line that makes the page again: the recipe, spelled out because the machine may have chosen it, and
+// the other flags that were given.
 func (f *demoFlags) command(cmd *cobra.Command, c mnist.Config) string {
-	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d --dtype %s", c.Epochs, c.Network.Dim, c.Seed, c.DType)
+	line := fmt.Sprintf("unnoise demo --epochs %d --dim %d --seed %d --dtype %s", c.Epochs, c.Network.Dim, c.Seed,
+		c.DType)
 	if c.Backend == "" {
 		line += fmt.Sprintf(" --threads %d", c.Threads)
 	}

@@ -23,11 +23,15 @@ type stripFlags struct {
 
 func (f *stripFlags) add(cmd *cobra.Command, out string) {
 	f.drawFlags.add(cmd, "mnist-class", out)
-	for _, flag := range []string{"prompts", "count", "vary", "upscale", "upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
+	for _, flag := range []string{"prompts", "count", "vary", "upscale", "upscale-sampler", "upscale-steps",
+		"upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
 		cmd.Flags().Lookup(flag).Hidden = true // of one picture by one model
 	}
-	listFlag(cmd, &f.At, "at", "times", "times of the process or shares such as 50%, with commas", func(s string) (string, bool) { return s, s != "" },
-		func(s string) string { return s }, "times that the picture is noised to, with commas: timesteps such as 250, a flow's from 0 (noise) to 1, or shares of the way to noise (default 25%,50%,75%)")
+	listFlag(cmd, &f.At, "at", "times", "times of the process or shares such as 50%, with commas",
+		func(s string) (string, bool) { return s, s != "" },
+		func(s string) string { return s },
+		"times that the picture is noised to, with commas: timesteps such as 250, a flow's from 0 (noise) to 1, "+
+			"or shares of the way to noise (default 25%,50%,75%)")
 	pictureFlags(cmd, &f.Picture)
 }
 
@@ -64,11 +68,13 @@ The picture is a file, or one of the photographs that come with the program: ` +
 		},
 	}
 	f.add(cmd, "noised.png")
-	for _, flag := range []string{"prompt", "negative", "embeds", "no-cache", "animate", "previews", "sampler", "steps", "timesteps", "eta", "guidance", "batch"} {
+	for _, flag := range []string{"prompt", "negative", "embeds", "no-cache", "animate", "previews", "sampler", "steps",
+		"timesteps", "eta", "guidance", "batch"} {
 		cmd.Flags().Lookup(flag).Hidden = true
 	}
 	cmd.Flags().Lookup("show").Usage = "what is shown, with commas: x_t, epsilon (default x_t)"
-	intFlag(cmd, &f.Side, "side", 0, 0, 1024, "pixels a side, in color; 0: images as the model's (default: 128, or 0 with --model)")
+	intFlag(cmd, &f.Side, "side", 0, 0, 1024,
+		"pixels a side, in color; 0: images as the model's (default: 128, or 0 with --model)")
 	return cmd
 }
 
@@ -112,9 +118,12 @@ makes of them in one evaluation, and the digits.`,
 	f.add(cmd, "denoised.png")
 	flags := cmd.Flags()
 	flags.Lookup("model").DefValue = "mnist-class with a picture, mnist-none without"
-	flags.Lookup("show").Usage = "what is shown of each moment, with commas: x_t, x0 (what it is estimated to become), epsilon (the noise seen in it) (default x_t)"
-	intFlag(cmd, &f.Every, "every", 0, 0, 1<<20, "show x_t after every k-th step of the sampler's path too; 0: the result only")
-	floatFlag(cmd, &f.Blur, "blur", 2, 0, 64, "standard deviation of the blur in pixels, for pictures of 64 a side; others have it scaled")
+	flags.Lookup("show").Usage = "what is shown of each moment, with commas: x_t, x0 (what it is estimated to " +
+		"become), epsilon (the noise seen in it) (default x_t)"
+	intFlag(cmd, &f.Every, "every", 0, 0, 1<<20,
+		"show x_t after every k-th step of the sampler's path too; 0: the result only")
+	floatFlag(cmd, &f.Blur, "blur", 2, 0, 64,
+		"standard deviation of the blur in pixels, for pictures of 64 a side; others have it scaled")
 	flags.StringVar(&data, "data", "", "without a picture: folder with an IDX set (default: the embedded MNIST)")
 	completeFolder(cmd, "data")
 	floatFlag(cmd, &sigma, "sigma", 0.5, 0, 100, "without a picture: noise level")
@@ -168,7 +177,8 @@ func (f *stripFlags) digits(cmd *cobra.Command, data string, sigma float64) erro
 	}
 	defer m.Close()
 	if m.Config.Condition != mnistunet.None {
-		return fmt.Errorf("%s has condition %s; without a picture, denoise wants a model of condition none", model, m.Config.Condition)
+		return fmt.Errorf("%s has condition %s; without a picture, denoise wants a model of condition none", model,
+			m.Config.Condition)
 	}
 	if !cmd.Flags().Changed("sigma") {
 		sigma = m.Config.Sigma

@@ -60,12 +60,16 @@ func newDoctor() *cobra.Command {
 			}
 			memory := "unknown"
 			if r.Memory > 0 {
-				memory = fmt.Sprintf("%.1f GiB, %.1f GiB of it available", float64(r.Memory)/(1<<30), float64(r.Available)/(1<<30))
+				memory = fmt.Sprintf("%.1f GiB, %.1f GiB of it available", float64(r.Memory)/(1<<30),
+					float64(r.Available)/(1<<30))
 			}
 			var text strings.Builder
 			for _, line := range [][2]string{
-				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform}, {"oneDNN", library}, {"instructions", r.ISA},
-				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why}, {"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory}, {"cache", cmp.Or(r.Cache, "none")},
+				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform},
+				{"oneDNN", library}, {"instructions", r.ISA},
+				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why},
+				{"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory},
+				{"cache", cmp.Or(r.Cache, "none")},
 			} {
 				fmt.Fprintf(&text, "%-14s%s\n", line[0], line[1])
 			}
@@ -94,8 +98,10 @@ func examine() (doctorReport, error) {
 		return doctorReport{}, err
 	}
 	v := readVersion()
-	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(), Platform: platform(),
-		Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads, DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
+	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(),
+		Platform: platform(),
+		Library:  info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads,
+		DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Problems: []string{}}
 	if r.Cache, err = cachedir.Path(); err == nil {
 		err = cachedir.Check(r.Cache)

@@ -45,26 +45,41 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	flags, r := cmd.Flags(), &f.request
 	modelFlag(cmd, &r.Model, fallback)
 	flags.StringVar(&r.Variant, "variant", "", "weights to take where the model's folder has several, such as fp16")
-	flags.StringArrayVar(&r.Prompts, "prompt", nil, "what the images show: a text, or a class of a model that knows classes, or all of them; may be given more than once")
-	flags.StringVar(&f.prompts, "prompts", "", "file with a prompt on each line: each is drawn into a file of its own, named by it; those that are there are skipped")
+	flags.StringArrayVar(&r.Prompts, "prompt", nil,
+		"what the images show: a text, or a class of a model that knows classes, or all of them; may be given more "+
+			"than once")
+	flags.StringVar(&f.prompts, "prompts", "",
+		"file with a prompt on each line: each is drawn into a file of its own, named by it; those that are there "+
+			"are skipped")
 	flags.StringVar(&r.Negative, "negative", "", "prompt that guidance leads away from")
-	flags.StringVar(&r.Embeds, "embeds", "", "safetensors or .pth file with the prompts' embeddings, instead of the model's text encoder")
+	flags.StringVar(&r.Embeds, "embeds", "",
+		"safetensors or .pth file with the prompts' embeddings, instead of the model's text encoder")
 	flags.BoolVar(&f.noCache, "no-cache", false, "neither use nor keep embeddings in the cache folder")
 	intFlag(cmd, &r.Count, "count", 1, 1, 100_000, "images of each prompt")
 	samplingFlags(cmd, &r.Sampling, "", "images")
-	flags.StringVar(&f.upscale.Model, "upscale", "", "stage of super-resolution that makes the images larger: a folder, or OWNER/NAME in the hub's cache")
+	flags.StringVar(&f.upscale.Model, "upscale", "",
+		"stage of super-resolution that makes the images larger: a folder, or OWNER/NAME in the hub's cache")
 	completeFolder(cmd, "upscale")
 	samplingFlags(cmd, &f.upscale.Sampling, "upscale-", "larger images")
-	pointerFlag(cmd, &f.upscale.NoiseLevel, "noise-level", "int", "timestep that the small images are noised to before they are made larger (default 250)", parseInt(0, 1<<20))
-	pointerFlag(cmd, &r.Seed, "seed", "int", "seed of PyTorch's random numbers; without, one is chosen and told", parseSeed)
+	pointerFlag(cmd, &f.upscale.NoiseLevel, "noise-level", "int",
+		"timestep that the small images are noised to before they are made larger (default 250)", parseInt(0, 1<<20))
+	pointerFlag(cmd, &r.Seed, "seed", "int", "seed of PyTorch's random numbers; without, one is chosen and told",
+		parseSeed)
 	varyFlag(cmd, &r.Vary)
-	intFlag(cmd, &r.Batch, "batch", 0, 0, 10_000, "images in one evaluation, guided ones counted twice; fewer need less memory; 0: what the model thinks fit")
-	flags.StringVar(&f.recipe, "recipe", "", "JSON file with a request, or a picture that carries its recipe; other flags change it")
-	flags.StringArrayVar(&f.out, "out", []string{out}, "file to write, .png or .safetensors (the raw numbers); may be given more than once")
+	intFlag(cmd, &r.Batch, "batch", 0, 0, 10_000,
+		"images in one evaluation, guided ones counted twice; fewer need less memory; 0: what the model thinks fit")
+	flags.StringVar(&f.recipe, "recipe", "",
+		"JSON file with a request, or a picture that carries its recipe; other flags change it")
+	flags.StringArrayVar(&f.out, "out", []string{out},
+		"file to write, .png or .safetensors (the raw numbers); may be given more than once")
 	flags.StringVar(&f.animate, "animate", "", "write how the images came out of noise too, .png or .gif")
-	intFlag(cmd, &f.previews, "previews", 0, 0, 1_000_000, "write a picture of the estimated images at every k-th step; 0: none")
-	showFlag(cmd, &f.show, "what --animate and --previews show, with commas: x_t, x0 (what it is estimated to become), epsilon (the noise seen in it); default: x_t and x0")
-	intFlag(cmd, &f.scale, "scale", 0, 0, 32, "pixels of the picture for each pixel of an image; 0: more than 1 for small images")
+	intFlag(cmd, &f.previews, "previews", 0, 0, 1_000_000,
+		"write a picture of the estimated images at every k-th step; 0: none")
+	showFlag(cmd, &f.show,
+		"what --animate and --previews show, with commas: x_t, x0 (what it is estimated to become), epsilon (the "+
+			"noise seen in it); default: x_t and x0")
+	intFlag(cmd, &f.scale, "scale", 0, 0, 32,
+		"pixels of the picture for each pixel of an image; 0: more than 1 for small images")
 	computeFlags(cmd, &f.computing)
 	jsonFlag(cmd, &f.json, "print a JSON object instead of progress")
 }
@@ -75,9 +90,10 @@ func showFlag(cmd *cobra.Command, target *[]lab.Quantity, usage string) {
 	for _, q := range lab.Quantities() {
 		names = append(names, string(q))
 	}
-	listFlag(cmd, target, "show", "names", expected("some of "+alternatives(names)+" with commas"), func(s string) (lab.Quantity, bool) {
-		return lab.Quantity(s), slices.Contains(names, s)
-	}, func(q lab.Quantity) string { return string(q) }, usage)
+	listFlag(cmd, target, "show", "names", expected("some of "+alternatives(names)+" with commas"),
+		func(s string) (lab.Quantity, bool) {
+			return lab.Quantity(s), slices.Contains(names, s)
+		}, func(q lab.Quantity) string { return string(q) }, usage)
 }
 
 // varyFlag adds --vary.
@@ -90,16 +106,21 @@ func varyFlag(cmd *cobra.Command, target *[]lab.Vary) {
 		}
 		return append(*target, lab.Vary{Field: field, Values: strings.Split(values, ",")}), nil
 	}, func([]lab.Vary) string { return "" }}, "vary",
-		"draw several times side by side, with other values of a field, as in steps=10,20,100; given twice, every combination: the last goes along the rows")
+		"draw several times side by side, with other values of a field, as in steps=10,20,100; given twice, every "+
+			"combination: the last goes along the rows")
 }
 
 // samplingFlags add how a model goes from noise to images.
 func samplingFlags(cmd *cobra.Command, s *model.Sampling, prefix, what string) {
-	choiceFlag(cmd, &s.Sampler, prefix+"sampler", "", "how to go from noise to "+what+" (default: the model's)", model.Samplers()...)
+	choiceFlag(cmd, &s.Sampler, prefix+"sampler", "", "how to go from noise to "+what+" (default: the model's)",
+		model.Samplers()...)
 	intFlag(cmd, &s.Steps, prefix+"steps", 0, 0, 1<<20, "steps from noise to "+what+"; 0: the sampler's usual number")
-	choiceFlag(cmd, &s.Timesteps, prefix+"timesteps", "", "a published list of timesteps instead of steps, for DeepFloyd IF", deepfloyd.TimestepNames()...)
+	choiceFlag(cmd, &s.Timesteps, prefix+"timesteps", "",
+		"a published list of timesteps instead of steps, for DeepFloyd IF", deepfloyd.TimestepNames()...)
 	floatFlag(cmd, &s.Eta, prefix+"eta", 0, 0, 1, "ddim's share of fresh noise")
-	pointerFlag(cmd, &s.Guidance, prefix+"guidance", "float", "classifier-free guidance scale γ for "+what+": 0 ignores the prompt, 1 is the model without guidance, more exaggerates it (default: the model's)",
+	pointerFlag(cmd, &s.Guidance, prefix+"guidance", "float",
+		"classifier-free guidance scale γ for "+what+": 0 ignores the prompt, 1 is the model without guidance, more "+
+			"exaggerates it (default: the model's)",
 		parseFloat(-100, 100))
 }
 
@@ -138,7 +159,8 @@ func (f *drawFlags) fill(cmd *cobra.Command) error {
 func (f *drawFlags) check(cmd *cobra.Command) error {
 	changed := cmd.Flags().Changed
 	if f.request.Upscale == nil {
-		for _, flag := range []string{"upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta", "upscale-guidance", "noise-level"} {
+		for _, flag := range []string{"upscale-sampler", "upscale-steps", "upscale-timesteps", "upscale-eta",
+			"upscale-guidance", "noise-level"} {
 			if changed(flag) {
 				return usagef("--%s has no meaning without --upscale", flag)
 			}
@@ -160,7 +182,8 @@ func (f *drawFlags) change(cmd *cobra.Command, r *lab.Request) error {
 		}
 	}
 	set("model", func() {
-		r.Model, r.Revision, r.Prompts, r.Negative, r.Order, r.Sampling, r.Upscale = given.Model, "", nil, "", "", model.Sampling{}, nil
+		r.Model, r.Revision, r.Prompts, r.Negative, r.Order, r.Sampling, r.Upscale = given.Model, "", nil, "", "",
+			model.Sampling{}, nil
 	})
 	set("variant", func() { r.Variant = given.Variant })
 	set("prompt", func() { r.Prompts, r.Order = given.Prompts, "" })
@@ -369,17 +392,20 @@ func (f *drawFlags) fits(o lab.Outline) error {
 func (f *drawFlags) tell(cmd *cobra.Command, result lab.Result, files []string, seeded bool) error {
 	x, r := result.Images, result.Request
 	if f.json {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": x.N, "height": x.H, "width": x.W, "steps": r.Steps, "evaluations": result.Evaluations,
+		return printJSON(cmd.OutOrStdout(), map[string]any{"version": jsonVersion, "images": x.N, "height": x.H,
+			"width": x.W, "steps": r.Steps, "evaluations": result.Evaluations,
 			"seconds": result.Duration.Seconds(), "peak_bytes": memory.Peak(), "files": files, "request": r})
 	}
 	if len(result.LeftOut) > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "left out, as they check or mark finished pictures only: %s\n", strings.Join(result.LeftOut, ", "))
+		fmt.Fprintf(cmd.ErrOrStderr(), "left out, as they check or mark finished pictures only: %s\n",
+			strings.Join(result.LeftOut, ", "))
 	}
 	seed := ""
 	if !seeded {
 		seed = fmt.Sprintf(", seed %d", *r.Seed)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s of %d×%d in %s%s: %s\n", counted(x.N, "image"), x.W, x.H, duration.Format(result.Duration), seed, strings.Join(files, ", "))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s of %d×%d in %s%s: %s\n", counted(x.N, "image"), x.W, x.H,
+		duration.Format(result.Duration), seed, strings.Join(files, ", "))
 	return err
 }
 
@@ -468,7 +494,8 @@ With --dtype f32, a seed makes the picture of DeepFloyd IF that diffusers makes 
 	return cmd
 }
 
-// newSample is generate by its older name. Without --prompt, --count is the number of images in all, going round the classes.
+// newSample is generate by its older name. Without --prompt, --count is the number of images in all, going round the
+// classes.
 func newSample() *cobra.Command {
 	var f drawFlags
 	var classes []string
@@ -500,7 +527,8 @@ number of images in all, going round the classes (default: ten rounds, or 40 ima
 		},
 	}
 	f.add(cmd, "mnist-class", "samples.png")
-	cmd.Flags().StringSliceVar(&classes, "class", nil, "classes to draw, with commas, or all: an older form of --prompt")
+	cmd.Flags().StringSliceVar(&classes, "class", nil,
+		"classes to draw, with commas, or all: an older form of --prompt")
 	cmd.Flags().Lookup("class").Hidden = true
 	return cmd
 }

@@ -13,10 +13,15 @@ import (
 
 // pictureFlags say how a picture becomes images of a model.
 func pictureFlags(cmd *cobra.Command, p *lab.Picture) {
-	choiceFlag(cmd, &p.Fit, "fit", "", "how the picture gets the images' size: crop (default), pad, stretch, whole (not square, for models that allow it) or digit (as MNIST's digits are)",
+	choiceFlag(cmd, &p.Fit, "fit", "",
+		"how the picture gets the images' size: crop (default), pad, stretch, whole (not square, for models that "+
+			"allow it) or digit (as MNIST's digits are)",
 		"crop", "pad", "stretch", "whole", "digit")
-	choiceFlag(cmd, &p.Ink, "ink", "", "dark: exchange dark and light; light: don't; auto: where dark ink on light ground is plain (default: auto for models of digits, light else)", "dark", "light", "auto")
-	cmd.Flags().StringVar(&p.Ground, "ground", "", "color behind transparent parts: white, black, gray or #rrggbb (default white)")
+	choiceFlag(cmd, &p.Ink, "ink", "",
+		"dark: exchange dark and light; light: don't; auto: where dark ink on light ground is plain (default: auto "+
+			"for models of digits, light else)", "dark", "light", "auto")
+	cmd.Flags().StringVar(&p.Ground, "ground", "",
+		"color behind transparent parts: white, black, gray or #rrggbb (default white)")
 }
 
 // readPicture reads a picture's file, or one of the photographs that come with the program.
@@ -81,10 +86,13 @@ come with the program: ` + alternatives(picture.Examples()) + `.
 		},
 	}
 	f.add(cmd, "mnist-class", "edited.png")
-	listFlag(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas", func(s string) (float64, bool) {
-		v, err := strconv.ParseFloat(s, 64)
-		return v, err == nil && v > 0 && v <= 1
-	}, formatFloat, "how much of the path is gone, and may change: 1 starts from noise alone; several with commas: a row (default 0.6)")
+	listFlag(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas",
+		func(s string) (float64, bool) {
+			v, err := strconv.ParseFloat(s, 64)
+			return v, err == nil && v > 0 && v <= 1
+		}, formatFloat,
+		"how much of the path is gone, and may change: 1 starts from noise alone; several with commas: a row "+
+			"(default 0.6)")
 	listFlag(cmd, &start, "start", "int", "whole numbers from 0, with commas", func(s string) (int, bool) {
 		v, err := strconv.Atoi(s)
 		return v, err == nil && v >= 0
@@ -137,11 +145,14 @@ diffusers overwrites it by the original without noise, as that library does.`,
 	f.add(cmd, "mnist-class", "inpainted.png")
 	flags := cmd.Flags()
 	flags.StringVar(&mask, "mask", "", "image of the picture's size, light where to draw anew")
-	flags.StringVar(&in.Mask.Box, "box", "", "rectangle to draw anew: x,y,width,height in the picture's pixels or percent")
+	flags.StringVar(&in.Mask.Box, "box", "",
+		"rectangle to draw anew: x,y,width,height in the picture's pixels or percent")
 	flags.BoolVar(&in.Mask.Alpha, "alpha", false, "draw anew what is transparent in the picture, and what padding adds")
-	floatFlag(cmd, &in.Mask.Feather, "feather", 0, 0, 1024, "pixels of the images over which old and new are mixed, from the mask's edge inwards")
+	floatFlag(cmd, &in.Mask.Feather, "feather", 0, 0, 1024,
+		"pixels of the images over which old and new are mixed, from the mask's edge inwards")
 	method := string(lab.Course)
-	choiceFlag(cmd, &method, "method", method, "how the known part enters: course, repaint or diffusers", string(lab.Course), string(lab.RePaint), string(lab.Diffusers))
+	choiceFlag(cmd, &method, "method", method, "how the known part enters: course, repaint or diffusers",
+		string(lab.Course), string(lab.RePaint), string(lab.Diffusers))
 	intFlag(cmd, &in.Length, "length", 0, 0, 1000, "repaint: steps that a jump goes back; 0: 5")
 	intFlag(cmd, &in.Repeats, "repeats", 0, 0, 1000, "repaint: how often each step is made; 0: 3")
 	pictureFlags(cmd, &in.Picture)

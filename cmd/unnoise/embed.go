@@ -27,7 +27,8 @@ type prompting struct {
 
 func promptFlags(cmd *cobra.Command, p *prompting) {
 	flags := cmd.Flags()
-	flags.StringVar(&p.model, "model", "", "folder of a DeepFloyd IF pipeline, as the hub has it, or OWNER/NAME in the hub's cache (required)")
+	flags.StringVar(&p.model, "model", "",
+		"folder of a DeepFloyd IF pipeline, as the hub has it, or OWNER/NAME in the hub's cache (required)")
 	completeFolder(cmd, "model")
 	flags.StringVar(&p.variant, "variant", "", "weights to take where the folder has several, such as fp16")
 	flags.StringArrayVar(&p.prompts, "prompt", nil, "what the images show; may be given more than once")
@@ -48,7 +49,8 @@ func (p *prompting) check() error {
 }
 
 // encode encodes texts with the model's text encoder; name is that of the backend if it is not onednn.
-func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, dtype dtypes.DType, shown *progress, texts []string) (deepfloyd.Prompts, error) {
+func (p *prompting) encode(cmd *cobra.Command, b compute.Backend, name string, dtype dtypes.DType, shown *progress,
+	texts []string) (deepfloyd.Prompts, error) {
 	place, err := registry.Find(p.model)
 	if err == nil && place.Kind != registry.Pipeline {
 		err = fmt.Errorf("%s reads no texts; expected the folder of a DeepFloyd IF pipeline", p.model)
@@ -107,7 +109,8 @@ small for the text encoder.`,
 			if err != nil {
 				return err
 			}
-			err = prompts.Write(out, map[string]string{"Software": "unnoise " + build.Commit(), "model": p.model, "dtype": engine.Name(dtype)})
+			err = prompts.Write(out, map[string]string{"Software": "unnoise " + build.Commit(), "model": p.model,
+				"dtype": engine.Name(dtype)})
 			if err != nil {
 				return err
 			}

@@ -54,17 +54,25 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	}
 	flags := cmd.Flags()
 	modelFlag(cmd, &f.model, "")
-	flags.StringVar(&f.samples, "samples", "", "safetensors file with images [N,1,28,28] in [0,1] and labels [N], in place of a model")
-	flags.StringVar(&f.data, "data", "", "folder with an IDX set to compare with (default: the run's, or the embedded MNIST)")
+	flags.StringVar(&f.samples, "samples", "",
+		"safetensors file with images [N,1,28,28] in [0,1] and labels [N], in place of a model")
+	flags.StringVar(&f.data, "data", "",
+		"folder with an IDX set to compare with (default: the run's, or the embedded MNIST)")
 	completeFolder(cmd, "data")
 	f.samplings = []evaluation.Sampling{{}}
-	wanted := expected("names with commas, " + alternatives(model.Samplers()) + ", each with its steps or without, as in ddpm,ddim:20")
-	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, evaluation.ParseSampling, evaluation.Sampling.String, "how to go from noise to image, and in how many steps: without, all timesteps for ddpm, 20 for dpm++, 50 else")
+	wanted := expected("names with commas, " + alternatives(model.Samplers()) +
+		", each with its steps or without, as in ddpm,ddim:20")
+	listFlag(cmd, &f.samplings, "sampler", "name[:steps],...", wanted, evaluation.ParseSampling,
+		evaluation.Sampling.String, "how to go from noise to image, and in how many steps: without, all timesteps "+
+			"for ddpm, 20 for dpm++, 50 else")
 	flags.Lookup("sampler").DefValue = "ddpm, with objective flow euler"
 	complete(cmd, "sampler", model.Samplers()...)
 	f.guidance = []float64{5}
-	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance, formatFloat, "classifier-free guidance scales γ: 0 ignores the class, 1 is the model without guidance, more exaggerates the class")
-	intFlag(cmd, &f.count, "count", 1000, 2, 100_000, "samples of each row, going round the classes; or test digits, for condition none")
+	listFlag(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas", parseGuidance,
+		formatFloat, "classifier-free guidance scales γ: 0 ignores the class, 1 is the model without guidance, more "+
+			"exaggerates the class")
+	intFlag(cmd, &f.count, "count", 1000, 2, 100_000,
+		"samples of each row, going round the classes; or test digits, for condition none")
 	seedFlag(cmd, &f.seed, "seed of PyTorch's random numbers")
 	flags.StringVar(&f.out, "out", "", "write the report to this file too, .json")
 	flags.BoolVar(&f.retrain, "retrain", false, "train the classifier anew")
@@ -93,7 +101,8 @@ func misplaced(cmd *cobra.Command, what string, names ...string) error {
 func (f *evalFlags) run(cmd *cobra.Command) error {
 	switch {
 	case f.model == "" && f.samples == "":
-		return usagef("expected --model with the folder of a run or a model, or --samples with a safetensors file; found neither")
+		return usagef("expected --model with the folder of a run or a model, or --samples with a safetensors file; " +
+			"found neither")
 	case f.model != "" && f.samples != "":
 		return usagef("expected either --model or --samples, found both")
 	}
@@ -116,7 +125,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer b.Finalize()
-	r := evaluation.Report{Version: evaluation.ReportVersion, Commit: build.Commit(), Data: name, Threads: info.Threads, Backend: f.other()}
+	r := evaluation.Report{Version: evaluation.ReportVersion, Commit: build.Commit(), Data: name, Threads: info.Threads,
+		Backend: f.other()}
 	p := newProgress(cmd.ErrOrStderr())
 	m := f.measurement(cmd, p, &r)
 	m.Backend, m.Train, m.Test = b, train, test
@@ -219,7 +229,8 @@ func (f *evalFlags) openData() (name string, train, test *dataset.Labeled, err e
 		}
 		data, err = training.DataOf(f.model)
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil, nil, usagef("--data: %s does not tell which images its model was trained on; expected a folder with an IDX set, or %s for the embedded one", f.model, mnist.Embedded)
+			return "", nil, nil, usagef("--data: %s does not tell which images its model was trained on; expected a "+
+				"folder with an IDX set, or %s for the embedded one", f.model, mnist.Embedded)
 		}
 		if err != nil {
 			return "", nil, nil, err

@@ -78,11 +78,14 @@ func TestEval(t *testing.T) {
 	data, cache := fewDigits(t), t.TempDir()
 	run := small(t, "--data", data, "--no-samples")
 	file := filepath.Join(run, "report.json")
-	r := mustEval(t, cache, "--model", run, "--sampler", "ddim:3,dpm++:2", "--guidance", "1,4", "--count", "25", "--out", file)
-	if !r.Complete || r.Data != data || r.Config == nil || r.Config.Dim != 4 || r.Classifier == nil || len(r.Rows) != 4 {
+	r := mustEval(t, cache, "--model", run, "--sampler", "ddim:3,dpm++:2", "--guidance", "1,4", "--count", "25",
+		"--out", file)
+	if !r.Complete || r.Data != data || r.Config == nil || r.Config.Dim != 4 || r.Classifier == nil ||
+		len(r.Rows) != 4 {
 		t.Fatalf("report %+v", r)
 	}
-	if all := r.Floors[0]; all.Images < 150 || all.Images%10 != 0 || !all.Even || r.Floors[1].Images != 25 || r.Floors[1].Groups < 6 || !(all.Frechet < r.Floors[1].Frechet) {
+	if all := r.Floors[0]; all.Images < 150 || all.Images%10 != 0 || !all.Even || r.Floors[1].Images != 25 ||
+		r.Floors[1].Groups < 6 || !(all.Frechet < r.Floors[1].Frechet) {
 		t.Errorf("floors %+v", r.Floors)
 	}
 	for i, want := range []struct {
@@ -92,33 +95,39 @@ func TestEval(t *testing.T) {
 		evaluations int
 	}{{"ddim", 3, 1, 3}, {"ddim", 3, 4, 6}, {"dpm++", 2, 1, 2}, {"dpm++", 2, 4, 4}} {
 		row := r.Rows[i]
-		if row.Sampler != want.sampler || row.Steps != want.steps || row.Guidance == nil || *row.Guidance != want.guidance || row.Evaluations != want.evaluations {
+		if row.Sampler != want.sampler || row.Steps != want.steps || row.Guidance == nil ||
+			*row.Guidance != want.guidance || row.Evaluations != want.evaluations {
 			t.Errorf("row %d is %+v, want %+v", i, row, want)
 		}
 		asked, read := 0, 0
 		for _, c := range row.Classes {
 			asked, read = asked+c.Asked, read+c.Read
 		}
-		if asked != 25 || read != 25 || row.Images != 25 || row.Classes[0].Asked != 3 || row.Classes[9].Asked != 2 || row.Accuracy == nil || row.Frechet <= 0 || row.Seconds <= 0 {
+		if asked != 25 || read != 25 || row.Images != 25 || row.Classes[0].Asked != 3 || row.Classes[9].Asked != 2 ||
+			row.Accuracy == nil || row.Frechet <= 0 || row.Seconds <= 0 {
 			t.Errorf("row %d is %+v", i, row)
 		}
 	}
-	if saved := readReport(t, file); !saved.Complete || len(saved.Rows) != 4 || saved.Rows[3].Frechet != r.Rows[3].Frechet {
+	if saved := readReport(t, file); !saved.Complete || len(saved.Rows) != 4 ||
+		saved.Rows[3].Frechet != r.Rows[3].Frechet {
 		t.Errorf("the file has %+v", saved)
 	}
 
 	// The samples that the second row judged, from a file; the classifier is the same one.
 	raw := filepath.Join(run, "s.safetensors")
-	succeed(t, "sample", "--model", run, "--sampler", "ddim", "--steps", "3", "--guidance", "4", "--count", "25", "--out", raw)
+	succeed(t, "sample", "--model", run, "--sampler", "ddim", "--steps", "3", "--guidance", "4", "--count", "25",
+		"--out", raw)
 	again := mustEval(t, cache, "--samples", raw, "--data", data)
-	if len(again.Rows) != 1 || again.Rows[0].Frechet != r.Rows[1].Frechet || *again.Rows[0].Accuracy != *r.Rows[1].Accuracy || again.Classifier.Path != r.Classifier.Path {
+	if len(again.Rows) != 1 || again.Rows[0].Frechet != r.Rows[1].Frechet ||
+		*again.Rows[0].Accuracy != *r.Rows[1].Accuracy || again.Classifier.Path != r.Classifier.Path {
 		t.Errorf("the same samples from a file got %+v, want %+v", again.Rows, r.Rows[1])
 	}
 	out := evalIn(t, cache, "--samples", raw, "--data", data)
 	if out.code != 0 || !strings.Contains(out.stdout, "Fréchet distance") || strings.Contains(out.stderr, "step") {
 		t.Errorf("exit code %d, %q, %q; want a table, and no training", out.code, out.stdout, out.stderr)
 	}
-	if out := evalIn(t, cache, "--samples", raw, "--data", data, "--retrain"); out.code != 0 || !strings.Contains(out.stderr, "training the classifier") {
+	if out := evalIn(t, cache, "--samples", raw, "--data", data, "--retrain"); out.code != 0 ||
+		!strings.Contains(out.stderr, "training the classifier") {
 		t.Errorf("--retrain: exit code %d, %q", out.code, out.stderr)
 	}
 
@@ -147,15 +156,18 @@ func TestEvalOtherConditions(t *testing.T) {
 	if out.code != 0 || !strings.Contains(out.stdout, "read as each class") {
 		t.Errorf("condition time: exit code %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
-	if out := evalIn(t, cache, "--model", run, "--guidance", "3"); out.code != exitUsage || !strings.Contains(out.stderr, "--guidance has no meaning") {
+	if out := evalIn(t, cache, "--model", run, "--guidance", "3"); out.code != exitUsage ||
+		!strings.Contains(out.stderr, "--guidance has no meaning") {
 		t.Errorf("guidance of condition time: exit code %d, %q", out.code, out.stderr)
 	}
-	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage || !strings.Contains(out.stderr, "--sampler ddim:301: steps: expected 1 to 300 with this model, found 301") {
+	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage ||
+		!strings.Contains(out.stderr, "--sampler ddim:301: steps: expected 1 to 300 with this model, found 301") {
 		t.Errorf("301 steps: exit code %d, %q", out.code, out.stderr)
 	}
 
 	run = small(t, "--objective", "flow", "--data", data, "--no-samples")
-	r = mustEval(t, cache, "--model", run, "--sampler", "euler:2,midpoint:2,heun:2,ddim:3", "--guidance", "3", "--count", "12")
+	r = mustEval(t, cache, "--model", run, "--sampler", "euler:2,midpoint:2,heun:2,ddim:3", "--guidance", "3",
+		"--count", "12")
 	var evaluations []int
 	for _, row := range r.Rows {
 		evaluations = append(evaluations, row.Evaluations)
@@ -173,7 +185,8 @@ func TestEvalOtherConditions(t *testing.T) {
 			images[28*28*i+j] = float32((i+1)*j%13) / 13
 		}
 	}
-	if err := weights.Write(raw, map[string]weights.Tensor{"images": weights.FromFloat32([]int{12, 1, 28, 28}, images), "labels": weights.FromInt32([]int{12}, labels)}, nil); err != nil {
+	if err := weights.Write(raw, map[string]weights.Tensor{"images": weights.FromFloat32([]int{12, 1, 28, 28}, images),
+		"labels": weights.FromInt32([]int{12}, labels)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if r := mustEval(t, cache, "--samples", raw, "--data", data); r.Floors[1].Even || r.Rows[0].Accuracy != nil {
@@ -191,7 +204,8 @@ func TestEvalOtherConditions(t *testing.T) {
 	if err := os.WriteFile(name, head, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure || !strings.Contains(out.stderr, "draws images of the classes 0-9; expected all of them in "+few+", found 0-4") {
+	if out := evalIn(t, cache, "--model", run, "--data", few); out.code != exitFailure ||
+		!strings.Contains(out.stderr, "draws images of the classes 0-9; expected all of them in "+few+", found 0-4") {
 		t.Errorf("a set of other classes: exit code %d, %q", out.code, out.stderr)
 	}
 	if c, err := mnist.ReadConfig(small(t, "--data", few, "--no-samples")); err != nil || c.Network.Classes != 5 {
@@ -205,7 +219,8 @@ func TestEvalOtherConditions(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "train-labels-idx1-ubyte"), head, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out := evalIn(t, cache, "--model", run); out.code != exitFailure || !strings.Contains(out.stderr, "found 300 with") || !strings.Contains(out.stderr, "--data") {
+	if out := evalIn(t, cache, "--model", run); out.code != exitFailure ||
+		!strings.Contains(out.stderr, "found 300 with") || !strings.Contains(out.stderr, "--data") {
 		t.Errorf("a set that has changed: exit code %d, %q", out.code, out.stderr)
 	}
 
@@ -215,7 +230,8 @@ func TestEvalOtherConditions(t *testing.T) {
 		t.Fatalf("condition none: %+v", r)
 	}
 	for i, d := range r.Denoising {
-		if d.Sigma != evaluation.NoiseLevels[i] || d.Images != 50 || d.Model <= 0 || d.Constant != r.Denoising[0].Constant {
+		if d.Sigma != evaluation.NoiseLevels[i] || d.Images != 50 || d.Model <= 0 ||
+			d.Constant != r.Denoising[0].Constant {
 			t.Errorf("condition none: %+v", d)
 		}
 	}
@@ -249,7 +265,8 @@ func TestEvalInterrupt(t *testing.T) {
 
 func TestEvalRefusals(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.safetensors")
-	if err := weights.Write(bad, map[string]weights.Tensor{"images": weights.FromFloat32([]int{2, 3}, make([]float32, 6))}, nil); err != nil {
+	if err := weights.Write(bad, map[string]weights.Tensor{"images": weights.FromFloat32([]int{2, 3},
+		make([]float32, 6))}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -260,10 +277,12 @@ func TestEvalRefusals(t *testing.T) {
 		{exitUsage, "", "found neither"},
 		{exitUsage, "--model a --samples b", "found both"},
 		{exitUsage, "--samples b --guidance 3", "--guidance has no meaning with --samples"},
-		{exitUsage, "--model a --sampler plms:3", `--sampler: expected names with commas, ddpm, ddim, dpm++, euler, midpoint or heun`},
+		{exitUsage, "--model a --sampler plms:3",
+			`--sampler: expected names with commas, ddpm, ddim, dpm++, euler, midpoint or heun`},
 		{exitUsage, "--model a --sampler ddim:0", `found "ddim:0"`},
 		{exitUsage, "--model a --sampler ddim,ddim", `found "ddim,ddim"`},
-		{exitUsage, "--model a --guidance 1,x", `--guidance: expected numbers from -100 to 100 with commas, found "1,x"`},
+		{exitUsage, "--model a --guidance 1,x",
+			`--guidance: expected numbers from -100 to 100 with commas, found "1,x"`},
 		{exitUsage, "--model a --guidance NaN", `found "NaN"`},
 		{exitUsage, "--model a --count 1", "--count: expected a whole number from 2"},
 		{exitUsage, "--model a --out report.txt", "--out: expected a file name that ends with .json"},

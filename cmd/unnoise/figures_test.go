@@ -43,34 +43,45 @@ func TestSamplingIsHeeded(t *testing.T) {
 		walk    func(m *mnistunet.Model, x diffusion.Images, g *diffusion.Generator) (diffusion.Images, error)
 		others  map[string]func(*evaluation.Sampling)
 	}{
-		{c, evaluation.Sampling{Sampler: "ddim", Steps: 3, Eta: 0.6, Guidance: 4, Seed: 5}, func(m *mnistunet.Model, x diffusion.Images, g *diffusion.Generator) (diffusion.Images, error) {
-			schedule, err := m.Schedule()
-			if err != nil {
-				return x, err
-			}
-			path, err := schedule.Path(3, diffusion.Trailing)
-			if err != nil {
-				return x, err
-			}
-			return diffusion.Sampler{Process: schedule, Path: path, Method: diffusion.DDIM{Eta: 0.6}, Noise: g.Noise}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
-		}, map[string]func(*evaluation.Sampling){
-			"guidance": func(s *evaluation.Sampling) { s.Guidance = 1 }, "eta": func(s *evaluation.Sampling) { s.Eta = 0 }, "seed": func(s *evaluation.Sampling) { s.Seed = 6 },
-			"steps": func(s *evaluation.Sampling) { s.Steps = 4 }, "ddpm": func(s *evaluation.Sampling) { s.Sampler, s.Eta = "ddpm", 0 }, "dpm++": func(s *evaluation.Sampling) { s.Sampler, s.Eta = "dpm++", 0 },
-		}},
-		{c.ForFlow(), evaluation.Sampling{Sampler: "midpoint", Steps: 3, Guidance: 4, Seed: 5}, func(m *mnistunet.Model, x diffusion.Images, _ *diffusion.Generator) (diffusion.Images, error) {
-			path, err := diffusion.Flow{}.Path(3, "")
-			if err != nil {
-				return x, err
-			}
-			return diffusion.Sampler{Process: diffusion.Flow{}, Path: path, Method: diffusion.Midpoint{}}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
-		}, map[string]func(*evaluation.Sampling){
-			"guidance": func(s *evaluation.Sampling) { s.Guidance = 1 }, "seed": func(s *evaluation.Sampling) { s.Seed = 6 }, "steps": func(s *evaluation.Sampling) { s.Steps = 4 }, "euler": func(s *evaluation.Sampling) { s.Sampler = "euler" },
-		}},
+		{c, evaluation.Sampling{Sampler: "ddim", Steps: 3, Eta: 0.6, Guidance: 4, Seed: 5},
+			func(m *mnistunet.Model, x diffusion.Images, g *diffusion.Generator) (diffusion.Images, error) {
+				schedule, err := m.Schedule()
+				if err != nil {
+					return x, err
+				}
+				path, err := schedule.Path(3, diffusion.Trailing)
+				if err != nil {
+					return x, err
+				}
+				return diffusion.Sampler{Process: schedule, Path: path, Method: diffusion.DDIM{Eta: 0.6},
+					Noise: g.Noise}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
+			}, map[string]func(*evaluation.Sampling){
+				"guidance": func(s *evaluation.Sampling) { s.Guidance = 1 },
+				"eta":      func(s *evaluation.Sampling) { s.Eta = 0 }, "seed": func(s *evaluation.Sampling) { s.Seed = 6 },
+				"steps": func(s *evaluation.Sampling) { s.Steps = 4 },
+				"ddpm":  func(s *evaluation.Sampling) { s.Sampler, s.Eta = "ddpm", 0 },
+				"dpm++": func(s *evaluation.Sampling) { s.Sampler, s.Eta = "dpm++", 0 },
+			}},
+		{c.ForFlow(), evaluation.Sampling{Sampler: "midpoint", Steps: 3, Guidance: 4, Seed: 5},
+			func(m *mnistunet.Model, x diffusion.Images, _ *diffusion.Generator) (diffusion.Images, error) {
+				path, err := diffusion.Flow{}.Path(3, "")
+				if err != nil {
+					return x, err
+				}
+				return diffusion.Sampler{Process: diffusion.Flow{}, Path: path,
+					Method: diffusion.Midpoint{}}.Sample(t.Context(), m.GuidedDenoiser(labels, 4), x)
+			}, map[string]func(*evaluation.Sampling){
+				"guidance": func(s *evaluation.Sampling) { s.Guidance = 1 },
+				"seed":     func(s *evaluation.Sampling) { s.Seed = 6 },
+				"steps":    func(s *evaluation.Sampling) { s.Steps = 4 },
+				"euler":    func(s *evaluation.Sampling) { s.Sampler = "euler" },
+			}},
 	} {
 		m := untrained(t, x.config)
 		draw := func(s evaluation.Sampling) []float32 {
 			t.Helper()
-			frames, err := drawDigits(t.Context(), m, evaluation.Drawing{Sampling: s, Labels: labels, Count: 2, Frames: 1})
+			frames, err := drawDigits(t.Context(), m, evaluation.Drawing{Sampling: s, Labels: labels, Count: 2,
+				Frames: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,20 +123,26 @@ func TestTrainFlags(t *testing.T) {
 		}
 		return c
 	}
-	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4}, condition: "class", dim: 8, timesteps: 50}
+	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4},
+		condition: "class", dim: 8, timesteps: 50}
 	f.dtype = "f32"
 	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
-	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8, 3, 32, 0.01, 0.5, 0.3, 4, "f32"
+	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8,
+		3, 32, 0.01, 0.5, 0.3, 4, "f32"
 	if got := config(f); !reflect.DeepEqual(got, want) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: mnist.Embedded, Images: 60000}
-	if got, line := trainCommand(want, false, "r"), "unnoise train mnist --condition class --dim 8 --timesteps 50 --epochs 3 --batch 32 --lr 0.01 --decay 0.5 --dropout 0.3 --seed 4 --dtype f32 --threads 2 --out r"; got != line {
+	if got, line := trainCommand(want, false, "r"),
+		"unnoise train mnist --condition class --dim 8 --timesteps 50 --epochs 3 --batch 32 --lr 0.01 --decay 0.5 "+
+			"--dropout 0.3 --seed 4 --dtype f32 --threads 2 --out r"; got != line {
 		t.Errorf("%s, want %s", got, line)
 	}
 	want.DecaySteps = true
-	if got, line := trainCommand(want, true, "r"), "unnoise demo --epochs 3 --dim 8 --limit 60000 --seed 4 --dtype f32 --threads 2"; !strings.HasPrefix(got, line) {
+	if got, line := trainCommand(want, true, "r"),
+		"unnoise demo --epochs 3 --dim 8 --limit 60000 --seed 4 --dtype f32 --threads 2"; !strings.HasPrefix(got,
+		line) {
 		t.Errorf("%s, want %s", got, line)
 	}
 	f = trainFlags{condition: "none", sigma: 0.2}
@@ -136,8 +153,10 @@ func TestTrainFlags(t *testing.T) {
 	if got := config(f); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
 		t.Errorf("the objective flow gives %+v", got)
 	}
-	f = trainFlags{recipeFlags: recipeFlags{schedule: training.Cosine, warmup: 9, clip: 1, ema: 0.9}, condition: "class"}
-	if got := config(f); got.Schedule != training.Cosine || got.Decay != 0 || got.Warmup != 9 || got.Clip != 1 || got.EMA != 0.9 {
+	f = trainFlags{recipeFlags: recipeFlags{schedule: training.Cosine, warmup: 9, clip: 1, ema: 0.9},
+		condition: "class"}
+	if got := config(f); got.Schedule != training.Cosine || got.Decay != 0 || got.Warmup != 9 || got.Clip != 1 ||
+		got.EMA != 0.9 {
 		t.Errorf("a cosine gives %+v", got)
 	}
 }

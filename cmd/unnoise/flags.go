@@ -89,7 +89,8 @@ func expandHome(cmd *cobra.Command) {
 	})
 }
 
-// refuseEmpty refuses texts that were given as nothing, as a shell's unset variable is: a flag would do as if it weren't there.
+// refuseEmpty refuses texts that were given as nothing, as a shell's unset variable is: a flag would do as if it
+// weren't there.
 func refuseEmpty(cmd *cobra.Command) (err error) {
 	mayBe := []string{"negative", "variant"}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -108,7 +109,8 @@ func intFlag(cmd *cobra.Command, target *int, name string, value, low, high int,
 
 // seedFlag adds --seed.
 func seedFlag(cmd *cobra.Command, target *uint64, usage string) {
-	cmd.Flags().Var(flagValue[uint64]{target, "int", parseSeed, func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
+	cmd.Flags().Var(flagValue[uint64]{target, "int", parseSeed,
+		func(v uint64) string { return strconv.FormatUint(v, 10) }}, "seed", usage)
 }
 
 // pointerFlag adds a flag whose value is nil where it is not given.
@@ -176,8 +178,10 @@ func choiceFlag(cmd *cobra.Command, target *string, name, value, usage string, c
 	complete(cmd, name, choices...)
 }
 
-// listFlag adds a flag that takes values with commas between them, at least one, each once. Given again, it takes more of them.
-func listFlag[T any](cmd *cobra.Command, target *[]T, name, kind string, want expected, parse func(string) (T, bool), show func(T) string, usage string) {
+// listFlag adds a flag that takes values with commas between them, at least one, each once. Given again, it takes more
+// of them.
+func listFlag[T any](cmd *cobra.Command, target *[]T, name, kind string, want expected, parse func(string) (T, bool),
+	show func(T) string, usage string) {
 	seen := map[string]bool{}
 	var list []T // not target, which has the default
 	cmd.Flags().Var(flagValue[[]T]{target, kind, func(s string) ([]T, error) {

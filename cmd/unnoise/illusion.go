@@ -25,12 +25,17 @@ func (f *illusionFlags) add(cmd *cobra.Command, out string) {
 	for _, flag := range []string{"prompt", "prompts", "embeds"} {
 		cmd.Flags().Lookup(flag).Hidden = true // the parts have their own
 	}
-	intFlag(cmd, &f.Repeats, "repeats", 1, 1, 100, "how often the steps between 20 and 80 % of the path are made: time travel")
-	intFlag(cmd, &f.Candidates, "candidates", 0, 0, 10_000, "draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
+	intFlag(cmd, &f.Repeats, "repeats", 1, 1, 100,
+		"how often the steps between 20 and 80 % of the path are made: time travel")
+	intFlag(cmd, &f.Candidates, "candidates", 0, 0, 10_000,
+		"draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
 	intFlag(cmd, &f.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
-	cmd.Flags().BoolVar(&f.Race, "race", false, "judge candidates after 40 % of the steps and finish the best tenth only")
-	cmd.Flags().StringVar(&f.sheet, "sheet", "", "write a contact sheet of all candidates too, best first, with what is read in each, .png")
-	cmd.Flags().StringVar(&f.perform, "perform", "", "animation that performs the illusion, .gif or .png; none: nothing (default: beside the picture, .gif)")
+	cmd.Flags().BoolVar(&f.Race, "race", false,
+		"judge candidates after 40 % of the steps and finish the best tenth only")
+	cmd.Flags().StringVar(&f.sheet, "sheet", "",
+		"write a contact sheet of all candidates too, best first, with what is read in each, .png")
+	cmd.Flags().StringVar(&f.perform, "perform", "",
+		"animation that performs the illusion, .gif or .png; none: nothing (default: beside the picture, .gif)")
 }
 
 // part reads VIEW=PROMPT or BAND=PROMPT.
@@ -65,7 +70,8 @@ func weigh(parts []lab.Part, weights, ends, guidance []float64) error {
 			continue
 		}
 		if len(list.values) != len(parts) {
-			return usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts), len(list.values))
+			return usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts),
+				len(list.values))
 		}
 		for i := range parts {
 			list.set(&parts[i], &list.values[i])
@@ -76,9 +82,13 @@ func weigh(parts []lab.Part, weights, ends, guidance []float64) error {
 
 // weightFlags add weights and guidance for each part.
 func weightFlags(cmd *cobra.Command, weights, ends, guidance *[]float64) {
-	cmd.Flags().Float64SliceVar(weights, "weights", nil, "`numbers`: weight of each part's estimate, in their order, with commas (default: 1 each)")
-	cmd.Flags().Float64SliceVar(ends, "weights-end", nil, "`numbers`: weights at the end of the path, if they change on the way, with commas (default: --weights all the way)")
-	cmd.Flags().Float64SliceVar(guidance, "guidances", nil, "`numbers`: guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
+	cmd.Flags().Float64SliceVar(weights, "weights", nil,
+		"`numbers`: weight of each part's estimate, in their order, with commas (default: 1 each)")
+	cmd.Flags().Float64SliceVar(ends, "weights-end", nil,
+		"`numbers`: weights at the end of the path, if they change on the way, with commas (default: --weights all "+
+			"the way)")
+	cmd.Flags().Float64SliceVar(guidance, "guidances", nil,
+		"`numbers`: guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
 	for _, name := range []string{"weights", "weights-end", "guidances"} {
 		cmd.Flags().Lookup(name).DefValue = "" // an empty list says nothing
 	}
@@ -156,7 +166,8 @@ func completeKinds(cmd *cobra.Command, flag string, all []illusion.Kind) {
 	for _, k := range all {
 		names = append(names, k.Name+"=")
 	}
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	err := cmd.RegisterFlagCompletionFunc(flag,
+		cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	if err != nil {
 		panic(err) // the flag's name is misspelt in the program
 	}
@@ -190,9 +201,12 @@ Views:
 			return f.run(cmd)
 		},
 	}
-	partsFlag(cmd, &f.Views, "view", "a view and what is to be seen in it, as in flip=\"an old man\"; given two to four times")
+	partsFlag(cmd, &f.Views, "view",
+		"a view and what is to be seen in it, as in flip=\"an old man\"; given two to four times")
 	f.add(cmd, "anagram.png")
-	choiceFlag(cmd, &combine, "combine", combine, "how the views' estimates become one: their mean, alternate from step to step, or their mean with the variance of noise",
+	choiceFlag(cmd, &combine, "combine", combine,
+		"how the views' estimates become one: their mean, alternate from step to step, or their mean with the "+
+			"variance of noise",
 		string(illusion.Mean), string(illusion.Alternate), string(illusion.Rectified))
 	weightFlags(cmd, &weights, &ends, &guidances)
 	completeKinds(cmd, "view", illusion.Views())
@@ -231,7 +245,8 @@ Bands:
 			return f.run(cmd)
 		},
 	}
-	partsFlag(cmd, &f.Bands, "band", "a band and what is to be seen in it, as in low_pass=\"a skull\"; given two to four times")
+	partsFlag(cmd, &f.Bands, "band",
+		"a band and what is to be seen in it, as in low_pass=\"a skull\"; given two to four times")
 	partsFlag(cmd, &pictures, "picture", "a band that stays a picture's, as in low_pass=photo.jpg")
 	f.add(cmd, "hybrid.png")
 	weightFlags(cmd, &weights, &ends, &guidances)

@@ -19,8 +19,8 @@ func main() {
 	os.Exit(code)
 }
 
-// keepOutput keeps oneDNN's report, which ONEDNN_VERBOSE asks for, out of the program's own output: the library prints to the process's
-// standard output, which becomes standard error.
+// keepOutput keeps oneDNN's report, which ONEDNN_VERBOSE asks for, out of the program's own output: the library prints
+// to the process's standard output, which becomes standard error.
 func keepOutput() {
 	if verbose := cmp.Or(os.Getenv("ONEDNN_VERBOSE"), os.Getenv("DNNL_VERBOSE")); verbose == "" || verbose == "0" {
 		return

@@ -39,7 +39,8 @@ type result struct {
 	stdout, stderr string
 }
 
-// command runs the binary, where UNNOISE_TEST_EXEC is set by that program: an emulator of the processor it was built for.
+// command runs the binary, where UNNOISE_TEST_EXEC is set by that program: an emulator of the processor it was built
+// for.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	words := slices.Concat(strings.Fields(os.Getenv("UNNOISE_TEST_EXEC")), []string{binary}, args)

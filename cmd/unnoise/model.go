@@ -14,7 +14,8 @@ import (
 )
 
 func newModel() *cobra.Command {
-	return group("model", "List, explain, export and fetch models", newModelList(), newModelInfo(), newModelExport(), newModelPull())
+	return group("model", "List, explain, export and fetch models", newModelList(), newModelInfo(), newModelExport(),
+		newModelPull())
 }
 
 func newModelList() *cobra.Command {
@@ -31,7 +32,8 @@ func newModelList() *cobra.Command {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 				n := c.Network
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
+				_, err = fmt.Fprintf(cmd.OutOrStdout(),
+					"%-14s condition %s (%s), dim %d, %d parameters, %d of %d epochs on %s\n",
 					name, n.Condition, n.Learns(), n.Dim, n.Parameters(), s.Epoch, s.Config.Epochs, s.Config.Data.Name)
 				if err != nil {
 					return err

@@ -18,7 +18,8 @@ type modelInfoFlags struct {
 }
 
 func (f *modelInfoFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.variant, "variant", "", "weights to take where a pipeline's folder has several, such as fp16")
+	cmd.Flags().StringVar(&f.variant, "variant", "",
+		"weights to take where a pipeline's folder has several, such as fp16")
 	computeFlags(cmd, &f.computing)
 	jsonFlag(cmd, &f.json, "print a JSON object")
 }

@@ -54,14 +54,16 @@ func TestPipelineInfo(t *testing.T) {
 		t.Errorf("the part that is not there: %+v", p)
 	}
 	u := r.Parts[2]
-	if u.Name != "unet" || u.Estimate == nil || u.Parameters != parameters || u.DTypes[weights.F32] != parameters || u.Bytes != file.Size() || !slices.Equal(u.Files, []string{filepath.Base(f.Path())}) {
+	if u.Name != "unet" || u.Estimate == nil || u.Parameters != parameters || u.DTypes[weights.F32] != parameters ||
+		u.Bytes != file.Size() || !slices.Equal(u.Files, []string{filepath.Base(f.Path())}) {
 		t.Fatalf("UNet %+v, want %d parameters in %d bytes", u, parameters, file.Size())
 	}
 	if u.WeightBytes != 4*parameters || u.MemoryBytes <= u.WeightBytes || u.MultiplyAdds <= 0 {
 		t.Errorf("UNet %+v", u.Estimate)
 	}
 	slow, fast := min(r.Rates.Convolution, r.Rates.Product), max(r.Rates.Convolution, r.Rates.Product)
-	if least, most := float64(u.MultiplyAdds)/fast, float64(u.MultiplyAdds)/slow; !(slow > 0) || math.IsInf(fast, 0) || u.Seconds < least*0.999 || u.Seconds > most*1.001 {
+	if least, most := float64(u.MultiplyAdds)/fast, float64(u.MultiplyAdds)/slow; !(slow > 0) || math.IsInf(fast, 0) ||
+		u.Seconds < least*0.999 || u.Seconds > most*1.001 {
 		t.Errorf("%g s for %d multiply-adds at %+v", u.Seconds, u.MultiplyAdds, r.Rates)
 	}
 
@@ -77,7 +79,8 @@ func TestPipelineInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := succeed(t, "model", "info", "owner/tiny").stdout
-	for _, want := range []string{"IFSuperResolutionPipeline", "image_noising_scheduler", "2 images of 32×32", "estimates"} {
+	for _, want := range []string{"IFSuperResolutionPipeline", "image_noising_scheduler", "2 images of 32×32",
+		"estimates"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in %s", want, out)
 		}
@@ -85,7 +88,8 @@ func TestPipelineInfo(t *testing.T) {
 
 	// A folder of a text encoder alone, as far as its index says.
 	out = succeed(t, "model", "info", replaced(t, "model_index.json", `"unet"`, `"watermarker"`)).stdout
-	if !strings.Contains(out, "T5EncoderModel") || strings.Contains(out, "UNet2D") || !strings.Contains(out, "watermarker") {
+	if !strings.Contains(out, "T5EncoderModel") || strings.Contains(out, "UNet2D") ||
+		!strings.Contains(out, "watermarker") {
 		t.Errorf("without a UNet: %s", out)
 	}
 
@@ -96,14 +100,21 @@ func TestPipelineInfo(t *testing.T) {
 		`no weights of the variant "fp16"`: {exitFailure, []string{dir, "--variant", "fp16"}},
 		"unnoise model pull owner/other":   {exitFailure, []string{"owner/other"}},
 		"--variant is for pipelines":       {exitUsage, []string{"mnist-class", "--variant", "fp16"}},
-		"neither a model folder (with model.safetensors or model_index.json) nor a training run": {exitFailure, []string{t.TempDir()}},
-		"config.json: _class_name is \"Unheard\"":                                                {exitFailure, []string{replaced(t, "unet/config.json", "UNet2DConditionModel", "Unheard")}},
-		"_class_name is \"OtherPipeline\"":                                                       {exitFailure, []string{replaced(t, "model_index.json", "IFPipeline", "OtherPipeline")}},
-		"text_encoder/model.safetensors: tensor":                                                 {exitFailure, []string{replaced(t, "text_encoder/config.json", `"num_layers": 2`, `"num_layers": 1`)}},
-		"sample_size is 0×0":                                                                     {exitFailure, []string{replaced(t, "unet/config.json", `"sample_size": 16`, `"sample_size": null`)}},
-		"diffusion_pytorch_model.safetensors is not a ":                                          {exitFailure, []string{replaced(t, "unet/diffusion_pytorch_model.safetensors", `"dtype":"F32"`, `"dtype":"Q32"`)}},
+		"neither a model folder (with model.safetensors or model_index.json) nor a training run": {exitFailure,
+			[]string{t.TempDir()}},
+		"config.json: _class_name is \"Unheard\"": {exitFailure,
+			[]string{replaced(t, "unet/config.json", "UNet2DConditionModel", "Unheard")}},
+		"_class_name is \"OtherPipeline\"": {exitFailure,
+			[]string{replaced(t, "model_index.json", "IFPipeline", "OtherPipeline")}},
+		"text_encoder/model.safetensors: tensor": {exitFailure,
+			[]string{replaced(t, "text_encoder/config.json", `"num_layers": 2`, `"num_layers": 1`)}},
+		"sample_size is 0×0": {exitFailure,
+			[]string{replaced(t, "unet/config.json", `"sample_size": 16`, `"sample_size": null`)}},
+		"diffusion_pytorch_model.safetensors is not a ": {exitFailure,
+			[]string{replaced(t, "unet/diffusion_pytorch_model.safetensors", `"dtype":"F32"`, `"dtype":"Q32"`)}},
 	} {
-		if r := unnoise(t, append([]string{"model", "info"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, want) {
+		if r := unnoise(t, append([]string{"model", "info"}, c.args...)...); r.code != c.code ||
+			!strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, want)
 		}
 	}

@@ -46,20 +46,26 @@ another cache. Second stages come without text encoder, since generate takes the
 					p.print("%s: %v; trying again", cmp.Or(s.File, args[0]), s.Retry)
 					return
 				}
-				p.update(func() string { return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done), megabytes(s.Total)) })
+				p.update(func() string {
+					return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done),
+						megabytes(s.Total))
+				})
 			}
 			r, err := client.Pull(cmd.Context(), o)
 			p.clear()
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files, megabytes(r.Total), megabytes(r.Fetched), duration.Format(time.Since(start)), r.Dir)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files,
+				megabytes(r.Total), megabytes(r.Fetched), duration.Format(time.Since(start)), r.Dir)
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&revision, "revision", "main", "branch, tag or commit; OWNER/NAME then finds main, others are found by their folder")
+	cmd.Flags().StringVar(&revision, "revision", "main",
+		"branch, tag or commit; OWNER/NAME then finds main, others are found by their folder")
 	cmd.Flags().StringVar(&variant, "variant", "", "variant of the weights, such as fp16")
-	cmd.Flags().StringSliceVar(&without, "without", nil, "parts to leave out: tokenizer, text_encoder or image_noising_scheduler")
+	cmd.Flags().StringSliceVar(&without, "without", nil,
+		"parts to leave out: tokenizer, text_encoder or image_noising_scheduler")
 	cmd.Flags().StringVar(&out, "out", "", "folder to write (default: the hub's cache)")
 	completeFolder(cmd, "out")
 	return cmd

@@ -57,7 +57,10 @@ func (f *drawFlags) runPrompts(cmd *cobra.Command) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%d of %s are there already\n", skipped, counted(len(prompts), "prompt"))
 	}
 	p := newProgress(cmd.ErrOrStderr())
-	if err := l.Encode(cmd.Context(), requests, func(part string, done, total int) { p.loading(part)(done, total) }); err != nil {
+	if err := l.Encode(cmd.Context(), requests, func(part string, done, total int) {
+		p.loading(part)(done,
+			total)
+	}); err != nil {
 		return err
 	}
 	p.clear()
@@ -134,7 +137,8 @@ func (f *drawFlags) rename(name string) {
 	}
 }
 
-// drawn reports whether all files are there with the recipe of a completed request. A seed that was not given may be any.
+// drawn reports whether all files are there with the recipe of a completed request. A seed that was not given may be
+// any.
 func (f *drawFlags) drawn(want lab.Request) (bool, error) {
 	all := true
 	for _, path := range f.out {
@@ -155,7 +159,8 @@ func (f *drawFlags) drawn(want lab.Request) (bool, error) {
 			return false, err
 		}
 		if !bytes.Equal(a, b) {
-			return false, usagef("--prompts: %s is there with another recipe; move it away, or give another --out", path)
+			return false, usagef("--prompts: %s is there with another recipe; move it away, or give another --out",
+				path)
 		}
 	}
 	return all, nil

@@ -76,7 +76,8 @@ func newAgain() *cobra.Command {
 		Short: "Draw a picture again from the recipe that it carries",
 		Long: `Draws a picture of this program again: the same one, to the bit on the same machine. Flags change the recipe:
 --seed another picture of the same kind, --steps another number of steps, and so on.`,
-		Example:           "  unnoise again digits.png --out same.png\n  unnoise again digits.png --seed 8 --out other.png",
+		Example: "  unnoise again digits.png --out same.png\n  unnoise again digits.png --seed 8 --out " +
+			"other.png",
 		Args:              onePicture,
 		ValidArgsFunction: completePicture,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -51,8 +51,8 @@ func samePixels(a, b image.Image) bool {
 	return x.Rect == y.Rect && bytes.Equal(x.Pix, y.Pix)
 }
 
-// A picture is drawn again to the bit, from the picture and from its recipe as JSON. With another seed it is as if it were
-// asked for so.
+// A picture is drawn again to the bit, from the picture and from its recipe as JSON. With another seed it is as if it
+// were asked for so.
 func TestAgain(t *testing.T) {
 	ownCache(t)
 	tiny := func(name string) string { return filepath.Join(golden.Dir(t), name) }
@@ -64,13 +64,16 @@ func TestAgain(t *testing.T) {
 			"--eta", "0.5", "--guidance", "2", "--batch", "5"},
 		"noseed": {"generate", "--model", "mnist-time", "--count", "2", "--steps", "3"},
 		"sample": {"sample", "--count", "13", "--steps", "2", "--seed", "1"},
-		"flow":   {"generate", "--model", flow, "--prompt", "7", "--sampler", "midpoint", "--steps", "3", "--seed", "5", "--dtype", "f32"},
+		"flow": {"generate", "--model", flow, "--prompt", "7", "--sampler", "midpoint", "--steps", "3", "--seed", "5",
+			"--dtype", "f32"},
 		"deepfloyd": {"generate", "--model", tiny("if_tiny"), "--prompt", "a fox", "--negative", "<snow> & rain",
 			"--timesteps", "fast27", "--seed", "3", "--scale", "2"},
 		"upscaled": {"generate", "--model", tiny("if_tiny"), "--upscale", tiny("if_sr_tiny"), "--prompt", "a fox",
-			"--prompt", "Zürich ☂", "--count", "2", "--steps", "3", "--upscale-steps", "2", "--upscale-sampler", "dpm++",
+			"--prompt", "Zürich ☂", "--count", "2", "--steps", "3", "--upscale-steps", "2", "--upscale-sampler",
+			"dpm++",
 			"--noise-level", "70", "--seed", "18446744073709551615", "--dtype", "f32"},
-		"heun": {"generate", "--model", tiny("if_tiny"), "--prompt", "a fox", "--sampler", "heun", "--steps", "2", "--seed", "3",
+		"heun": {"generate", "--model", tiny("if_tiny"), "--prompt", "a fox", "--sampler", "heun", "--steps", "2",
+			"--seed", "3",
 			"--guidance", "1"},
 	} {
 		first := path(name + ".png")
@@ -83,14 +86,16 @@ func TestAgain(t *testing.T) {
 		if i := slices.Index(args, "--scale"); i >= 0 {
 			scale = args[i : i+2]
 		}
-		for i, again := range [][]string{{"again", first}, {"generate", "--recipe", recipe}, {"sample", "--recipe", first}} {
+		for i, again := range [][]string{{"again", first}, {"generate", "--recipe", recipe},
+			{"sample", "--recipe", first}} {
 			second := path(name + "-again.png")
 			succeed(t, append(append(again, "--out", second), scale...)...)
 			if !bytes.Equal(read(t, first), read(t, second)) {
 				t.Errorf("%s, %v: another picture", name, again)
 			}
 			if i == 0 {
-				if r := unnoise(t, "again", first, "--out", first); r.code != exitUsage || !strings.Contains(r.stderr, "--out: expected another file than the picture") {
+				if r := unnoise(t, "again", first, "--out", first); r.code != exitUsage ||
+					!strings.Contains(r.stderr, "--out: expected another file than the picture") {
 					t.Errorf("again over the picture: exit code %d, %q", r.code, r.stderr)
 				}
 			}
@@ -98,7 +103,8 @@ func TestAgain(t *testing.T) {
 		other, asked := path(name+"-other.png"), path(name+"-asked.png")
 		succeed(t, append([]string{"again", first, "--seed", "8", "--out", other}, scale...)...)
 		succeed(t, append(slices.Clone(args), "--seed", "8", "--out", asked)...)
-		if !bytes.Equal(read(t, other), read(t, asked)) || samePixels(decodePicture(t, other), decodePicture(t, first)) {
+		if !bytes.Equal(read(t, other), read(t, asked)) || samePixels(decodePicture(t, other), decodePicture(t,
+			first)) {
 			t.Errorf("%s: with another seed it is not what is drawn with that seed", name)
 		}
 	}
@@ -114,7 +120,8 @@ func TestAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Sampler != "dpm++" || r.Steps != 20 || r.Eta != 0 || *r.Guidance != 2 || !slices.Equal(r.Prompts, []string{"7"}) || r.Count != 3 || *r.Seed != *before.Seed {
+	if r.Sampler != "dpm++" || r.Steps != 20 || r.Eta != 0 || *r.Guidance != 2 ||
+		!slices.Equal(r.Prompts, []string{"7"}) || r.Count != 3 || *r.Seed != *before.Seed {
 		t.Errorf("the changed recipe is %+v", r)
 	}
 }
@@ -148,7 +155,8 @@ func TestRecipes(t *testing.T) {
 	}
 
 	saved := path("saved.png") // its texts are compressed and other ones stand beside them
-	saveAgain(t, saved, decodePicture(t, first), [][2]string{{"Comment", "of another program"}, {lab.RecipeKey, recipe}})
+	saveAgain(t, saved, decodePicture(t, first), [][2]string{{"Comment", "of another program"}, {lab.RecipeKey,
+		recipe}})
 	succeed(t, "again", saved, "--out", again)
 	if !bytes.Equal(read(t, again), read(t, first)) {
 		t.Error("of a picture that was saved again another is drawn")
@@ -177,7 +185,8 @@ func TestRecipes(t *testing.T) {
 		return path(name)
 	}
 	withRecipe := func(name, file string) string {
-		if err := figure.WritePNG(path(name), picture, figure.Parameters{{Key: lab.RecipeKey, Value: string(read(t, file))}}); err != nil {
+		if err := figure.WritePNG(path(name), picture, figure.Parameters{{Key: lab.RecipeKey,
+			Value: string(read(t, file))}}); err != nil {
 			t.Fatal(err)
 		}
 		return path(name)
@@ -199,17 +208,24 @@ func TestRecipes(t *testing.T) {
 		{[]string{"recipe", bare}, exitFailure, []string{bare, "carries no recipe"}},
 		{[]string{"again", photo}, exitFailure, []string{photo, "PNG"}},
 		{[]string{"recipe", path("nowhere.png")}, exitFailure, []string{"nowhere.png"}},
-		{[]string{"again", withRecipe("unknown.png", unknown)}, exitFailure, []string{"unknown.png", `unknown field "hat"`}},
-		{[]string{"again", withRecipe("newer.png", newer)}, exitFailure, []string{"newer.png", "version is 2, expected 1", "newer program"}},
-		{[]string{"again", withRecipe("missing.png", missing)}, exitFailure, []string{"--model: there is no folder " + filepath.Join(dir, "gone")}},
-		{[]string{"generate", "--recipe", unknown}, exitFailure, []string{"--recipe: " + unknown, `unknown field "hat"`}},
-		{[]string{"generate", "--recipe", newer}, exitFailure, []string{"--recipe: " + newer, "version is 2, expected 1"}},
+		{[]string{"again", withRecipe("unknown.png", unknown)}, exitFailure,
+			[]string{"unknown.png", `unknown field "hat"`}},
+		{[]string{"again", withRecipe("newer.png", newer)}, exitFailure,
+			[]string{"newer.png", "version is 2, expected 1", "newer program"}},
+		{[]string{"again", withRecipe("missing.png", missing)}, exitFailure,
+			[]string{"--model: there is no folder " + filepath.Join(dir, "gone")}},
+		{[]string{"generate", "--recipe", unknown}, exitFailure,
+			[]string{"--recipe: " + unknown, `unknown field "hat"`}},
+		{[]string{"generate", "--recipe", newer}, exitFailure,
+			[]string{"--recipe: " + newer, "version is 2, expected 1"}},
 		{[]string{"generate", "--recipe", missing}, exitFailure, []string{"--model: there is no folder"}},
-		{[]string{"generate", "--recipe", other}, exitUsage, []string{"--steps: expected 1 to 300 with mnist-class, found 301"}},
+		{[]string{"generate", "--recipe", other}, exitUsage,
+			[]string{"--steps: expected 1 to 300 with mnist-class, found 301"}},
 		{[]string{"generate", "--recipe", two}, exitFailure, []string{two}},
 		{[]string{"generate", "--recipe", path("nowhere.json")}, exitFailure, []string{"--recipe: ", "nowhere.json"}},
 		{[]string{"again", first, "--recipe", two}, exitUsage, []string{"--recipe has no meaning here"}},
-		{[]string{"again", first, "--noise-level", "4"}, exitUsage, []string{"--noise-level has no meaning without --upscale"}},
+		{[]string{"again", first, "--noise-level", "4"}, exitUsage,
+			[]string{"--noise-level has no meaning without --upscale"}},
 		{[]string{"again"}, exitUsage, []string{"expected one picture"}},
 		{[]string{"again", first, bare}, exitUsage, []string{"expected one picture"}},
 	} {
@@ -247,7 +263,8 @@ func TestGenerateDigits(t *testing.T) {
 	}
 	raw, picture := path("a.safetensors"), path("a.png")
 	var report struct{ Images, Height, Width, Evaluations int }
-	decode(t, succeed(t, "generate", "--prompt", "3", "--prompt", "8", "--count", "4", "--steps", "3", "--seed", "6", "--out", raw, "--out", picture, "--scale", "1", "--json").stdout, &report)
+	decode(t, succeed(t, "generate", "--prompt", "3", "--prompt", "8", "--count", "4", "--steps", "3", "--seed", "6",
+		"--out", raw, "--out", picture, "--scale", "1", "--json").stdout, &report)
 	got, images := labels(raw)
 	if want := []int32{3, 8, 3, 8, 3, 8, 3, 8}; !slices.Equal(got, want) {
 		t.Errorf("labels %v, want %v", got, want)
@@ -264,8 +281,10 @@ func TestGenerateDigits(t *testing.T) {
 	}
 
 	for name, args := range map[string][]string{"all": {"--prompt", "all"}, "without": nil} {
-		succeed(t, append([]string{"generate", "--count", "2", "--steps", "2", "--seed", "6", "--out", raw}, args...)...)
-		if got, _ := labels(raw); len(got) != 20 || !slices.Equal(got, slices.Repeat([]int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 2)) {
+		succeed(t, append([]string{"generate", "--count", "2", "--steps", "2", "--seed", "6", "--out", raw},
+			args...)...)
+		if got, _ := labels(raw); len(got) != 20 ||
+			!slices.Equal(got, slices.Repeat([]int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 2)) {
 			t.Errorf("%s: labels %v", name, got)
 		}
 	}
@@ -287,7 +306,8 @@ func TestAnimate(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	first, second := filepath.Join(golden.Dir(t), "if_tiny"), filepath.Join(golden.Dir(t), "if_sr_tiny")
-	args := []string{"generate", "--model", first, "--prompt", "a fox", "--prompt", "a dog", "--steps", "5", "--seed", "3", "--scale", "1"}
+	args := []string{"generate", "--model", first, "--prompt", "a fox", "--prompt", "a dog", "--steps", "5", "--seed",
+		"3", "--scale", "1"}
 	for name, c := range map[string]struct {
 		flags  []string
 		frames int
@@ -307,7 +327,8 @@ func TestAnimate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(g.Image) != c.frames || g.Config.Width != still.Bounds().Dx() || g.Config.Height != still.Bounds().Dy() {
-			t.Errorf("%s: %d frames of %d×%d, want %d of %v", name, len(g.Image), g.Config.Width, g.Config.Height, c.frames, still.Bounds().Size())
+			t.Errorf("%s: %d frames of %d×%d, want %d of %v", name, len(g.Image), g.Config.Width, g.Config.Height,
+				c.frames, still.Bounds().Size())
 		}
 		for i := range len(g.Image) - 1 {
 			if samePixels(g.Image[i], g.Image[i+1]) {

@@ -110,7 +110,9 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	wrapHelp(root)
-	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(), newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(), newEval(), newModel(), newWriteup(), newStudio(), newDataset(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(),
+		newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(),
+		newEval(), newModel(), newWriteup(), newStudio(), newDataset(), newBench(), newDoctor(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, help := range root.Commands() {
 		if help.Name() == "help" { // which would print its mistakes as help

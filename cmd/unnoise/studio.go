@@ -41,8 +41,11 @@ Any address but loopback needs --token, a secret that browsers and programs must
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:7860", "address and port to serve")
 	flags.StringVar(&f.dir, "dir", "out/studio", "folder for the pictures")
 	completeFolder(cmd, "dir")
-	flags.StringVar(&f.token, "token", "", "secret of at least 16 characters that clients must know; none for loopback alone")
-	flags.StringSliceVar(&f.models, "models", drawingModels(), "models to draw with, the first one at first: of 'unnoise model list', folders, or OWNER/NAME in the hub's cache")
+	flags.StringVar(&f.token, "token", "",
+		"secret of at least 16 characters that clients must know; none for loopback alone")
+	flags.StringSliceVar(&f.models, "models", drawingModels(),
+		"models to draw with, the first one at first: of 'unnoise model list', folders, or OWNER/NAME in the hub's "+
+			"cache")
 	completeModels(cmd, "models")
 	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
 	computeFlags(cmd, &f.computing)
@@ -71,7 +74,8 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 	}
 	defer listener.Close()
 	s, err := studio.New(studio.Options{
-		Dir: f.dir, Models: f.models, Token: f.token, Log: log, Lab: lab.Options{Backend: f.other(), Threads: f.threads},
+		Dir: f.dir, Models: f.models, Token: f.token, Log: log,
+		Lab: lab.Options{Backend: f.other(), Threads: f.threads},
 	})
 	if err != nil {
 		return err

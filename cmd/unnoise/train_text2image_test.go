@@ -38,7 +38,8 @@ func coloredPictures(t *testing.T) string {
 // TestTrainText2Image makes a step in half the size, goes on, and draws with the run.
 func TestTrainText2Image(t *testing.T) {
 	data, run := coloredPictures(t), filepath.Join(t.TempDir(), "run")
-	succeed(t, "train", "text2image", "--data", data, "--out", run, "--steps", "1", "--batch", "2", "--half", "100", "--no-samples")
+	succeed(t, "train", "text2image", "--data", data, "--out", run, "--steps", "1", "--batch", "2", "--half", "100",
+		"--no-samples")
 	out := succeed(t, "train", "text2image", "--resume", run, "--steps", "2", "--no-samples").stdout
 	if !strings.Contains(out, "step 2/2") {
 		t.Errorf("the run says %q, expected it to end with its second step", out)
@@ -62,7 +63,8 @@ func TestBenchText2Image(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "network")
 	var r benchText2ImageReport
 	decode(t, succeed(t, "bench", "text2image", "--batch", "1", "--runs", "1", "--folder", folder, "--json").stdout, &r)
-	if r.Batch != 1 || r.Parameters < 8_000_000 || r.Parameters > 12_000_000 || !(r.BestSeconds > 0 && r.GuidedBestSeconds > 0 && r.ImagesPerSecond > 0 && r.PeakBytes > 0) {
+	if r.Batch != 1 || r.Parameters < 8_000_000 || r.Parameters > 12_000_000 ||
+		!(r.BestSeconds > 0 && r.GuidedBestSeconds > 0 && r.ImagesPerSecond > 0 && r.PeakBytes > 0) {
 		t.Errorf("the report is %+v", r)
 	}
 	for _, name := range []string{"unet/config.json", "text_encoder/config.json"} {

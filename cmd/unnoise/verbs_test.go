@@ -26,7 +26,8 @@ import (
 func small(t *testing.T, flags ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	succeed(t, append([]string{"train", "mnist", "--limit", "300", "--dim", "4", "--batch", "64", "--epochs", "2", "--out", dir, "--dtype", "f32"}, flags...)...)
+	succeed(t, append([]string{"train", "mnist", "--limit", "300", "--dim", "4", "--batch", "64", "--epochs", "2",
+		"--out", dir, "--dtype", "f32"}, flags...)...)
 	return dir
 }
 
@@ -48,35 +49,54 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"train", "mnist", "--condition", "both"}, `--condition: expected none, time or class, found "both"`},
 		{[]string{"train", "mnist", "--epochs", "-1"}, "--epochs: expected a whole number"},
-		{[]string{"train", "mnist", "--condition", "time", "--sigma", "0.4"}, "--sigma has no meaning with --condition time"},
+		{[]string{"train", "mnist", "--condition", "time", "--sigma", "0.4"},
+			"--sigma has no meaning with --condition time"},
 		{[]string{"train", "mnist", "--objective", "score"}, `--objective: expected noise or flow, found "score"`},
-		{[]string{"train", "mnist", "--condition", "none", "--objective", "flow"}, "--objective has no meaning with --condition none"},
+		{[]string{"train", "mnist", "--condition", "none", "--objective", "flow"},
+			"--objective has no meaning with --condition none"},
 		{[]string{"sample", "--out", "a.png", "--animate", "./a.png"}, "--animate: expected another file than --out's"},
-		{[]string{"train", "mnist", "--objective", "flow", "--timesteps", "100"}, "--timesteps has no meaning with --objective flow"},
-		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"}, "--objective can't be given with --resume"},
+		{[]string{"train", "mnist", "--objective", "flow", "--timesteps", "100"},
+			"--timesteps has no meaning with --objective flow"},
+		{[]string{"train", "mnist", "--resume", "x", "--objective", "flow"},
+			"--objective can't be given with --resume"},
 		{[]string{"train", "mnist", "--resume", "x", "--dim", "3"}, "--dim can't be given with --resume"},
-		{[]string{"sample", "--model", "x", "--out", "a.jpg"}, `--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
-		{[]string{"sample", "--model", "x", "--sampler", "plms"}, "--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
-		{[]string{"sample", "--class", "3,x"}, `--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
-		{[]string{"generate", "--prompt", "x"}, `--prompt: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
-		{[]string{"generate", "--model", "mnist-time", "--prompt", "3"}, `--prompt: mnist-time takes no prompts, found "3"`},
+		{[]string{"sample", "--model", "x", "--out", "a.jpg"},
+			`--out: expected a file name that ends with .png or .safetensors, found "a.jpg"`},
+		{[]string{"sample", "--model", "x", "--sampler", "plms"},
+			"--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
+		{[]string{"sample", "--class", "3,x"},
+			`--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
+		{[]string{"generate", "--prompt", "x"},
+			`--prompt: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which mnist-class knows, found "x"`},
+		{[]string{"generate", "--model", "mnist-time", "--prompt", "3"},
+			`--prompt: mnist-time takes no prompts, found "3"`},
 		{[]string{"generate", "--model", "mnist-time", "--guidance", "3"}, "--guidance: mnist-time takes no prompts"},
-		{[]string{"generate", "--timesteps", "fast27"}, "--timesteps: there are no published timesteps for mnist-class"},
+		{[]string{"generate", "--timesteps", "fast27"},
+			"--timesteps: there are no published timesteps for mnist-class"},
 		{[]string{"generate", "--embeds", "x.safetensors"}, "--embeds: mnist-class reads no texts"},
 		{[]string{"generate", "--model", ifTiny}, "--prompt: expected a prompt, found nothing"},
 		{[]string{"generate", "--model", ifTiny, "--prompt", "\xff"}, "invalid UTF-8"},
 		{[]string{"generate", "--prompt", "\xff"}, "invalid UTF-8"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.jpg"}, "--out: expected a file name that ends with .png or .safetensors"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.safetensors", "--previews", "3"}, "--previews needs --out with a file name that ends with .png"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--steps", "9", "--timesteps", "smart27"}, "--steps can't be given with --timesteps"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--timesteps", "smart28"}, "--timesteps: expected fast27, smart100"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--noise-level", "9"}, "--noise-level has no meaning without --upscale"},
-		{[]string{"generate", "--model", "x", "--prompt", "x", "--sampler", "plms"}, "--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
-		{[]string{"generate", "--model", "x", "--embeds", "x", "--no-cache"}, "--no-cache has no meaning with --embeds"},
-		{[]string{"generate", "--model", ifTiny, "--prompt", "x", "--negative", "y", "--guidance", "1"}, "--negative: it has no meaning without guidance"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.jpg"},
+			"--out: expected a file name that ends with .png or .safetensors"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--out", "a.safetensors", "--previews", "3"},
+			"--previews needs --out with a file name that ends with .png"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--steps", "9", "--timesteps", "smart27"},
+			"--steps can't be given with --timesteps"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--timesteps", "smart28"},
+			"--timesteps: expected fast27, smart100"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--noise-level", "9"},
+			"--noise-level has no meaning without --upscale"},
+		{[]string{"generate", "--model", "x", "--prompt", "x", "--sampler", "plms"},
+			"--sampler: expected ddpm, ddim, dpm++, euler, midpoint or heun"},
+		{[]string{"generate", "--model", "x", "--embeds", "x", "--no-cache"},
+			"--no-cache has no meaning with --embeds"},
+		{[]string{"generate", "--model", ifTiny, "--prompt", "x", "--negative", "y", "--guidance", "1"},
+			"--negative: it has no meaning without guidance"},
 		{[]string{"eval", "--model", "x", "--guidance", "1,5,1"}, "with commas, each once, found"},
 		{[]string{"embed", "--model", "x"}, "--prompt: expected"},
-		{[]string{"embed", "--model", "x", "--prompt", "x", "--out", "a.pt"}, "--out: expected a file name that ends with .safetensors"},
+		{[]string{"embed", "--model", "x", "--prompt", "x", "--out", "a.pt"},
+			"--out: expected a file name that ends with .safetensors"},
 		{[]string{"bench", "train", "--threads", "x"}, "--threads: expected"},
 		{[]string{"bench", "train", "--backend", "cuda"}, `backend "cuda" is unknown, expected onednn`},
 		{[]string{"bench", "train", "--backend", "go", "--threads", "2"}, "--threads is for --backend onednn"},
@@ -87,9 +107,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"model", "pull", "a/b", "--without", "unet"}, `the part "unet" can't be left out`},
 		{[]string{"train", "mnist", "--resume", ""}, "--resume: expected a value, found nothing"},
 		{[]string{"train", "mnist", "--data="}, "--data: expected a value, found nothing"},
-		{[]string{"train", "mnist", "--seed", "18446744073709551616"}, "--seed: expected a whole number from 0 to 18446744073709551615"},
+		{[]string{"train", "mnist", "--seed", "18446744073709551616"},
+			"--seed: expected a whole number from 0 to 18446744073709551615"},
 		{[]string{"eval", "--model", "x", "--guidance", "1", "--guidance", "1"}, "each once"},
-		{[]string{"generate", "--model", "x", "--embeds", "a.safetensors", "--out", "./a.safetensors"}, "--out: expected another file than --embeds'"},
+		{[]string{"generate", "--model", "x", "--embeds", "a.safetensors", "--out", "./a.safetensors"},
+			"--out: expected another file than --embeds'"},
 		{[]string{"help", "smaple"}, `unknown command "smaple"`},
 		{[]string{"nothing"}, "nothing"},
 		{[]string{"train"}, "unnoise train: expected mnist or text2image after it, found nothing"},
@@ -104,17 +126,20 @@ func TestUsage(t *testing.T) {
 // A list may be given in parts.
 func TestLists(t *testing.T) {
 	cmd := newEval()
-	if err := cmd.ParseFlags([]string{"--guidance", "1,2", "--guidance", "5", "--sampler", "ddim:20", "--sampler", "ddpm"}); err != nil {
+	if err := cmd.ParseFlags([]string{"--guidance", "1,2", "--guidance", "5", "--sampler", "ddim:20", "--sampler",
+		"ddpm"}); err != nil {
 		t.Fatal(err)
 	}
-	if g, s := cmd.Flag("guidance").Value.String(), cmd.Flag("sampler").Value.String(); g != "1,2,5" || s != "ddim:20,ddpm" {
+	if g, s := cmd.Flag("guidance").Value.String(), cmd.Flag("sampler").Value.String(); g != "1,2,5" ||
+		s != "ddim:20,ddpm" {
 		t.Errorf("lists in parts are %q and %q", g, s)
 	}
 }
 
 // Files of nobody's choice are not replaced where making them takes long.
 func TestDefaultNames(t *testing.T) {
-	for name, args := range map[string][]string{"generated.png": {"generate", "--model", "x", "--prompt", "x"}, "prompts.safetensors": {"embed", "--model", "x", "--prompt", "x"}} {
+	for name, args := range map[string][]string{"generated.png": {"generate", "--model", "x", "--prompt", "x"},
+		"prompts.safetensors": {"embed", "--model", "x", "--prompt", "x"}} {
 		cmd := command(t, args...)
 		if err := os.WriteFile(filepath.Join(cmd.Dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -133,7 +158,8 @@ func TestTrainAndSample(t *testing.T) {
 		}
 	}
 	png, raw, gif := filepath.Join(run, "a.png"), filepath.Join(run, "a.safetensors"), filepath.Join(run, "a.gif")
-	args := []string{"sample", "--model", run, "--class", "3", "--class", "1", "--count", "5", "--steps", "7", "--sampler", "ddim", "--seed", "9", "--out", png, "--out", raw, "--animate", gif, "--json"}
+	args := []string{"sample", "--model", run, "--class", "3", "--class", "1", "--count", "5", "--steps", "7",
+		"--sampler", "ddim", "--seed", "9", "--out", png, "--out", raw, "--animate", gif, "--json"}
 	var report struct {
 		Images, Evaluations int
 		Files               []string
@@ -146,7 +172,8 @@ func TestTrainAndSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"seed": "9", "steps": "7", "sampler": "ddim", "guidance": "5", "prompt": "3,1,3,1,3"} {
+	for key, want := range map[string]string{"seed": "9", "steps": "7", "sampler": "ddim", "guidance": "5",
+		"prompt": "3,1,3,1,3"} {
 		if got, _ := p.Get(key); got != want {
 			t.Errorf("parameter %s is %q, want %q", key, got, want)
 		}
@@ -189,18 +216,22 @@ func TestTrainAndSample(t *testing.T) {
 		"--eta: it has no meaning with sampler dpm++":    {"--eta", "0.5"},
 		"--guidance: expected a number from -100 to 100": {"--guidance", "101"},
 	} {
-		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage ||
+			!strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
 		}
 	}
-	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage || !strings.Contains(r.stderr, "--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which ") {
+	if r := unnoise(t, "sample", "--model", run, "--class", "11"); r.code != exitUsage ||
+		!strings.Contains(r.stderr, "--class: expected 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9, which ") {
 		t.Errorf("class 11: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure || !strings.Contains(r.stderr, "--resume "+run) {
+	if r := unnoise(t, "train", "mnist", "--limit", "300", "--out", run); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "--resume "+run) {
 		t.Errorf("a second run in one folder: exit code %d, %q", r.code, r.stderr)
 	}
 	broken := filepath.Join(training.EpochDir(run, 2), "model.safetensors")
-	if r := unnoise(t, "sample", "--model", broken); r.code != exitFailure || !strings.Contains(r.stderr, broken+" is a file, expected the folder") {
+	if r := unnoise(t, "sample", "--model", broken); r.code != exitFailure ||
+		!strings.Contains(r.stderr, broken+" is a file, expected the folder") {
 		t.Errorf("a file for a model: exit code %d, %q", r.code, r.stderr)
 	}
 	if err := os.Truncate(broken, 1000); err != nil {
@@ -238,16 +269,20 @@ func TestFlow(t *testing.T) {
 	} {
 		out := filepath.Join(run, "a.png")
 		var report struct{ Steps, Evaluations int }
-		decode(t, succeed(t, append([]string{"sample", "--model", run, "--count", "1", "--out", out, "--json"}, c.flags...)...).stdout, &report)
-		if sampler := samplerOf(out); report.Steps != c.steps || report.Evaluations != c.evaluations || sampler != c.sampler {
-			t.Errorf("%v: %+v by %s, want %d steps and %d evaluations by %s", c.flags, report, sampler, c.steps, c.evaluations, c.sampler)
+		decode(t, succeed(t, append([]string{"sample", "--model", run, "--count", "1", "--out", out, "--json"},
+			c.flags...)...).stdout, &report)
+		if sampler := samplerOf(out); report.Steps != c.steps || report.Evaluations != c.evaluations ||
+			sampler != c.sampler {
+			t.Errorf("%v: %+v by %s, want %d steps and %d evaluations by %s", c.flags, report, sampler, c.steps,
+				c.evaluations, c.sampler)
 		}
 	}
 	for want, flags := range map[string][]string{
 		"--eta: it has no meaning with sampler euler": {"--eta", "0.5"},
 		"--guidance: expected a number":               {"--guidance", "101"},
 	} {
-		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+		if r := unnoise(t, append([]string{"sample", "--model", run}, flags...)...); r.code != exitUsage ||
+			!strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", flags, r.code, r.stderr, want)
 		}
 	}
@@ -264,7 +299,8 @@ func TestDenoise(t *testing.T) {
 			t.Errorf("%v: sigma %q, want %s", flags, sigma, want)
 		}
 	}
-	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure || !strings.Contains(r.stderr, "unnoise denoise") {
+	if r := unnoise(t, "sample", "--model", run); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "unnoise denoise") {
 		t.Errorf("sampling from a denoiser: exit code %d, %q", r.code, r.stderr)
 	}
 }
@@ -290,28 +326,35 @@ func TestExport(t *testing.T) {
 		}
 		return all
 	}
-	if got := values(out); !reflect.DeepEqual(got, values(training.EpochDir(run, 1))) || reflect.DeepEqual(got, values(training.EpochDir(run, 2))) {
+	if got := values(out); !reflect.DeepEqual(got, values(training.EpochDir(run, 1))) ||
+		reflect.DeepEqual(got, values(training.EpochDir(run, 2))) {
 		t.Error("the model is not that of the first epoch")
 	}
 	for what, c := range map[string]struct {
 		want string
 		args []string
 	}{
-		"of an export": {out + " is not a training run with a model in it\n", []string{"model", "export", "--run", out, "--out", out + "2"}},
-		"over another": {"expected a folder of its own for the model, found one with a config.json", []string{"model", "export", "--run", run, "--out", filepath.Join(golden.Dir(t), "if_tiny", "unet")}},
-		"of nothing":   {"there is no folder mnist-clas, and the models that come with the program are mnist-class", []string{"model", "info", "mnist-clas"}},
+		"of an export": {out + " is not a training run with a model in it\n",
+			[]string{"model", "export", "--run", out, "--out", out + "2"}},
+		"over another": {"expected a folder of its own for the model, found one with a config.json",
+			[]string{"model", "export", "--run", run, "--out", filepath.Join(golden.Dir(t), "if_tiny", "unet")}},
+		"of nothing": {"there is no folder mnist-clas, and the models that come with the program are mnist-class",
+			[]string{"model", "info", "mnist-clas"}},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitFailure || !strings.Contains(r.stderr, c.want) {
 			t.Errorf("%s: exit code %d, %q; want %q", what, r.code, r.stderr, c.want)
 		}
 	}
 	info := succeed(t, "model", "info", out).stdout
-	for _, part := range []string{"epoch 1 of 2, batches of 64, seed 0", "Adam, 0.0001", "condition none, dim 4", "MNIST, 300 images", "epoch 1 "} {
+	for _, part := range []string{"epoch 1 of 2, batches of 64, seed 0", "Adam, 0.0001", "condition none, dim 4",
+		"MNIST, 300 images", "epoch 1 "} {
 		if !strings.Contains(info, part) {
 			t.Errorf("model info lacks %q: %s", part, info)
 		}
 	}
-	if info := succeed(t, "model", "info", small(t, "--condition", "class", "--dropout", "0.25")).stdout; !strings.Contains(info, "Adam, 0.001 falling to 0.0001 over 2 epochs") || !strings.Contains(info, "hidden for 25 %") {
+	if info := succeed(t, "model", "info", small(t, "--condition", "class", "--dropout",
+		"0.25")).stdout; !strings.Contains(info, "Adam, 0.001 falling to 0.0001 over 2 epochs") ||
+		!strings.Contains(info, "hidden for 25 %") {
 		t.Errorf("model info says %s", info)
 	}
 }
@@ -325,12 +368,14 @@ func TestInterrupt(t *testing.T) {
 		}
 		return 0
 	}
-	begin := []string{"train", "mnist", "--limit", "6400", "--dim", "8", "--batch", "16", "--epochs", "1", "--out", dir, "--no-samples"}
+	begin := []string{"train", "mnist", "--limit", "6400", "--dim", "8", "--batch", "16", "--epochs", "1", "--out", dir,
+		"--no-samples"}
 	for _, stop := range []struct {
 		signal syscall.Signal
 		code   int
 		args   []string
-	}{{syscall.SIGINT, 130, begin}, {syscall.SIGHUP, 129, []string{"train", "mnist", "--resume", dir, "--no-samples"}}} {
+	}{{syscall.SIGINT, 130, begin}, {syscall.SIGHUP, 129, []string{"train", "mnist", "--resume", dir,
+		"--no-samples"}}} {
 		before, cmd := size(), command(t, stop.args...)
 		go func() { // when it has made steps
 			for range 1000 {
@@ -374,7 +419,8 @@ func TestDoctorAndBench(t *testing.T) {
 	for _, what := range []string{"train", "evaluate"} {
 		var b benchReport
 		decode(t, succeed(t, "bench", what, "--dim", "4", "--batch", "8", "--runs", "3", "--json").stdout, &b)
-		if b.What != what || b.BestSeconds <= 0 || b.MedianSeconds < b.BestSeconds || b.ImagesPerSecond <= 0 || b.Batch != 8 {
+		if b.What != what || b.BestSeconds <= 0 || b.MedianSeconds < b.BestSeconds || b.ImagesPerSecond <= 0 ||
+			b.Batch != 8 {
 			t.Errorf("bench printed %+v", b)
 		}
 	}
@@ -382,7 +428,8 @@ func TestDoctorAndBench(t *testing.T) {
 
 // TestWithoutOneDNN hides the library: everything works, with one warning.
 func TestWithoutOneDNN(t *testing.T) {
-	cmd := command(t, "train", "mnist", "--limit", "40", "--dim", "4", "--batch", "20", "--epochs", "1", "--no-samples", "--out", "run")
+	cmd := command(t, "train", "mnist", "--limit", "40", "--dim", "4", "--batch", "20", "--epochs", "1", "--no-samples",
+		"--out", "run")
 	cmd.Env = append(os.Environ(), "ONEDNN_LIBRARY=/nowhere/libdnnl.so.3")
 	r := finish(t, cmd)
 	if r.code != 0 || strings.Count(r.stderr, "warning") != 1 || !strings.Contains(r.stderr, "set ONEDNN_LIBRARY") {
@@ -405,23 +452,27 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, _ := p.Get("command")
-	if ok, err := regexp.MatchString(`^unnoise demo --epochs 1 --dim 4 --seed 0 --dtype (f32|bf16) --threads \d+ --limit 256 --out `+regexp.QuoteMeta(dir)+"$", line); !ok || err != nil {
+	if ok, err := regexp.MatchString(
+		`^unnoise demo --epochs 1 --dim 4 --seed 0 --dtype (f32|bf16) --threads \d+ --limit 256 --out `+regexp.QuoteMeta(dir)+"$", line); !ok || err != nil {
 		t.Errorf("command %q", line)
 	}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, "using the run") {
 		t.Errorf("a second demo printed %q", out)
 	}
-	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
+	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("other settings: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := unnoise(t, "demo", "--dim", "4", "--out", dir); r.code != exitFailure || !strings.Contains(r.stderr, "--fresh") {
+	if r := unnoise(t, "demo", "--dim", "4", "--out", dir); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("more digits: exit code %d, %q", r.code, r.stderr)
 	}
 	config := filepath.Join(dir, "run", "config.json")
 	if err := os.WriteFile(config, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, config) || !strings.Contains(r.stderr, "--fresh") {
+	if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, config) ||
+		!strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("a damaged run: exit code %d, %q", r.code, r.stderr)
 	}
 	succeed(t, append(args, "--fresh")...)
@@ -430,14 +481,16 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{args, {"writeup", "--class", filepath.Join(dir, "run"), "--out", dir}} {
-		if r := unnoise(t, args...); r.code != exitFailure || !strings.Contains(r.stderr, "--out: "+page+" is another program's page") {
+		if r := unnoise(t, args...); r.code != exitFailure ||
+			!strings.Contains(r.stderr, "--out: "+page+" is another program's page") {
 			t.Errorf("%s over another page: exit code %d, %q", args[0], r.code, r.stderr)
 		}
 	}
 }
 
 func TestCompletion(t *testing.T) {
-	if out := succeed(t, "__complete", "train", "mnist", "--condition", "").stdout; !strings.Contains(out, "class") || !strings.Contains(out, "none") {
+	if out := succeed(t, "__complete", "train", "mnist", "--condition", "").stdout; !strings.Contains(out, "class") ||
+		!strings.Contains(out, "none") {
 		t.Errorf("completion of --condition: %q", out)
 	}
 	if out := succeed(t, "completion", "bash").stdout; !strings.Contains(out, "unnoise") {

@@ -39,14 +39,18 @@ func TestHowToGoOn(t *testing.T) {
 
 // Training that diverges is told of as such, a run that is finished as that.
 func TestWordsOfTraining(t *testing.T) {
-	diverges := []string{"train", "mnist", "--limit", "1000", "--dim", "4", "--batch", "64", "--lr", "10", "--dtype", "f32", "--out", filepath.Join(t.TempDir(), "run")}
-	if r := unnoise(t, append(diverges, "--epochs", "1", "--condition", "time")...); r.code != exitFailure || !strings.Contains(r.stderr, "training diverged") {
+	diverges := []string{"train", "mnist", "--limit", "1000", "--dim", "4", "--batch", "64", "--lr", "10", "--dtype",
+		"f32", "--out", filepath.Join(t.TempDir(), "run")}
+	if r := unnoise(t, append(diverges, "--epochs", "1", "--condition", "time")...); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "training diverged") {
 		t.Errorf("training that ends in NaN: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := unnoise(t, append(diverges[:len(diverges)-1], filepath.Join(t.TempDir(), "run"), "--epochs", "1", "--condition", "none")...); !strings.Contains(r.stderr, "training diverges") {
+	if r := unnoise(t, append(diverges[:len(diverges)-1], filepath.Join(t.TempDir(), "run"), "--epochs", "1",
+		"--condition", "none")...); !strings.Contains(r.stderr, "training diverges") {
 		t.Errorf("training with rising losses: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := succeed(t, "train", "mnist", "--resume", small(t, "--no-samples")); !strings.Contains(r.stdout, "finished already") {
+	if r := succeed(t, "train", "mnist", "--resume", small(t, "--no-samples")); !strings.Contains(r.stdout,
+		"finished already") {
 		t.Errorf("a finished run: %q", r.stdout)
 	}
 }
@@ -68,7 +72,8 @@ func TestVerboseLibrary(t *testing.T) {
 // Paths may begin with ~ where the shell left it, behind = or in quotes.
 func TestHomeInPaths(t *testing.T) {
 	home := t.TempDir()
-	cmd := command(t, "sample", "--count", "1", "--steps", "1", "--out=~/a.png", "--animate", "~/b.png", "--dtype", "f32")
+	cmd := command(t, "sample", "--count", "1", "--steps", "1", "--out=~/a.png", "--animate", "~/b.png", "--dtype",
+		"f32")
 	cmd.Env = append(os.Environ(), "HOME="+home)
 	if r := finish(t, cmd); r.code != 0 {
 		t.Fatal(r.stderr)
@@ -78,7 +83,8 @@ func TestHomeInPaths(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if r := unnoise(t, "sample", "--out", "new folder/a.png"); r.code != exitFailure || !strings.Contains(r.stderr, "mkdir -p 'new folder'") {
+	if r := unnoise(t, "sample", "--out", "new folder/a.png"); r.code != exitFailure ||
+		!strings.Contains(r.stderr, "mkdir -p 'new folder'") {
 		t.Errorf("a missing folder: exit code %d, %q", r.code, r.stderr)
 	}
 }
@@ -86,7 +92,8 @@ func TestHomeInPaths(t *testing.T) {
 // A folder of runs names them.
 func TestFolderOfRuns(t *testing.T) {
 	run := small(t, "--no-samples", "--epochs", "1")
-	if r := unnoise(t, "sample", "--model", filepath.Dir(run), "--out", "a.png"); r.code == 0 || !strings.Contains(r.stderr, "it holds runs, of which one may be given: "+run) {
+	if r := unnoise(t, "sample", "--model", filepath.Dir(run), "--out", "a.png"); r.code == 0 ||
+		!strings.Contains(r.stderr, "it holds runs, of which one may be given: "+run) {
 		t.Errorf("exit code %d, %q", r.code, r.stderr)
 	}
 }
@@ -106,7 +113,8 @@ func TestPromptsFileIsText(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines, err := readLines(path)
-		if want == "" && (err != nil || strings.ContainsAny(strings.Join(lines, ""), "\ufeff\r")) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && (err != nil || strings.ContainsAny(strings.Join(lines, ""), "\ufeff\r")) || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %q, %v; want %q", text, lines, err, want)
 		}
 	}

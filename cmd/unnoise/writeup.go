@@ -62,7 +62,8 @@ the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 		cmd.Flags().StringVar(r.to, r.name, "", r.usage)
 		completeFolder(cmd, r.name)
 	}
-	cmd.Flags().StringArrayVar(&f.reports, "eval", nil, "report of 'unnoise eval --out', to show as a table; may be given more than once")
+	cmd.Flags().StringArrayVar(&f.reports, "eval", nil,
+		"report of 'unnoise eval --out', to show as a table; may be given more than once")
 	cmd.Flags().StringVar(&f.out, "out", "out/writeup", "folder for the page, its figures and the drawings")
 	completeFolder(cmd, "out")
 	seedFlag(cmd, &f.seed, "seed of all noise")
@@ -97,13 +98,16 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	class, flat := o.Class, o.Flat
 	switch {
 	case o.None == nil && o.Time == nil && class == nil && o.Flow == nil:
-		return usagef("expected the folder of a run for --none, --time, --class or --flow, found nothing (train one with 'unnoise train mnist')")
+		return usagef("expected the folder of a run for --none, --time, --class or --flow, found nothing (train one " +
+			"with 'unnoise train mnist')")
 	case flat != nil && class == nil:
 		return usagef("--class-flat is compared with --class, which is missing")
 	case flat != nil && (flat.Decay != 1 || class.Decay == 1):
-		return fmt.Errorf("--class-flat: expected a run with decay 1 beside a --class run with another, found decay %g in %s and %g in %s", flat.Decay, f.flat, class.Decay, f.class)
+		return fmt.Errorf("--class-flat: expected a run with decay 1 beside a --class run with another, found decay "+
+			"%g in %s and %g in %s", flat.Decay, f.flat, class.Decay, f.class)
 	case flat != nil && flat.Network.Classes != class.Network.Classes:
-		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class, class.Network.Classes)
+		return fmt.Errorf("--class-flat: %s knows %d classes, %s %d", f.flat, flat.Network.Classes, f.class,
+			class.Network.Classes)
 	}
 	if err := writeup.Check(f.out); err != nil {
 		return fmt.Errorf("--out: %w", err)
@@ -130,7 +134,8 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--out: %w", err)
 	}
 	o.Command = f.command(cmd, dtype)
-	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawDigits, Update: p.update}
+	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawDigits,
+		Update: p.update}
 	page, err := o.Make(cmd.Context())
 	p.clear()
 	if err != nil {
@@ -152,7 +157,8 @@ func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
 	return fmt.Sprintf("%s --seed %d --dtype %s", line, f.seed, engine.Name(dtype))
 }
 
-// trainCommand is the line that trains a run again, which learned from all images of its set or from the first ones only.
+// trainCommand is the line that trains a run again, which learned from all images of its set or from the first ones
+// only.
 func trainCommand(c mnist.Config, limited bool, dir string) string {
 	usual := mnist.Default(c.Network.Condition)
 	if c.Network.Objective == mnistunet.Flow {

@@ -17,7 +17,8 @@ import (
 func TestWriteup(t *testing.T) {
 	small := func(flags ...string) string {
 		dir := filepath.Join(t.TempDir(), "run")
-		succeed(t, append([]string{"train", "mnist", "--limit", "128", "--dim", "4", "--batch", "64", "--epochs", "2", "--no-samples", "--dtype", "f32", "--out", dir}, flags...)...)
+		succeed(t, append([]string{"train", "mnist", "--limit", "128", "--dim", "4", "--batch", "64", "--epochs", "2",
+			"--no-samples", "--dtype", "f32", "--out", dir}, flags...)...)
 		return dir
 	}
 	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
@@ -25,12 +26,20 @@ func TestWriteup(t *testing.T) {
 	flow := small("--objective", "flow")
 	report := filepath.Join(t.TempDir(), "report.json")
 	accuracy, scale := 0.9876, 5.0
-	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits", Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64), Data: mnist.Embedded, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921}, Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151}, {Images: 1000, Groups: 10, Frechet: 0.1321}},
-		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90, Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25, Classes: []evaluation.ClassScore{{Class: 0}, {Class: 1, Accuracy: &accuracy}}}}}}).Write(report); err != nil {
+	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits",
+		Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64),
+		Data: mnist.Embedded, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921},
+		Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151},
+			{Images: 1000, Groups: 10, Frechet: 0.1321}},
+		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90,
+			Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25,
+				Classes: []evaluation.ClassScore{{Class: 0},
+					{Class: 1, Accuracy: &accuracy}}}}}}).Write(report); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "page")
-	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow, "--eval", report, "--seed", "3", "--out", dir}
+	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow,
+		"--eval", report, "--seed", "3", "--out", dir}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("writeup printed %q", out)
 	}
@@ -40,10 +49,17 @@ func TestWriteup(t *testing.T) {
 	}
 	text := strings.NewReplacer("<span>", "", "</span>", "").Replace(string(page))
 	for _, part := range []string{
-		"After epoch 1", "After epoch 2", "γ = 10", "[&#34;t = 4&#34;,", "&#34;t = 0&#34;,&#34;result&#34;]", "[&#34;t = 0.00&#34;,", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps", "Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations", "Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
-		"unnoise train mnist --condition class --objective flow --dim 4 --epochs 2 --batch 64 --limit 128 ", "--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3 --dtype ",
-		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`, "runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %", "Training images, in place of samples, get 0.015 for 60000, 0.132 for 1000 (mean of 10 groups).",
-		`<th scope="col">0</th><th scope="col">1</th></tr></thead>`, "accuracy of each class", `<th scope="row">ddim:20, γ = 5</th><td>-</td><td>98.8</td>`, "stopped before its end",
+		"After epoch 1", "After epoch 2", "γ = 10", "[&#34;t = 4&#34;,", "&#34;t = 0&#34;,&#34;result&#34;]",
+		"[&#34;t = 0.00&#34;,", "more than that", "t = 1.00", "Flow, Euler, 10 steps", "Flow, Euler, 50 steps",
+		"Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations",
+		"Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
+		"unnoise train mnist --condition class --objective flow --dim 4 --epochs 2 --batch 64 --limit 128 ",
+		"--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3 --dtype ",
+		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`,
+		"runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %",
+		"Training images, in place of samples, get 0.015 for 60000, 0.132 for 1000 (mean of 10 groups).",
+		`<th scope="col">0</th><th scope="col">1</th></tr></thead>`, "accuracy of each class",
+		`<th scope="row">ddim:20, γ = 5</th><td>-</td><td>98.8</td>`, "stopped before its end",
 		"unnoise train mnist --condition none --dim 4 --epochs 2 --batch 64 --limit 128 --seed 0 --dtype f32 --threads",
 	} {
 		if !strings.Contains(text, part) {
@@ -54,7 +70,8 @@ func TestWriteup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"epoch": "2", "sampler": "ddpm", "steps": "5", "guidance": "5", "seed": "3", "model": "class-conditional"} {
+	for key, want := range map[string]string{"epoch": "2", "sampler": "ddpm", "steps": "5", "guidance": "5",
+		"seed": "3", "model": "class-conditional"} {
 		if got, _ := p.Get(key); got != want {
 			t.Errorf("parameter %s is %q, want %q", key, got, want)
 		}
@@ -62,7 +79,8 @@ func TestWriteup(t *testing.T) {
 
 	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
 	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
-	if err != nil || len(drawings) != 27 { // 2 epochs of 4 runs, 3 other scales of two, 4 without decay, 7 other ways of the flow, 2 of noise estimates
+	// 2 epochs of 4 runs, 3 other scales of two, 4 without decay, 7 other ways of the flow, 2 of noise estimates
+	if err != nil || len(drawings) != 27 {
 		t.Fatalf("drawings %q, %v", drawings, err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -93,7 +111,8 @@ func TestWriteup(t *testing.T) {
 
 	// Another seed has other drawings.
 	succeed(t, "writeup", "--time", timed, "--seed", "4", "--out", dir)
-	if again, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors")); err != nil || len(again) != len(drawings)+2 {
+	if again, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors")); err != nil ||
+		len(again) != len(drawings)+2 {
 		t.Errorf("with another seed there are %d drawings, %v", len(again), err)
 	}
 
@@ -104,14 +123,18 @@ func TestWriteup(t *testing.T) {
 	}{
 		{exitUsage, nil, "expected the folder of a run for --none, --time, --class or --flow"},
 		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
-		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class + " has condition class"},
-		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")}, "--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
-		{exitFailure, []string{"--class", class, "--eval", filepath.Join(class, "config.json")}, "--eval: " + filepath.Join(class, "config.json")},
+		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class +
+			" has condition class"},
+		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")},
+			"--class: " + filepath.Join(dir, "nowhere") + " is not a training run"},
+		{exitFailure, []string{"--class", class, "--eval", filepath.Join(class, "config.json")},
+			"--eval: " + filepath.Join(class, "config.json")},
 		{exitFailure, []string{"--class", flow}, "was trained with --objective flow; give it to --flow"},
 		{exitFailure, []string{"--flow", class}, "--flow: expected a run trained with --objective flow"},
 		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
 	} {
-		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, c.want) {
+		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code ||
+			!strings.Contains(r.stderr, c.want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, c.want)
 		}
 	}
@@ -121,23 +144,29 @@ func TestWriteup(t *testing.T) {
 func TestTrainCommand(t *testing.T) {
 	c := mnist.Default(mnistunet.Time)
 	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: mnist.Embedded, Images: 60000}
-	if got, want := trainCommand(c, false, "my runs"), "unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
+	if got, want := trainCommand(c, false, "my runs"),
+		"unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	c.Network = c.Network.ForTimesteps(50)
 	c.Network.Dim, c.Decay, c.Data.Images, c.Seed = 8, 1, 1000, 4
-	if got, want := trainCommand(c, true, "runs/a"), "unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 --threads 2 --out runs/a"; got != want {
+	if got, want := trainCommand(c, true, "runs/a"),
+		"unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 "+
+			"--threads 2 --out runs/a"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	long := c
 	long.Config = long.WithLength(30)
 	long.Schedule, long.Warmup, long.Clip, long.EMA, long.From = training.Cosine, 10, 1, 0.99, "mnist-time"
-	if got := trainCommand(long, true, "runs/a"); !strings.HasPrefix(got, "unnoise train mnist --from mnist-time --decay") || !strings.Contains(got, " --decay 1 --schedule cosine --warmup 10 --clip 1 --ema 0.99 --limit") ||
+	if got := trainCommand(long, true, "runs/a"); !strings.HasPrefix(got,
+		"unnoise train mnist --from mnist-time --decay") || !strings.Contains(got,
+		" --decay 1 --schedule cosine --warmup 10 --clip 1 --ema 0.99 --limit") ||
 		!strings.HasSuffix(got, " --out runs/a && unnoise train mnist --resume runs/a --epochs 30") {
 		t.Errorf("a longer run: %s", got)
 	}
 	f := trainFlags{recipeFlags: recipeFlags{decay: 1, seed: 4}, condition: "time", dim: 8, timesteps: 50}
-	if got, err := f.config(nil); err != nil || got.Network != c.Network || got.Decay != c.Decay || got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
+	if got, err := f.config(nil); err != nil || got.Network != c.Network || got.Decay != c.Decay ||
+		got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)
 	}
 }

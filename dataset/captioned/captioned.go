@@ -104,7 +104,8 @@ func (o Options) check(src Source) error {
 	case src.Len() == 0:
 		return errors.New("expected pictures with captions, found none")
 	case o.Batch < 1 || o.Size < 1 || o.First < 0:
-		return fmt.Errorf("expected a batch and a size of at least 1 and a first example of at least 0, found %d, %d and %d",
+		return fmt.Errorf("expected a batch and a size of at least 1 and a first example of at least 0, found %d, %d "+
+			"and %d",
 			o.Batch, o.Size, o.First)
 	}
 	return nil

@@ -66,7 +66,8 @@ func TestFolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := e.Image.RGBAAt(8, 8); found != want[e.Caption] || e.Image.Rect.Dx() != 16 || e.Image.Rect.Dy() != 16 {
+		if found := e.Image.RGBAAt(8, 8); found != want[e.Caption] || e.Image.Rect.Dx() != 16 ||
+			e.Image.Rect.Dy() != 16 {
 			t.Fatalf("%s: expected %v, found %v of %v", e.Caption, want[e.Caption], found, e.Image.Rect)
 		}
 		if again, _ := train.Caption(3, i); again != e.Caption {

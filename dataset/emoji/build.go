@@ -416,7 +416,8 @@ func (b Builder) describe(dir string, made []Picture, leftOut []string) (Info, e
 	info.Concepts = len(concepts)
 	for _, p := range packages {
 		s := Source{Package: p.name, Version: p.version, License: p.license, Notice: p.notice}
-		if i := slices.IndexFunc([]pkg{noto, twemoji, fluentFlat, fluent3D}, func(q pkg) bool { return q == p }); i >= 0 {
+		if i := slices.IndexFunc([]pkg{noto, twemoji, fluentFlat, fluent3D},
+			func(q pkg) bool { return q == p }); i >= 0 {
 			s.Style, s.Pictures = Styles[i], styles[Styles[i]]
 		}
 		info.Sources = append(info.Sources, s)

@@ -44,7 +44,8 @@ func unpackedPackages(t testing.TB) string {
 		icons[label] = entry{"body": label}
 	}
 	labels := []string{
-		"dog face", "cat", "rocket", "red apple", "house", "sun", "fish", "star", "bus", "robot", "grapes", "tulip", "fire",
+		"dog face", "cat", "rocket", "red apple", "house", "sun", "fish", "star", "bus", "robot", "grapes", "tulip",
+		"fire",
 	}
 	for i, label := range labels {
 		add(fmt.Sprintf("1F%03X", i), label, 0, 0)
@@ -65,7 +66,8 @@ func unpackedPackages(t testing.TB) string {
 	for _, p := range []pkg{noto, twemoji, fluentFlat} {
 		put(p, "chars.json", chars)
 		put(p, "icons.json", entry{
-			"icons": icons, "aliases": entry{"cat": entry{"parent": "cat-parent", "hFlip": true}}, "width": 32, "height": 32,
+			"icons": icons, "aliases": entry{"cat": entry{"parent": "cat-parent", "hFlip": true}}, "width": 32,
+			"height": 32,
 		})
 	}
 	return dir
@@ -148,7 +150,8 @@ func TestBuild(t *testing.T) {
 	if err != nil || train.Len() != s.Len() {
 		t.Errorf("as any folder: %v", err)
 	}
-	if _, err := (Builder{Dir: dir, svg: fakeSVG}).Build(t.Context()); err == nil || !strings.Contains(err.Error(), dir) {
+	if _, err := (Builder{Dir: dir, svg: fakeSVG}).Build(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), dir) {
 		t.Errorf("a folder that is there: %v", err)
 	}
 	from := unpackedPackages(t)

@@ -119,7 +119,8 @@ func (g ground) draw(m *image.RGBA) {
 			continue
 		}
 		t := (float64(y) + 0.5) / float64(h)
-		c := lch{g.top.l + t*(g.bottom.l-g.top.l), g.top.c + t*(g.bottom.c-g.top.c), g.top.h + t*turn(g.top.h, g.bottom.h)}
+		c := lch{g.top.l + t*(g.bottom.l-g.top.l), g.top.c + t*(g.bottom.c-g.top.c),
+			g.top.h + t*turn(g.top.h, g.bottom.h)}
 		red, green, blue := c.rgb()
 		for x := 0; x < len(row); x += 4 {
 			row[x], row[x+1], row[x+2], row[x+3] = red, green, blue, 255
@@ -147,7 +148,8 @@ func (l *landscape) draw(m *image.RGBA, r *rand.Rand) {
 			part := int(255 * min(max(float64(y+1)-level, 0), 1))
 			row := m.Pix[y*m.Stride : y*m.Stride+4*m.Rect.Dx()]
 			for x := 0; part > 0 && x < len(row); x += 4 {
-				row[x], row[x+1], row[x+2] = mix(row[x], red, part), mix(row[x+1], green, part), mix(row[x+2], blue, part)
+				row[x], row[x+1], row[x+2] = mix(row[x], red, part), mix(row[x+1], green, part),
+					mix(row[x+2], blue, part)
 			}
 		}
 	}

@@ -187,9 +187,13 @@ var renderScript []byte
 func rasterize(ctx context.Context, from string, width int, svgs []string) ([]*image.RGBA, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return nil, errors.New("drawing the SVG pictures needs Node.js (the program node, version 18 or later): install it")
+		return nil, errors.New("drawing the SVG pictures needs Node.js (the program node, version 18 or later): " +
+			"install it")
 	}
-	files, err := resvg.files(ctx, from, func(path string) bool { return path == "index.mjs" || path == "index_bg.wasm" })
+	files, err := resvg.files(ctx, from, func(path string) bool {
+		return path == "index.mjs" ||
+			path == "index_bg.wasm"
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +226,8 @@ func rasterize(ctx context.Context, from string, width int, svgs []string) ([]*i
 		if w < 0 || h < 0 || w > 1<<12 || h > 1<<12 || len(said) < 4*w*h {
 			return nil, fmt.Errorf("expected a picture from node, found %d×%d pixels and %d bytes", w, h, len(said))
 		}
-		pictures = append(pictures, &image.RGBA{Pix: said[: 4*w*h : 4*w*h], Stride: 4 * w, Rect: image.Rect(0, 0, w, h)})
+		pictures = append(pictures, &image.RGBA{Pix: said[: 4*w*h : 4*w*h], Stride: 4 * w, Rect: image.Rect(0, 0, w,
+			h)})
 		said = said[4*w*h:]
 	}
 	return pictures, nil

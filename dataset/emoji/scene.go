@@ -159,7 +159,8 @@ var places = []struct {
 	x, y   float64
 }{
 	{"on the left", -1, 0}, {"on the right", 1, 0}, {"at the top", 0, -1}, {"at the bottom", 0, 1},
-	{"at the top left", -1, -1}, {"at the top right", 1, -1}, {"at the bottom left", -1, 1}, {"at the bottom right", 1, 1},
+	{"at the top left", -1, -1}, {"at the top right", 1, -1}, {"at the bottom left", -1, 1},
+	{"at the bottom right", 1, 1},
 	{"in the middle", 0, 0},
 }
 
@@ -204,7 +205,8 @@ func (s *Set) counted(r *rand.Rand, p int) (scene, bool) {
 	n := pick(r, 2, 2, 2, 3, 3, 4)
 	var c scene
 	for _, at := range layouts[n] {
-		c.things = append(c.things, thing{picture: p, size: at[2], x: at[0] + jitter(r, 0.5), y: at[1] + jitter(r, 0.5)})
+		c.things = append(c.things, thing{picture: p, size: at[2], x: at[0] + jitter(r, 0.5), y: at[1] + jitter(r,
+			0.5)})
 	}
 	c.ground = s.maybeGround(r, c.things[0])
 	return s.finish(r, c, count(n, name))

@@ -128,7 +128,8 @@ func (s *Set) draw(c scene, size int) (*image.RGBA, error) {
 			from := fromArray(s.pictures[t.picture].Tint)
 			p = recolor(p, from, t.color.lch)
 		}
-		at := image.Pt(int(math.Round(t.x*unit-float64(p.Rect.Dx())/2)), int(math.Round(t.y*unit-float64(p.Rect.Dy())/2)))
+		at := image.Pt(int(math.Round(t.x*unit-float64(p.Rect.Dx())/2)),
+			int(math.Round(t.y*unit-float64(p.Rect.Dy())/2)))
 		draw.Draw(m, p.Rect.Add(at), p, image.Point{}, draw.Over)
 	}
 	return m, nil
@@ -206,7 +207,10 @@ func mirrorable(p Picture) bool {
 
 // written are parts of the labels of things with letters or digits on them.
 var written = []string{
-	"8 ball", "Liberty", "OK", "Tokyo", "ambulance", "bank", "bus", "calendar", "card", "chart", "compass", "die", "diya",
-	"globe", "guitar", "hospital", "hotel", "keyboard", "mahjong", "map", "medal", "money", "moon", "music", "newspaper",
-	"page", "police", "post", "receipt", "ruler", "school", "soccer", "stop", "store", "taxi", "ticket", "violin", "x-ray",
+	"8 ball", "Liberty", "OK", "Tokyo", "ambulance", "bank", "bus", "calendar", "card", "chart", "compass", "die",
+	"diya",
+	"globe", "guitar", "hospital", "hotel", "keyboard", "mahjong", "map", "medal", "money", "moon", "music",
+	"newspaper",
+	"page", "police", "post", "receipt", "ruler", "school", "soccer", "stop", "store", "taxi", "ticket", "violin",
+	"x-ray",
 }

@@ -1,5 +1,5 @@
-// Package synthetic writes DeepFloyd IF's networks in their full sizes with random weights, in the hub's layout, to measure
-// time and memory where there are no trained ones.
+// Package synthetic writes DeepFloyd IF's networks in their full sizes with random weights, in the hub's layout, to
+// measure time and memory where there are no trained ones.
 package synthetic
 
 import (
@@ -73,17 +73,21 @@ func firstStage(size string, width int) Network {
 }
 
 func secondStage() Network {
-	const down, crossDown, up, crossUp = "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"
+	const down, crossDown, up, crossUp = "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D",
+		"ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"
 	return Network{Size: "sr-M", Folder: "IF-II-M-random", files: map[string]settings{
 		hubfile.Index: index("IFSuperResolutionPipeline", "unet", "scheduler", "image_noising_scheduler"),
 		filepath.Join("unet", hubfile.Network): with(unetConfig, settings{
-			"sample_size": 256, "in_channels": 6, "block_out_channels": []int{128, 256, 512, 1024}, "cross_attention_dim": 1024, "layers_per_block": []int{2, 4, 6, 6},
+			"sample_size": 256, "in_channels": 6, "block_out_channels": []int{128, 256, 512, 1024},
+			"cross_attention_dim": 1024, "layers_per_block": []int{2, 4, 6, 6},
 			"down_block_types": []string{down, down, down, crossDown}, "up_block_types": []string{crossUp, up, up, up},
 			"class_embed_type": "timestep", "time_embedding_act_fn": "gelu", "resnet_skip_time_act": true,
 			"mid_block_scale_factor": 1.41421356237, "resnet_out_scale_factor": 1.41421356237,
 		}),
-		filepath.Join("scheduler", hubfile.Scheduler):               with(schedulerConfig, settings{"sample_max_value": 1.0}),
-		filepath.Join("image_noising_scheduler", hubfile.Scheduler): with(schedulerConfig, settings{"thresholding": false, "variance_type": "fixed_small"}),
+		filepath.Join("scheduler", hubfile.Scheduler): with(schedulerConfig,
+			settings{"sample_max_value": 1.0}),
+		filepath.Join("image_noising_scheduler", hubfile.Scheduler): with(schedulerConfig,
+			settings{"thresholding": false, "variance_type": "fixed_small"}),
 	}}
 }
 
@@ -91,7 +95,8 @@ func secondStage() Network {
 func index(class string, has ...string) settings {
 	all := settings{"_class_name": class}
 	for part, c := range map[string][]string{
-		"text_encoder": {"transformers", "T5EncoderModel"}, "tokenizer": {"transformers", "T5Tokenizer"}, "unet": {"diffusers", "UNet2DConditionModel"},
+		"text_encoder": {"transformers", "T5EncoderModel"}, "tokenizer": {"transformers", "T5Tokenizer"},
+		"unet":      {"diffusers", "UNet2DConditionModel"},
 		"scheduler": {"diffusers", "DDPMScheduler"}, "image_noising_scheduler": {"diffusers", "DDPMScheduler"},
 	} {
 		if slices.Contains(has, part) {

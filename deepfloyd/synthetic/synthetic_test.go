@@ -19,17 +19,19 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// PyTorch counts the same parameters, and with FlopCounterMode the same multiply-adds of a batch of two (torch 2.13, diffusers
-// 0.42.1, transformers 5.23.0).
+// PyTorch counts the same parameters, and with FlopCounterMode the same multiply-adds of a batch of two (torch 2.13,
+// diffusers 0.42.1, transformers 5.23.0).
 func TestFullSizes(t *testing.T) {
 	for size, want := range map[string]struct {
 		parameters int
 		work       unet.Work
 	}{
-		"M":      {371605830, unet.Work{Convolutions: 191239815168, Products: 9722101760 + 13719994368 + 14763884544}},
-		"L":      {935365830, unet.Work{Convolutions: 531080151040, Products: 17095163904 + 22865805312 + 41010790400}},
-		"XL":     {4304695110, unet.Work{Convolutions: 2569867362304, Products: 60352069632 + 50303238144 + 198492225536}},
-		"sr-M":   {657754886, unet.Work{Convolutions: 2644290568192, Products: 36040867840 + 64652279808 + 94715772928}},
+		"M": {371605830, unet.Work{Convolutions: 191239815168, Products: 9722101760 + 13719994368 + 14763884544}},
+		"L": {935365830, unet.Work{Convolutions: 531080151040, Products: 17095163904 + 22865805312 + 41010790400}},
+		"XL": {4304695110, unet.Work{Convolutions: 2569867362304, Products: 60352069632 + 50303238144 +
+			198492225536}},
+		"sr-M": {657754886, unet.Work{Convolutions: 2644290568192, Products: 36040867840 + 64652279808 +
+			94715772928}},
 		"t5-xxl": {4762310656, unet.Work{Products: 713098788864 + 2331377664}},
 	} {
 		n, err := Find(size)
@@ -78,11 +80,13 @@ func small(t *testing.T, size string) Network {
 		t.Fatal(err)
 	}
 	if n.TextEncoder {
-		n.files[filepath.Join("text_encoder", hubfile.Network)] = with(textEncoderConfig, settings{"d_model": 64, "d_ff": 128, "num_layers": 1, "num_heads": 2, "vocab_size": 300})
+		n.files[filepath.Join("text_encoder", hubfile.Network)] = with(textEncoderConfig,
+			settings{"d_model": 64, "d_ff": 128, "num_layers": 1, "num_heads": 2, "vocab_size": 300})
 		return n
 	}
 	n.files[filepath.Join("unet", hubfile.Network)] = with(unetConfig, settings{
-		"block_out_channels": []int{32, 32, 64, 64}, "cross_attention_dim": 64, "attention_head_dim": 32, "encoder_hid_dim": 64, "layers_per_block": 1})
+		"block_out_channels": []int{32, 32, 64, 64}, "cross_attention_dim": 64, "attention_head_dim": 32,
+		"encoder_hid_dim": 64, "layers_per_block": 1})
 	return n
 }
 
@@ -95,7 +99,8 @@ func TestWrite(t *testing.T) {
 		if err := n.Write(context.Background(), dir, 7, func(p Progress) { calls = append(calls, p) }); err != nil {
 			t.Fatal(err)
 		}
-		if first, last := calls[0], calls[len(calls)-1]; first.Done != 0 || last.Done != last.Total || first.Total != last.Total || last.Total == 0 {
+		if first, last := calls[0], calls[len(calls)-1]; first.Done != 0 || last.Done != last.Total ||
+			first.Total != last.Total || last.Total == 0 {
 			t.Errorf("progress from %+v to %+v", first, last)
 		}
 		part, _, tensors, err := n.tensors(dir)
@@ -119,7 +124,8 @@ func TestWrite(t *testing.T) {
 				t.Errorf("%s is %s %d, want BF16 %d", name, x.DType, x.Shape, tensors[name].Shape)
 			}
 		}
-		if err := n.Write(context.Background(), dir, 7, func(Progress) {}); err == nil || !strings.Contains(err.Error(), dir) {
+		if err := n.Write(context.Background(), dir, 7, func(Progress) {}); err == nil ||
+			!strings.Contains(err.Error(), dir) {
 			t.Errorf("a second time: %v", err)
 		}
 		if left, _ := os.ReadDir(parent); len(left) != 1 {
@@ -165,7 +171,8 @@ func TestStoppedWrite(t *testing.T) {
 	if !filelock.Take(other) {
 		t.Fatal("a new folder is locked")
 	}
-	if err := n.Write(context.Background(), dir, 0, func(Progress) {}); err == nil || !strings.Contains(err.Error(), "another process") {
+	if err := n.Write(context.Background(), dir, 0, func(Progress) {}); err == nil ||
+		!strings.Contains(err.Error(), "another process") {
 		t.Errorf("written beside another process: %v", err)
 	}
 	other.Close()
@@ -183,10 +190,12 @@ func TestStoppedWrite(t *testing.T) {
 func TestShards(t *testing.T) {
 	dir := t.TempDir()
 	tensors := map[string]weights.Tensor{}
-	for name, shape := range map[string][]int{"a.weight": {40, 30}, "b.weight": {7}, "c.bias": {90}, "d.weight": {2, 300}} {
+	for name, shape := range map[string][]int{"a.weight": {40, 30}, "b.weight": {7}, "c.bias": {90},
+		"d.weight": {2, 300}} {
 		tensors[name] = weights.Tensor{DType: weights.BF16, Shape: shape}
 	}
-	whole := writer{ctx: context.Background(), dir: dir, stem: "model", tensors: tensors, seed: 3, report: func(Progress) {}}
+	whole := writer{ctx: context.Background(), dir: dir, stem: "model", tensors: tensors, seed: 3,
+		report: func(Progress) {}}
 	if err := whole.write(1 << 20); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +243,8 @@ func TestRandom(t *testing.T) {
 		name            string
 		shape           []int
 		mean, deviation float64
-	}{{"conv.weight", []int{64, 16, 3, 3}, 0, 1. / 12}, {"to_q.weight", []int{100, 64}, 0, 1. / 8}, {"norm.weight", []int{9000}, 1, 0.02}, {"conv.bias", []int{9000}, 0, 0.02}} {
+	}{{"conv.weight", []int{64, 16, 3, 3}, 0, 1. / 12}, {"to_q.weight", []int{100, 64}, 0, 1. / 8},
+		{"norm.weight", []int{9000}, 1, 0.02}, {"conv.bias", []int{9000}, 0, 0.02}} {
 		sum, squares := 0.0, 0.0
 		v := values(c.name, 1, c.shape...)
 		for _, x := range v {
@@ -248,7 +258,8 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	a := values("a", 1, 50, 50)
-	if !slices.Equal(a, values("a", 1, 50, 50)) || slices.Equal(a, values("a", 2, 50, 50)) || slices.Equal(a, values("b", 1, 50, 50)) {
+	if !slices.Equal(a, values("a", 1, 50, 50)) || slices.Equal(a, values("a", 2, 50, 50)) ||
+		slices.Equal(a, values("b", 1, 50, 50)) {
 		t.Error("values are not those of the seed and the name")
 	}
 }

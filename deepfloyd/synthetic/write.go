@@ -29,8 +29,8 @@ const shardSize = 5_000_000_000
 // Progress tells how much of a folder's weights is written, in bytes.
 type Progress struct{ Done, Total int64 }
 
-// Write makes the folder dir with the network: bf16 weights that the seed determines, in one file or in several of 5 GB. The
-// folder appears when it is whole. report is called before the first byte and after each tensor.
+// Write makes the folder dir with the network: bf16 weights that the seed determines, in one file or in several of 5
+// GB. The folder appears when it is whole. report is called before the first byte and after each tensor.
 func (n Network) Write(ctx context.Context, dir string, seed uint64, report func(Progress)) (err error) {
 	defer func() {
 		switch {
@@ -84,7 +84,8 @@ func (n Network) Write(ctx context.Context, dir string, seed uint64, report func
 		w.progress.Total += int64(t.ByteSize())
 	}
 	if free, ok := disk.Free(temporary); ok && w.progress.Total > free {
-		return fmt.Errorf("it needs %.1f GB, and the disk has %.1f GB left", float64(w.progress.Total)/1e9, float64(free)/1e9)
+		return fmt.Errorf("it needs %.1f GB, and the disk has %.1f GB left", float64(w.progress.Total)/1e9,
+			float64(free)/1e9)
 	}
 	report(w.progress)
 	if err := w.write(shardSize); err != nil {
@@ -106,8 +107,8 @@ func (n Network) writeConfigs(dir string) error {
 	return nil
 }
 
-// tensors returns what the network's file has by the config.json in dir, the name of the part, and that of its file without
-// the ending.
+// tensors returns what the network's file has by the config.json in dir, the name of the part, and that of its file
+// without the ending.
 func (n Network) tensors(dir string) (part, stem string, tensors map[string]weights.Tensor, err error) {
 	var shapes map[string][]int
 	if n.TextEncoder {
@@ -166,22 +167,24 @@ func (w *writer) write(limit int64) error {
 			return err
 		}
 	}
-	return atomicfile.WriteJSON(filepath.Join(w.dir, w.stem+".safetensors.index.json"), map[string]any{"metadata": map[string]int64{"total_size": w.progress.Total}, "weight_map": files})
+	return atomicfile.WriteJSON(filepath.Join(w.dir, w.stem+".safetensors.index.json"),
+		map[string]any{"metadata": map[string]int64{"total_size": w.progress.Total}, "weight_map": files})
 }
 
 func (w *writer) file(name string, tensors map[string]weights.Tensor) error {
-	return weights.WriteEach(filepath.Join(w.dir, name), tensors, map[string]string{"format": "pt"}, func(to io.Writer, name string) error {
-		if err := random(w.ctx, to, name, tensors[name].Shape, w.seed); err != nil {
-			return err
-		}
-		w.progress.Done += int64(tensors[name].ByteSize())
-		w.report(w.progress)
-		return nil
-	})
+	return weights.WriteEach(filepath.Join(w.dir, name), tensors, map[string]string{"format": "pt"},
+		func(to io.Writer, name string) error {
+			if err := random(w.ctx, to, name, tensors[name].Shape, w.seed); err != nil {
+				return err
+			}
+			w.progress.Done += int64(tensors[name].ByteSize())
+			w.report(w.progress)
+			return nil
+		})
 }
 
-// random writes a tensor's values, which the seed and the name determine: normally distributed, so wide that sums over a
-// matrix's or kernel's inputs keep the inputs' size; around 1 for the scales of norms.
+// random writes a tensor's values, which the seed and the name determine: normally distributed, so wide that sums over
+// a matrix's or kernel's inputs keep the inputs' size; around 1 for the scales of norms.
 func random(ctx context.Context, to io.Writer, name string, shape []int, seed uint64) error {
 	inputs, size := 1, 1
 	for i, d := range shape {

@@ -12,8 +12,8 @@ import (
 	"github.com/unnoise/unnoise/internal/nn"
 )
 
-// Config is the config.json of transformers' T5 models, as far as the encoder is concerned. Fields are named as there and
-// mean what they mean there.
+// Config is the config.json of transformers' T5 models, as far as the encoder is concerned. Fields are named as there
+// and mean what they mean there.
 type Config struct {
 	ModelType string `json:"model_type"`
 	VocabSize int    `json:"vocab_size"`
@@ -36,7 +36,8 @@ type Config struct {
 	PrunedHeads        map[string]any `json:"pruned_heads"`
 	QuantizationConfig any            `json:"quantization_config"`
 
-	// Of no effect on an encoder's embeddings: they are for training, for decoders and heads, or for the program that loads.
+	// Of no effect on an encoder's embeddings: they are for training, for decoders and heads, or for the program that
+	// loads.
 	Architectures         any `json:"architectures"`
 	BosTokenID            any `json:"bos_token_id"`
 	ClassifierDropout     any `json:"classifier_dropout"`
@@ -61,7 +62,8 @@ type Config struct {
 
 // defaults are transformers'.
 func defaults() Config {
-	return Config{VocabSize: 32128, DModel: 512, DKV: 64, DFF: 2048, NumLayers: 6, NumHeads: 8, RelativeAttentionNumBuckets: 32,
+	return Config{VocabSize: 32128, DModel: 512, DKV: 64, DFF: 2048, NumLayers: 6, NumHeads: 8,
+		RelativeAttentionNumBuckets:  32,
 		RelativeAttentionMaxDistance: 128, LayerNormEpsilon: 1e-6, FeedForwardProj: "relu"}
 }
 
@@ -109,8 +111,11 @@ func (c Config) Validate() error {
 		name     string
 		found    int
 		min, max int
-	}{{"vocab_size", c.VocabSize, 1, maxSize}, {"d_model", c.DModel, 1, maxSize}, {"d_kv", c.DKV, 1, maxSize}, {"d_ff", c.DFF, 1, maxSize}, {"num_layers", c.NumLayers, 1, maxLayers}, {"num_heads", c.NumHeads, 1, maxSize},
-		{"relative_attention_num_buckets", c.RelativeAttentionNumBuckets, 4, maxSize}, {"relative_attention_max_distance", c.RelativeAttentionMaxDistance, c.RelativeAttentionNumBuckets/4 + 1, maxSize}} {
+	}{{"vocab_size", c.VocabSize, 1, maxSize}, {"d_model", c.DModel, 1, maxSize}, {"d_kv", c.DKV, 1, maxSize},
+		{"d_ff", c.DFF, 1, maxSize}, {"num_layers", c.NumLayers, 1, maxLayers}, {"num_heads", c.NumHeads, 1, maxSize},
+		{"relative_attention_num_buckets", c.RelativeAttentionNumBuckets, 4, maxSize},
+		{"relative_attention_max_distance", c.RelativeAttentionMaxDistance, c.RelativeAttentionNumBuckets/4 + 1,
+			maxSize}} {
 		if n.found < n.min || n.found > n.max {
 			return fmt.Errorf("%s is %d, expected %d to %d", n.name, n.found, n.min, n.max)
 		}
@@ -120,13 +125,15 @@ func (c Config) Validate() error {
 	}
 	gated, name := c.activation()
 	if !slices.Contains(strings.Fields(activationNames), name) {
-		return fmt.Errorf("feed_forward_proj is %q, expected one of %s, or \"gated-\" and one of them", c.FeedForwardProj, activationNames)
+		return fmt.Errorf("feed_forward_proj is %q, expected one of %s, or \"gated-\" and one of them",
+			c.FeedForwardProj, activationNames)
 	}
 	if c.IsGatedAct != nil && *c.IsGatedAct != gated {
 		return fmt.Errorf("is_gated_act is %t, but feed_forward_proj is %q", *c.IsGatedAct, c.FeedForwardProj)
 	}
 	if c.DenseActFn != nil && *c.DenseActFn != name {
-		return fmt.Errorf("dense_act_fn is %q, but feed_forward_proj is %q, which means %s", *c.DenseActFn, c.FeedForwardProj, name)
+		return fmt.Errorf("dense_act_fn is %q, but feed_forward_proj is %q, which means %s", *c.DenseActFn,
+			c.FeedForwardProj, name)
 	}
 	switch {
 	case c.IsDecoder:
@@ -167,8 +174,8 @@ func (c Config) Parameters() int {
 	return n
 }
 
-// Bytes returns the size of the values in memory when the encoder computes in dtype. The table of embeddings is not among
-// them: it stays in its file.
+// Bytes returns the size of the values in memory when the encoder computes in dtype. The table of embeddings is not
+// among them: it stays in its file.
 func (c Config) Bytes(dtype dtypes.DType) int {
 	return nn.Bytes(c.params(), func(p nn.Param) dtypes.DType { return paramDType(p, dtype) })
 }

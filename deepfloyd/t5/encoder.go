@@ -1,6 +1,6 @@
-// Package t5 is the encoder of T5 v1.1 (Raffel et al. 2019, arXiv:1910.10683; Shazeer 2020, arXiv:2002.05202), which reads
-// prompts for DeepFloyd IF, as GoMLX graph functions. It is built from the config.json and the weights of a folder that
-// transformers saves; parameters keep the hub's names and PyTorch's layouts.
+// Package t5 is the encoder of T5 v1.1 (Raffel et al. 2019, arXiv:1910.10683; Shazeer 2020, arXiv:2002.05202), which
+// reads prompts for DeepFloyd IF, as GoMLX graph functions. It is built from the config.json and the weights of a
+// folder that transformers saves; parameters keep the hub's names and PyTorch's layouts.
 package t5
 
 import (
@@ -41,9 +41,9 @@ type Encoder struct {
 // shape is what an evaluation is compiled for.
 type shape struct{ texts, tokens int }
 
-// Load reads a folder: config.json and the weights in one file or several; see [weights.OpenFolder] for the variant. dtype is
-// what products compute in, and what their weights are kept in: Float32 or BFloat16. Weights of decoders are left out.
-// progress, if not nil, is told what is read, which may be as late as in the first evaluation.
+// Load reads a folder: config.json and the weights in one file or several; see [weights.OpenFolder] for the variant.
+// dtype is what products compute in, and what their weights are kept in: Float32 or BFloat16. Weights of decoders are
+// left out. progress, if not nil, is told what is read, which may be as late as in the first evaluation.
 func Load(b compute.Backend, dir, variant string, dtype dtypes.DType, progress nn.Progress) (*Encoder, error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the text encoder computes in Float32 or BFloat16, not %s", dtype)
@@ -56,7 +56,8 @@ func Load(b compute.Backend, dir, variant string, dtype dtypes.DType, progress n
 	if err != nil {
 		return nil, err
 	}
-	e := &Encoder{Config: c, backend: b, dtype: dtype, file: f, params: c.params(), evals: map[shape]compute.Executable{}}
+	e := &Encoder{Config: c, backend: b, dtype: dtype, file: f, params: c.params(),
+		evals: map[shape]compute.Executable{}}
 	if err := e.load(progress); err != nil {
 		e.Close()
 		return nil, err
@@ -78,7 +79,8 @@ func (e *Encoder) load(progress nn.Progress) (err error) {
 	inGraph := e.file.Without(func(name string) bool {
 		return name == tableName || name == tiedTableName || name == biasName || ofDecoder(name)
 	})
-	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) }, inGraph, progress)
+	e.values, err = nn.Load(e.backend, e.params, func(p nn.Param) dtypes.DType { return paramDType(p, e.dtype) },
+		inGraph, progress)
 	return err
 }
 
@@ -93,7 +95,8 @@ func (c Config) Check(f *weights.File) error {
 		}
 	}
 	if tables == 0 {
-		return fmt.Errorf("%s has neither tensor %q nor %q, the table of embeddings", f.Path(), tableName, tiedTableName)
+		return fmt.Errorf("%s has neither tensor %q nor %q, the table of embeddings", f.Path(), tableName,
+			tiedTableName)
 	}
 	return nn.Check(all, f.Without(ofDecoder))
 }
@@ -113,7 +116,8 @@ func embeddingTable(f *weights.File) (weights.Tensor, error) {
 	case err != nil:
 		return tied, nil
 	case table.DType != tied.DType || !bytes.Equal(table.Data, tied.Data):
-		return table, fmt.Errorf("%s: tensors %q and %q differ; expected the same table of embeddings", f.Path(), tableName, tiedTableName)
+		return table, fmt.Errorf("%s: tensors %q and %q differ; expected the same table of embeddings", f.Path(),
+			tableName, tiedTableName)
 	}
 	return table, nil
 }
@@ -121,7 +125,8 @@ func embeddingTable(f *weights.File) (weights.Tensor, error) {
 // row returns the embedding of a token.
 func (e *Encoder) row(id int32) ([]float32, error) {
 	size := e.Config.DModel * e.table.DType.Size()
-	return weights.Tensor{DType: e.table.DType, Shape: e.table.Shape[1:], Data: e.table.Data[int(id)*size:][:size]}.Float32()
+	return weights.Tensor{DType: e.table.DType, Shape: e.table.Shape[1:],
+		Data: e.table.Data[int(id)*size:][:size]}.Float32()
 }
 
 // Close releases the values, the compiled graphs and the file.
@@ -149,7 +154,8 @@ func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embedd
 		return model.Embeddings{}, err
 	}
 	if len(ids) == 0 || len(ids) != len(mask) || len(ids[0]) == 0 {
-		return model.Embeddings{}, fmt.Errorf("got the ids of %d texts and the masks of %d, expected the same, and at least one text of one token", len(ids), len(mask))
+		return model.Embeddings{}, fmt.Errorf("got the ids of %d texts and the masks of %d, expected the same, and "+
+			"at least one text of one token", len(ids), len(mask))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -160,11 +166,14 @@ func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embedd
 	var x, hidden []float32
 	for i := range ids {
 		if len(ids[i]) != out.Tokens || len(mask[i]) != out.Tokens {
-			return model.Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has", i, len(ids[i]), len(mask[i]), out.Tokens)
+			return model.Embeddings{}, fmt.Errorf("text %d has %d ids and a mask of %d, expected %d as the first has",
+				i, len(ids[i]), len(mask[i]), out.Tokens)
 		}
 		for _, id := range ids[i] {
 			if id < 0 || int(id) >= e.Config.VocabSize {
-				return model.Embeddings{}, fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id, e.Config.VocabSize-1)
+				return model.Embeddings{},
+					fmt.Errorf("text %d: id %d; the encoder knows 0 to %d: is the tokenizer another model's?", i, id,
+						e.Config.VocabSize-1)
 			}
 			row, err := e.row(id)
 			if err != nil {
@@ -213,7 +222,10 @@ func (e *Encoder) evaluator(s shape) (compute.Executable, error) {
 	}
 	c := e.Config
 	run, err := nn.Compile(e.backend, fmt.Sprintf("t5 %v", s), func(g *Graph) []*Node {
-		parameter := func(name string, dims ...int) *Node { return Parameter(g, name, shapes.Make(dtypes.Float32, dims...)) }
+		parameter := func(name string, dims ...int) *Node {
+			return Parameter(g, name, shapes.Make(dtypes.Float32,
+				dims...))
+		}
 		x := parameter("x", s.texts, s.tokens, c.DModel)
 		position := parameter("position", c.NumHeads, s.tokens, s.tokens)
 		mask := parameter("mask", s.texts, s.tokens)

@@ -70,7 +70,8 @@ func goldenWant(t testing.TB) []float32 {
 }
 
 func TestGolden(t *testing.T) {
-	golden.Close(t, goldenText(t, load(t, goldenFolder(t), "", dtypes.Float32)).Data, goldenWant(t), 1e-4, "text.embeds")
+	golden.Close(t, goldenText(t, load(t, goldenFolder(t), "", dtypes.Float32)).Data, goldenWant(t), 1e-4,
+		"text.embeds")
 }
 
 // TestOtherEngine runs the graph on GoMLX's own backend: nothing in it is onednn's.
@@ -140,7 +141,8 @@ func TestBuckets(t *testing.T) {
 	defer f.Close()
 	for _, name := range f.Names() {
 		c := defaults()
-		if _, err := fmt.Sscanf(name, "%d.%d", &c.RelativeAttentionNumBuckets, &c.RelativeAttentionMaxDistance); err != nil {
+		if _, err := fmt.Sscanf(name, "%d.%d", &c.RelativeAttentionNumBuckets,
+			&c.RelativeAttentionMaxDistance); err != nil {
 			t.Fatal(err)
 		}
 		x, err := f.Tensor(name)
@@ -250,7 +252,8 @@ func TestLoadRefusals(t *testing.T) {
 		want   string // in the error; empty: it loads
 	}{
 		{nil, none, ""},
-		{map[string]any{"_name_or_path": "x", "output_past": true, "n_positions": 512, "torch_dtype": "float16", "pruned_heads": map[string]any{}}, none, ""},
+		{map[string]any{"_name_or_path": "x", "output_past": true, "n_positions": 512, "torch_dtype": "float16",
+			"pruned_heads": map[string]any{}}, none, ""},
 		{nil, func(x map[string]weights.Tensor) { x[tiedTableName] = x[tableName] }, ""},
 		{nil, func(x map[string]weights.Tensor) { x[tiedTableName] = x[tableName]; delete(x, tableName) }, ""},
 		{nil, func(x map[string]weights.Tensor) {
@@ -290,7 +293,8 @@ func TestLoadRefusals(t *testing.T) {
 		if err == nil {
 			e.Close()
 		}
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir)) {
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), dir)) {
 			t.Errorf("%v: %v; want an error with the file and %q", c.config, err, c.want)
 		}
 	}

@@ -115,9 +115,9 @@ func newNetwork(g *Graph, c Config, params []nn.Param, dtype dtypes.DType) *netw
 	return n
 }
 
-// Apply is the encoder in a graph that is to be differentiated: params are float32, by name, as [Config.Params] lists them, and
-// are narrowed to dtype where products take them. ids [N,L] are the tokens', int32; mask [N,L] is added to the scores of
-// attention, see [Mask]. The result is [N,L,d_model], float32.
+// Apply is the encoder in a graph that is to be differentiated: params are float32, by name, as [Config.Params] lists
+// them, and are narrowed to dtype where products take them. ids [N,L] are the tokens', int32; mask [N,L] is added to
+// the scores of attention, see [Mask]. The result is [N,L,d_model], float32.
 func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, ids, mask *Node) *Node {
 	n := &network{config: c, dtype: dtype, params: map[string]*Node{}, training: true}
 	for _, p := range c.params() {
@@ -181,12 +181,13 @@ func (n *network) feedForward(name string, x *Node) *Node {
 	return n.linear(name+"wo", n.narrow(h))
 }
 
-// forward maps the tokens' embeddings x [N,L,C] to the last hidden states [N,L,C]. position [H,L,L] and mask [N,L] are added
-// to the scores of attention.
+// forward maps the tokens' embeddings x [N,L,C] to the last hidden states [N,L,C]. position [H,L,L] and mask [N,L] are
+// added to the scores of attention.
 func (n *network) forward(x, position, mask *Node) *Node {
 	p, m := position.Shape().Dimensions, mask.Shape().Dimensions
 	scores := []int{m[0], p[0], p[1], p[2]}
-	bias := Add(BroadcastToDims(Reshape(position, 1, p[0], p[1], p[2]), scores...), BroadcastToDims(Reshape(mask, m[0], 1, 1, m[1]), scores...))
+	bias := Add(BroadcastToDims(Reshape(position, 1, p[0], p[1], p[2]), scores...),
+		BroadcastToDims(Reshape(mask, m[0], 1, 1, m[1]), scores...))
 	for i := range n.config.NumLayers {
 		a, f := attentionName(i), feedForwardName(i)
 		x = Add(x, wide(n.attention(a+"SelfAttention.", n.narrow(n.norm(a+"layer_norm", x)), bias)))
@@ -195,9 +196,9 @@ func (n *network) forward(x, position, mask *Node) *Node {
 	return n.norm(finalNorm, x)
 }
 
-// bucket is the number of the relative position that is key - query, for attention in both directions: one each for the near
-// ones, and ever wider ones up to the largest distance (Raffel et al. 2019, arXiv:1910.10683, section 2.1). It is computed
-// in float32, as PyTorch does.
+// bucket is the number of the relative position that is key - query, for attention in both directions: one each for the
+// near ones, and ever wider ones up to the largest distance (Raffel et al. 2019, arXiv:1910.10683, section 2.1). It is
+// computed in float32, as PyTorch does.
 func (c Config) bucket(relative int) int {
 	half := c.RelativeAttentionNumBuckets / 2
 	exact := half / 2

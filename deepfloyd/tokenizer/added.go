@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is a text with an id of its own beside the model: a special token such as </s>, or one that was added later, as textual
-// inversion does.
+// addedToken is a text with an id of its own beside the model: a special token such as </s>, or one that was added
+// later, as textual inversion does.
 type addedToken struct {
 	Content    string `json:"content"`
 	SingleWord bool   `json:"single_word"` // only where no letter or digit stands beside it
@@ -127,11 +127,12 @@ func (f *finder) split(text string) (parts []part) {
 
 // isWord reports whether a character is of a word, as regular expressions' \w.
 func isWord(r rune) bool {
-	return unicode.In(r, unicode.Letter, unicode.Mark, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+	return unicode.In(r, unicode.Letter, unicode.Mark, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic,
+		unicode.Join_Control)
 }
 
-// withAdded returns the ids of a text with added tokens: those that are found in the text as it is, then, in what is between them, those
-// that are found in the normalized text.
+// withAdded returns the ids of a text with added tokens: those that are found in the text as it is, then, in what is
+// between them, those that are found in the normalized text.
 func (t *Tokenizer) withAdded(text string) (ids []int32) {
 	for _, p := range t.raw.split(text) {
 		if p.id != noValue {

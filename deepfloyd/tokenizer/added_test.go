@@ -41,7 +41,8 @@ func recordedTokens(t *testing.T) (r withTokens) {
 	return r
 }
 
-// TestAddedTokens compares ids with transformers', of a spiece.model with settings beside it and of both kinds of tokenizer.json.
+// TestAddedTokens compares ids with transformers', of a spiece.model with settings beside it and of both kinds of
+// tokenizer.json.
 func TestAddedTokens(t *testing.T) {
 	r := recordedTokens(t)
 	var listed array
@@ -66,7 +67,8 @@ func TestAddedTokens(t *testing.T) {
 		{"tokenizer.json of transformers 4", object{"added_tokens": listed,
 			"pre_tokenizer": object{"type": "Metaspace", "replacement": space, "prepend_scheme": "always"},
 			"normalizer": func(n any) any {
-				return object{"type": "Sequence", "normalizers": array{n, object{"type": "Strip", "strip_left": false, "strip_right": true},
+				return object{"type": "Sequence", "normalizers": array{n, object{"type": "Strip", "strip_left": false,
+					"strip_right": true},
 					object{"type": "Replace", "pattern": object{"Regex": " {2,}"}, "content": space}}}
 			}}, r.Alone},
 	} {
@@ -113,9 +115,11 @@ func TestOlderAddedTokens(t *testing.T) {
 		return list
 	}
 	for what, files := range map[string]map[string]any{
-		"added_tokens.json":                    {addedFile: object{"<cat-toy>": 1300}},
-		"with special ones in the settings":    {addedFile: object{"<cat-toy>": 1300, "<extra_id_0>": 1299}, settingsFile: object{"additional_special_tokens": extra(100)}},
-		"with special ones in a file of these": {addedFile: object{"<cat-toy>": 1300}, specialFile: object{"eos_token": object{"content": "</s>"}, "additional_special_tokens": extra(100)}},
+		"added_tokens.json": {addedFile: object{"<cat-toy>": 1300}},
+		"with special ones in the settings": {addedFile: object{"<cat-toy>": 1300, "<extra_id_0>": 1299},
+			settingsFile: object{"additional_special_tokens": extra(100)}},
+		"with special ones in a file of these": {addedFile: object{"<cat-toy>": 1300},
+			specialFile: object{"eos_token": object{"content": "</s>"}, "additional_special_tokens": extra(100)}},
 	} {
 		dir := t.TempDir()
 		copyModel(t, dir)
@@ -161,7 +165,8 @@ func TestAddedTokensRefused(t *testing.T) {
 		for name, content := range files {
 			writeJSON(t, filepath.Join(dir, name), content)
 		}
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), dir) {
 			t.Errorf("%v; want the folder and %q", err, want)
 		}
 	}

@@ -9,9 +9,10 @@ import (
 
 // charsmap is a model's rules: what is replaced, and by what.
 //
-// A precompiled_charsmap holds the size of a trie, the trie and the replacements, each closed by a zero byte. The trie is
-// darts-clone's double array: a node's child by a label is the unit at the node's offset, exclusive-or the label, if that
-// unit has the label; the child by 0 is the node's value, the place of the replacement. Equal subtrees are kept once.
+// A precompiled_charsmap holds the size of a trie, the trie and the replacements, each closed by a zero byte. The trie
+// is darts-clone's double array: a node's child by a label is the unit at the node's offset, exclusive-or the label, if
+// that unit has the label; the child by 0 is the node's value, the place of the replacement. Equal subtrees are kept
+// once.
 type charsmap struct {
 	units        []uint32
 	replacements string
@@ -93,7 +94,8 @@ func (c *charsmap) check(at uint32, depth int, state []byte) error {
 	return nil
 }
 
-// longest returns the length and the replacement of the longest beginning of a text that a rule replaces; 0 if there is none.
+// longest returns the length and the replacement of the longest beginning of a text that a rule replaces; 0 if there is
+// none.
 func (c *charsmap) longest(text string) (length int, replacement string) {
 	if c.units == nil {
 		return 0, ""

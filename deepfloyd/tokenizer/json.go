@@ -96,8 +96,8 @@ func typeOf(data []byte) string {
 	return t.Type
 }
 
-// readLibrary reads a model that was made from a SentencePiece model of T5. Its ids are that one's; the library's are others for
-// texts with ▁ or U+0085, for several marks on a letter, and where two cuts score the same but for rounding.
+// readLibrary reads a model that was made from a SentencePiece model of T5. Its ids are that one's; the library's are
+// others for texts with ▁ or U+0085, for several marks on a letter, and where two cuts score the same but for rounding.
 func readLibrary(path string) (*Tokenizer, error) {
 	file, err := hubfile.ReadConfig(path)
 	if err != nil {
@@ -129,7 +129,8 @@ func readLibrary(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// alone tells whether words get their spaces without having been cut at them, and whether only a text's first one gets one.
+// alone tells whether words get their spaces without having been cut at them, and whether only a text's first one gets
+// one.
 func (f *library) alone() (alone, first bool) {
 	steps := f.PreTokenizer.flat()
 	p := steps[0].PrependScheme
@@ -137,7 +138,8 @@ func (f *library) alone() (alone, first bool) {
 }
 
 func (f *library) model() (*model, error) {
-	m := &model{algorithm: unigram, padding: "<pad>", normalizer: spec{dummyPrefix: true, removeSpaces: true, escapeSpaces: true}}
+	m := &model{algorithm: unigram, padding: "<pad>", normalizer: spec{dummyPrefix: true, removeSpaces: true,
+		escapeSpaces: true}}
 	for _, each := range []func(*model) error{f.pieces, f.normalize, f.splitWords, f.close} {
 		if err := each(m); err != nil {
 			return nil, err
@@ -204,7 +206,8 @@ func (f *library) normalize(m *model) error {
 		case n.Type == "Strip":
 		case n.Type == "Replace" && n.Pattern.Regex == " {2,}" && (n.Content == " " || n.Content == space):
 		default:
-			return fmt.Errorf("the normalizer's step %d is %s, expected T5's: Precompiled, then Strip and Replace of several spaces", i, n.Type)
+			return fmt.Errorf("the normalizer's step %d is %s, expected T5's: Precompiled, then Strip and Replace of "+
+				"several spaces", i, n.Type)
 		}
 	}
 	return nil
@@ -236,7 +239,8 @@ func (f *library) splitWords(*model) error {
 func (f *library) close(m *model) error {
 	const expected = "expected T5's: a TemplateProcessing of the text and </s>"
 	p := f.PostProcessor
-	if p == nil || p.Type != "TemplateProcessing" || len(p.Single) != 2 || p.Single[0].Sequence == nil || p.Single[1].SpecialToken == nil {
+	if p == nil || p.Type != "TemplateProcessing" || len(p.Single) != 2 || p.Single[0].Sequence == nil ||
+		p.Single[1].SpecialToken == nil {
 		return errors.New("the post_processor is another one, " + expected)
 	}
 	m.closing = p.Single[1].SpecialToken.ID

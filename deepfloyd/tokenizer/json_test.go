@@ -31,7 +31,8 @@ func writeLibrary(t testing.TB, dir string, changes object) {
 	}
 	var vocab, added array
 	add := func(text string) {
-		added = append(added, object{"id": len(vocab), "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+		added = append(added, object{"id": len(vocab), "content": text, "single_word": false, "lstrip": false,
+			"rstrip": false, "normalized": false, "special": true})
 	}
 	for _, p := range m.pieces {
 		if p.kind != normal {
@@ -46,11 +47,13 @@ func writeLibrary(t testing.TB, dir string, changes object) {
 	}
 	file := object{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added,
-		"normalizer": object{"type": "Precompiled", "precompiled_charsmap": base64.StdEncoding.EncodeToString(m.charsmap)},
+		"normalizer": object{"type": "Precompiled",
+			"precompiled_charsmap": base64.StdEncoding.EncodeToString(m.charsmap)},
 		"pre_tokenizer": object{"type": "Sequence", "pretokenizers": array{object{"type": "WhitespaceSplit"},
 			object{"type": "Metaspace", "replacement": space, "prepend_scheme": "always", "split": true}}},
 		"post_processor": object{"type": "TemplateProcessing",
-			"single":         array{object{"Sequence": object{"id": "A", "type_id": 0}}, object{"SpecialToken": object{"id": "</s>", "type_id": 0}}},
+			"single": array{object{"Sequence": object{"id": "A", "type_id": 0}},
+				object{"SpecialToken": object{"id": "</s>", "type_id": 0}}},
 			"pair":           array{},
 			"special_tokens": object{"</s>": object{"id": "</s>", "ids": []int{1}, "tokens": []string{"</s>"}}}},
 		"decoder": object{"type": "Metaspace", "replacement": space, "prepend_scheme": "always", "split": true},
@@ -82,17 +85,22 @@ func TestLibrary(t *testing.T) {
 	charsmap := func(normalizer any) any { return normalizer.(object)["precompiled_charsmap"] }
 	older := object{ // as transformers 4 made it
 		"normalizer": func(n any) any {
-			return object{"type": "Sequence", "normalizers": array{object{"type": "Precompiled", "precompiled_charsmap": charsmap(n)},
-				object{"type": "Strip", "strip_left": false, "strip_right": true}, object{"type": "Replace", "pattern": object{"Regex": " {2,}"}, "content": space}}}
+			return object{"type": "Sequence", "normalizers": array{object{"type": "Precompiled",
+				"precompiled_charsmap": charsmap(n)},
+				object{"type": "Strip", "strip_left": false, "strip_right": true},
+				object{"type": "Replace", "pattern": object{"Regex": " {2,}"}, "content": space}}}
 		},
-		"pre_tokenizer": object{"type": "Metaspace", "replacement": space, "add_prefix_space": true, "prepend_scheme": "first"},
-		"truncation":    object{"max_length": 77},
+		"pre_tokenizer": object{"type": "Metaspace", "replacement": space, "add_prefix_space": true,
+			"prepend_scheme": "first"},
+		"truncation": object{"max_length": 77},
 	}
 	for what, changes := range map[string]object{"today's": nil, "an older one": older} {
 		dir := t.TempDir()
 		writeLibrary(t, dir, changes)
-		writeJSON(t, filepath.Join(dir, settingsFile), object{"backend": "tokenizers", "eos_token": "</s>", "pad_token": object{"__type": "AddedToken", "content": "<pad>", "lstrip": false},
-			"extra_ids": 100, "model_max_length": 1e30, "tokenizer_class": "T5Tokenizer", "add_prefix_space": nil, "sp_model_kwargs": object{}})
+		writeJSON(t, filepath.Join(dir, settingsFile), object{"backend": "tokenizers", "eos_token": "</s>",
+			"pad_token": object{"__type": "AddedToken", "content": "<pad>", "lstrip": false},
+			"extra_ids": 100, "model_max_length": 1e30, "tokenizer_class": "T5Tokenizer", "add_prefix_space": nil,
+			"sp_model_kwargs": object{}})
 		if name := ModelFile(dir); name != libraryFile {
 			t.Fatalf("the model is %s", name)
 		}
@@ -131,32 +139,39 @@ func TestLibraryRefused(t *testing.T) {
 		return object{"pre_tokenizer": m}
 	}
 	for want, changes := range map[string]object{
-		`the model is of type "BPE", expected Unigram`:     {"model": object{"type": "BPE", "vocab": object{}, "merges": array{}}},
-		`unknown field "alpha"`:                            {"model": with("alpha", 0.1)},
-		"byte_fallback is true":                            {"model": with("byte_fallback", true)},
-		"unk_id is not one of 1300 pieces":                 {"model": with("unk_id", 1300)},
-		"unk_id is not one of 1300":                        {"model": with("unk_id", nil)},
-		"where a piece and its score were expected":        {"model": with("vocab", array{array{"a"}})},
-		"piece 0: it has no text":                          {"model": with("vocab", array{array{"", 0}})},
-		`the added token "" has id -1`:                     {"added_tokens": array{object{"id": -1, "content": "", "special": true}}},
-		`the added token "</s>" has id 7`:                  {"added_tokens": array{object{"id": 7, "content": "</s>", "special": true}}},
-		"no control piece":                                 {"added_tokens": array{}},
-		`Sequence: json: unknown field "normalizers"`:      {"normalizer": object{"type": "Sequence", "normalizers": array{object{"type": "Sequence", "normalizers": array{}}}}},
-		`step 0 is Lowercase`:                              {"normalizer": object{"type": "Lowercase"}},
-		`Prepend: json: unknown field "prepend"`:           {"normalizer": object{"type": "Prepend", "prepend": space}},
-		`step 0 is Replace`:                                {"normalizer": object{"type": "Replace", "pattern": object{"Regex": "a"}, "content": " "}},
+		`the model is of type "BPE", expected Unigram`: {"model": object{"type": "BPE", "vocab": object{},
+			"merges": array{}}},
+		`unknown field "alpha"`:                     {"model": with("alpha", 0.1)},
+		"byte_fallback is true":                     {"model": with("byte_fallback", true)},
+		"unk_id is not one of 1300 pieces":          {"model": with("unk_id", 1300)},
+		"unk_id is not one of 1300":                 {"model": with("unk_id", nil)},
+		"where a piece and its score were expected": {"model": with("vocab", array{array{"a"}})},
+		"piece 0: it has no text":                   {"model": with("vocab", array{array{"", 0}})},
+		`the added token "" has id -1`: {"added_tokens": array{object{"id": -1, "content": "",
+			"special": true}}},
+		`the added token "</s>" has id 7`: {"added_tokens": array{object{"id": 7, "content": "</s>",
+			"special": true}}},
+		"no control piece": {"added_tokens": array{}},
+		`Sequence: json: unknown field "normalizers"`: {"normalizer": object{"type": "Sequence",
+			"normalizers": array{object{"type": "Sequence", "normalizers": array{}}}}},
+		`step 0 is Lowercase`:                    {"normalizer": object{"type": "Lowercase"}},
+		`Prepend: json: unknown field "prepend"`: {"normalizer": object{"type": "Prepend", "prepend": space}},
+		`step 0 is Replace`: {"normalizer": object{"type": "Replace",
+			"pattern": object{"Regex": "a"}, "content": " "}},
 		"precompiled_charsmap: it has 3 bytes":             {"normalizer": with("precompiled_charsmap", "YWJj")},
 		"the pre_tokenizer is not T5's":                    {"pre_tokenizer": object{"type": "WhitespaceSplit"}},
 		"prepend_scheme is never":                          metaspace("prepend_scheme", "never"),
 		`replacement is "_"`:                               metaspace("replacement", "_"),
 		"add_prefix_space is false":                        metaspace("add_prefix_space", false),
 		"the post_processor is another one, expected T5's": {"post_processor": nil},
-		`closes with "</s>" of ids [2]`:                    {"post_processor": with("special_tokens", object{"</s>": object{"id": "</s>", "ids": []int{2}, "tokens": []string{"</s>"}}})},
-		`unknown field "vocabulary"`:                       {"vocabulary": 1},
+		`closes with "</s>" of ids [2]`: {"post_processor": with("special_tokens",
+			object{"</s>": object{"id": "</s>", "ids": []int{2}, "tokens": []string{"</s>"}}})},
+		`unknown field "vocabulary"`: {"vocabulary": 1},
 	} {
 		dir := t.TempDir()
 		writeLibrary(t, dir, changes)
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Join(dir, libraryFile)) {
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), filepath.Join(dir, libraryFile)) {
 			t.Errorf("%v; want the file and %q", err, want)
 		}
 	}
@@ -196,7 +211,8 @@ func TestSettingsRefused(t *testing.T) {
 		`unknown field "remove_space"`:          {"remove_space": true},
 	} {
 		writeJSON(t, path, settings)
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%v; want the file and %q", err, want)
 		}
 	}

@@ -160,7 +160,8 @@ func eachField(message []byte, f func(field) error) error {
 			}
 		}
 		if size < 0 {
-			return fmt.Errorf("the protobuf can't be read at byte %d of %d: %w", at, len(message), protowire.ParseError(size))
+			return fmt.Errorf("the protobuf can't be read at byte %d of %d: %w", at, len(message),
+				protowire.ParseError(size))
 		}
 		if err := f(x); err != nil {
 			return err

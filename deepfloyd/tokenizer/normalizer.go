@@ -17,8 +17,8 @@ type spec struct {
 	spaceBehind  bool // pieces end with their space: the dummy goes behind the text
 }
 
-// normalizer is the first step: characters are replaced by the model's rules (for T5 NFKC, with all kinds of spaces made
-// one and control characters dropped), then spaces are put in order.
+// normalizer is the first step: characters are replaced by the model's rules (for T5 NFKC, with all kinds of spaces
+// made one and control characters dropped), then spaces are put in order.
 type normalizer struct {
 	spec
 	rules   charsmap

@@ -32,7 +32,8 @@ type settings struct {
 	AddedTokensDecoder      map[string]addedToken `json:"added_tokens_decoder"`
 	AdditionalSpecialTokens tokenList             `json:"additional_special_tokens"`
 	ExtraSpecialTokens      tokenList             `json:"extra_special_tokens"` // its name in transformers 5
-	ExtraIDs                *int                  `json:"extra_ids"`            // how many <extra_id_0> and so on there are; 100 if not said
+	// how many <extra_id_0> and so on there are; 100 if not said
+	ExtraIDs *int `json:"extra_ids"`
 
 	// Of no effect on a prompt's ids: names, and what is for other uses or libraries.
 	AutoMap                   any `json:"auto_map"`
@@ -112,8 +113,8 @@ func decodeIfThere(path string, into any) (bool, error) {
 	return true, file.Decode(into)
 }
 
-// readSettings reads what transformers saves beside the model. Settings by which a text has other ids than t gives it are refused; tokens
-// that have ids of their own are added.
+// readSettings reads what transformers saves beside the model. Settings by which a text has other ids than t gives it
+// are refused; tokens that have ids of their own are added.
 func (t *Tokenizer) readSettings(dir string) error {
 	closing, padding, unknown := token(t.Piece(t.closing)), token(t.Piece(t.padding)), token(t.Piece(t.unknown))
 	s := settings{EOSToken: closing, PadToken: padding, UnkToken: unknown}
@@ -136,7 +137,8 @@ func (t *Tokenizer) readSettings(dir string) error {
 	data, err := os.ReadFile(filepath.Join(dir, addedFile))
 	if err == nil {
 		if err := json.Unmarshal(data, &added); err != nil {
-			return fmt.Errorf("%s: expected tokens and their ids: %w", filepath.Join(dir, addedFile), otherfile.Explain(data, err))
+			return fmt.Errorf("%s: expected tokens and their ids: %w", filepath.Join(dir, addedFile),
+				otherfile.Explain(data, err))
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the added tokens: %w", err)
@@ -151,7 +153,8 @@ func (t *Tokenizer) readSettings(dir string) error {
 	}
 	for _, a := range additional {
 		if _, known := t.added[string(a)]; err == nil && !known {
-			err = fmt.Errorf("the added token %q has no id: expected it in added_tokens_decoder, or in %s", a, addedFile)
+			err = fmt.Errorf("the added token %q has no id: expected it in added_tokens_decoder, or in %s", a,
+				addedFile)
 		}
 	}
 	if err != nil {
@@ -160,8 +163,9 @@ func (t *Tokenizer) readSettings(dir string) error {
 	return nil
 }
 
-// listed returns the tokens of the settings by their ids: those of added_tokens_decoder, or in older folders of added_tokens.json; the
-// special pieces of the model; and T5's <extra_id_0> and so on, whose ids fall, behind its last piece.
+// listed returns the tokens of the settings by their ids: those of added_tokens_decoder, or in older folders of
+// added_tokens.json; the special pieces of the model; and T5's <extra_id_0> and so on, whose ids fall, behind its last
+// piece.
 func (t *Tokenizer) listed(s settings, additional []token, added map[string]int) (map[int]addedToken, error) {
 	tokens, known := map[int]addedToken{}, map[string]bool{}
 	put := func(id int, a addedToken) error {
@@ -182,8 +186,10 @@ func (t *Tokenizer) listed(s settings, additional []token, added map[string]int)
 	}
 	if s.AddedTokensDecoder == nil {
 		for _, content := range slices.Sorted(maps.Keys(added)) {
-			special := slices.Contains(additional, token(content)) || slices.Contains([]token{s.EOSToken, s.PadToken, s.UnkToken}, token(content))
-			if err := put(added[content], addedToken{Content: content, Special: special, Normalized: !special}); err != nil {
+			special := slices.Contains(additional, token(content)) ||
+				slices.Contains([]token{s.EOSToken, s.PadToken, s.UnkToken}, token(content))
+			if err := put(added[content], addedToken{Content: content, Special: special,
+				Normalized: !special}); err != nil {
 				return nil, err
 			}
 		}

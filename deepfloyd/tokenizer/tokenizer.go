@@ -1,9 +1,9 @@
 // Package tokenizer turns prompts into the ids of a SentencePiece unigram model, as T5 reads them.
 //
 // A text is normalised (see normalizer), then cut into the pieces of the vocabulary whose scores have the largest sum
-// (Kudo 2018, arXiv:1804.10959). Ids are those that the sentencepiece library gives. Special tokens such as </s> and T5's
-// <extra_id_0>, and tokens that were added to the model's, are found in a text as transformers 5 finds them, if the folder tells of
-// them. In a folder of a spiece.model alone they are plain text.
+// (Kudo 2018, arXiv:1804.10959). Ids are those that the sentencepiece library gives. Special tokens such as </s> and
+// T5's <extra_id_0>, and tokens that were added to the model's, are found in a text as transformers 5 finds them, if
+// the folder tells of them. In a folder of a spiece.model alone they are plain text.
 package tokenizer
 
 import (
@@ -46,7 +46,8 @@ const (
 	addedFile    = "added_tokens.json"
 )
 
-// ModelFile returns the name of the model in a tokenizer's folder: spiece.model, or tokenizer.json where there is no other.
+// ModelFile returns the name of the model in a tokenizer's folder: spiece.model, or tokenizer.json where there is no
+// other.
 func ModelFile(dir string) string {
 	if _, err := os.Stat(filepath.Join(dir, modelFile)); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Join(dir, libraryFile)); err == nil {
@@ -56,7 +57,8 @@ func ModelFile(dir string) string {
 	return modelFile
 }
 
-// maxModel bounds a model file's bytes; T5's has 800 kB, as tokenizer.json 2.4 MB. What is made of them may take fifty times as many.
+// maxModel bounds a model file's bytes; T5's has 800 kB, as tokenizer.json 2.4 MB. What is made of them may take fifty
+// times as many.
 const maxModel = 1 << 24
 
 // Files returns the paths of the files that make a tokenizer of a folder, those that there are.
@@ -69,8 +71,8 @@ func Files(dir string) (paths []string) {
 	return paths
 }
 
-// Open reads the model of a tokenizer's folder, and the tokens that were added to it. A tokenizer_config.json beside it must not ask for
-// other ids.
+// Open reads the model of a tokenizer's folder, and the tokens that were added to it. A tokenizer_config.json beside it
+// must not ask for other ids.
 func Open(dir string) (*Tokenizer, error) {
 	path := filepath.Join(dir, ModelFile(dir))
 	info, err := os.Stat(path)
@@ -213,8 +215,8 @@ func (t *Tokenizer) Piece(id int32) string { return t.pieces[id].text }
 // Added returns the tokens that were added to the model's pieces, special ones too, in order.
 func (t *Tokenizer) Added() []string { return slices.Sorted(maps.Keys(t.added)) }
 
-// IDs returns the ids of a text, of any length, without the closing one. A text may be any bytes: those that are no UTF-8
-// are unknown characters.
+// IDs returns the ids of a text, of any length, without the closing one. A text may be any bytes: those that are no
+// UTF-8 are unknown characters.
 func (t *Tokenizer) IDs(text string) []int32 {
 	if t.added != nil {
 		return t.withAdded(text)
@@ -222,8 +224,8 @@ func (t *Tokenizer) IDs(text string) []int32 {
 	return t.cut(t.normalizer.normalize(text))
 }
 
-// Encode returns the ids of a text with the closing </s>, cut off or filled up to the length, and a mask that is 1 for them
-// and 0 for the filling.
+// Encode returns the ids of a text with the closing </s>, cut off or filled up to the length, and a mask that is 1 for
+// them and 0 for the filling.
 func (t *Tokenizer) Encode(text string, length int) (ids, mask []int32) {
 	length = max(length, 0)
 	ids, mask = make([]int32, length), make([]int32, length)

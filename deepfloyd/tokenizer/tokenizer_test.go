@@ -115,7 +115,8 @@ func recorded(t testing.TB) map[string]recording {
 	return all
 }
 
-// TestRecorded compares ids with sentencepiece's, for random texts of all scripts, broken UTF-8 and models of all kinds.
+// TestRecorded compares ids with sentencepiece's, for random texts of all scripts, broken UTF-8 and models of all
+// kinds.
 func TestRecorded(t *testing.T) {
 	for name, r := range recorded(t) {
 		tok, err := Parse(r.Model)
@@ -163,7 +164,8 @@ func TestEncode(t *testing.T) {
 
 func TestPreprocess(t *testing.T) {
 	for prompt, want := range map[string]string{
-		"": "", " \t A Photo\u3000\x1c": "a photo", "ÄÖÜ ẞ": "äöü ß", "İstanbul": "i\u0307stanbul", "ΟΔΟΣ ΣΑΣ": "οδος σας", "ǅ Ⅷ Ⓐ": "ǆ ⅷ ⓐ", "\u200ba": "\u200ba",
+		"": "", " \t A Photo\u3000\x1c": "a photo", "ÄÖÜ ẞ": "äöü ß", "İstanbul": "i\u0307stanbul",
+		"ΟΔΟΣ ΣΑΣ": "οδος σας", "ǅ Ⅷ Ⓐ": "ǆ ⅷ ⓐ", "\u200ba": "\u200ba",
 	} { // as Python's str.lower().strip()
 		if got := Preprocess(prompt); got != want {
 			t.Errorf("%q: got %q, want %q", prompt, got, want)
@@ -180,7 +182,8 @@ func message(fields ...any) []byte {
 		case int:
 			b = protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), uint64(v))
 		case float64:
-			b = protowire.AppendFixed32(protowire.AppendTag(b, number, protowire.Fixed32Type), math.Float32bits(float32(v)))
+			b = protowire.AppendFixed32(protowire.AppendTag(b, number, protowire.Fixed32Type),
+				math.Float32bits(float32(v)))
 		case string:
 			b = protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), v)
 		case []byte:
@@ -211,25 +214,26 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("a small charsmap: %v", err)
 	}
 	for want, data := range map[string][]byte{
-		"no piece for unknown":  {},
-		"can't be read":         valid[:len(valid)-1],
-		"wire type":             message(1, 5),
-		"no text":               message(1, message(2, 1.)),
-		"zero byte":             message(1, message(1, "a\x00")),
-		"score is NaN":          message(1, message(1, "a", 2, math.NaN())),
-		"unknown type 9":        slices.Concat(valid, message(1, message(1, "b", 3, 9))),
-		"both stand for":        slices.Concat(valid, message(1, message(1, "b", 3, unknown))),
-		"both \"a\"":            slices.Concat(valid, message(1, message(1, "a"))),
-		"type bpe":              slices.Concat(valid, message(2, message(3, 2))),
-		"type 77":               slices.Concat(valid, message(2, message(3, 77))),
-		"no byte piece <0x00>":  slices.Concat(valid, message(2, message(35, 1))),
-		"piece \"x\" to close":  slices.Concat(valid, message(2, message(47, "x"))),
-		"piece \"a\" to fill":   slices.Concat(valid, message(2, message(48, "a"))),
-		"no pieces to cut":      message(1, pad, 1, eos, 1, unk),
-		"want at least 4":       slices.Concat(valid, message(3, message(2, "abc"))),
-		"want a multiple of 4":  slices.Concat(valid, message(3, message(2, "\xff\xff\xff\xff1234"))),
-		"trie has 0 bytes":      slices.Concat(valid, message(3, message(2, "\x00\x00\x00\x001234"))),
-		"cycle":                 charsmap("x\x00", 2<<10, 0, 0, 1<<10|1), // the node at 3 has its children at 2, by \x01 itself
+		"no piece for unknown": {},
+		"can't be read":        valid[:len(valid)-1],
+		"wire type":            message(1, 5),
+		"no text":              message(1, message(2, 1.)),
+		"zero byte":            message(1, message(1, "a\x00")),
+		"score is NaN":         message(1, message(1, "a", 2, math.NaN())),
+		"unknown type 9":       slices.Concat(valid, message(1, message(1, "b", 3, 9))),
+		"both stand for":       slices.Concat(valid, message(1, message(1, "b", 3, unknown))),
+		"both \"a\"":           slices.Concat(valid, message(1, message(1, "a"))),
+		"type bpe":             slices.Concat(valid, message(2, message(3, 2))),
+		"type 77":              slices.Concat(valid, message(2, message(3, 77))),
+		"no byte piece <0x00>": slices.Concat(valid, message(2, message(35, 1))),
+		"piece \"x\" to close": slices.Concat(valid, message(2, message(47, "x"))),
+		"piece \"a\" to fill":  slices.Concat(valid, message(2, message(48, "a"))),
+		"no pieces to cut":     message(1, pad, 1, eos, 1, unk),
+		"want at least 4":      slices.Concat(valid, message(3, message(2, "abc"))),
+		"want a multiple of 4": slices.Concat(valid, message(3, message(2, "\xff\xff\xff\xff1234"))),
+		"trie has 0 bytes":     slices.Concat(valid, message(3, message(2, "\x00\x00\x00\x001234"))),
+		// the node at 3 has its children at 2, by \x01 itself
+		"cycle":                 charsmap("x\x00", 2<<10, 0, 0, 1<<10|1),
 		"no end":                charsmap("x", 2<<10, 1<<31, 0, 2<<10|1<<8|1),
 		"replacement at byte 9": charsmap("x\x00", 2<<10, 1<<31|9, 0, 2<<10|1<<8|1),
 		"value in unit":         charsmap("x\x00", 2<<10, 1<<31, 0, 999<<10|1<<8|1),
@@ -260,7 +264,8 @@ func check(t *testing.T, tok *Tokenizer, text string) {
 		}
 		joined += tok.Piece(id)
 	}
-	if want := string(tok.normalizer.normalize(text)); tok.bytes == nil && !slices.Contains(ids, tok.unknown) && joined != want {
+	if want := string(tok.normalizer.normalize(text)); tok.bytes == nil && !slices.Contains(ids, tok.unknown) &&
+		joined != want {
 		t.Fatalf("%q: the pieces make %q, want %q", text, joined, want)
 	}
 }
@@ -343,8 +348,9 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkLong(b *testing.B) {
 	tok := open(b)
 	random := bytes.Join(recorded(b)["nmt_nfkc"].Texts, []byte(" "))
-	for name, text := range map[string][]byte{"words": []byte("an oil painting of people around a campfire. "), "scripts": random,
-		"letter": []byte("x"), "spaces": []byte("\u3000"), "broken": {0xe2, 0x96}} {
+	for name, text := range map[string][]byte{"words": []byte("an oil painting of people around a campfire. "),
+		"scripts": random,
+		"letter":  []byte("x"), "spaces": []byte("\u3000"), "broken": {0xe2, 0x96}} {
 		text := string(bytes.Repeat(text, 1<<20/len(text)))
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))

@@ -5,8 +5,8 @@ import "slices"
 // unknownPenalty is how much lower than all pieces an unknown character scores.
 const unknownPenalty = 10
 
-// cut finds the pieces with the best sum of scores by dynamic programming over the bytes (Viterbi). Sums are float32, as
-// sentencepiece's, so that ties go the same way.
+// cut finds the pieces with the best sum of scores by dynamic programming over the bytes (Viterbi). Sums are float32,
+// as sentencepiece's, so that ties go the same way.
 func (t *Tokenizer) cut(text []byte) []int32 {
 	if len(text) == 0 {
 		return nil

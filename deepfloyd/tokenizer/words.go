@@ -11,10 +11,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Words makes a SentencePiece model (a ModelProto, as a file spiece.model holds it) of the words of texts: a piece for each of
-// the most frequent words, at most as many as given, and one for each character, of which other words are made. Scores are
-// logarithms of frequencies, as a unigram model's (Kudo 2018, arXiv:1804.10959); a character's is below each word's, so that a
-// known word is one piece. Texts should be as [Preprocess] leaves them. The special pieces are T5's: <pad>, </s> and <unk>.
+// Words makes a SentencePiece model (a ModelProto, as a file spiece.model holds it) of the words of texts: a piece for
+// each of the most frequent words, at most as many as given, and one for each character, of which other words are made.
+// Scores are logarithms of frequencies, as a unigram model's (Kudo 2018, arXiv:1804.10959); a character's is below each
+// word's, so that a known word is one piece. Texts should be as [Preprocess] leaves them. The special pieces are T5's:
+// <pad>, </s> and <unk>.
 func Words(texts []string, most int) []byte {
 	words, characters, total := map[string]int{}, map[string]int{space: 1}, 0
 	for r := '!'; r <= '~'; r++ {

@@ -9,8 +9,8 @@ import (
 	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
-// Config is the config.json of diffusers' UNet2DConditionModel, in the variants that [Config.Validate] accepts. Fields are
-// named as there and mean what they mean there; nil is null.
+// Config is the config.json of diffusers' UNet2DConditionModel, in the variants that [Config.Validate] accepts. Fields
+// are named as there and mean what they mean there; nil is null.
 type Config struct {
 	SampleSize  Size `json:"sample_size"` // of the images that it was trained on
 	InChannels  int  `json:"in_channels"`
@@ -34,7 +34,8 @@ type Config struct {
 	ResnetOutScaleFactor float64 `json:"resnet_out_scale_factor"`
 	MidBlockScaleFactor  float64 `json:"mid_block_scale_factor"`
 
-	AttentionHeadDim           list[int]  `json:"attention_head_dim"` // channels of a head; up blocks read the list in the same order as down blocks
+	// channels of a head; up blocks read the list in the same order as down blocks
+	AttentionHeadDim           list[int]  `json:"attention_head_dim"`
 	OnlyCrossAttention         list[bool] `json:"only_cross_attention"`
 	MidBlockOnlyCrossAttention *bool      `json:"mid_block_only_cross_attention"`
 	CrossAttentionDim          list[int]  `json:"cross_attention_dim"`
@@ -120,7 +121,8 @@ func defaults() Config {
 	groups, mid := 32, "UNetMidBlock2DCrossAttn"
 	return Config{
 		InChannels: 4, OutChannels: 4, ConvInKernel: 3, ConvOutKernel: 3,
-		DownBlockTypes:   []string{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
+		DownBlockTypes: []string{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
+			"DownBlock2D"},
 		MidBlockType:     &mid,
 		UpBlockTypes:     []string{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"},
 		BlockOutChannels: []int{320, 640, 1280, 1280}, LayersPerBlock: once(2),
@@ -181,7 +183,8 @@ func (c Config) Validate() error {
 		oneDoes bool
 	}{
 		{"down_block_types", len(c.DownBlockTypes), false}, {"up_block_types", len(c.UpBlockTypes), false},
-		{"layers_per_block", len(c.LayersPerBlock.values), c.LayersPerBlock.one}, {"attention_head_dim", len(c.AttentionHeadDim.values), c.AttentionHeadDim.one},
+		{"layers_per_block", len(c.LayersPerBlock.values), c.LayersPerBlock.one},
+		{"attention_head_dim", len(c.AttentionHeadDim.values), c.AttentionHeadDim.one},
 		{"only_cross_attention", len(c.OnlyCrossAttention.values), c.OnlyCrossAttention.one},
 		{"cross_attention_dim", len(c.CrossAttentionDim.values), c.CrossAttentionDim.one},
 	}
@@ -195,7 +198,8 @@ func (c Config) Validate() error {
 	}
 	for _, d := range c.CrossAttentionDim.values {
 		if d != c.CrossAttentionDim.at(0) {
-			return fmt.Errorf("cross_attention_dim is %d, expected the same for all blocks: they get the same text", c.CrossAttentionDim.values)
+			return fmt.Errorf("cross_attention_dim is %d, expected the same for all blocks: they get the same text",
+				c.CrossAttentionDim.values)
 		}
 	}
 
@@ -215,7 +219,8 @@ func (c Config) Validate() error {
 		{"time_cond_proj_dim", orNull(c.TimeCondProjDim), "null"},
 	}
 	for i := range blocks {
-		choices = append(choices, struct{ name, found, allowed string }{"down_block_types", c.DownBlockTypes[i], resnetDown + " " + crossDown},
+		choices = append(choices, struct{ name, found, allowed string }{"down_block_types", c.DownBlockTypes[i],
+			resnetDown + " " + crossDown},
 			struct{ name, found, allowed string }{"up_block_types", c.UpBlockTypes[i], resnetUp + " " + crossUp})
 	}
 	for _, s := range choices {
@@ -224,10 +229,12 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.NumAttentionHeads != nil {
-		return fmt.Errorf("num_attention_heads is %v, expected null: diffusers takes attention_head_dim instead", c.NumAttentionHeads)
+		return fmt.Errorf("num_attention_heads is %v, expected null: diffusers takes attention_head_dim instead",
+			c.NumAttentionHeads)
 	}
 	if c.NumClassEmbeds != nil && c.ClassEmbedType == nil {
-		return fmt.Errorf("num_class_embeds is %d, expected null: a table of classes is not supported", *c.NumClassEmbeds)
+		return fmt.Errorf("num_class_embeds is %d, expected null: a table of classes is not supported",
+			*c.NumClassEmbeds)
 	}
 	if c.EncoderHidDimType != nil && c.EncoderHidDim == nil {
 		return fmt.Errorf("encoder_hid_dim_type is %s, but encoder_hid_dim is null", *c.EncoderHidDimType)
@@ -253,13 +260,17 @@ func (c Config) validateNumbers() error {
 	if s := c.SampleSize; min(s.H, s.W) < 0 || max(s.H, s.W) > maxSide {
 		return fmt.Errorf("sample_size is %d×%d, expected at most %d", s.H, s.W, maxSide)
 	}
-	numbers := []number{{"in_channels", c.InChannels}, {"out_channels", c.OutChannels}, {"conv_in_kernel", c.ConvInKernel},
-		{"conv_out_kernel", c.ConvOutKernel}, {"norm_num_groups", *c.NormNumGroups}, {"cross_attention_dim", c.CrossAttentionDim.at(0)},
-		{"encoder_hid_dim", c.TextDim()}, {"time_embedding_dim", c.timeDim()}, {"addition_embed_type_num_heads", c.AdditionEmbedTypeNumHeads}}
+	numbers := []number{{"in_channels", c.InChannels}, {"out_channels", c.OutChannels},
+		{"conv_in_kernel", c.ConvInKernel},
+		{"conv_out_kernel", c.ConvOutKernel}, {"norm_num_groups", *c.NormNumGroups},
+		{"cross_attention_dim", c.CrossAttentionDim.at(0)},
+		{"encoder_hid_dim", c.TextDim()}, {"time_embedding_dim", c.timeDim()},
+		{"addition_embed_type_num_heads", c.AdditionEmbedTypeNumHeads}}
 	for _, l := range []struct {
 		name string
 		n    []int
-	}{{"block_out_channels", c.BlockOutChannels}, {"layers_per_block", c.LayersPerBlock.values}, {"attention_head_dim", c.AttentionHeadDim.values}} {
+	}{{"block_out_channels", c.BlockOutChannels}, {"layers_per_block", c.LayersPerBlock.values},
+		{"attention_head_dim", c.AttentionHeadDim.values}} {
 		for _, n := range l.n {
 			numbers = append(numbers, number{l.name, n})
 		}
@@ -282,33 +293,40 @@ func (c Config) validateNumbers() error {
 	for _, f := range []struct {
 		name string
 		v    float64
-	}{{"norm_eps", c.NormEps}, {"resnet_out_scale_factor", c.ResnetOutScaleFactor}, {"mid_block_scale_factor", c.MidBlockScaleFactor}} {
+	}{{"norm_eps", c.NormEps}, {"resnet_out_scale_factor", c.ResnetOutScaleFactor},
+		{"mid_block_scale_factor", c.MidBlockScaleFactor}} {
 		if !(f.v > 0) {
 			return fmt.Errorf("%s is %g, expected a positive number", f.name, f.v)
 		}
 	}
 	if half := c.BlockOutChannels[0] / 2; c.FreqShift == float64(half) {
-		return fmt.Errorf("freq_shift is %g, expected another number: it is subtracted from half the channels, %d, to be divided by", c.FreqShift, half)
+		return fmt.Errorf("freq_shift is %g, expected another number: it is subtracted from half the channels, %d, "+
+			"to be divided by", c.FreqShift, half)
 	}
 	if heads := c.AdditionEmbedTypeNumHeads; c.AdditionEmbedType != nil && c.TextDim()%heads != 0 {
-		return fmt.Errorf("addition_embed_type_num_heads is %d, expected a divisor of the text's %d channels", heads, c.TextDim())
+		return fmt.Errorf("addition_embed_type_num_heads is %d, expected a divisor of the text's %d channels", heads,
+			c.TextDim())
 	}
 	for _, b := range c.allBlocks() {
 		for _, r := range b.all() {
 			for _, n := range []int{r.in, r.out} {
 				if n%*c.NormNumGroups != 0 {
-					return fmt.Errorf("norm_num_groups is %d, expected a divisor of the %d channels of %s", *c.NormNumGroups, n, r.name)
+					return fmt.Errorf("norm_num_groups is %d, expected a divisor of the %d channels of %s",
+						*c.NormNumGroups, n, r.name)
 				}
 			}
 		}
 		for _, a := range b.attentions {
 			switch {
 			case a.channels%a.headDim != 0:
-				return fmt.Errorf("attention_head_dim is %d, expected a divisor of the %d channels of %s", a.headDim, a.channels, a.name)
+				return fmt.Errorf("attention_head_dim is %d, expected a divisor of the %d channels of %s", a.headDim,
+					a.channels, a.name)
 			case orNull(c.CrossAttentionNorm) == "group_norm" && c.CrossAttentionDim.at(0)%crossNormGroups != 0:
-				return fmt.Errorf("cross_attention_norm is group_norm, which needs a multiple of %d for cross_attention_dim; found %d", crossNormGroups, c.CrossAttentionDim.at(0))
+				return fmt.Errorf("cross_attention_norm is group_norm, which needs a multiple of %d for "+
+					"cross_attention_dim; found %d", crossNormGroups, c.CrossAttentionDim.at(0))
 			case orNull(c.CrossAttentionNorm) == "layer_norm" && c.CrossAttentionDim.at(0) != a.channels:
-				return fmt.Errorf("cross_attention_norm is layer_norm, which needs cross_attention_dim to be the %d channels of %s; found %d", a.channels, a.name, c.CrossAttentionDim.at(0))
+				return fmt.Errorf("cross_attention_norm is layer_norm, which needs cross_attention_dim to be the %d "+
+					"channels of %s; found %d", a.channels, a.name, c.CrossAttentionDim.at(0))
 			}
 		}
 	}

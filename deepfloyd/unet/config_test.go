@@ -54,22 +54,34 @@ func readChanged(t testing.TB, s map[string]any, changes map[string]any) (Config
 func TestFullSize(t *testing.T) {
 	first := map[string]any{
 		"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.19.0.dev0", "_name_or_path": "/models/if",
-		"act_fn": "gelu", "addition_embed_type": "text", "addition_embed_type_num_heads": 64, "addition_time_embed_dim": nil, "attention_head_dim": 64,
-		"block_out_channels": []int{704, 1408, 2112, 2816}, "center_input_sample": false, "class_embed_type": nil, "class_embeddings_concat": false,
-		"conv_in_kernel": 3, "conv_out_kernel": 3, "cross_attention_dim": 2816, "cross_attention_norm": "group_norm",
-		"down_block_types": []string{resnetDown, crossDown, crossDown, crossDown}, "downsample_padding": 1, "dual_cross_attention": false,
-		"encoder_hid_dim": 4096, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 3, "layers_per_block": 3, "mid_block_only_cross_attention": nil,
-		"mid_block_scale_factor": 1, "mid_block_type": crossMid, "norm_eps": 1e-05, "norm_num_groups": 32, "num_class_embeds": nil,
-		"only_cross_attention": false, "out_channels": 6, "projection_class_embeddings_input_dim": nil, "resnet_out_scale_factor": 1.0,
-		"resnet_skip_time_act": false, "resnet_time_scale_shift": scaleShift, "sample_size": 64, "time_cond_proj_dim": nil, "time_embedding_act_fn": nil,
-		"time_embedding_dim": nil, "time_embedding_type": "positional", "timestep_post_act": nil, "up_block_types": []string{crossUp, crossUp, crossUp, resnetUp},
+		"act_fn": "gelu", "addition_embed_type": "text", "addition_embed_type_num_heads": 64,
+		"addition_time_embed_dim": nil, "attention_head_dim": 64,
+		"block_out_channels": []int{704, 1408, 2112, 2816}, "center_input_sample": false, "class_embed_type": nil,
+		"class_embeddings_concat": false,
+		"conv_in_kernel":          3, "conv_out_kernel": 3, "cross_attention_dim": 2816, "cross_attention_norm": "group_norm",
+		"down_block_types": []string{resnetDown, crossDown, crossDown, crossDown}, "downsample_padding": 1,
+		"dual_cross_attention": false,
+		"encoder_hid_dim":      4096, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 3, "layers_per_block": 3,
+		"mid_block_only_cross_attention": nil,
+		"mid_block_scale_factor":         1, "mid_block_type": crossMid, "norm_eps": 1e-05, "norm_num_groups": 32,
+		"num_class_embeds":     nil,
+		"only_cross_attention": false, "out_channels": 6, "projection_class_embeddings_input_dim": nil,
+		"resnet_out_scale_factor": 1.0,
+		"resnet_skip_time_act":    false, "resnet_time_scale_shift": scaleShift, "sample_size": 64,
+		"time_cond_proj_dim": nil, "time_embedding_act_fn": nil,
+		"time_embedding_dim": nil, "time_embedding_type": "positional", "timestep_post_act": nil,
+		"up_block_types":   []string{crossUp, crossUp, crossUp, resnetUp},
 		"upcast_attention": false, "use_linear_projection": false,
 	}
 	second := map[string]any{
-		"block_out_channels": []int{160, 320, 640, 960, 1280}, "class_embed_type": "timestep", "cross_attention_dim": 1280, "encoder_hid_dim_type": "text_proj",
-		"down_block_types": []string{resnetDown, resnetDown, resnetDown, crossDown, crossDown}, "in_channels": 6, "layers_per_block": []int{2, 2, 3, 5, 5},
-		"mid_block_scale_factor": 1.4142271248762552, "resnet_out_scale_factor": 1.4142271248762552, "resnet_skip_time_act": true, "sample_size": 256,
-		"time_embedding_act_fn": "gelu", "time_embedding_dim": 1280, "up_block_types": []string{crossUp, crossUp, resnetUp, resnetUp, resnetUp},
+		"block_out_channels": []int{160, 320, 640, 960, 1280}, "class_embed_type": "timestep",
+		"cross_attention_dim": 1280, "encoder_hid_dim_type": "text_proj",
+		"down_block_types": []string{resnetDown, resnetDown, resnetDown, crossDown, crossDown}, "in_channels": 6,
+		"layers_per_block":       []int{2, 2, 3, 5, 5},
+		"mid_block_scale_factor": 1.4142271248762552, "resnet_out_scale_factor": 1.4142271248762552,
+		"resnet_skip_time_act": true, "sample_size": 256,
+		"time_embedding_act_fn": "gelu", "time_embedding_dim": 1280,
+		"up_block_types": []string{crossUp, crossUp, resnetUp, resnetUp, resnetUp},
 	}
 	for _, m := range []struct {
 		name       string
@@ -77,7 +89,8 @@ func TestFullSize(t *testing.T) {
 		parameters float64
 	}{
 		{"IF-I-XL", nil, 4.3e9},
-		{"IF-I-L", map[string]any{"block_out_channels": []int{320, 640, 960, 1280}, "cross_attention_dim": 1280}, 0.9e9},
+		{"IF-I-L", map[string]any{"block_out_channels": []int{320, 640, 960, 1280}, "cross_attention_dim": 1280},
+			0.9e9},
 		{"IF-I-M", map[string]any{"block_out_channels": []int{192, 384, 576, 768}, "cross_attention_dim": 768}, 0.4e9},
 		{"IF-II-L", second, 1.2e9},
 	} {
@@ -104,7 +117,8 @@ func TestConfigsRefused(t *testing.T) {
 		{"addition_embed_type", "text_time", "addition_embed_type is text_time, expected null or text"},
 		{"addition_embed_type_num_heads", 5, "addition_embed_type_num_heads is 5, expected a divisor of the text's 12"},
 		{"attention_head_dim", []int{4}, "attention_head_dim has 1 entries, expected 2"},
-		{"attention_head_dim", 3, "attention_head_dim is 3, expected a divisor of the 16 channels of down_blocks.1.attentions.0"},
+		{"attention_head_dim", 3,
+			"attention_head_dim is 3, expected a divisor of the 16 channels of down_blocks.1.attentions.0"},
 		{"attention_head_dim", "four", "four"},
 		{"attention_type", "gated", "attention_type is gated"},
 		{"block_out_channels", []int{8, 18}, "norm_num_groups is 4, expected a divisor of the 18 channels"},
@@ -113,10 +127,12 @@ func TestConfigsRefused(t *testing.T) {
 		{"class_embeddings_concat", true, "class_embeddings_concat is true"},
 		{"conv_in_kernel", 4, "conv_in_kernel is 4, expected an odd number"},
 		{"cross_attention_dim", []int{16, 32}, "cross_attention_dim is [16 32], expected the same"},
-		{"cross_attention_dim", 24, "cross_attention_norm is layer_norm, which needs cross_attention_dim to be the 16 channels"},
+		{"cross_attention_dim", 24,
+			"cross_attention_norm is layer_norm, which needs cross_attention_dim to be the 16 channels"},
 		{"cross_attention_norm", "rms_norm", "cross_attention_norm is rms_norm"},
 		{"cross_attention_norm", "group_norm", "cross_attention_norm is group_norm, which needs a multiple of 32"},
-		{"down_block_types", []string{"DownBlock2D", crossDown}, "down_block_types is DownBlock2D, expected " + resnetDown},
+		{"down_block_types", []string{"DownBlock2D", crossDown},
+			"down_block_types is DownBlock2D, expected " + resnetDown},
 		{"encoder_hid_dim_type", "text_image_proj", "encoder_hid_dim_type is text_image_proj"},
 		{"encoder_hid_dim", nil, "encoder_hid_dim is null"},
 		{"freq_shift", 4, "freq_shift is 4"},
@@ -143,11 +159,13 @@ func TestConfigsRefused(t *testing.T) {
 		{"up_block_types", []string{crossUp, "UpBlock2D"}, "up_block_types is UpBlock2D"},
 		{"window_size", 8, `unknown field "window_size"`},
 	} {
-		if _, err := readChanged(t, s, map[string]any{c.name: c.to}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := readChanged(t, s, map[string]any{c.name: c.to}); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %v: %v; want a word on %q", c.name, c.to, err, c.want)
 		}
 	}
-	if _, err := readChanged(t, s, map[string]any{"class_embed_type": nil, "num_class_embeds": 10}); err == nil || !strings.Contains(err.Error(), "num_class_embeds is 10") {
+	if _, err := readChanged(t, s, map[string]any{"class_embed_type": nil, "num_class_embeds": 10}); err == nil ||
+		!strings.Contains(err.Error(), "num_class_embeds is 10") {
 		t.Errorf("a table of classes: %v", err)
 	}
 }
@@ -187,12 +205,14 @@ func TestEverySettingCounts(t *testing.T) {
 	}
 	for dir, changes := range map[string]map[string]any{
 		"testdata/lists": {
-			"act_fn": "gelu", "attention_head_dim": []int{8, 2, 12}, "center_input_sample": false, "flip_sin_to_cos": true, "freq_shift": 0, "norm_eps": 1e-5,
+			"act_fn": "gelu", "attention_head_dim": []int{8, 2, 12}, "center_input_sample": false,
+			"flip_sin_to_cos": true, "freq_shift": 0, "norm_eps": 1e-5,
 			"norm_num_groups": 8, "timestep_post_act": nil,
 		},
 		"testdata/classes": {
-			"act_fn": "silu", "addition_embed_type_num_heads": 4, "attention_head_dim": 8, "mid_block_scale_factor": 1, "resnet_out_scale_factor": 1,
-			"resnet_skip_time_act": false, "time_embedding_act_fn": nil,
+			"act_fn": "silu", "addition_embed_type_num_heads": 4, "attention_head_dim": 8, "mid_block_scale_factor": 1,
+			"resnet_out_scale_factor": 1,
+			"resnet_skip_time_act":    false, "time_embedding_act_fn": nil,
 		},
 	} {
 		want := outputs(dir, nil)
@@ -232,7 +252,8 @@ func TestOtherTensorsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(b, config, dtypes.Float32, f, nil); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Path()) {
+		if _, err := New(b, config, dtypes.Float32, f, nil); err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), f.Path()) {
 			t.Errorf("%v: %v; want the file's name and %q", c.changes, err, c.want)
 		}
 	}
@@ -240,7 +261,8 @@ func TestOtherTensorsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(b, config, dtypes.Float16, f, nil); err == nil || !strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
+	if _, err := New(b, config, dtypes.Float16, f, nil); err == nil ||
+		!strings.Contains(fmt.Sprint(err), "Float32 or BFloat16") {
 		t.Errorf("Float16: %v", err)
 	}
 }

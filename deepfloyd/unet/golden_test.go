@@ -58,7 +58,8 @@ func embeddings(t testing.TB, f *weights.File, name string) model.Embeddings {
 	return model.Embeddings{N: s[0], Tokens: s[1], Dim: s[2], Data: v}
 }
 
-// compare checks the outputs that a file has under names such as unet.t999 or unet.t321.noise250, the timestep and the class label.
+// compare checks the outputs that a file has under names such as unet.t999 or unet.t321.noise250, the timestep and the
+// class label.
 func compare(t *testing.T, m *Model, f *weights.File, text model.Embeddings) {
 	t.Helper()
 	x := images(t, f, "unet.x")
@@ -102,7 +103,8 @@ func TestGoldenStageII(t *testing.T) {
 	compare(t, m, golden.Open(t, "trace_superres.safetensors"), embeddings(t, text, "text.embeds"))
 }
 
-// Other configurations, from folders as diffusers saves them, in float16, bfloat16 and float32; also on GoMLX's own backend.
+// Other configurations, from folders as diffusers saves them, in float16, bfloat16 and float32; also on GoMLX's own
+// backend.
 func TestEqualsDiffusers(t *testing.T) {
 	plain, err := gobackend.New("")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package unet is diffusers' UNet2DConditionModel in the variants of DeepFloyd IF, as GoMLX graph functions: resnets with
-// scaled and shifted norms, attention to pixels and text at once (added keys and values), and attention pooling of the text
-// for the time embedding. Parameters keep the hub's names and PyTorch's layouts.
+// Package unet is diffusers' UNet2DConditionModel in the variants of DeepFloyd IF, as GoMLX graph functions: resnets
+// with scaled and shifted norms, attention to pixels and text at once (added keys and values), and attention pooling of
+// the text for the time embedding. Parameters keep the hub's names and PyTorch's layouts.
 package unet
 
 import (
@@ -25,8 +25,8 @@ import (
 // Model is a network with its values, ready to evaluate. It is safe for concurrent use.
 type Model struct {
 	Config Config
-	// Batch is the most images of one evaluation, each estimate of guidance counted; 0: all at once. More take more memory.
-	// It is set before the first evaluation.
+	// Batch is the most images of one evaluation, each estimate of guidance counted; 0: all at once. More take more
+	// memory. It is set before the first evaluation.
 	Batch int
 	// Of is what the network estimates; empty is the noise. The folder's scheduler says it.
 	Of diffusion.Prediction
@@ -51,9 +51,9 @@ type reading struct {
 	told []compute.Buffer
 }
 
-// New makes a network with the values of a file, which must stay open until the model's Close. dtype is what convolutions and
-// products compute in, and what their weights are kept in: Float32 or BFloat16. progress, if not nil, is told what is read, which
-// may be as late as in the first evaluation.
+// New makes a network with the values of a file, which must stay open until the model's Close. dtype is what
+// convolutions and products compute in, and what their weights are kept in: Float32 or BFloat16. progress, if not nil,
+// is told what is read, which may be as late as in the first evaluation.
 func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, progress nn.Progress) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("the UNet's configuration: %w", err)
@@ -61,7 +61,8 @@ func New(b compute.Backend, c Config, dtype dtypes.DType, f *weights.File, progr
 	if dtype != dtypes.Float32 && dtype != dtypes.BFloat16 {
 		return nil, fmt.Errorf("the network computes in Float32 or BFloat16, not %s", dtype)
 	}
-	m := &Model{Config: c, backend: b, dtype: dtype, params: c.Params(), readers: map[shape]compute.Executable{}, evals: map[shape]compute.Executable{}}
+	m := &Model{Config: c, backend: b, dtype: dtype, params: c.Params(), readers: map[shape]compute.Executable{},
+		evals: map[shape]compute.Executable{}}
 	var err error
 	m.values, err = nn.Load(b, m.params, func(p nn.Param) dtypes.DType { return paramDType(p, dtype) }, f, progress)
 	if err != nil {
@@ -85,7 +86,8 @@ func (m *Model) Close() {
 	}
 }
 
-// texts gives the texts of the images from (included) to to (excluded): there may be no room for those of all images at once.
+// texts gives the texts of the images from (included) to to (excluded): there may be no room for those of all images at
+// once.
 type texts func(from, to int) model.Embeddings
 
 // texts checks the texts of n images, one for each or one for all.
@@ -97,7 +99,8 @@ func (m *Model) texts(e model.Embeddings, n int) (texts, error) {
 		return nil, fmt.Errorf("text embeddings of %d texts for %d images, expected 1 or %d", e.N, n, n)
 	}
 	if want := m.Config.TextDim(); e.Dim != want {
-		return nil, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another encoder's?", e.Dim, want)
+		return nil, fmt.Errorf("text embeddings of %d numbers a token, the network takes %d: are they another "+
+			"encoder's?", e.Dim, want)
 	}
 	if e.N == n {
 		return e.Slice, nil
@@ -138,12 +141,13 @@ func (m *Model) tell(text model.Embeddings, read []reading) (reading, error) {
 	if i := slices.IndexFunc(read, func(r reading) bool { return r.text.Equal(text) }); i >= 0 {
 		return read[i], nil
 	}
-	e, err := compiled(m.readers, shape{images: text.N, tokens: text.Tokens}, func(s shape) (compute.Executable, error) {
-		return nn.Compile(m.backend, fmt.Sprintf("unet's text %v", s), func(g *Graph) []*Node {
-			x := Parameter(g, "text", shapes.Make(dtypes.Float32, s.images, s.tokens, text.Dim))
-			return m.Config.toldNodes(newNetwork(g, m.Config, m.params, m.dtype).tell(x))
+	e, err := compiled(m.readers, shape{images: text.N, tokens: text.Tokens},
+		func(s shape) (compute.Executable, error) {
+			return nn.Compile(m.backend, fmt.Sprintf("unet's text %v", s), func(g *Graph) []*Node {
+				x := Parameter(g, "text", shapes.Make(dtypes.Float32, s.images, s.tokens, text.Dim))
+				return m.Config.toldNodes(newNetwork(g, m.Config, m.params, m.dtype).tell(x))
+			})
 		})
-	})
 	if err != nil {
 		return reading{}, err
 	}
@@ -158,7 +162,8 @@ func (m *Model) tell(text model.Embeddings, read []reading) (reading, error) {
 }
 
 // compiled returns what build makes of a shape, once for each.
-func compiled(all map[shape]compute.Executable, s shape, build func(shape) (compute.Executable, error)) (compute.Executable, error) {
+func compiled(all map[shape]compute.Executable, s shape, build func(shape) (compute.Executable,
+	error)) (compute.Executable, error) {
 	e := all[s]
 	if e != nil {
 		return e, nil
@@ -190,10 +195,12 @@ func (m *Model) evaluator(s shape) (compute.Executable, error) {
 	})
 }
 
-// Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each image or
-// one for all. class are the timestep class labels, one for each image, where the configuration has them, and nil otherwise.
-// The result is [N,out_channels,H,W]. A cancelled context is noticed before each part that [Model.Batch] makes.
-func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []float64, text model.Embeddings, class []float64) (diffusion.Images, error) {
+// Evaluate applies the network to x [N,in_channels,H,W] at timesteps t, one for each image, and texts, one for each
+// image or one for all. class are the timestep class labels, one for each image, where the configuration has them, and
+// nil otherwise. The result is [N,out_channels,H,W]. A cancelled context is noticed before each part that [Model.Batch]
+// makes.
+func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []float64, text model.Embeddings,
+	class []float64) (diffusion.Images, error) {
 	all, err := m.texts(text, x.N)
 	if err != nil {
 		return diffusion.Images{}, err
@@ -201,10 +208,13 @@ func (m *Model) Evaluate(ctx context.Context, x diffusion.Images, t []float64, t
 	return m.tellAndEvaluate(ctx, x, t, all, class)
 }
 
-func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []float64, texts texts, class []float64) (diffusion.Images, error) {
+func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []float64, texts texts,
+	class []float64) (diffusion.Images, error) {
 	c := m.Config
-	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 || x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
-		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got %s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
+	if factor := 1 << (len(c.BlockOutChannels) - 1); x.C != c.InChannels || x.N < 1 || x.H < 1 || x.W < 1 ||
+		x.H%factor != 0 || x.W%factor != 0 || len(x.Data) != x.N*x.Size() {
+		return diffusion.Images{}, fmt.Errorf("the network takes images [N,%d,H,W] with H and W multiples of %d, got "+
+			"%s with %d numbers", c.InChannels, factor, x.Shape(), len(x.Data))
 	}
 	if len(t) != x.N {
 		return diffusion.Images{}, fmt.Errorf("got %d timesteps for %d images", len(t), x.N)
@@ -246,7 +256,8 @@ func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []flo
 	return y, nil
 }
 
-// parts cuts n images into as few evaluations as Batch allows, of sizes as equal as can be: each size is compiled for itself.
+// parts cuts n images into as few evaluations as Batch allows, of sizes as equal as can be: each size is compiled for
+// itself.
 func (m *Model) parts(n int) iter.Seq2[int, int] {
 	count := 1
 	if m.Batch > 0 {
@@ -269,7 +280,8 @@ func (m *Model) evaluate(x diffusion.Images, t []float64, r reading, class []flo
 		return err
 	}
 	first := c.BlockOutChannels[0]
-	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}}, {Values: c.sinusoids(t), Shape: []int{x.N, first}}}
+	in := []nn.Array{{Values: x.Data, Shape: []int{x.N, x.C, x.H, x.W}},
+		{Values: c.sinusoids(t), Shape: []int{x.N, first}}}
 	if c.ClassEmbedType != nil {
 		in = append(in, nn.Array{Values: c.sinusoids(class), Shape: []int{x.N, first}})
 	}
@@ -285,7 +297,8 @@ func (c Config) frequencies() []float32 {
 	return f
 }
 
-// sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t), block_out_channels[0]].
+// sinusoids are the embeddings of timesteps (DDPM, section 4 and appendix B, as diffusers has them), [len(t),
+// block_out_channels[0]].
 func (c Config) sinusoids(t []float64) []float32 {
 	dim, frequencies := c.BlockOutChannels[0], c.frequencies()
 	half := len(frequencies)
@@ -307,10 +320,11 @@ func (c Config) sinusoids(t []float64) []float32 {
 // Condition is what the network is told besides x_t and t.
 type Condition struct {
 	Text model.Embeddings // one for each image, or one for all
-	// Beside, if not empty, is one image for each, or one for all, that is laid beside x_t on the channel axis: the noised
-	// small image of super-resolution.
+	// Beside, if not empty, is one image for each, or one for all, that is laid beside x_t on the channel axis: the
+	// noised small image of super-resolution.
 	Beside diffusion.Images
-	// Class is the class label where the configuration has class_embed_type timestep: the timestep that Beside was noised to.
+	// Class is the class label where the configuration has class_embed_type timestep: the timestep that Beside was
+	// noised to.
 	Class int
 }
 
@@ -360,7 +374,8 @@ func (m *Model) twice(c Condition, negative model.Embeddings, n int) (Condition,
 		return c, nil, fmt.Errorf("the negative prompt: %w", err)
 	}
 	if negative.Tokens != c.Text.Tokens {
-		return c, nil, fmt.Errorf("the prompt's embeddings are of %d tokens and the negative prompt's of %d, expected the same", c.Text.Tokens, negative.Tokens)
+		return c, nil, fmt.Errorf("the prompt's embeddings are of %d tokens and the negative prompt's of %d, "+
+			"expected the same", c.Text.Tokens, negative.Tokens)
 	}
 	if c.Beside.N > 1 {
 		c.Beside, err = diffusion.Concat(c.Beside, c.Beside)
@@ -368,13 +383,16 @@ func (m *Model) twice(c Condition, negative model.Embeddings, n int) (Condition,
 	return c, with.before(without, n), err
 }
 
-func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, c Condition, texts texts) (diffusion.Estimate, error) {
+func (m *Model) estimate(ctx context.Context, x diffusion.Images, t float64, c Condition,
+	texts texts) (diffusion.Estimate, error) {
 	if m.Config.ClassEmbedType == nil && c.Class != 0 {
-		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network takes none", c.Class)
+		return diffusion.Estimate{}, fmt.Errorf("the class label is %d, and class_embed_type is null: the network "+
+			"takes none", c.Class)
 	}
 	out := m.Config.OutChannels
 	if out != x.C && out != 2*x.C {
-		return diffusion.Estimate{}, fmt.Errorf("the network has %d output channels, and images of %d channels need %d, or %d with variance", out, x.C, x.C, 2*x.C)
+		return diffusion.Estimate{}, fmt.Errorf("the network has %d output channels, and images of %d channels need "+
+			"%d, or %d with variance", out, x.C, x.C, 2*x.C)
 	}
 	seen, err := beside(x, c.Beside)
 	if err != nil {
@@ -406,7 +424,8 @@ func beside(x, other diffusion.Images) (diffusion.Images, error) {
 		return x, nil
 	}
 	if other.N != x.N && other.N != 1 || other.H != x.H || other.W != x.W || len(other.Data) != other.N*other.Size() {
-		return diffusion.Images{}, fmt.Errorf("the images beside x_t are %s, expected [%d,C,%d,%d] or one of them", other.Shape(), x.N, x.H, x.W)
+		return diffusion.Images{}, fmt.Errorf("the images beside x_t are %s, expected [%d,C,%d,%d] or one of them",
+			other.Shape(), x.N, x.H, x.W)
 	}
 	all := diffusion.NewImages(x.N, x.C+other.C, x.H, x.W)
 	for n := range x.N {

@@ -66,7 +66,8 @@ func TestGuidedDenoiser(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	texts := embeddings(t, f, "text")
 	x, low := normal(1, 3, 3, 8, 8), normal(2, 3, 3, 8, 8)
-	each := Condition{Text: model.Embeddings{N: 3, Tokens: texts.Tokens, Dim: texts.Dim, Data: slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
+	each := Condition{Text: model.Embeddings{N: 3, Tokens: texts.Tokens, Dim: texts.Dim,
+		Data: slices.Concat(texts.Data, texts.Slice(0, 1).Data)}, Beside: low, Class: 40}
 	one := Condition{Text: texts.Slice(0, 1), Beside: low.Slice(0, 1), Class: 40}
 	negative := texts.Slice(1, 2)
 	for _, c := range []Condition{each, one} {
@@ -130,26 +131,36 @@ func TestMisuse(t *testing.T) {
 		err   error
 		words string
 	}{
-		"nothing beside":    {estimate(t.Context(), m.Denoiser(Condition{Text: text}), x), "images [N,6,H,W]"},
-		"another size":      {estimate(t.Context(), m.Denoiser(Condition{Text: text, Beside: low}), normal(1, 2, 3, 4, 8)), "beside x_t are [2,3,8,8]"},
-		"too many beside":   {estimate(t.Context(), m.Denoiser(Condition{Text: text.Slice(0, 1), Beside: low}), normal(1, 3, 3, 8, 8)), "expected [3,C,8,8]"},
-		"an odd size":       {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 3, 7, 8)), "multiples of 2, got [2,3,7,8]"},
-		"another text":      {estimate(t.Context(), plain.Denoiser(Condition{Text: text}), x), "12 numbers a token, the network takes 8"},
-		"three texts":       {estimate(t.Context(), m.Denoiser(Condition{Text: model.Embeddings{N: 3, Tokens: 1, Dim: 12, Data: make([]float32, 36)}, Beside: low}), x), "3 texts for 2 images"},
-		"no text":           {estimate(t.Context(), m.Denoiser(Condition{Beside: low}), x), "[0,0,0]"},
-		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x), "of 5 tokens and the negative prompt's of 3"},
-		"a class":           {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText, Class: 3}), x), "class label is 3"},
-		"five channels":     {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 5, 8, 8)), "3 output channels"},
-		"an ended context":  {estimate(ended, m.Denoiser(Condition{Text: text, Beside: low}), x), "canceled"},
-		"one timestep":      {evaluate([]float64{1}, []float64{1, 1}), "1 timesteps for 2 images"},
-		"one label":         {evaluate([]float64{1, 1}, []float64{1}), "1 class labels for 2 images"},
+		"nothing beside": {estimate(t.Context(), m.Denoiser(Condition{Text: text}), x), "images [N,6,H,W]"},
+		"another size": {estimate(t.Context(), m.Denoiser(Condition{Text: text, Beside: low}),
+			normal(1, 2, 3, 4, 8)), "beside x_t are [2,3,8,8]"},
+		"too many beside": {estimate(t.Context(), m.Denoiser(Condition{Text: text.Slice(0, 1), Beside: low}),
+			normal(1, 3, 3, 8, 8)), "expected [3,C,8,8]"},
+		"an odd size": {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 3, 7, 8)),
+			"multiples of 2, got [2,3,7,8]"},
+		"another text": {estimate(t.Context(), plain.Denoiser(Condition{Text: text}), x),
+			"12 numbers a token, the network takes 8"},
+		"three texts": {estimate(t.Context(),
+			m.Denoiser(Condition{Text: model.Embeddings{N: 3, Tokens: 1, Dim: 12, Data: make([]float32, 36)},
+				Beside: low}), x), "3 texts for 2 images"},
+		"no text": {estimate(t.Context(), m.Denoiser(Condition{Beside: low}), x), "[0,0,0]"},
+		"negative's tokens": {estimate(t.Context(), m.GuidedDenoiser(Condition{Text: text, Beside: low}, short, 3), x),
+			"of 5 tokens and the negative prompt's of 3"},
+		"a class": {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText, Class: 3}), x),
+			"class label is 3"},
+		"five channels": {estimate(t.Context(), plain.Denoiser(Condition{Text: plainText}), normal(1, 2, 5, 8, 8)),
+			"3 output channels"},
+		"an ended context": {estimate(ended, m.Denoiser(Condition{Text: text, Beside: low}), x), "canceled"},
+		"one timestep":     {evaluate([]float64{1}, []float64{1, 1}), "1 timesteps for 2 images"},
+		"one label":        {evaluate([]float64{1, 1}, []float64{1}), "1 class labels for 2 images"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
 			t.Errorf("%s: %v; want a word on %q", what, c.err, c.words)
 		}
 	}
 	m.Close()
-	if err := estimate(t.Context(), m.Denoiser(Condition{Text: text, Beside: low}), x); err == nil || !strings.Contains(err.Error(), "closed") {
+	if err := estimate(t.Context(), m.Denoiser(Condition{Text: text, Beside: low}), x); err == nil ||
+		!strings.Contains(err.Error(), "closed") {
 		t.Errorf("a closed model: %v", err)
 	}
 }
@@ -228,7 +239,8 @@ func TestPartsShareTexts(t *testing.T) {
 		text model.Embeddings
 		want int
 	}{{both.Slice(0, 1), 1}, {both, 2}, {both.Slice(1, 2), 1}} {
-		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []float64{300, 300}, c.text, []float64{7, 7}); err != nil {
+		if _, err := m.Evaluate(t.Context(), normal(3, 2, m.Config.InChannels, 8, 8), []float64{300, 300}, c.text,
+			[]float64{7, 7}); err != nil {
 			t.Fatal(err)
 		}
 		if len(m.read) != c.want {
@@ -254,7 +266,8 @@ func TestCancelledBetweenParts(t *testing.T) {
 	m, f := open(t, "classes", dtypes.Float32)
 	m.Batch = 1
 	ctx := &ending{t.Context(), 1}
-	if _, err := m.Evaluate(ctx, normal(3, 3, m.Config.InChannels, 8, 8), []float64{1, 2, 3}, embeddings(t, f, "text").Slice(0, 1), []float64{7, 7, 7}); !errors.Is(err, context.Canceled) {
+	if _, err := m.Evaluate(ctx, normal(3, 3, m.Config.InChannels, 8, 8), []float64{1, 2, 3},
+		embeddings(t, f, "text").Slice(0, 1), []float64{7, 7, 7}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	if ctx.asked != -1 {

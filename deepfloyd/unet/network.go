@@ -38,8 +38,8 @@ func activate(name *string, x *Node) *Node {
 	return activations[strings.ToLower(*name)](x)
 }
 
-// network builds one application of the UNet. Convolutions, products and what goes from block to block are of dtype; norms,
-// activations, softmax and embeddings are float32.
+// network builds one application of the UNet. Convolutions, products and what goes from block to block are of dtype;
+// norms, activations, softmax and embeddings are float32.
 type network struct {
 	config   Config
 	dtype    dtypes.DType
@@ -66,8 +66,9 @@ type Inputs struct {
 	Tokens int
 }
 
-// Apply is the network in a graph that is to be differentiated: params are float32, by name, in [Config.Params]' layouts, and
-// are narrowed to dtype where convolutions and products take them. The result is [N,out_channels,H,W], float32.
+// Apply is the network in a graph that is to be differentiated: params are float32, by name, in [Config.Params]'
+// layouts, and are narrowed to dtype where convolutions and products take them. The result is [N,out_channels,H,W],
+// float32.
 func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, in Inputs) *Node {
 	n := &network{config: c, dtype: dtype, params: map[string]*Node{}, training: true, tokens: in.Tokens}
 	for _, p := range c.Params() {
@@ -84,7 +85,8 @@ func (c Config) Apply(params map[string]*Node, dtype dtypes.DType, in Inputs) *N
 func (c Config) sinusoidsOf(t *Node) *Node {
 	f := c.frequencies()
 	shape := []int{t.Shape().Dimensions[0], len(f)}
-	angles := Mul(BroadcastToDims(ExpandAxes(t, -1), shape...), BroadcastToDims(Reshape(Const(t.Graph(), f), 1, -1), shape...))
+	angles := Mul(BroadcastToDims(ExpandAxes(t, -1), shape...),
+		BroadcastToDims(Reshape(Const(t.Graph(), f), 1, -1), shape...))
 	parts := []*Node{Sin(angles), Cos(angles)}
 	if c.FlipSinToCos {
 		slices.Reverse(parts)
@@ -155,14 +157,14 @@ func (n *network) linear(name string, x *Node) *Node {
 	return Add(y, along(ConvertDType(n.params[name+".bias"], y.DType()), y))
 }
 
-// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed over
-// pixels only, channel by channel.
+// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed
+// over pixels only, channel by channel.
 func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
 	return n.groupNormShifted(name, x, groups, eps, nil, nil)
 }
 
-// groupNormShifted is the norm times 1 + scale, and shift added, [N,C] each or nil. All of it is one factor and one summand for
-// each channel of an image, so that going backwards large arrays are summed twice only.
+// groupNormShifted is the norm times 1 + scale, and shift added, [N,C] each or nil. All of it is one factor and one
+// summand for each channel of an image, so that going backwards large arrays are summed twice only.
 func (n *network) groupNormShifted(name string, x *Node, groups int, eps float64, scale, shift *Node) *Node {
 	d := x.Shape().Dimensions
 	batch, channels := d[0], d[len(d)-1]
@@ -196,7 +198,8 @@ func (n *network) layerNorm(name string, x *Node) *Node {
 	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
 }
 
-// attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values [N,K,C].
+// attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values
+// [N,K,C].
 func (n *network) attend(query, key, value *Node, heads int) *Node {
 	split := func(x *Node) *Node {
 		d := x.Shape().Dimensions
@@ -213,7 +216,8 @@ func (n *network) attend(query, key, value *Node, heads int) *Node {
 		return Reshape(apart(), d...)
 	}
 	y, _ := InternalFusedOpCaller(func() *Node {
-		y, _ := BackendFusedScaledDotProductAttention(query, key, value, compute.AxesLayoutBSHD, &compute.ScaledDotProductAttentionConfig{Scale: scale})
+		y, _ := BackendFusedScaledDotProductAttention(query, key, value, compute.AxesLayoutBSHD,
+			&compute.ScaledDotProductAttentionConfig{Scale: scale})
 		return y
 	}, apart, true)
 	return Reshape(y, d...)
@@ -224,7 +228,8 @@ func (n *network) embedding(name string, x *Node) *Node {
 	return n.linear(name+".linear_2", n.act(n.linear(name+".linear_1", x)))
 }
 
-// pooled is what the text adds to the time embedding: the attention of the text's mean on the text (attention pooling, DeepFloyd IF).
+// pooled is what the text adds to the time embedding: the attention of the text's mean on the text (attention pooling,
+// DeepFloyd IF).
 func (n *network) pooled(text *Node) *Node {
 	const pool = "add_embedding.pool."
 	x := n.layerNorm("add_embedding.norm1", text)
@@ -257,7 +262,8 @@ func (n *network) resized(x *Node, to resample) *Node {
 		cells := Reshape(x, d[0], d[1]/2, 2, d[2]/2, 2, d[3])
 		var sum *Node
 		for i := range 4 { // slices are added in one pass; a reduction over both axes takes two
-			pixel := wide(Slice(cells, AxisRange(), AxisRange(), AxisElem(i/2), AxisRange(), AxisElem(i%2), AxisRange()))
+			pixel := wide(Slice(cells, AxisRange(), AxisRange(), AxisElem(i/2), AxisRange(), AxisElem(i%2),
+				AxisRange()))
 			if sum == nil {
 				sum = pixel
 			} else {
@@ -313,13 +319,15 @@ func (n *network) crossed(a attention, text *Node) keyValue {
 		text = n.groupNorm(a.name+".norm_cross", filled(text, n.tokens), crossNormGroups, attentionEps)
 	}
 	text = n.narrow(text)
-	return keyValue{filled(n.linear(a.name+".add_k_proj", text), n.tokens), filled(n.linear(a.name+".add_v_proj", text), n.tokens)}
+	return keyValue{filled(n.linear(a.name+".add_k_proj", text), n.tokens),
+		filled(n.linear(a.name+".add_v_proj", text), n.tokens)}
 }
 
 // attention lets the pixels of x [N,H,W,C] attend to a text and, unless onlyCross, to each other.
 func (n *network) attention(a attention, x *Node, text keyValue) *Node {
 	d := x.Shape().Dimensions
-	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups, attentionEps))
+	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups,
+		attentionEps))
 	key, value := text.key, text.value
 	if !a.onlyCross {
 		key = Concatenate([]*Node{key, n.linear(a.name+".to_k", h)}, 1)
@@ -329,15 +337,16 @@ func (n *network) attention(a attention, x *Node, text keyValue) *Node {
 	return Add(x, Reshape(n.linear(a.name+".to_out.0", h), d...))
 }
 
-// told is what the network makes of a text alone, once for all steps: what the time embedding is added [N,C], where the configuration
-// has that, and keys and values for each attention by its name.
+// told is what the network makes of a text alone, once for all steps: what the time embedding is added [N,C], where the
+// configuration has that, and keys and values for each attention by its name.
 type told struct {
 	pooled  *Node
 	crossed map[string]keyValue
 }
 
 // toldBy takes what tell returns, in toldNodes' order, from next, which gets a name, a dtype and dimensions.
-func (c Config) toldBy(dtype dtypes.DType, texts, tokens int, next func(name string, dtype dtypes.DType, dims ...int) *Node) told {
+func (c Config) toldBy(dtype dtypes.DType, texts, tokens int,
+	next func(name string, dtype dtypes.DType, dims ...int) *Node) told {
 	t := told{crossed: map[string]keyValue{}}
 	if c.AdditionEmbedType != nil {
 		t.pooled = next("pooled", dtypes.Float32, texts, c.timeDim())

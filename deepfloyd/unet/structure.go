@@ -8,8 +8,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// block is a part of the network at one size of the image, by what a configuration says of it. Parameters and graph both
-// follow it. Each resnet has an attention behind it, or none has; in the mid block the first resnet has none.
+// block is a part of the network at one size of the image, by what a configuration says of it. Parameters and graph
+// both follow it. Each resnet has an attention behind it, or none has; in the mid block the first resnet has none.
 type block struct {
 	resnets    []resnet
 	attentions []attention
@@ -45,10 +45,12 @@ func (c Config) blocks() (down []block, mid block, up []block) {
 		name, in := fmt.Sprintf("down_blocks.%d", i), c.BlockOutChannels[max(i-1, 0)]
 		var b block
 		for j := range c.LayersPerBlock.at(i) {
-			b.resnets = append(b.resnets, resnet{fmt.Sprintf("%s.resnets.%d", name, j), in, out, c.ResnetOutScaleFactor, keep})
+			b.resnets = append(b.resnets, resnet{fmt.Sprintf("%s.resnets.%d", name, j), in, out, c.ResnetOutScaleFactor,
+				keep})
 			in = out
 			if c.DownBlockTypes[i] == crossDown {
-				b.attentions = append(b.attentions, attention{fmt.Sprintf("%s.attentions.%d", name, j), out, c.AttentionHeadDim.at(i), c.OnlyCrossAttention.at(i)})
+				b.attentions = append(b.attentions, attention{fmt.Sprintf("%s.attentions.%d", name, j), out,
+					c.AttentionHeadDim.at(i), c.OnlyCrossAttention.at(i)})
 			}
 		}
 		if i < last {
@@ -63,7 +65,8 @@ func (c Config) blocks() (down []block, mid block, up []block) {
 		onlyCross = *c.MidBlockOnlyCrossAttention
 	}
 	for j := range 2 {
-		mid.resnets = append(mid.resnets, resnet{fmt.Sprintf("mid_block.resnets.%d", j), deep, deep, c.MidBlockScaleFactor, keep})
+		mid.resnets = append(mid.resnets, resnet{fmt.Sprintf("mid_block.resnets.%d", j), deep, deep,
+			c.MidBlockScaleFactor, keep})
 	}
 	mid.attentions = []attention{{"mid_block.attentions.0", deep, c.AttentionHeadDim.at(last), onlyCross}}
 
@@ -78,11 +81,14 @@ func (c Config) blocks() (down []block, mid block, up []block) {
 			if j == layers-1 {
 				skip = c.BlockOutChannels[max(level-1, 0)]
 			}
-			b.resnets = append(b.resnets, resnet{fmt.Sprintf("%s.resnets.%d", name, j), in + skip, out, c.ResnetOutScaleFactor, keep})
+			b.resnets = append(b.resnets, resnet{fmt.Sprintf("%s.resnets.%d", name, j), in + skip, out,
+				c.ResnetOutScaleFactor, keep})
 			in = out
 			if c.UpBlockTypes[i] == crossUp {
-				// Not AttentionHeadDim.at(level): diffusers reads this list, unlike the others, in the order of the up blocks.
-				b.attentions = append(b.attentions, attention{fmt.Sprintf("%s.attentions.%d", name, j), out, c.AttentionHeadDim.at(i), c.OnlyCrossAttention.at(level)})
+				// Not AttentionHeadDim.at(level): diffusers reads this list, unlike the others, in the order of the up
+				// blocks.
+				b.attentions = append(b.attentions, attention{fmt.Sprintf("%s.attentions.%d", name, j), out,
+					c.AttentionHeadDim.at(i), c.OnlyCrossAttention.at(level)})
 			}
 		}
 		if i < last {
@@ -116,9 +122,9 @@ func (b block) all() []resnet {
 	return append(b.resnets[:len(b.resnets):len(b.resnets)], *b.resampler)
 }
 
-// Params lists what the network has. Values stay in PyTorch's layout: convolutions OIHW, products OI. Initial values are
-// diffusers' but for the last layer of each residual path and of the network, which begin as zeros (Zhang et al. 2019,
-// arXiv:1901.09321), so that the network begins as one without them.
+// Params lists what the network has. Values stay in PyTorch's layout: convolutions OIHW, products OI. Initial values
+// are diffusers' but for the last layer of each residual path and of the network, which begin as zeros (Zhang et al.
+// 2019, arXiv:1901.09321), so that the network begins as one without them.
 func (c Config) Params() []nn.Param {
 	var all []nn.Param
 	norm := func(name string, n int) { all = append(all, nn.Affine(name, n)...) }
@@ -143,7 +149,8 @@ func (c Config) Params() []nn.Param {
 	}
 	if c.AdditionEmbedType != nil {
 		norm("add_embedding.norm1", textDim)
-		all = append(all, nn.Normal("add_embedding.pool.positional_embedding", 1/math.Sqrt(float64(textDim)), 1, textDim))
+		all = append(all, nn.Normal("add_embedding.pool.positional_embedding", 1/math.Sqrt(float64(textDim)), 1,
+			textDim))
 		for _, projection := range []string{"q_proj", "k_proj", "v_proj"} {
 			linear("add_embedding.pool."+projection, textDim, textDim)
 		}

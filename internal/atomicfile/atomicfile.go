@@ -62,8 +62,8 @@ func WriteJSON(path string, value any) error {
 	})
 }
 
-// WriteFolder calls write with a new folder beside path, and renames it to path. A folder that was there is replaced. On any error the
-// new folder is removed. Files in it are on the disk if write saw to that.
+// WriteFolder calls write with a new folder beside path, and renames it to path. A folder that was there is replaced.
+// On any error the new folder is removed. Files in it are on the disk if write saw to that.
 func WriteFolder(path string, write func(dir string) error) (err error) {
 	dir := temporaryPath(path)
 	if err := os.Mkdir(dir, 0o777); err != nil {

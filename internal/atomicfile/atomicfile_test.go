@@ -28,7 +28,8 @@ func TestWrite(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
-	for what, path := range map[string]string{"below a file": filepath.Join(path, "below"), "over a folder": filepath.Dir(path),
+	for what, path := range map[string]string{"below a file": filepath.Join(path, "below"),
+		"over a folder":         filepath.Dir(path),
 		"under too long a name": filepath.Join(filepath.Dir(path), strings.Repeat("x", 250))} {
 		if err := Check(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: Check says %v", what, err)

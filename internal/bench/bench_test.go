@@ -14,7 +14,8 @@ func TestTime(t *testing.T) {
 		time.Sleep(time.Duration(40/runs) * time.Millisecond)
 		return nil
 	})
-	if err != nil || runs != 5 || s.First < 0.04 || s.First < s.Median || s.Median < s.Best || s.Best <= 0 || s.Best > 0.04 {
+	if err != nil || runs != 5 || s.First < 0.04 || s.First < s.Median || s.Median < s.Best || s.Best <= 0 ||
+		s.Best > 0.04 {
 		t.Errorf("%d runs, %+v, %v", runs, s, err)
 	}
 	failed := errors.New("failed")
@@ -23,7 +24,8 @@ func TestTime(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	runs = 0
-	if _, err := (Runs{Counted: 3}).Time(ctx, nil, func() error { runs++; cancel(); return nil }); err != context.Canceled || runs != 1 {
+	if _, err := (Runs{Counted: 3}).Time(ctx, nil,
+		func() error { runs++; cancel(); return nil }); err != context.Canceled || runs != 1 {
 		t.Errorf("stopped after %d runs with %v", runs, err)
 	}
 }

@@ -16,7 +16,8 @@ import (
 )
 
 // EvaluateStage loads the UNet in a stage's folder. It returns an evaluation of n images, and what releases it.
-func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType, n int) (once func() error, release func(), err error) {
+func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType, n int) (once func() error,
+	release func(), err error) {
 	s, err := deepfloyd.OpenStage(dir, "")
 	if err != nil {
 		return nil, nil, err
@@ -27,7 +28,8 @@ func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dty
 	}
 	c, g := s.Config, diffusion.NewGenerator(0)
 	x := diffusion.NewImages(n, c.InChannels, c.SampleSize.H, c.SampleSize.W)
-	text := model.Embeddings{N: n, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(), Data: make([]float32, n*deepfloyd.TextTokens*c.TextDim())}
+	text := model.Embeddings{N: n, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(),
+		Data: make([]float32, n*deepfloyd.TextTokens*c.TextDim())}
 	g.Normal(x.Data)
 	g.Normal(text.Data)
 	var class []float64
@@ -40,8 +42,10 @@ func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dty
 	}, s.Close, nil
 }
 
-// EvaluateTextEncoder loads the text encoder of a pipeline's folder. It returns an evaluation of n texts, and what releases it.
-func EvaluateTextEncoder(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType, n int) (once func() error, release func(), err error) {
+// EvaluateTextEncoder loads the text encoder of a pipeline's folder. It returns an evaluation of n texts, and what
+// releases it.
+func EvaluateTextEncoder(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType,
+	n int) (once func() error, release func(), err error) {
 	e, err := t5.Load(b, filepath.Join(dir, "text_encoder"), "", dtype, nil)
 	if err != nil {
 		return nil, nil, err
@@ -62,7 +66,8 @@ func EvaluateTextEncoder(ctx context.Context, b compute.Backend, dir string, dty
 // finite refuses results that no network with such weights has.
 func finite(values []float32, err error) error {
 	if err == nil && !diffusion.Finite(values) {
-		err = errors.New("the network's results are not finite: its folder is damaged, or the engine is wrong; delete the folder to write it anew")
+		err = errors.New("the network's results are not finite: its folder is damaged, or the engine is wrong; " +
+			"delete the folder to write it anew")
 	}
 	return err
 }

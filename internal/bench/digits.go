@@ -12,9 +12,11 @@ import (
 )
 
 // TrainDigits returns a training step of a network for digits, and what releases it.
-func TrainDigits(b compute.Backend, c mnistunet.Config, dtype dtypes.DType, n int) (step func() error, release func(), err error) {
+func TrainDigits(b compute.Backend, c mnistunet.Config, dtype dtypes.DType, n int) (step func() error, release func(),
+	err error) {
 	random := diffusion.NewGenerator(0)
-	t, err := nn.NewTrainer(b, c, nn.TrainerOptions{DType: dtype}, func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
+	t, err := nn.NewTrainer(b, c, nn.TrainerOptions{DType: dtype},
+		func(p nn.Param) ([]float32, error) { return p.Initial(random), nil })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -23,7 +25,8 @@ func TrainDigits(b compute.Backend, c mnistunet.Config, dtype dtypes.DType, n in
 }
 
 // EvaluateDigits returns an evaluation of n images by a network for digits, and what releases it.
-func EvaluateDigits(ctx context.Context, b compute.Backend, c mnistunet.Config, dtype dtypes.DType, n int) (once func() error, release func(), err error) {
+func EvaluateDigits(ctx context.Context, b compute.Backend, c mnistunet.Config, dtype dtypes.DType,
+	n int) (once func() error, release func(), err error) {
 	m, err := mnistunet.New(b, c, dtype, 0)
 	if err != nil {
 		return nil, nil, err

@@ -25,11 +25,14 @@ func Text2ImageNetwork() (*text2image.Network, error) {
 	return text2image.New(words, len(words))
 }
 
-// TrainText2Image makes a trainer of a network with initial values. It returns a step on n images, and what releases it.
-func TrainText2Image(b compute.Backend, network *text2image.Network, dtype dtypes.DType, n int) (once func() error, release func(), err error) {
+// TrainText2Image makes a trainer of a network with initial values. It returns a step on n images, and what releases
+// it.
+func TrainText2Image(b compute.Backend, network *text2image.Network, dtype dtypes.DType, n int) (once func() error,
+	release func(), err error) {
 	g := diffusion.NewGenerator(0)
 	recipe := text2image.Recipe()
-	t, err := nn.NewTrainer(b, network, nn.TrainerOptions{DType: dtype, Clip: recipe.Clip, Average: true}, func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
+	t, err := nn.NewTrainer(b, network, nn.TrainerOptions{DType: dtype, Clip: recipe.Clip, Average: true},
+		func(p nn.Param) ([]float32, error) { return p.Initial(g), nil })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,9 +43,11 @@ func TrainText2Image(b compute.Backend, network *text2image.Network, dtype dtype
 	}, t.Close, nil
 }
 
-// EvaluateText2Image loads a first stage's folder with its text encoder. It returns an evaluation as in sampling, but that the text
-// is another one each time: a prompt and the empty one are encoded, and the UNet applied to one image with both.
-func EvaluateText2Image(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType) (once func() error, release func(), err error) {
+// EvaluateText2Image loads a first stage's folder with its text encoder. It returns an evaluation as in sampling, but
+// that the text is another one each time: a prompt and the empty one are encoded, and the UNet applied to one image
+// with both.
+func EvaluateText2Image(ctx context.Context, b compute.Backend, dir string, dtype dtypes.DType) (once func() error,
+	release func(), err error) {
 	s, err := deepfloyd.OpenStage(dir, "")
 	if err != nil {
 		return nil, nil, err

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Path returns a place in the program's folder of the user's cache folder: XDG_CACHE_HOME, which counts only where it is absolute, or
-// ~/.cache. It may be one that can't be written to.
+// Path returns a place in the program's folder of the user's cache folder: XDG_CACHE_HOME, which counts only where it
+// is absolute, or ~/.cache. It may be one that can't be written to.
 func Path(elem ...string) (string, error) {
 	dir := os.Getenv("XDG_CACHE_HOME")
 	if !filepath.IsAbs(dir) {

@@ -8,7 +8,8 @@ import (
 
 func TestPath(t *testing.T) {
 	t.Setenv("HOME", "/home/a")
-	for xdg, want := range map[string]string{"": "/home/a/.cache/unnoise/b", "relative": "/home/a/.cache/unnoise/b", "/x": "/x/unnoise/b"} {
+	for xdg, want := range map[string]string{"": "/home/a/.cache/unnoise/b", "relative": "/home/a/.cache/unnoise/b",
+		"/x": "/x/unnoise/b"} {
 		t.Setenv("XDG_CACHE_HOME", xdg)
 		if got, err := Path("b"); err != nil || got != want {
 			t.Errorf("with XDG_CACHE_HOME %q: %s, %v; expected %s", xdg, got, err, want)

@@ -1,5 +1,5 @@
-// Package cgroup tells what the groups that Linux puts a process in, as containers are, leave to it: versions 1 and 2, and groups within
-// groups. See cgroups(7).
+// Package cgroup tells what the groups that Linux puts a process in, as containers are, leave to it: versions 1 and 2,
+// and groups within groups. See cgroups(7).
 package cgroup
 
 import (
@@ -44,7 +44,8 @@ func read(root string) Limits {
 	return l
 }
 
-// groups lists the folders of the process's group and of those around it, for a controller of version 1, and of version 2.
+// groups lists the folders of the process's group and of those around it, for a controller of version 1, and of version
+// 2.
 func groups(root, controller string) []string {
 	path := map[string]string{} // by controller; version 2 has the name ""
 	for _, line := range lines(filepath.Join(root, "proc/self/cgroup")) {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Free returns the bytes that the user may still write to the disk of a folder, and false where the system does not say.
+// Free returns the bytes that the user may still write to the disk of a folder, and false where the system does not
+// say.
 func Free(dir string) (int64, bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

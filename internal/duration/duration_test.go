@@ -7,7 +7,8 @@ import (
 
 func TestFormat(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		850*time.Millisecond + 400*time.Microsecond: "850ms", 4240 * time.Millisecond: "4.2s", 42*time.Second + 900*time.Millisecond: "42s",
+		850*time.Millisecond + 400*time.Microsecond: "850ms", 4240 * time.Millisecond: "4.2s", 42*time.Second +
+			900*time.Millisecond: "42s",
 		185 * time.Second: "3m05s", 130 * time.Minute: "2h10m",
 	} {
 		if got := Format(d); got != want {

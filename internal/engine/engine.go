@@ -61,13 +61,15 @@ func (i Info) Warning() string {
 	if runtime.GOARCH != "amd64" { // there is none to fetch
 		help = "Install your system's oneDNN 3"
 	}
-	return fmt.Sprintf("oneDNN was not found, so networks run slower than they could, by far where the CPU has units for bfloat16 (%s). %s, or set ONEDNN_LIBRARY to the path of a libdnnl.so.3.", i.Library.Problem, help)
+	return fmt.Sprintf("oneDNN was not found, so networks run slower than they could, by far where the CPU has units "+
+		"for bfloat16 (%s). %s, or set ONEDNN_LIBRARY to the path of a libdnnl.so.3.", i.Library.Problem, help)
 }
 
 // New makes the backend. The caller finalizes it.
 func New(o Options) (compute.Backend, Info, error) {
 	if o.Threads < 0 {
-		return nil, Info{}, fmt.Errorf("the number of threads is %d, expected 1 or more, or 0 for one for each CPU", o.Threads)
+		return nil, Info{}, fmt.Errorf("the number of threads is %d, expected 1 or more, or 0 for one for each CPU",
+			o.Threads)
 	}
 	name, config, _ := strings.Cut(o.Backend, ":")
 	if config != "" && name != "xla" {
@@ -88,7 +90,8 @@ func New(o Options) (compute.Backend, Info, error) {
 	case "xla":
 		b, err = newXLA(config)
 	default:
-		return nil, Info{}, fmt.Errorf("backend %q is %w, expected onednn, go, xla:cuda, xla:cpu or xla: and a plugin's file", o.Backend, ErrUnknown)
+		return nil, Info{}, fmt.Errorf("backend %q is %w, expected onednn, go, xla:cuda, xla:cpu or xla: and a "+
+			"plugin's file", o.Backend, ErrUnknown)
 	}
 	if err != nil {
 		return nil, Info{}, err
@@ -96,8 +99,8 @@ func New(o Options) (compute.Backend, Info, error) {
 	return b, Info{Device: b.Description()}, nil
 }
 
-// DType resolves the name of an element type for convolutions and products on a backend: f32, bf16, or auto, which is bf16 where it has units
-// for it.
+// DType resolves the name of an element type for convolutions and products on a backend: f32, bf16, or auto, which is
+// bf16 where it has units for it.
 func DType(name, backend string) (dtypes.DType, error) {
 	switch name {
 	case "f32":
@@ -106,7 +109,8 @@ func DType(name, backend string) (dtypes.DType, error) {
 		return dtypes.BFloat16, nil
 	case "auto":
 		other := backend != "" && backend != onednn.BackendName
-		if !other && onednn.Library().BF16 || strings.HasPrefix(backend, "xla:cuda") || strings.HasPrefix(backend, "xla:tpu") {
+		if !other && onednn.Library().BF16 || strings.HasPrefix(backend, "xla:cuda") ||
+			strings.HasPrefix(backend, "xla:tpu") {
 			return dtypes.BFloat16, nil
 		}
 		return dtypes.Float32, nil

@@ -30,7 +30,8 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Finalize()
-	if other.Name() == onednn.BackendName || info.Threads != 0 || info.String() != other.Description() || info.Warning() != "" {
+	if other.Name() == onednn.BackendName || info.Threads != 0 || info.String() != other.Description() ||
+		info.Warning() != "" {
 		t.Errorf("backend %q: %+v", other.Name(), info)
 	}
 	missing := Info{Library: onednn.LibraryInfo{Problem: "no such file"}, onednn: true}

@@ -17,9 +17,10 @@ type Rates struct{ Convolution, Product float64 }
 // MeasureRates runs a 3×3 convolution and a product of the sizes that large networks have, each for half a second.
 func MeasureRates(b compute.Backend, dtype dtypes.DType) (Rates, error) {
 	const images, size, channels = 2, 32, 256
-	conv, err := rate(b, dtype, []int{images, size, size, channels}, []int{channels, channels, 3, 3}, images*size*size*channels*channels*9, func(x, w *Node) *Node {
-		return ConvGeneral(x, w, nn.KernelOIHW(), nil, [][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
-	})
+	conv, err := rate(b, dtype, []int{images, size, size, channels}, []int{channels, channels, 3, 3},
+		images*size*size*channels*channels*9, func(x, w *Node) *Node {
+			return ConvGeneral(x, w, nn.KernelOIHW(), nil, [][2]int{{1, 1}, {1, 1}}, nil, nil, 1, 1)
+		})
 	if err != nil {
 		return Rates{}, err
 	}
@@ -30,8 +31,10 @@ func MeasureRates(b compute.Backend, dtype dtypes.DType) (Rates, error) {
 	return Rates{conv, product}, err
 }
 
-// rate measures an operation of x and weights w, which stay the same. Their values are zeros: times don't depend on them.
-func rate(b compute.Backend, dtype dtypes.DType, x, w []int, multiplyAdds int, f func(x, w *Node) *Node) (float64, error) {
+// rate measures an operation of x and weights w, which stay the same. Their values are zeros: times don't depend on
+// them.
+func rate(b compute.Backend, dtype dtypes.DType, x, w []int, multiplyAdds int, f func(x, w *Node) *Node) (float64,
+	error) {
 	var in []compute.Buffer
 	defer func() { nn.Finalize(in) }()
 	for _, dims := range [][]int{x, w} {

@@ -23,13 +23,18 @@ func Plugins() []string {
 func newXLA(config string) (compute.Backend, error) {
 	plugin, _, _ := strings.Cut(config, ",")
 	if !filepath.IsAbs(plugin) {
-		if there := Plugins(); !slices.ContainsFunc(there, func(p string) bool { return p == plugin || strings.HasPrefix(p, plugin+"_v") }) {
+		if there := Plugins(); !slices.ContainsFunc(there, func(p string) bool {
+			return p == plugin ||
+				strings.HasPrefix(p, plugin+"_v")
+		}) {
 			found := "none"
 			if len(there) > 0 {
 				found = strings.Join(there, ", ")
 			}
-			return nil, fmt.Errorf("XLA has no plugin %q here (found: %s). Install it with 'go run github.com/gomlx/go-xla/cmd/pjrt_installer@latest', "+
-				"set PJRT_PLUGIN_LIBRARY_PATH to the folder it is in, or give its file: xla:/path/to/plugin.so", plugin, found)
+			return nil, fmt.Errorf("XLA has no plugin %q here (found: %s). Install it with 'go run "+
+				"github.com/gomlx/go-xla/cmd/pjrt_installer@latest', "+
+				"set PJRT_PLUGIN_LIBRARY_PATH to the folder it is in, or give its file: xla:/path/to/plugin.so", plugin,
+				found)
 		}
 	}
 	b, err := xla.New(config) // of a file, it downloads nothing

@@ -13,7 +13,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Dir returns the folder of the reference vectors: UNNOISE_GOLDEN where it is set, else testdata/golden of the repository.
+// Dir returns the folder of the reference vectors: UNNOISE_GOLDEN where it is set, else testdata/golden of the
+// repository.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("UNNOISE_GOLDEN")
@@ -94,6 +95,7 @@ func Close(t testing.TB, got, want []float32, tolerance float64, what string) {
 		}
 	}
 	if worst > tolerance {
-		t.Errorf("%s: value %d differs most: got %g, want %g; off by %.2g, allowed %.2g", what, at, got[at], want[at], worst, tolerance)
+		t.Errorf("%s: value %d differs most: got %g, want %g; off by %.2g, allowed %.2g", what, at, got[at], want[at],
+			worst, tolerance)
 	}
 }

@@ -1,7 +1,9 @@
-// Package home sets HOME where it is missing, as in services and some containers: to the user's folder by /etc/passwd, else to /.
+// Package home sets HOME where it is missing, as in services and some containers: to the user's folder by /etc/passwd,
+// else to /.
 //
-// Packages that look for HOME when they are initialized, and complain, must find it: this one depends on nothing that they don't depend on
-// too and stands before them in the order of names, by which Go initializes packages that are ready.
+// Packages that look for HOME when they are initialized, and complain, must find it: this one depends on nothing that
+// they don't depend on too and stands before them in the order of names, by which Go initializes packages that are
+// ready.
 package home
 
 import (

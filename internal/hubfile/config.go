@@ -46,10 +46,10 @@ func ParseConfig(path string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-// Decode fills in a struct's fields, which keep their values where the file does not set them. null is refused unless the field
-// can tell it: pointers and the like become nil, and types of their own read it as they will. Settings that the struct has no
-// field for are refused, except those that are null, those of other classes, whose names are given, and those with a leading
-// underscore, which say where a file comes from.
+// Decode fills in a struct's fields, which keep their values where the file does not set them. null is refused unless
+// the field can tell it: pointers and the like become nil, and types of their own read it as they will. Settings that
+// the struct has no field for are refused, except those that are null, those of other classes, whose names are given,
+// and those with a leading underscore, which say where a file comes from.
 func (c *Config) Decode(into any, ofOthers ...string) error {
 	var settings map[string]json.RawMessage
 	if err := json.Unmarshal(c.data, &settings); err != nil {
@@ -60,7 +60,8 @@ func (c *Config) Decode(into any, ofOthers ...string) error {
 		f := fields.Field(i)
 		known[f.Tag.Get("json")] = true
 		if name := f.Tag.Get("json"); string(settings[name]) == "null" && !nullable(f.Type) {
-			return fmt.Errorf("%s: %s is null, expected a %s; without the setting its default is taken", c.Path, name, f.Type.Kind())
+			return fmt.Errorf("%s: %s is null, expected a %s; without the setting its default is taken", c.Path, name,
+				f.Type.Kind())
 		}
 	}
 	for name, value := range settings {

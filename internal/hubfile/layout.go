@@ -10,5 +10,6 @@ const (
 // SuperResolution tells of each class of DeepFloyd IF's pipelines whether it draws from a small image.
 var SuperResolution = map[string]bool{
 	"IFPipeline": false, "IFImg2ImgPipeline": false, "IFInpaintingPipeline": false,
-	"IFSuperResolutionPipeline": true, "IFImg2ImgSuperResolutionPipeline": true, "IFInpaintingSuperResolutionPipeline": true,
+	"IFSuperResolutionPipeline": true, "IFImg2ImgSuperResolutionPipeline": true,
+	"IFInpaintingSuperResolutionPipeline": true,
 }

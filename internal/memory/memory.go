@@ -13,8 +13,8 @@ import (
 	"github.com/unnoise/unnoise/internal/cgroup"
 )
 
-// Read returns the machine's memory in bytes, in all and available to a new program, within the limits of a container. It
-// returns zeros where the system doesn't say.
+// Read returns the machine's memory in bytes, in all and available to a new program, within the limits of a container.
+// It returns zeros where the system doesn't say.
 func Read() (total, available uint64) {
 	total, available = procMemory("/proc/meminfo")
 	if l := cgroup.Read(); l.Memory > 0 {
@@ -23,8 +23,8 @@ func Read() (total, available uint64) {
 	return total, available
 }
 
-// Save has the garbage collector work before the memory that is available is used up. By its own measure it waits until there
-// is as much garbage as there are weights.
+// Save has the garbage collector work before the memory that is available is used up. By its own measure it waits until
+// there is as much garbage as there are weights.
 func Save() {
 	if _, available := Read(); available > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(available / 10 * 9))

@@ -12,8 +12,8 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 )
 
-// TestAdam compares steps with other gradients and rates with Algorithm 1 of Kingma & Ba in float64. After a single step, whatever the
-// gradient, all β give the same.
+// TestAdam compares steps with other gradients and rates with Algorithm 1 of Kingma & Ba in float64. After a single
+// step, whatever the gradient, all β give the same.
 func TestAdam(t *testing.T) {
 	const n = 16
 	b, err := compute.NewWithConfig("onednn")

@@ -1,5 +1,5 @@
-// Package nn is what networks are made of: parameters as PyTorch names and lays them out, layers as GoMLX graph functions,
-// compiled graphs, and Adam.
+// Package nn is what networks are made of: parameters as PyTorch names and lays them out, layers as GoMLX graph
+// functions, compiled graphs, and Adam.
 package nn
 
 import (
@@ -68,8 +68,8 @@ func Finalize(buffers []compute.Buffer) {
 	}
 }
 
-// Compile makes an executable of a graph. GoMLX's Graph would keep it and wrap every output of every run in a tensor; the
-// executable alone takes and returns buffers, and the graph is free to go.
+// Compile makes an executable of a graph. GoMLX's Graph would keep it and wrap every output of every run in a tensor;
+// the executable alone takes and returns buffers, and the graph is free to go.
 func Compile(b compute.Backend, name string, build func(g *Graph) []*Node) (compute.Executable, error) {
 	c := &capture{Backend: b}
 	err := try(func() {

@@ -59,11 +59,12 @@ func InvSqrt(x *Node) *Node {
 	return y
 }
 
-// TrainingDot is [Dot] with gradients that are products of the operands' dtype; GoMLX's are float32, at half the speed of bfloat16.
-// Backends add up in float32 all the same.
+// TrainingDot is [Dot] with gradients that are products of the operands' dtype; GoMLX's are float32, at half the speed
+// of bfloat16. Backends add up in float32 all the same.
 func TrainingDot(x, y *Node) *DotBuilder { return Dot(x, y).WithAccumulatorDType(dtypes.InvalidDType) }
 
-// SoftmaxOfLast is the softmax along the last axis, with a gradient that takes its result instead of computing it again.
+// SoftmaxOfLast is the softmax along the last axis, with a gradient that takes its result instead of computing it
+// again.
 func SoftmaxOfLast(x *Node) *Node {
 	y, _ := InternalFusedOpCaller(func() *Node { return Softmax(x) }, func() *Node {
 		y := StopGradient(Softmax(x))
@@ -92,8 +93,8 @@ func (l *Layers) Conv(name string, x *Node, stride int) *Node {
 	return Add(y, Spread(l.Narrow(l.Params[name+".bias"]), y))
 }
 
-// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance. The result's
-// gradient, which is needed whole before x's can be computed, is rounded to DType as activations are.
+// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance. The
+// result's gradient, which is needed whole before x's can be computed, is rounded to DType as activations are.
 func (l *Layers) Norm(name string, x *Node) *Node {
 	x = ConvertDType(x, dtypes.Float32)
 	scale, offset := l.Params[name+".weight"], l.Params[name+".bias"]

@@ -20,10 +20,12 @@ func Check(params []Param, f *weights.File) error {
 	}
 	for _, name := range f.Names() {
 		if t, err := f.Tensor(name); err == nil && (t.DType == weights.I8 || t.DType == weights.U8) {
-			return fmt.Errorf("%s: tensor %q is of %s: quantized weights (int8, 4 bits) are not run; fetch the model in float32, float16 or bfloat16", f.Path(), name, t.DType)
+			return fmt.Errorf("%s: tensor %q is of %s: quantized weights (int8, 4 bits) are not run; fetch the model "+
+				"in float32, float16 or bfloat16", f.Path(), name, t.DType)
 		}
 		if !known[name] {
-			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?", f.Path(), name)
+			return fmt.Errorf("%s: tensor %q has no place in this network: is its configuration another model's?",
+				f.Path(), name)
 		}
 	}
 	for _, p := range params {
@@ -38,11 +40,12 @@ func Check(params []Param, f *weights.File) error {
 	return nil
 }
 
-// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype: Float32 or
-// BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as long as the buffers
-// are in use: the onednn backend reads them when it lays weights out. progress, if not nil, is told each time that a tensor was
-// first read, one call after the other.
-func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File, progress Progress) ([]compute.Buffer, error) {
+// Load puts the values that stand in a file on the backend, tensor by tensor, converted to each parameter's dtype:
+// Float32 or BFloat16. The file must hold these parameters, in the graph's layout, and no others. It must stay open as
+// long as the buffers are in use: the onednn backend reads them when it lays weights out. progress, if not nil, is told
+// each time that a tensor was first read, one call after the other.
+func Load(b compute.Backend, params []Param, dtype func(Param) dtypes.DType, f *weights.File,
+	progress Progress) ([]compute.Buffer, error) {
 	if err := Check(params, f); err != nil {
 		return nil, err
 	}
@@ -117,7 +120,8 @@ func (p Param) load(b compute.Backend, dtype dtypes.DType, f *weights.File, read
 
 // sourcing is the onednn backend, which need not keep what it is given.
 type sourcing interface {
-	BufferFrom(shape shapes.Shape, mapped bool, source func(use func(values []byte) error) error) (compute.Buffer, error)
+	BufferFrom(shape shapes.Shape, mapped bool, source func(use func(values []byte) error) error) (compute.Buffer,
+		error)
 }
 
 var fileDTypes = map[dtypes.DType]weights.DType{dtypes.Float32: weights.F32, dtypes.BFloat16: weights.BF16}

@@ -52,7 +52,8 @@ func TestLoad(t *testing.T) {
 			defer b.Finalize()
 			for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
 				var read [][2]int
-				buffers, err := Load(b, params, func(Param) dtypes.DType { return dtype }, f, func(done, total int) { read = append(read, [2]int{done, total}) })
+				buffers, err := Load(b, params, func(Param) dtypes.DType { return dtype }, f,
+					func(done, total int) { read = append(read, [2]int{done, total}) })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -87,7 +88,8 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	defer b.Finalize()
 	f := stored(t, weights.FromInt32([]int{2}, []int32{1, 2}))
-	for want, p := range map[string]Param{"elements are I32": {Name: "w", Shape: []int{2}}, "has shape [2]": {Name: "w", Shape: []int{3}}, "no place in this network": {Name: "v", Shape: []int{2}}} {
+	for want, p := range map[string]Param{"elements are I32": {Name: "w", Shape: []int{2}},
+		"has shape [2]": {Name: "w", Shape: []int{3}}, "no place in this network": {Name: "v", Shape: []int{2}}} {
 		_, err := Load(b, []Param{p}, func(Param) dtypes.DType { return dtypes.Float32 }, f, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.Path()) {
 			t.Errorf("%v: %v; want the file's name and %q", p, err, want)
@@ -105,7 +107,8 @@ func TestLoadRounds(t *testing.T) {
 		}
 		defer b.Finalize()
 		load := func(dtype dtypes.DType) ([]bfloat16.BFloat16, error) {
-			buffers, err := Load(b, []Param{{Name: "w", Shape: []int{4}}}, func(Param) dtypes.DType { return dtype }, f, nil)
+			buffers, err := Load(b, []Param{{Name: "w", Shape: []int{4}}}, func(Param) dtypes.DType { return dtype }, f,
+				nil)
 			if err != nil {
 				return nil, err
 			}

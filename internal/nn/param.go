@@ -48,7 +48,8 @@ var (
 
 // Layer lists the weight and the bias of a convolution or product with out outputs.
 func Layer(name string, shape, order []int, fanIn, out int) []Param {
-	return []Param{{Name: name + ".weight", Shape: shape, order: order, fanIn: fanIn}, {Name: name + ".bias", Shape: []int{out}, fanIn: fanIn}}
+	return []Param{{Name: name + ".weight", Shape: shape, order: order, fanIn: fanIn},
+		{Name: name + ".bias", Shape: []int{out}, fanIn: fanIn}}
 }
 
 // Norm lists what batch normalisation of n channels has.
@@ -139,8 +140,8 @@ func (p Param) permute(v []float32, back bool) []float32 {
 	return out
 }
 
-// Initial draws the initial values in the graph's layout, by default PyTorch's: uniform in ±1/√fan-in for weights and biases
-// (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for norms.
+// Initial draws the initial values in the graph's layout, by default PyTorch's: uniform in ±1/√fan-in for weights and
+// biases (He et al. 2015, arXiv:1502.01852, with a = √5), ones and zeros for norms.
 func (p Param) Initial(g *diffusion.Generator) []float32 {
 	v := make([]float32, Size(p.Shape))
 	switch {
@@ -148,7 +149,8 @@ func (p Param) Initial(g *diffusion.Generator) []float32 {
 		g.Uniform(v)
 		bound := float32(1 / math.Sqrt(float64(p.fanIn)))
 		for i, u := range v {
-			v[i] = float32(float64(u)*float64(2*bound) - float64(bound)) // rounded once, as PyTorch's fused multiply-add does
+			// rounded once, as PyTorch's fused multiply-add does
+			v[i] = float32(float64(u)*float64(2*bound) - float64(bound))
 		}
 	case p.sigma > 0:
 		g.Normal(v)
@@ -221,9 +223,10 @@ func Tensors(params []Param, values []compute.Buffer, prefix string) (map[string
 	return t, nil
 }
 
-// FromTensors returns the values of parameters, in the graph's layout, from tensors under PyTorch's names and in its layouts, which must
-// be these parameters and no others, but for PyTorch's counters of batches. Errors name the model.
-func FromTensors(model string, params []Param, tensors map[string]weights.Tensor) (func(Param) ([]float32, error), error) {
+// FromTensors returns the values of parameters, in the graph's layout, from tensors under PyTorch's names and in its
+// layouts, which must be these parameters and no others, but for PyTorch's counters of batches. Errors name the model.
+func FromTensors(model string, params []Param, tensors map[string]weights.Tensor) (func(Param) ([]float32, error),
+	error) {
 	known := map[string]bool{}
 	for _, p := range params {
 		known[p.Name] = true
@@ -232,7 +235,8 @@ func FromTensors(model string, params []Param, tensors map[string]weights.Tensor
 			if ok {
 				found = fmt.Sprint(t.Shape)
 			}
-			return nil, fmt.Errorf("%s does not fit the network: expected a tensor %q of shape %v, found %s", model, p.Name, p.Shape, found)
+			return nil, fmt.Errorf("%s does not fit the network: expected a tensor %q of shape %v, found %s", model,
+				p.Name, p.Shape, found)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {

@@ -1,5 +1,5 @@
-// Package otherfile tells what stands in a file's place: what clones, downloads and editors leave where a reader expected the file
-// itself.
+// Package otherfile tells what stands in a file's place: what clones, downloads and editors leave where a reader
+// expected the file itself.
 package otherfile
 
 import (
@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// Explain returns why a file that begins with head can't be read: what the file is, and what to do, where it is one of the usual
-// things in a file's place; err otherwise. A nil err stays nil: what can be read needs no explanation.
+// Explain returns why a file that begins with head can't be read: what the file is, and what to do, where it is one of
+// the usual things in a file's place; err otherwise. A nil err stays nil: what can be read needs no explanation.
 func Explain(head []byte, err error) error {
 	if err == nil {
 		return nil
@@ -23,15 +23,18 @@ func Explain(head []byte, err error) error {
 	const mark = "\xef\xbb\xbf"
 	switch {
 	case begins("version https://git-lfs"):
-		return is("a Git LFS pointer", "fetch the contents with 'git lfs install' and 'git lfs pull' in the clone, or "+again)
+		return is("a Git LFS pointer",
+			"fetch the contents with 'git lfs install' and 'git lfs pull' in the clone, or "+again)
 	case isMarkup(bytes.TrimPrefix(head, []byte(mark))):
-		return is("an HTML or XML page, as servers send one for a login, a licence to accept or an error", "open the address in a browser to see which, then "+again)
+		return is("an HTML or XML page, as servers send one for a login, a licence to accept or an error",
+			"open the address in a browser to see which, then "+again)
 	case begins(mark):
 		return coded("begins with a byte-order mark")
 	case begins("\xff\xfe"), begins("\xfe\xff"), isWide(head):
 		return coded("is text in UTF-16")
 	case isAnswer(head):
-		return is(fmt.Sprintf("a server's answer, %q", firstLine(head)), "check the address and your access, then "+again)
+		return is(fmt.Sprintf("a server's answer, %q", firstLine(head)),
+			"check the address and your access, then "+again)
 	case begins("\x1f\x8b"):
 		return is("compressed by gzip", "unpack it with gunzip")
 	case begins("PK\x03\x04"):
@@ -77,8 +80,10 @@ func isWide(head []byte) bool {
 
 // isAnswer reports whether a text begins as the hub's and other servers' refusals do.
 func isAnswer(head []byte) bool {
-	for _, begin := range []string{"Entry not found", "Repository not found", "Invalid username or password", "Access to model", "Not Found", "404: Not Found",
-		"404 Not Found", "404 page not found", "403 Forbidden", "401 Unauthorized", "Forbidden", "Unauthorized", `{"error"`} {
+	for _, begin := range []string{"Entry not found", "Repository not found", "Invalid username or password",
+		"Access to model", "Not Found", "404: Not Found",
+		"404 Not Found", "404 page not found", "403 Forbidden", "401 Unauthorized", "Forbidden", "Unauthorized",
+		`{"error"`} {
 		if bytes.HasPrefix(head, []byte(begin)) {
 			return true
 		}

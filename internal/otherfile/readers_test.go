@@ -18,7 +18,8 @@ import (
 	"github.com/unnoise/unnoise/weights/pth"
 )
 
-// TestReaders gives every kind of file that the program reads the pointer that a clone without Git LFS has in its place.
+// TestReaders gives every kind of file that the program reads the pointer that a clone without Git LFS has in its
+// place.
 func TestReaders(t *testing.T) {
 	pointer, err := os.ReadFile("testdata/pointer")
 	if err != nil {
@@ -41,7 +42,8 @@ func TestReaders(t *testing.T) {
 		"training.json":                func(dir, _ string) error { return first(training.ReadSummary(dir)) },
 		"metrics.jsonl":                func(dir, _ string) error { return first(training.ReadMetrics(dir)) },
 		"network/config.json": func(dir, _ string) error {
-			f, err := weights.Parse(filepath.Join(dir, mnistunet.WeightsFile), []byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
+			f, err := weights.Parse(filepath.Join(dir, mnistunet.WeightsFile),
+				[]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,8 @@ import (
 )
 
 func TestRanges(t *testing.T) {
-	for text, numbers := range map[string][]int{"0-9": {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, "3,8": {3, 8}, "1-2,5,7-9": {1, 2, 5, 7, 8, 9}, "4": {4}} {
+	for text, numbers := range map[string][]int{"0-9": {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, "3,8": {3, 8},
+		"1-2,5,7-9": {1, 2, 5, 7, 8, 9}, "4": {4}} {
 		if got := Format(numbers); got != text {
 			t.Errorf("%v is written %s, expected %s", numbers, got, text)
 		}

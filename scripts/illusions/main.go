@@ -1,5 +1,6 @@
-// Illusions measures how often illusions of digits can be read as asked, by a classifier that takes no part in drawing or choosing:
-// see docs/results.md. What was measured is kept in a file, and a run goes on where the last one was stopped.
+// Illusions measures how often illusions of digits can be read as asked, by a classifier that takes no part in drawing
+// or choosing: see docs/results.md. What was measured is kept in a file, and a run goes on where the last one was
+// stopped.
 package main
 
 import (
@@ -191,7 +192,8 @@ func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce int, sa
 			if err := save(); err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "round %d: %d of %d pairs\n", round+1, len(of.Units)-round*len(allPairs()), len(allPairs()))
+			fmt.Fprintf(os.Stderr, "round %d: %d of %d pairs\n", round+1, len(of.Units)-round*len(allPairs()),
+				len(allPairs()))
 		}
 	}
 	return nil
@@ -224,7 +226,8 @@ func classifier(ctx context.Context) (*evaluation.Classifier, error) {
 }
 
 // draw draws the candidates of some pairs and reads them.
-func draw(ctx context.Context, l *lab.Lab, c *evaluation.Classifier, r lab.Request, pairs [][2]string, round int) ([]unit, error) {
+func draw(ctx context.Context, l *lab.Lab, c *evaluation.Classifier, r lab.Request, pairs [][2]string,
+	round int) ([]unit, error) {
 	i := *r.Illusion
 	for _, parts := range []*[]lab.Part{&i.Views, &i.Bands} {
 		*parts = slices.Clone(*parts)

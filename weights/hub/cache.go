@@ -60,7 +60,8 @@ func folder(cache, repo string) string {
 	return filepath.Join(cache, "models--"+strings.ReplaceAll(repo, "/", "--"))
 }
 
-// Cached returns the folder of a repository's revision in the cache. Where there is none the error is an [os.ErrNotExist].
+// Cached returns the folder of a repository's revision in the cache. Where there is none the error is an
+// [os.ErrNotExist].
 func Cached(repo, revision string) (string, error) {
 	if err := check(repo, revision); err != nil {
 		return "", err
@@ -76,10 +77,11 @@ func Cached(repo, revision string) (string, error) {
 	return snapshot(dir, revision)
 }
 
-// Snapshot returns the folder of the model in a cache's folder of a repository (models--OWNER--NAME): of its main revision, or the only
-// one there is. ok reports whether dir is such a folder.
+// Snapshot returns the folder of the model in a cache's folder of a repository (models--OWNER--NAME): of its main
+// revision, or the only one there is. ok reports whether dir is such a folder.
 func Snapshot(dir string) (model string, ok bool, err error) {
-	if info, err := os.Stat(filepath.Join(dir, "snapshots")); err != nil || !info.IsDir() || !strings.HasPrefix(filepath.Base(dir), "models--") {
+	if info, err := os.Stat(filepath.Join(dir, "snapshots")); err != nil || !info.IsDir() ||
+		!strings.HasPrefix(filepath.Base(dir), "models--") {
 		return "", false, nil
 	}
 	model, err = snapshot(dir, "main")
@@ -109,7 +111,8 @@ func snapshot(dir, revision string) (string, error) {
 	}
 	model := filepath.Join(dir, "snapshots", commit)
 	if _, err := os.Stat(model); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%s has nothing of revision %s, whose folder would be %s, only %s: %w", dir, revision, model, there(dir), os.ErrNotExist)
+		return "", fmt.Errorf("%s has nothing of revision %s, whose folder would be %s, only %s: %w", dir, revision,
+			model, there(dir), os.ErrNotExist)
 	} else if err != nil {
 		return "", fmt.Errorf("looking for a model in the cache: %w", err)
 	}
@@ -151,7 +154,8 @@ func whole(model string) error {
 		}
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 			target, _ := os.Readlink(path)
-			return fmt.Errorf("%s leads to %s, which is gone: fetch the model again: %w", path, filepath.Join(filepath.Dir(path), target), os.ErrNotExist)
+			return fmt.Errorf("%s leads to %s, which is gone: fetch the model again: %w", path,
+				filepath.Join(filepath.Dir(path), target), os.ErrNotExist)
 		}
 		return nil
 	})

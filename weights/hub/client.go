@@ -1,9 +1,10 @@
-// Package hub fetches DeepFloyd IF's pipelines from a hub, in diffusers' layout, and finds them in the cache that the hub's
-// own programs share.
+// Package hub fetches DeepFloyd IF's pipelines from a hub, in diffusers' layout, and finds them in the cache that the
+// hub's own programs share.
 //
-// It honours the variables that those heed, with ~ and $NAME in paths: HF_TOKEN (or the file that HF_TOKEN_PATH names, or HF_HOME/token),
-// HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DOWNLOAD_TIMEOUT and REQUESTS_CA_BUNDLE, and
-// the older names HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and TRANSFORMERS_OFFLINE.
+// It honours the variables that those heed, with ~ and $NAME in paths: HF_TOKEN (or the file that HF_TOKEN_PATH names,
+// or HF_HOME/token), HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN,
+// HF_HUB_DOWNLOAD_TIMEOUT and REQUESTS_CA_BUNDLE, and the older names HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and
+// TRANSFORMERS_OFFLINE.
 package hub
 
 import (
@@ -41,12 +42,15 @@ type Client struct {
 
 // New makes a client by the environment's variables.
 func New() (*Client, error) {
-	c := &Client{Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"), Backoff: time.Second, Attempts: 6, offline: Offline()}
+	c := &Client{Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"), Backoff: time.Second, Attempts: 6,
+		offline: Offline()}
 	if c.Endpoint == "" {
 		c.Endpoint = DefaultEndpoint
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("HF_ENDPOINT is %q, expected the address of a hub such as %s", c.Endpoint, DefaultEndpoint)
+	if u, err := url.Parse(c.Endpoint); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" ||
+		u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("HF_ENDPOINT is %q, expected the address of a hub such as %s", c.Endpoint,
+			DefaultEndpoint)
 	}
 	var err error
 	if c.Stall, err = stall(); err != nil {
@@ -90,10 +94,12 @@ func token() (string, error) {
 		t = strings.TrimSpace(string(data))
 	}
 	if len(t) > 1 && (t[0] == '"' || t[0] == '\'') {
-		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) stands in quotes: write it without them, as docker's --env-file keeps them")
+		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) stands in quotes: write it " +
+			"without them, as docker's --env-file keeps them")
 	}
 	if strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) has spaces or other characters that no token has")
+		return "", errors.New("the hub's token (HF_TOKEN, or the file token in HF_HOME) has spaces or other " +
+			"characters that no token has")
 	}
 	return t, nil
 }
@@ -121,8 +127,8 @@ type temporary struct {
 
 func (t temporary) Unwrap() error { return t.error }
 
-// retry calls try until it succeeds, fails for good, or has failed too often in a row without progress. failed is told of
-// each failure that is followed by another attempt.
+// retry calls try until it succeeds, fails for good, or has failed too often in a row without progress. failed is told
+// of each failure that is followed by another attempt.
 func (c *Client) retry(ctx context.Context, failed func(error), try func() (progress bool, err error)) error {
 	for failures := 0; ; {
 		progress, err := try()
@@ -148,9 +154,10 @@ func (c *Client) retry(ctx context.Context, failed func(error), try func() (prog
 
 var errStalled = errors.New("the connection stalled")
 
-// get asks for an address of the endpoint, from byte offset on, and hands the answer to read. A connection on which nothing
-// comes for c.Stall is cut.
-func (c *Client) get(ctx context.Context, repo, address string, offset int64, read func(resp *http.Response) error) error {
+// get asks for an address of the endpoint, from byte offset on, and hands the answer to read. A connection on which
+// nothing comes for c.Stall is cut.
+func (c *Client) get(ctx context.Context, repo, address string, offset int64,
+	read func(resp *http.Response) error) error {
 	within, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(c.Stall, func() { cancel(errStalled) })
@@ -181,7 +188,8 @@ func (c *Client) get(ctx context.Context, repo, address string, offset int64, re
 			err = fmt.Errorf("asking %s for %s: %w", req.URL.Host, repo, u.Err)
 		}
 		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](u.Err); untrusted {
-			err = fmt.Errorf("asking %s for %s: %w. Is the computer's clock right? Where a school's or company's network has an authority of its own, set SSL_CERT_FILE to a file with its certificate (PEM)",
+			err = fmt.Errorf("asking %s for %s: %w. Is the computer's clock right? Where a school's or company's "+
+				"network has an authority of its own, set SSL_CERT_FILE to a file with its certificate (PEM)",
 				req.URL.Host, repo, u.Err)
 		}
 	}
@@ -221,18 +229,23 @@ func (c *Client) refusal(resp *http.Response, repo string) error {
 	elsewhere := !strings.HasSuffix(c.Endpoint, "//"+host) && !strings.Contains(c.Endpoint, "//"+host+"/")
 	page := c.Endpoint + "/" + repo
 	switch {
-	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout, elsewhere && code == http.StatusForbidden: // a signed address is too old
+	// a signed address is too old
+	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout, elsewhere &&
+		code == http.StatusForbidden:
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return temporary{status, time.Duration(max(seconds, 0)) * time.Second}
 	case elsewhere:
 		return status
 	case (code == http.StatusUnauthorized || code == http.StatusForbidden) && c.Token == "":
-		return fmt.Errorf("%w: %s is not open to everybody, or its name is wrong. Visit %s with an account of the hub and accept the licence, make a token that may read at %s/settings/tokens, and set HF_TOKEN to it",
+		return fmt.Errorf("%w: %s is not open to everybody, or its name is wrong. Visit %s with an account of the "+
+			"hub and accept the licence, make a token that may read at %s/settings/tokens, and set HF_TOKEN to it",
 			status, repo, page, c.Endpoint)
 	case code == http.StatusUnauthorized:
-		return fmt.Errorf("%w: the token in HF_TOKEN, or that of the last login, is not valid, or the name %s is wrong. Tokens are made at %s/settings/tokens", status, repo, c.Endpoint)
+		return fmt.Errorf("%w: the token in HF_TOKEN, or that of the last login, is not valid, or the name %s is "+
+			"wrong. Tokens are made at %s/settings/tokens", status, repo, c.Endpoint)
 	case code == http.StatusForbidden:
-		return fmt.Errorf("%w: the token's account may not read %s. Visit %s with that account and accept the licence; a fine-grained token must also be allowed to read gated repositories (%s/settings/tokens)",
+		return fmt.Errorf("%w: the token's account may not read %s. Visit %s with that account and accept the "+
+			"licence; a fine-grained token must also be allowed to read gated repositories (%s/settings/tokens)",
 			status, repo, page, c.Endpoint)
 	case code == http.StatusNotFound:
 		return fmt.Errorf("%w: it has no %s, or not this revision of it", status, repo)
@@ -252,10 +265,12 @@ func (c *Client) getJSON(ctx context.Context, repo, address string, failed func(
 				return temporary{error: fmt.Errorf("asking %s: %w", resp.Request.URL.Host, err)}
 			}
 			if len(data) > maxAnswer {
-				return fmt.Errorf("%s answers with more than %d bytes; want a list of files", resp.Request.URL.Host, maxAnswer)
+				return fmt.Errorf("%s answers with more than %d bytes; want a list of files", resp.Request.URL.Host,
+					maxAnswer)
 			}
 			if err := json.Unmarshal(data, into); err != nil {
-				return fmt.Errorf("%s answers with something else than a list of files: is it a hub? (%w)", resp.Request.URL.Host, err)
+				return fmt.Errorf("%s answers with something else than a list of files: is it a hub? (%w)",
+					resp.Request.URL.Host, err)
 			}
 			return nil
 		})

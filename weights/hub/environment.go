@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// variable returns the first of some environment variables that is set, as a path: with ~ and other variables filled in.
+// variable returns the first of some environment variables that is set, as a path: with ~ and other variables filled
+// in.
 func variable(names ...string) string {
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" {
@@ -101,7 +102,8 @@ func authorities() (*x509.CertPool, error) {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s, which REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, has no certificates in it: expected PEM", path)
+		return nil, fmt.Errorf("%s, which REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, has no certificates in it: "+
+			"expected PEM", path)
 	}
 	return pool, nil
 }

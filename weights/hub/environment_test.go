@@ -15,8 +15,10 @@ import (
 // plainEnvironment clears all variables that are heeded, and sets a home folder.
 func plainEnvironment(t *testing.T) (home string) {
 	t.Helper()
-	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME",
-		"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
+	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME",
+		"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME",
+		"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT",
+		"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
 		t.Setenv(name, "")
 	}
 	home = t.TempDir()
@@ -52,7 +54,8 @@ func TestTokenVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, value, want string }{
-		{"HF_TOKEN_PATH", "~/mine", "hf_file"}, {"HUGGING_FACE_HUB_TOKEN", "hf_old", "hf_old"}, {"HF_TOKEN", "hf_new", "hf_new"}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1", ""},
+		{"HF_TOKEN_PATH", "~/mine", "hf_file"}, {"HUGGING_FACE_HUB_TOKEN", "hf_old", "hf_old"},
+		{"HF_TOKEN", "hf_new", "hf_new"}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1", ""},
 	} {
 		t.Setenv(c.name, c.value)
 		if got, err := token(); err != nil || got != c.want {
@@ -85,9 +88,11 @@ func TestOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, o := range map[string]Options{
-		"has no unet/config.json": o, "has no DeepFloyd/Other": {Repo: "DeepFloyd/Other", Revision: "main"}, "unset it to fetch to": {Repo: repo, Revision: "main", Out: t.TempDir()},
+		"has no unet/config.json": o, "has no DeepFloyd/Other": {Repo: "DeepFloyd/Other", Revision: "main"},
+		"unset it to fetch to": {Repo: repo, Revision: "main", Out: t.TempDir()},
 	} {
-		if _, err := client(t).Pull(t.Context(), o); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE") || !strings.Contains(err.Error(), want) {
+		if _, err := client(t).Pull(t.Context(), o); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}
@@ -110,7 +115,8 @@ func TestLostParts(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(of, "refs")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Cached(repo, "main"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "the folder "+r.Dir+", which may be given as the model") {
+	if _, err := Cached(repo, "main"); !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), "the folder "+r.Dir+", which may be given as the model") {
 		t.Errorf("without refs: %v", err)
 	}
 	if dir, ok, err := Snapshot(of); err != nil || !ok || dir != r.Dir {
@@ -123,7 +129,8 @@ func TestLostParts(t *testing.T) {
 	if err := os.Remove(blob); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Snapshot(of); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), blob+", which is gone") {
+	if _, _, err := Snapshot(of); !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), blob+", which is gone") {
 		t.Errorf("without a blob: %v", err)
 	}
 }
@@ -145,7 +152,8 @@ func TestCertificates(t *testing.T) {
 		t.Errorf("an unknown authority: %v", err)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle.pem")
-	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o644); err != nil {
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("REQUESTS_CA_BUNDLE", bundle)

@@ -71,7 +71,8 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 	s.requests = append(s.requests, r)
 	s.mu.Unlock()
 	revision, asked := strings.CutPrefix(r.URL.Path, "/api/models/"+repo+"/revision/")
-	if sha := cmp.Or(s.revisions[revision], commit); asked && (sha != commit || revision == "main" || revision == commit) {
+	if sha := cmp.Or(s.revisions[revision], commit); asked &&
+		(sha != commit || revision == "main" || revision == commit) {
 		var siblings []any
 		for _, name := range slices.Sorted(maps.Keys(s.files)) {
 			content := s.files[name]
@@ -132,18 +133,24 @@ func pipeline() map[string]string {
 	return map[string]string{
 		"model_index.json": `{"_class_name":"IFPipeline","unet":["diffusers","UNet2DConditionModel"],"scheduler":["diffusers","DDPMScheduler"],"text_encoder":["transformers","T5EncoderModel"],"tokenizer":["transformers","T5Tokenizer"],"image_noising_scheduler":[null,null],"safety_checker":["deepfloyd_if","IFSafetyChecker"],"requires_safety_checker":true}`,
 		"README.md":        "read me", "unet.ckpt": "x",
-		"unet/config.json": "{}", bigFile: big, "unet/diffusion_pytorch_model.fp16.safetensors": "half", "unet/diffusion_pytorch_model.bin": "pickle",
-		"scheduler/scheduler_config.json": "{}\n",
-		"tokenizer/spiece.model":          strings.Repeat("piece", 300), "tokenizer/tokenizer_config.json": "[]", "tokenizer/merges.txt": "no",
-		"text_encoder/config.json": "{} ", "text_encoder/model.safetensors.index.json": `{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}`,
-		"text_encoder/model-00001-of-00002.safetensors": "one", "text_encoder/model-00002-of-00002.safetensors": "two", "text_encoder/model-00003-of-00002.safetensors": "stray",
-		"text_encoder/model.fp16.safetensors": "half an encoder", "text_encoder/pytorch_model.bin.index.json": "{}",
+		"unet/config.json": "{}", bigFile: big, "unet/diffusion_pytorch_model.fp16.safetensors": "half",
+		"unet/diffusion_pytorch_model.bin": "pickle",
+		"scheduler/scheduler_config.json":  "{}\n",
+		"tokenizer/spiece.model":           strings.Repeat("piece", 300), "tokenizer/tokenizer_config.json": "[]",
+		"tokenizer/merges.txt":                          "no",
+		"text_encoder/config.json":                      "{} ",
+		"text_encoder/model.safetensors.index.json":     `{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}`,
+		"text_encoder/model-00001-of-00002.safetensors": "one", "text_encoder/model-00002-of-00002.safetensors": "two",
+		"text_encoder/model-00003-of-00002.safetensors": "stray",
+		"text_encoder/model.fp16.safetensors":           "half an encoder", "text_encoder/pytorch_model.bin.index.json": "{}",
 		"safety_checker/config.json": "{}",
 	}
 }
 
-var wanted = []string{"model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model-00001-of-00002.safetensors",
-	"text_encoder/model-00002-of-00002.safetensors", "text_encoder/model.safetensors.index.json", "tokenizer/spiece.model", "tokenizer/tokenizer_config.json",
+var wanted = []string{"model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
+	"text_encoder/model-00001-of-00002.safetensors",
+	"text_encoder/model-00002-of-00002.safetensors", "text_encoder/model.safetensors.index.json",
+	"tokenizer/spiece.model", "tokenizer/tokenizer_config.json",
 	"unet/config.json", bigFile}
 
 // tree lists the files of a folder, and checks their contents.
@@ -216,7 +223,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// A branch and a pinned commit have folders of their own; the cache's main stays. What another program left cut off is fetched again.
+// A branch and a pinned commit have folders of their own; the cache's main stays. What another program left cut off is
+// fetched again.
 func TestRevisions(t *testing.T) {
 	s := newServer(t, pipeline())
 	pull := func(revision string) (Result, error) {
@@ -234,7 +242,10 @@ func TestRevisions(t *testing.T) {
 	if _, err := pull("refs/pr/1"); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(s.requests, func(r *http.Request) bool { return strings.HasSuffix(r.URL.EscapedPath(), "/revision/refs%2Fpr%2F1") }) {
+	if !slices.ContainsFunc(s.requests, func(r *http.Request) bool {
+		return strings.HasSuffix(r.URL.EscapedPath(),
+			"/revision/refs%2Fpr%2F1")
+	}) {
 		t.Error("the hub was not asked for refs/pr/1")
 	}
 	if dir, err := Cached(repo, "main"); err != nil || dir != first {
@@ -259,8 +270,8 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-// Attempts count failures in a row: a connection that brings something each time may break off as often as it will. Waiting ends with
-// the context, and a signed address is told to nobody.
+// Attempts count failures in a row: a connection that brings something each time may break off as often as it will.
+// Waiting ends with the context, and a signed address is told to nobody.
 func TestRetries(t *testing.T) {
 	s := newServer(t, pipeline())
 	at := 0
@@ -307,7 +318,10 @@ func TestRetries(t *testing.T) {
 		t.Errorf("stopped while it waited: %v, after %v", err, time.Since(start))
 	}
 
-	cdn := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	cdn := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
 	t.Cleanup(cdn.Close)
 	s = newServer(t, pipeline())
 	s.serve = func(w http.ResponseWriter, r *http.Request, name, _ string) bool {
@@ -315,7 +329,8 @@ func TestRetries(t *testing.T) {
 		return true
 	}
 	said := ""
-	_, err = client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Report: func(p Progress) { said += fmt.Sprint(p.Retry) }})
+	_, err = client(t).Pull(t.Context(),
+		Options{Repo: repo, Revision: "main", Report: func(p Progress) { said += fmt.Sprint(p.Retry) }})
 	if err == nil || strings.Contains(said+err.Error(), "signature") {
 		t.Errorf("an address with its signature is told: %s, %v", said, err)
 	}
@@ -331,7 +346,8 @@ func TestFolder(t *testing.T) {
 	if _, err := pull(Options{Variant: "fp16", Without: []string{"tokenizer"}}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.fp16.safetensors", "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors"}
+	want := []string{"model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
+		"text_encoder/model.fp16.safetensors", "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors"}
 	if names := tree(t, out, s.files); !slices.Equal(names, want) {
 		t.Errorf("the folder has %q", names)
 	}
@@ -397,13 +413,16 @@ func TestRoom(t *testing.T) {
 // The first stage's text encoder reads for the second too.
 func TestSecondStage(t *testing.T) {
 	files := pipeline()
-	files["model_index.json"] = strings.NewReplacer("IFPipeline", "IFSuperResolutionPipeline", `"image_noising_scheduler":[null,null]`, `"image_noising_scheduler":["diffusers","DDPMScheduler"]`).Replace(files["model_index.json"])
+	files["model_index.json"] = strings.NewReplacer("IFPipeline", "IFSuperResolutionPipeline",
+		`"image_noising_scheduler":[null,null]`,
+		`"image_noising_scheduler":["diffusers","DDPMScheduler"]`).Replace(files["model_index.json"])
 	files["image_noising_scheduler/scheduler_config.json"] = "{ }"
 	s, out := newServer(t, files), t.TempDir()
 	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"image_noising_scheduler/scheduler_config.json", "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", bigFile}
+	want := []string{"image_noising_scheduler/scheduler_config.json", "model_index.json",
+		"scheduler/scheduler_config.json", "unet/config.json", bigFile}
 	if names := tree(t, out, s.files); !slices.Equal(names, want) {
 		t.Errorf("the folder has %q", names)
 	}
@@ -436,7 +455,8 @@ func TestTokenizerFiles(t *testing.T) {
 }
 
 // once lets a fault happen at the first n requests for the big file.
-func once(n int, fault func(w http.ResponseWriter, r *http.Request, content string)) func(http.ResponseWriter, *http.Request, string, string) bool {
+func once(n int, fault func(w http.ResponseWriter, r *http.Request, content string)) func(http.ResponseWriter,
+	*http.Request, string, string) bool {
 	return func(w http.ResponseWriter, r *http.Request, name, content string) bool {
 		if name != bigFile || n == 0 {
 			return false
@@ -483,7 +503,8 @@ func TestFaults(t *testing.T) {
 			<-r.Context().Done()
 		}, "", "bytes=1048576-"},
 		{"says nothing", 1, func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() }, "", ""},
-		{"always stalls", -1, func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() }, "the connection stalled (tried 3 times", ""},
+		{"always stalls", -1, func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() },
+			"the connection stalled (tried 3 times", ""},
 		{"is busy", 2, status(503), "", ""},
 		{"asks to wait", 1, status(429, "Retry-After", "1"), "", ""},
 		{"stays busy", -1, status(502), "answers 502 Bad Gateway (tried 3 times", ""},
@@ -497,19 +518,26 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}, "sends more than the 3145728 bytes", ""},
-		{"sends a range nobody asked for", -1, status(206, "Content-Range", "bytes 5-9/10"), `"bytes 5-9/10", expected "bytes 0-3145727/3145728"`, ""},
-		{"redirects to another protocol", -1, status(302, "Location", "ftp://example.org/x"), "redirects from http to ftp", ""},
-		{"redirects in a circle", -1, func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, r.URL.String(), 302) }, "more than 10 times", ""},
+		{"sends a range nobody asked for", -1, status(206, "Content-Range", "bytes 5-9/10"),
+			`"bytes 5-9/10", expected "bytes 0-3145727/3145728"`, ""},
+		{"redirects to another protocol", -1, status(302, "Location", "ftp://example.org/x"),
+			"redirects from http to ftp", ""},
+		{"redirects in a circle", -1, func(w http.ResponseWriter, r *http.Request, _ string) {
+			http.Redirect(w, r,
+				r.URL.String(), 302)
+		}, "more than 10 times", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, pipeline())
 			s.serve = once(c.times, c.fault)
 			out := t.TempDir()
-			_, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out, Without: []string{"text_encoder"}})
+			_, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out,
+				Without: []string{"text_encoder"}})
 			names := s.fetched()
 			_, there := os.Stat(filepath.Join(out, bigFile))
 			if c.want != "" {
-				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), bigFile) || there == nil {
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), bigFile) ||
+					there == nil {
 					t.Errorf("%v; want %q, and no file", err, c.want)
 				}
 				return
@@ -518,7 +546,8 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			tree(t, out, s.files)
-			if asked := names[len(names)-2]; asked != strings.TrimSpace(bigFile+" "+c.asked) && !slices.Contains(names, strings.TrimSpace(bigFile+" "+c.asked)) {
+			if asked := names[len(names)-2]; asked != strings.TrimSpace(bigFile+" "+c.asked) &&
+				!slices.Contains(names, strings.TrimSpace(bigFile+" "+c.asked)) {
 				t.Errorf("asked for %q", names)
 			}
 		})
@@ -535,8 +564,12 @@ func TestResume(t *testing.T) {
 	}{
 		{"goes on", big[:1000], nil, []string{"bytes=1000-"}},
 		{"was complete", big, nil, nil},
-		{"no ranges", big[:1000], func(w http.ResponseWriter, _ *http.Request, content string) { io.WriteString(w, content) }, []string{"bytes=1000-"}},
-		{"416", big[:1000], func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(416) }, []string{"bytes=1000-", ""}},
+		{"no ranges", big[:1000], func(w http.ResponseWriter, _ *http.Request, content string) {
+			io.WriteString(w,
+				content)
+		}, []string{"bytes=1000-"}},
+		{"416", big[:1000], func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(416) },
+			[]string{"bytes=1000-", ""}},
 		{"of another file", "other", nil, []string{"bytes=5-", ""}},
 		{"too long", big + "x", nil, []string{""}},
 	} {
@@ -628,8 +661,10 @@ func TestRedirect(t *testing.T) {
 		}
 	}
 	// A subdomain is another host, and so is one that a redirect leads back from.
-	via := []*http.Request{httptest.NewRequest("GET", "https://hub.example/x", nil), httptest.NewRequest("GET", "https://cdn.hub.example/x", nil)}
-	for address, keeps := range map[string]bool{"https://hub.example/y": true, "https://cdn.hub.example/y": false, "https://hub.example:444/y": false} {
+	via := []*http.Request{httptest.NewRequest("GET", "https://hub.example/x", nil),
+		httptest.NewRequest("GET", "https://cdn.hub.example/x", nil)}
+	for address, keeps := range map[string]bool{"https://hub.example/y": true, "https://cdn.hub.example/y": false,
+		"https://hub.example:444/y": false} {
 		r := httptest.NewRequest("GET", address, nil)
 		r.Header.Set("Authorization", "Bearer x")
 		if err := checkRedirect(r, via); err != nil || (r.Header.Get("Authorization") != "") != keeps {
@@ -656,10 +691,13 @@ func TestLyingLists(t *testing.T) {
 		`has the hash "../x"`:            set("blobId", "../x"),
 		`has the hash "ABC"`:             set("lfs", map[string]any{"sha256": "ABC", "size": 3}),
 		`its commit is "main"`:           func(a map[string]any) { a["sha"] = "main" },
-		"twice":                          func(a map[string]any) { a["siblings"] = append(a["siblings"].([]any), a["siblings"].([]any)[0]) },
-		"has no model_index.json":        func(a map[string]any) { a["siblings"] = []any{} },
-		"answers with more than":         func(a map[string]any) { a["x"] = strings.Repeat("x", maxAnswer) },
-		"something else than a list":     func(a map[string]any) { a["siblings"] = 3 },
+		"twice": func(a map[string]any) {
+			a["siblings"] = append(a["siblings"].([]any),
+				a["siblings"].([]any)[0])
+		},
+		"has no model_index.json":    func(a map[string]any) { a["siblings"] = []any{} },
+		"answers with more than":     func(a map[string]any) { a["x"] = strings.Repeat("x", maxAnswer) },
+		"something else than a list": func(a map[string]any) { a["siblings"] = 3 },
 		"want at most 16777216": func(a map[string]any) { // of the index
 			for _, f := range a["siblings"].([]any) {
 				if f := f.(map[string]any); f["rfilename"] == IndexFile {
@@ -679,7 +717,8 @@ func TestLyingLists(t *testing.T) {
 		s.list = lie
 		c := client(t)
 		c.Stall = 10 * time.Second
-		if _, err := c.Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: t.TempDir()}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := c.Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: t.TempDir()}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}
@@ -691,7 +730,8 @@ func TestLyingLists(t *testing.T) {
 			}
 		}
 	}
-	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "GB left") {
+	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: t.TempDir()}); err == nil ||
+		!strings.Contains(err.Error(), "GB left") {
 		t.Errorf("a file of 8 TiB: %v", err)
 	}
 }
@@ -702,7 +742,8 @@ func TestRefusals(t *testing.T) {
 		token string
 		want  []string
 	}{
-		{401, "", []string{"not open to everybody", "/" + repo + " with an account", "accept the licence", "/settings/tokens", "HF_TOKEN"}},
+		{401, "", []string{"not open to everybody", "/" + repo + " with an account", "accept the licence",
+			"/settings/tokens", "HF_TOKEN"}},
 		{403, "", []string{"accept the licence"}},
 		{401, "hf_x", []string{"is not valid"}},
 		{403, "hf_x", []string{"may not read " + repo, "accept the licence", "fine-grained"}},
@@ -721,7 +762,8 @@ func TestRefusals(t *testing.T) {
 	}
 	c := client(t)
 	for _, name := range []string{"", "x", "a/b/c", "../b", "a/..", "a/b\n", "a--b/c", "/b"} {
-		if _, err := c.Pull(t.Context(), Options{Repo: name, Revision: "main"}); err == nil || !strings.Contains(err.Error(), "is not a repository's name") {
+		if _, err := c.Pull(t.Context(), Options{Repo: name, Revision: "main"}); err == nil ||
+			!strings.Contains(err.Error(), "is not a repository's name") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -733,18 +775,21 @@ func TestRefusals(t *testing.T) {
 		`[]`:                                        "no pipeline's index",
 	} {
 		newServer(t, map[string]string{IndexFile: index})
-		if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", index, err, want)
 		}
 	}
 	for missing, want := range map[string]string{
-		"scheduler/scheduler_config.json":               "no scheduler/scheduler_config.json",
-		"text_encoder/model-00002-of-00002.safetensors": "has no text_encoder/model-00002-of-00002.safetensors, which text_encoder/model.safetensors.index.json names",
+		"scheduler/scheduler_config.json": "no scheduler/scheduler_config.json",
+		"text_encoder/model-00002-of-00002.safetensors": "has no text_encoder/model-00002-of-00002.safetensors, " +
+			"which text_encoder/model.safetensors.index.json names",
 	} {
 		files := pipeline()
 		delete(files, missing)
 		newServer(t, files)
-		if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main"}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}
@@ -754,11 +799,13 @@ func TestLock(t *testing.T) {
 	newServer(t, pipeline())
 	out := t.TempDir()
 	os.MkdirAll(filepath.Join(out, "unet"), 0o755)
-	other, err := openPart(t.Context(), file{name: bigFile, size: 1, hash: hashOf(big)}, filepath.Join(out, bigFile+".incomplete"))
+	other, err := openPart(t.Context(), file{name: bigFile, size: 1, hash: hashOf(big)},
+		filepath.Join(out, bigFile+".incomplete"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out}); err == nil || !strings.Contains(err.Error(), "by another process") {
+	if _, err := client(t).Pull(t.Context(), Options{Repo: repo, Revision: "main", Out: out}); err == nil ||
+		!strings.Contains(err.Error(), "by another process") {
 		t.Error(err)
 	}
 	other.Close()

@@ -48,15 +48,16 @@ type Result struct {
 func (o Options) Check() error {
 	for _, name := range o.Without {
 		if !slices.Contains([]string{"tokenizer", "text_encoder", "image_noising_scheduler"}, name) {
-			return fmt.Errorf("the part %q can't be left out: expected tokenizer, text_encoder or image_noising_scheduler", name)
+			return fmt.Errorf("the part %q can't be left out: expected tokenizer, text_encoder or "+
+				"image_noising_scheduler", name)
 		}
 	}
 	return check(o.Repo, o.Revision)
 }
 
-// Pull fetches what Unnoise reads of a pipeline: model_index.json and its parts' configurations, vocabularies and weights in
-// safetensors. Each file's size and hash are checked before it gets its name; a transfer that broke off is gone on with, by
-// the next call too.
+// Pull fetches what Unnoise reads of a pipeline: model_index.json and its parts' configurations, vocabularies and
+// weights in safetensors. Each file's size and hash are checked before it gets its name; a transfer that broke off is
+// gone on with, by the next call too.
 func (c *Client) Pull(ctx context.Context, o Options) (Result, error) {
 	if err := o.Check(); err != nil {
 		return Result{}, err
@@ -108,7 +109,8 @@ func (c *Client) local(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("%s, and %w", offline, err)
 	}
-	p := pull{Client: c, report: o.Report, dir: dir, repo: repository{name: "the folder " + dir, files: map[string]file{}}}
+	p := pull{Client: c, report: o.Report, dir: dir, repo: repository{name: "the folder " + dir,
+		files: map[string]file{}}}
 	err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -212,7 +214,8 @@ func (p *pull) fetchAll(ctx context.Context, files []file) error {
 	missing := int64(0)
 	for _, f := range files {
 		if path.Ext(f.name) == ".json" && f.size > maxAnswer {
-			return fmt.Errorf("%s of %s has %d bytes by what the hub says; want at most %d", f.name, p.repo.name, f.size, maxAnswer)
+			return fmt.Errorf("%s of %s has %d bytes by what the hub says; want at most %d", f.name, p.repo.name,
+				f.size, maxAnswer)
 		}
 		p.progress.Total += f.size
 		missing += f.size - p.there(f)
@@ -248,7 +251,8 @@ func (p *pull) room(missing int64) error {
 		return fmt.Errorf("making the folder for %s: %w; choose another one by HF_HOME, or --out", p.repo.name, err)
 	}
 	if free, ok := free(root); ok && missing > free {
-		return fmt.Errorf("%s needs %.1f GB more, and the disk of %s has %.1f GB left", p.repo.name, float64(missing)/1e9, root, float64(free)/1e9)
+		return fmt.Errorf("%s needs %.1f GB more, and the disk of %s has %.1f GB left", p.repo.name,
+			float64(missing)/1e9, root, float64(free)/1e9)
 	}
 	return nil
 }
@@ -414,7 +418,8 @@ func (p *pull) fetch(ctx context.Context, f file, path string) error {
 		}
 		if found == 0 {
 			os.Remove(begun)
-			return fmt.Errorf("what came has the hash %s, and the hub says %s: it was damaged on the way, or it is another file", sum, f.hash)
+			return fmt.Errorf("what came has the hash %s, and the hub says %s: it was damaged on the way, or it is "+
+				"another file", sum, f.hash)
 		}
 		p.failed(errors.New("what was there of " + f.name + " is not a part of it; fetching all of it"))
 	}
@@ -426,7 +431,8 @@ func (p *pull) fetch(ctx context.Context, f file, path string) error {
 		return err
 	}
 	if info.Size() != f.size {
-		return fmt.Errorf("%s has %d bytes, %d were fetched: another program writes to it too", begun, info.Size(), f.size)
+		return fmt.Errorf("%s has %d bytes, %d were fetched: another program writes to it too", begun, info.Size(),
+			f.size)
 	}
 	return os.Rename(begun, path)
 }
@@ -445,7 +451,8 @@ func (p *pull) transfer(ctx context.Context, part *part, before int64) error {
 			}
 			return temporary{error: errors.New("the hub does not go on in the middle of the file")}
 		case resp.StatusCode == http.StatusPartialContent:
-			if want := fmt.Sprintf("bytes %d-%d/%d", part.done, f.size-1, f.size); part.done == 0 || resp.Header.Get("Content-Range") != want {
+			if want := fmt.Sprintf("bytes %d-%d/%d", part.done, f.size-1, f.size); part.done == 0 ||
+				resp.Header.Get("Content-Range") != want {
 				return fmt.Errorf("the hub answers with %q, expected %q", resp.Header.Get("Content-Range"), want)
 			}
 		case part.done > 0: // all of it, though a part was asked for

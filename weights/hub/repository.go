@@ -71,7 +71,8 @@ func (c *Client) list(ctx context.Context, repo, revision string, failed func(er
 		return repository{}, err
 	}
 	lie := func(format string, args ...any) (repository, error) {
-		return repository{}, fmt.Errorf("what the hub says of %s can't be right: %s", repo, fmt.Sprintf(format, args...))
+		return repository{}, fmt.Errorf("what the hub says of %s can't be right: %s", repo,
+			fmt.Sprintf(format, args...))
 	}
 	if !commitName.MatchString(answer.SHA) || commitName.MatchString(revision) && revision != answer.SHA {
 		return lie("its commit is %.50q", answer.SHA)
@@ -130,8 +131,8 @@ func (r repository) in(dir string) (names []string) {
 // IndexFile says what parts a pipeline's folder has.
 const IndexFile = hubfile.Index
 
-// parts are those of a pipeline that are read, with the file that each must have, or the other in its place. Those that read texts are
-// not read of a second stage.
+// parts are those of a pipeline that are read, with the file that each must have, or the other in its place. Those that
+// read texts are not read of a second stage.
 var parts = []struct {
 	name, needs, or string
 	weights, texts  bool
@@ -171,7 +172,8 @@ func parseIndex(data []byte) (index, error) {
 	x := index{parts: map[string]string{}}
 	err := json.Unmarshal(settings["_class_name"], &x.class)
 	if _, known := hubfile.SuperResolution[x.class]; err != nil || !known {
-		return index{}, fmt.Errorf("its _class_name is %.80s, expected a pipeline of DeepFloyd IF such as \"IFPipeline\"", settings["_class_name"])
+		return index{}, fmt.Errorf("its _class_name is %.80s, expected a pipeline of DeepFloyd IF such as "+
+			"\"IFPipeline\"", settings["_class_name"])
 	}
 	for name, value := range settings {
 		var pair []*string // a library and a class
@@ -185,8 +187,8 @@ func parseIndex(data []byte) (index, error) {
 	return x, nil
 }
 
-// choose returns the files of the parts that are read, without the shards of weights, and the indices whose shards are to be
-// fetched.
+// choose returns the files of the parts that are read, without the shards of weights, and the indices whose shards are
+// to be fetched.
 func (r repository) choose(x index, variant string, without []string) (files, indices []file, err error) {
 	for _, p := range parts {
 		if x.parts[p.name] == "" || slices.Contains(without, p.name) || p.texts && hubfile.SuperResolution[x.class] {
@@ -195,7 +197,8 @@ func (r repository) choose(x index, variant string, without []string) (files, in
 		var names []string
 		inside := r.in(p.name)
 		if !slices.Contains(inside, p.needs) && !slices.Contains(inside, p.or) {
-			return nil, nil, fmt.Errorf("%s has no %s/%s, though its %s names a %s", r.name, p.name, p.needs, IndexFile, p.name)
+			return nil, nil, fmt.Errorf("%s has no %s/%s, though its %s names a %s", r.name, p.name, p.needs, IndexFile,
+				p.name)
 		}
 		for _, name := range inside {
 			if name == p.needs || strings.HasSuffix(name, ".json") && !strings.Contains(name, ".index.") {

@@ -52,15 +52,20 @@ const (
 
 // refused are the other opcodes, and what they are for.
 var refused = map[byte]string{
-	'b': "BUILD, which sets the attributes of an object", 'i': "INST, which calls a function", 'o': "OBJ, which calls a function",
+	'b': "BUILD, which sets the attributes of an object", 'i': "INST, which calls a function",
+	'o':  "OBJ, which calls a function",
 	0x81: "NEWOBJ, which makes an object", 0x92: "NEWOBJ_EX, which makes an object",
-	0x82: "EXT1, which looks up an extension", 0x83: "EXT2, which looks up an extension", 0x84: "EXT4, which looks up an extension",
-	'P': "PERSID, an object from elsewhere by its name", 0x97: "NEXT_BUFFER, a buffer from elsewhere", 0x98: "READONLY_BUFFER, a buffer from elsewhere",
-	0x8b: "LONG4, a number of more than 64 bits", 'B': "BINBYTES, bytes", 'C': "SHORT_BINBYTES, bytes", 0x8e: "BINBYTES8, bytes", 0x96: "BYTEARRAY8, bytes",
+	0x82: "EXT1, which looks up an extension", 0x83: "EXT2, which looks up an extension",
+	0x84: "EXT4, which looks up an extension",
+	'P':  "PERSID, an object from elsewhere by its name", 0x97: "NEXT_BUFFER, a buffer from elsewhere",
+	0x98: "READONLY_BUFFER, a buffer from elsewhere",
+	0x8b: "LONG4, a number of more than 64 bits", 'B': "BINBYTES, bytes", 'C': "SHORT_BINBYTES, bytes",
+	0x8e: "BINBYTES8, bytes", 0x96: "BYTEARRAY8, bytes",
 	'T': "BINSTRING, a text of Python 2", 'U': "SHORT_BINSTRING, a text of Python 2",
 	0x8f: "EMPTY_SET, a set", 0x90: "ADDITEMS, a set", 0x91: "FROZENSET, a set",
 	'0': "POP", '1': "POP_MARK", '2': "DUP", 'd': "DICT", 'l': "LIST",
-	'I': "INT of protocol 0", 'L': "LONG of protocol 0", 'F': "FLOAT of protocol 0", 'S': "STRING of protocol 0", 'V': "UNICODE of protocol 0", 'p': "PUT of protocol 0", 'g': "GET of protocol 0",
+	'I': "INT of protocol 0", 'L': "LONG of protocol 0", 'F': "FLOAT of protocol 0", 'S': "STRING of protocol 0",
+	'V': "UNICODE of protocol 0", 'p': "PUT of protocol 0", 'g': "GET of protocol 0",
 }
 
 // global is a function or class that a pickle names.
@@ -75,8 +80,10 @@ var (
 
 // storages are torch's classes of storages.
 var storages = map[global]weights.DType{
-	{"torch", "FloatStorage"}: weights.F32, {"torch", "DoubleStorage"}: weights.F64, {"torch", "HalfStorage"}: weights.F16, {"torch", "BFloat16Storage"}: weights.BF16,
-	{"torch", "LongStorage"}: weights.I64, {"torch", "IntStorage"}: weights.I32, {"torch", "ShortStorage"}: weights.I16, {"torch", "CharStorage"}: weights.I8,
+	{"torch", "FloatStorage"}: weights.F32, {"torch", "DoubleStorage"}: weights.F64,
+	{"torch", "HalfStorage"}: weights.F16, {"torch", "BFloat16Storage"}: weights.BF16,
+	{"torch", "LongStorage"}: weights.I64, {"torch", "IntStorage"}: weights.I32, {"torch", "ShortStorage"}: weights.I16,
+	{"torch", "CharStorage"}: weights.I8,
 	{"torch", "ByteStorage"}: weights.U8, {"torch", "BoolStorage"}: weights.BOOL,
 }
 
@@ -114,7 +121,8 @@ func (m *machine) run() (any, error) {
 		}
 	}
 	if len(m.stack) != 1 || len(m.marks) != 0 || m.at != len(m.in) {
-		return nil, fmt.Errorf("it ends with %d values, %d marks and %d bytes to come; want one value", len(m.stack), len(m.marks), len(m.in)-m.at)
+		return nil, fmt.Errorf("it ends with %d values, %d marks and %d bytes to come; want one value", len(m.stack),
+			len(m.marks), len(m.in)-m.at)
 	}
 	return m.stack[0], nil
 }
@@ -243,7 +251,8 @@ func (m *machine) step(op byte) error {
 		return m.storage()
 	}
 	if what, ok := refused[op]; ok {
-		return fmt.Errorf("it has the opcode %s: only tensors in plain dictionaries, lists and tuples are read; %s", what, saveAgain)
+		return fmt.Errorf("it has the opcode %s: only tensors in plain dictionaries, lists and tuples are read; %s",
+			what, saveAgain)
 	}
 	return fmt.Errorf("it has the unknown opcode %#02x: the file is damaged", op)
 }
@@ -418,7 +427,8 @@ func (m *machine) global(module, name string) error {
 	if _, ok := storages[g]; ok || g == orderedDict || g == rebuildTensor || g == rebuildParameter {
 		return m.push(g)
 	}
-	return fmt.Errorf("it names %.100q, which is not run: only tensors in plain dictionaries, lists and tuples are read; %s", module+"."+name, saveAgain)
+	return fmt.Errorf("it names %.100q, which is not run: only tensors in plain dictionaries, lists and tuples are "+
+		"read; %s", module+"."+name, saveAgain)
 }
 
 func (m *machine) reduce() error {
@@ -458,7 +468,8 @@ func (m *machine) storage() error {
 	name, ok3 := id[2].(string)
 	elements, ok4 := id[4].(int64)
 	if !ok1 || !ok2 || !ok3 || !ok4 {
-		return fmt.Errorf("it refers to a storage of %s, %s and %s; want a class, a name and a number of elements", describe(id[1]), describe(id[2]), describe(id[4]))
+		return fmt.Errorf("it refers to a storage of %s, %s and %s; want a class, a name and a number of elements",
+			describe(id[1]), describe(id[2]), describe(id[4]))
 	}
 	data, err := m.archive.entry("data/" + name)
 	if err != nil {

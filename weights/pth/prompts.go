@@ -18,15 +18,16 @@ type Prompt struct {
 	Mask      []int32        // [Tokens], 1 for the text's own tokens and 0 for the filling; nil where the file has none
 }
 
-// Prompts finds the prompts in a file that is a dictionary of them. Each one's value is its embedding, a tensor [Tokens,Dim] or
-// [1,Tokens,Dim], or a dictionary, list or tuple of the embedding and its attention mask, [Tokens] or [1,Tokens] of whole
-// numbers or booleans.
+// Prompts finds the prompts in a file that is a dictionary of them. Each one's value is its embedding, a tensor
+// [Tokens,Dim] or [1,Tokens,Dim], or a dictionary, list or tuple of the embedding and its attention mask, [Tokens] or
+// [1,Tokens] of whole numbers or booleans.
 //
-// What diffusers' encode_prompt returns is taken too, as the pair of embeddings [N,Tokens,Dim] and negative ones or None, or under the
-// names prompt_embeds and negative_prompt_embeds; see [Encoded].
+// What diffusers' encode_prompt returns is taken too, as the pair of embeddings [N,Tokens,Dim] and negative ones or
+// None, or under the names prompt_embeds and negative_prompt_embeds; see [Encoded].
 func (f *File) Prompts() ([]Prompt, error) {
 	fail := func(err error) ([]Prompt, error) {
-		return nil, fmt.Errorf("%s: expected a dictionary from prompts to embeddings [Tokens,Dim] or [1,Tokens,Dim], or the pair of encode_prompt: %w", f.path, err)
+		return nil, fmt.Errorf("%s: expected a dictionary from prompts to embeddings [Tokens,Dim] or [1,Tokens,Dim], "+
+			"or the pair of encode_prompt: %w", f.path, err)
 	}
 	if tensors, ok, err := encoded(f.Value); ok {
 		if err != nil {
@@ -100,9 +101,9 @@ func encoded(v any) (tensors map[string]weights.Tensor, ok bool, err error) {
 	return tensors, true, err
 }
 
-// Encoded finds the prompts in what diffusers' encode_prompt returned: prompt_embeds [N,Tokens,Dim] and negative_prompt_embeds, which may
-// be missing. Attention masks are left out. As the texts are not told, the prompts are called 0, 1 and so on; the negative one, which must
-// be the same for all, is the empty text, as it is by default.
+// Encoded finds the prompts in what diffusers' encode_prompt returned: prompt_embeds [N,Tokens,Dim] and
+// negative_prompt_embeds, which may be missing. Attention masks are left out. As the texts are not told, the prompts
+// are called 0, 1 and so on; the negative one, which must be the same for all, is the empty text, as it is by default.
 func Encoded(tensors map[string]weights.Tensor) ([]Prompt, error) {
 	rows := func(name string) (prompts []Prompt, err error) {
 		t, there := tensors[name]
@@ -176,7 +177,8 @@ func prompt(text string, v any) (Prompt, error) {
 		case ok && slices.Contains(wholes, t.DType) && mask == nil && container:
 			mask = &t
 		case ok && slices.Contains(floats, t.DType) && p.Embedding.Data != nil:
-			return p, fmt.Errorf("found a second embedding, %s: is it the negative prompt's? Save it as a prompt of its own", describe(part))
+			return p, fmt.Errorf("found a second embedding, %s: is it the negative prompt's? Save it as a prompt of "+
+				"its own", describe(part))
 		default:
 			return p, fmt.Errorf("found %s", describe(part))
 		}

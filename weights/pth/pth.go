@@ -1,9 +1,10 @@
-// Package pth reads files that PyTorch's torch.save wrote, as far as they hold tensors in plain containers: dictionaries,
-// lists, tuples, numbers, texts, booleans and None.
+// Package pth reads files that PyTorch's torch.save wrote, as far as they hold tensors in plain containers:
+// dictionaries, lists, tuples, numbers, texts, booleans and None.
 //
-// Such a file is a zip archive: data.pkl is a pickle that says how all belongs together, data/N are the numbers of storages,
-// and byteorder is their order of bytes. A pickle is a program. This package never runs what it says: it knows the opcodes
-// that build containers, and the one function that makes a tensor of a storage. All else is refused by name.
+// Such a file is a zip archive: data.pkl is a pickle that says how all belongs together, data/N are the numbers of
+// storages, and byteorder is their order of bytes. A pickle is a program. This package never runs what it says: it
+// knows the opcodes that build containers, and the one function that makes a tensor of a storage. All else is refused
+// by name.
 package pth
 
 import (
@@ -23,7 +24,8 @@ import (
 
 // File is what a file holds.
 type File struct {
-	// Value is nil, a bool, an int64, a float64, a string, a [weights.Tensor], a *[Dict], a *[List] or a [Tuple] of them.
+	// Value is nil, a bool, an int64, a float64, a string, a [weights.Tensor], a *[Dict], a *[List] or a [Tuple] of
+	// them.
 	Value   any
 	path    string
 	names   []string
@@ -144,7 +146,8 @@ func openArchive(data []byte) (*archive, error) {
 			return nil, err
 		}
 		// PyTorch's own reader stops at 10; tensors have been written the same way since 1.
-		if v, err := strconv.Atoi(strings.TrimSpace(string(version[:min(len(version), 20)]))); err != nil || v < 1 || v > 10 {
+		if v, err := strconv.Atoi(strings.TrimSpace(string(version[:min(len(version), 20)]))); err != nil || v < 1 ||
+			v > 10 {
 			return nil, fmt.Errorf("its version is %q, expected 1 to 10", version[:min(len(version), 20)])
 		}
 	}
@@ -165,7 +168,8 @@ func (a *archive) entry(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s in its archive: %w", name, err)
 	}
 	if at < 0 || at > int64(len(a.data)) || f.UncompressedSize64 > uint64(len(a.data))-uint64(at) {
-		return nil, fmt.Errorf("%s in its archive has %d bytes from byte %d on, and the file has %d (is it truncated?)", name, f.UncompressedSize64, at, len(a.data))
+		return nil, fmt.Errorf("%s in its archive has %d bytes from byte %d on, and the file has %d (is it truncated?)",
+			name, f.UncompressedSize64, at, len(a.data))
 	}
 	end := at + int64(f.UncompressedSize64)
 	data := a.data[at:end:end]
@@ -173,7 +177,8 @@ func (a *archive) entry(name string) ([]byte, error) {
 		return data, nil
 	}
 	if sum := crc32.ChecksumIEEE(data); sum != f.CRC32 {
-		return nil, fmt.Errorf("%s in its archive has the checksum %08x, expected %08x: the file is damaged, or saved without checksums", name, sum, f.CRC32)
+		return nil, fmt.Errorf("%s in its archive has the checksum %08x, expected %08x: the file is damaged, or "+
+			"saved without checksums", name, sum, f.CRC32)
 	}
 	a.sound[name] = true
 	return data, nil
@@ -192,7 +197,8 @@ func (w *walker) walk(path string, v any, depth int) error {
 		return fmt.Errorf("its containers lie more than %d deep in each other: %.80s…", maxDepth, path)
 	}
 	if w.budget -= 1 + len(path); w.budget < 0 {
-		return errors.New("its containers hold each other in so many places that they unfold to a multiple of the file's size")
+		return errors.New("its containers hold each other in so many places that they unfold to a multiple of the " +
+			"file's size")
 	}
 	switch v := v.(type) {
 	case weights.Tensor:

@@ -48,14 +48,16 @@ func values(t *testing.T, x weights.Tensor) (v []float64) {
 // What torch.save wrote, by testdata/record.py.
 func TestContainers(t *testing.T) {
 	f := read(t, "containers.pth")
-	for name, want := range map[string]weights.DType{"float32": weights.F32, "float64": weights.F64, "float16": weights.F16, "bfloat16": weights.BF16, "int64": weights.I64,
+	for name, want := range map[string]weights.DType{"float32": weights.F32, "float64": weights.F64,
+		"float16": weights.F16, "bfloat16": weights.BF16, "int64": weights.I64,
 		"int32": weights.I32, "int16": weights.I16, "int8": weights.I8, "uint8": weights.U8, "bool": weights.BOOL} {
 		x, err := f.Tensor(`["kinds"]["` + name + `"]`)
 		numbers := []float64{0, 1, 2, 3, 4, 5}
 		if name == "bool" {
 			numbers = []float64{0, 1, 1, 1, 1, 1}
 		}
-		if err != nil || x.DType != want || !slices.Equal(x.Shape, []int{2, 3}) || !slices.Equal(values(t, x), numbers) {
+		if err != nil || x.DType != want || !slices.Equal(x.Shape, []int{2, 3}) ||
+			!slices.Equal(values(t, x), numbers) {
 			t.Errorf("%s: %s %v %v, %v", name, x.DType, x.Shape, x.Data, err)
 		}
 	}
@@ -63,12 +65,13 @@ func TestContainers(t *testing.T) {
 		shape  []int
 		values []float64
 	}{
-		"transposed": {[]int{4, 2, 3}, []float64{0, 4, 8, 12, 16, 20, 1, 5, 9, 13, 17, 21, 2, 6, 10, 14, 18, 22, 3, 7, 11, 15, 19, 23}},
-		"step":       {[]int{3}, []float64{1, 4, 7}},
-		"tail":       {[]int{3}, []float64{7, 8, 9}},
-		"expanded":   {[]int{3, 2}, []float64{1.5, -2, 1.5, -2, 1.5, -2}},
-		"scalar":     {nil, []float64{7}},
-		"empty":      {[]int{0, 4}, nil},
+		"transposed": {[]int{4, 2, 3}, []float64{0, 4, 8, 12, 16, 20, 1, 5, 9, 13, 17, 21, 2, 6, 10, 14, 18, 22, 3, 7,
+			11, 15, 19, 23}},
+		"step":     {[]int{3}, []float64{1, 4, 7}},
+		"tail":     {[]int{3}, []float64{7, 8, 9}},
+		"expanded": {[]int{3, 2}, []float64{1.5, -2, 1.5, -2, 1.5, -2}},
+		"scalar":   {nil, []float64{7}},
+		"empty":    {[]int{0, 4}, nil},
 	} {
 		x, err := f.Tensor(`["views"]["` + name + `"]`)
 		if err != nil || !slices.Equal(x.Shape, want.shape) || !slices.Equal(values(t, x), want.values) {
@@ -91,7 +94,8 @@ func TestContainers(t *testing.T) {
 			t.Errorf("item %d is %v, want %v", i, plain[i], want)
 		}
 	}
-	if tuple := plain[7].(Tuple); tuple[0] != "a" || len(tuple[1].(Tuple)) != 0 || len(tuple[2].(*List).Items) != 0 || len(tuple[3].(*Dict).Items) != 0 {
+	if tuple := plain[7].(Tuple); tuple[0] != "a" || len(tuple[1].(Tuple)) != 0 || len(tuple[2].(*List).Items) != 0 ||
+		len(tuple[3].(*Dict).Items) != 0 {
 		t.Errorf("the tuple is %v", tuple)
 	}
 }
@@ -108,7 +112,8 @@ func TestPrompts(t *testing.T) {
 	for file, want := range map[string][]Prompt{
 		"prompts.pth":   {{Text: "a photo of a dog"}, {Text: "an oil painting"}, {Text: ""}},
 		"protocol4.pth": {{Text: "a photo of a dog"}},
-		"masks.pth":     {{Text: "a photo of a dog", Mask: []int32{1, 1, 1, 0, 0}}, {}, {Text: "", Mask: []int32{1, 1, 1, 0, 0}}},
+		"masks.pth": {{Text: "a photo of a dog", Mask: []int32{1, 1, 1, 0, 0}}, {},
+			{Text: "", Mask: []int32{1, 1, 1, 0, 0}}},
 	} {
 		prompts, err := read(t, file).Prompts()
 		if err != nil {
@@ -122,9 +127,11 @@ func TestPrompts(t *testing.T) {
 			if p.Embedding.Data == nil {
 				continue
 			}
-			if p.Text != want[i].Text || !slices.Equal(p.Mask, want[i].Mask) || p.Embedding.DType != weights.F16 || !slices.Equal(p.Embedding.Shape, []int{5, 4}) ||
+			if p.Text != want[i].Text || !slices.Equal(p.Mask, want[i].Mask) || p.Embedding.DType != weights.F16 ||
+				!slices.Equal(p.Embedding.Shape, []int{5, 4}) ||
 				!slices.Equal(values(t, p.Embedding), embedding(i)) {
-				t.Errorf("%s: prompt %d is %q, mask %v, %v %v", file, i, p.Text, p.Mask, p.Embedding.Shape, values(t, p.Embedding))
+				t.Errorf("%s: prompt %d is %q, mask %v, %v %v", file, i, p.Text, p.Mask, p.Embedding.Shape,
+					values(t, p.Embedding))
 			}
 		}
 		if len(prompts) != len(want) {
@@ -149,7 +156,8 @@ func TestPrompts(t *testing.T) {
 		`other numbers than 0 and 1`:             dict(Tuple{x, weights.FromInt32([]int{2}, []int32{1, 256})}),
 		`"fox": found a dictionary of 1`:         dict(Tuple{dict(x)}),
 	} {
-		if _, err := (&File{path: "x.pth", Value: v}).Prompts(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "x.pth") {
+		if _, err := (&File{path: "x.pth", Value: v}).Prompts(); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "x.pth") {
 			t.Errorf("%v; want it to name the file and say %q", err, want)
 		}
 	}
@@ -164,7 +172,9 @@ func TestEncoded(t *testing.T) {
 		return texts
 	}
 	pair, err := read(t, "pair.pth").Prompts() // of encode_prompt itself
-	if err != nil || !slices.Equal(texts(pair), []string{"0", ""}) || !slices.Equal(pair[1].Embedding.Shape, []int{77, 32}) || slices.Equal(pair[0].Embedding.Data, pair[1].Embedding.Data) {
+	if err != nil || !slices.Equal(texts(pair), []string{"0", ""}) ||
+		!slices.Equal(pair[1].Embedding.Shape, []int{77, 32}) ||
+		slices.Equal(pair[0].Embedding.Data, pair[1].Embedding.Data) {
 		t.Errorf("the pair: %q, %v", texts(pair), err)
 	}
 	if w, err := read(t, "parameter.pth").Tensor(`["w"]`); err != nil || !slices.Equal(values(t, w), []float64{1, 1}) {
@@ -175,10 +185,13 @@ func TestEncoded(t *testing.T) {
 	mask := weights.FromInt32([]int{2, 1}, []int32{1, 1})
 	for what, v := range map[string]any{
 		"a pair": Tuple{x, same}, "a list": &List{Items: []any{x, same}},
-		"by names": &Dict{Items: []Item{{"prompt_embeds", x}, {"negative_prompt_embeds", same}, {"prompt_attention_mask", mask}, {"negative_prompt_attention_mask", nil}}},
+		"by names": &Dict{Items: []Item{{"prompt_embeds", x}, {"negative_prompt_embeds", same},
+			{"prompt_attention_mask", mask}, {"negative_prompt_attention_mask", nil}}},
 	} {
 		prompts, err := (&File{Value: v}).Prompts()
-		if err != nil || !slices.Equal(texts(prompts), []string{"0", "1", ""}) || !slices.Equal(values(t, prompts[1].Embedding), []float64{4, 5, 6}) || !slices.Equal(values(t, prompts[2].Embedding), []float64{7, 8, 9}) {
+		if err != nil || !slices.Equal(texts(prompts), []string{"0", "1", ""}) ||
+			!slices.Equal(values(t, prompts[1].Embedding), []float64{4, 5, 6}) ||
+			!slices.Equal(values(t, prompts[2].Embedding), []float64{7, 8, 9}) {
 			t.Errorf("%s: %v, %v", what, prompts, err)
 		}
 	}
@@ -193,7 +206,8 @@ func TestEncoded(t *testing.T) {
 		"found no prompt_embeds":             Tuple{nil, x},
 		"prompt_embeds: found a tensor I32":  Tuple{mask, nil},
 	} {
-		if _, err := (&File{path: "x.pth", Value: v}).Prompts(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "x.pth") {
+		if _, err := (&File{path: "x.pth", Value: v}).Prompts(); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "x.pth") {
 			t.Errorf("%v; want it to name the file and say %q", err, want)
 		}
 	}
@@ -207,11 +221,13 @@ func TestRecordedRefusals(t *testing.T) {
 		"system.pth":  `"posix.system", which is not run`,
 		"record.py":   "not a zip archive",
 	} {
-		if _, err := Read(filepath.Join("testdata", file)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
+		if _, err := Read(filepath.Join("testdata", file)); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v; want %q", file, err, want)
 		}
 	}
-	if _, err := read(t, "tensor.pth").Prompts(); err == nil || !strings.Contains(err.Error(), "found a tensor F16 [3 5 4]") {
+	if _, err := read(t, "tensor.pth").Prompts(); err == nil ||
+		!strings.Contains(err.Error(), "found a tensor F16 [3 5 4]") {
 		t.Error(err)
 	}
 }
@@ -240,7 +256,8 @@ func archiveOf(t testing.TB, pickle string, more ...string) []byte {
 	return pack(t, append([]string{"a/data.pkl", pickle}, more...)...)
 }
 
-// pickle writes a tensor: storage data/0 of a class and a number of elements, offset, shape and strides of small numbers.
+// pickle writes a tensor: storage data/0 of a class and a number of elements, offset, shape and strides of small
+// numbers.
 func pickle(class string, elements, offset byte, shape, strides string) string {
 	tuple := func(numbers string) string {
 		s := "("
@@ -249,12 +266,14 @@ func pickle(class string, elements, offset byte, shape, strides string) string {
 		}
 		return s + "t"
 	}
-	return "\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n" + class + "\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK" + string([]byte{elements}) +
+	return "\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n" + class +
+		"\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK" + string([]byte{elements}) +
 		"tQK" + string([]byte{offset}) + tuple(shape) + tuple(strides) + "\x89ccollections\nOrderedDict\n)RtR."
 }
 
 func TestBigEndian(t *testing.T) {
-	data := archiveOf(t, pickle("ShortStorage", 3, 1, "\x02", "\x01"), "a/byteorder", "big", "a/data/0", "\x00\x01\x01\x02\xff\xfe")
+	data := archiveOf(t, pickle("ShortStorage", 3, 1, "\x02", "\x01"), "a/byteorder", "big", "a/data/0",
+		"\x00\x01\x01\x02\xff\xfe")
 	f, err := parse(data)
 	if err != nil {
 		t.Fatal(err)
@@ -273,11 +292,14 @@ func TestMalicious(t *testing.T) {
 		{"os.system", "\x80\x02cos\nsystem\n" + text("touch x") + "\x85R.", `"os.system", which is not run`},
 		{"eval", "\x80\x02c__builtin__\neval\n" + text("1") + "\x85R.", `"__builtin__.eval", which is not run`},
 		{"protocol 4", "\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x01x\x85R.", `"posix.system", which is not run`},
-		{"getattr", "\x80\x02cbuiltins\ngetattr\nctorch\nFloatStorage\n" + text("__class__") + "\x86R.", `"builtins.getattr", which is not run`},
-		{"dotted name", "\x80\x04\x8c\x0bcollections\x8c\x15OrderedDict.__class__\x93.", `"collections.OrderedDict.__class__", which is not run`},
+		{"getattr", "\x80\x02cbuiltins\ngetattr\nctorch\nFloatStorage\n" + text("__class__") + "\x86R.",
+			`"builtins.getattr", which is not run`},
+		{"dotted name", "\x80\x04\x8c\x0bcollections\x8c\x15OrderedDict.__class__\x93.",
+			`"collections.OrderedDict.__class__", which is not run`},
 		{"newline in a name", "\x80\x04\x8c\x05torch\x8c\x0eFloatStorage\nx\x93.", "which is not run"},
 		{"calling a class", "\x80\x02ctorch\nFloatStorage\n)R.", "calls torch.FloatStorage"},
-		{"calling OrderedDict", "\x80\x02ccollections\nOrderedDict\n]\x85R.", "calls collections.OrderedDict with a tuple of 1"},
+		{"calling OrderedDict", "\x80\x02ccollections\nOrderedDict\n]\x85R.",
+			"calls collections.OrderedDict with a tuple of 1"},
 		{"calling a text", "\x80\x02" + text("x") + ")R.", `calls the text "x"`},
 		{"BUILD", "\x80\x02}}b.", "BUILD"},
 		{"INST", "\x80\x02(ios\nsystem\n.", "INST, which calls a function"},
@@ -305,17 +327,21 @@ func TestMalicious(t *testing.T) {
 		{"a long number", "\x80\x02\x8a\x09123456789.", "9 bytes"},
 		{"more after the end", "\x80\x02N.N.", "bytes to come"},
 		{"unknown opcode", "\x80\x02\xff", "unknown opcode"},
-		{"a storage alone", "\x80\x02(" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\x01tQ.", "holds a storage itself"},
+		{"a storage alone", "\x80\x02(" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") +
+			"K\x01tQ.", "holds a storage itself"},
 		{"no storage", "\x80\x02NQ.", "refers to None"},
-		{"a storage elsewhere", strings.Replace(pickle("FloatStorage", 1, 0, "\x01", "\x01"), "\x01\x00\x00\x000", "\x08\x00\x00\x00../../up", 1), "no data/../../up"},
+		{"a storage elsewhere", strings.Replace(pickle("FloatStorage", 1, 0, "\x01", "\x01"), "\x01\x00\x00\x000",
+			"\x08\x00\x00\x00../../up", 1), "no data/../../up"},
 		{"another kind", pickle("ComplexFloatStorage", 1, 0, "", ""), "ComplexFloatStorage"},
 		{"more elements than bytes", pickle("FloatStorage", 2, 0, "\x02", "\x01"), "of 2 elements of F32 has 4 bytes"},
 		{"beyond by shape", pickle("FloatStorage", 1, 0, "\x02", "\x01"), "goes to element 1 of a storage of 1"},
 		{"beyond by offset", pickle("FloatStorage", 1, 1, "\x01", "\x01"), "goes to element 1 of a storage of 1"},
 		{"fewer strides", pickle("FloatStorage", 1, 0, "\x01\x01", "\x01"), "as many sizes as strides"},
-		{"enormous by strides of 0", pickle("FloatStorage", 1, 0, "\xff\xff\xff\xff", "\x00\x00\x00\x00"), "too many for a file of this size"},
+		{"enormous by strides of 0", pickle("FloatStorage", 1, 0, "\xff\xff\xff\xff", "\x00\x00\x00\x00"),
+			"too many for a file of this size"},
 		{"overflow", pickle("FloatStorage", 1, 0, strings.Repeat("\xff", 12), strings.Repeat("\x00", 12)), "too large"},
-		{"a negative offset", strings.Replace(pickle("FloatStorage", 1, 7, "\x01", "\x01"), "K\x07", "J\xff\xff\xff\xff", 1), "none of them negative"},
+		{"a negative offset", strings.Replace(pickle("FloatStorage", 1, 7, "\x01", "\x01"), "K\x07",
+			"J\xff\xff\xff\xff", 1), "none of them negative"},
 	} {
 		_, err := parse(archiveOf(t, c.pickle, "a/data/0", four))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -356,7 +382,8 @@ func TestLyingArchives(t *testing.T) {
 	// Numbers that were changed are noticed by their checksum.
 	changed := bytes.Clone(whole)
 	changed[bytes.Index(changed, []byte{0x00, 0x30, 0x00, 0x34})] ^= 1 // 1/8 and 1/4
-	if _, err := parse(changed); err == nil || !strings.Contains(err.Error(), "data/0 in its archive has the checksum") {
+	if _, err := parse(changed); err == nil ||
+		!strings.Contains(err.Error(), "data/0 in its archive has the checksum") {
 		t.Errorf("changed numbers: %v", err)
 	}
 	var b bytes.Buffer
@@ -440,8 +467,9 @@ func FuzzArchive(f *testing.F) {
 
 func TestNumbers(t *testing.T) {
 	for text, want := range map[string]any{
-		"\x8a\x00": int64(0), "\x8a\x01\xff": int64(-1), "\x8a\x02\xff\x00": int64(255), "\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80": int64(math.MinInt64),
-		"J\xfe\xff\xff\xff": int64(-2), "M\xff\xff": int64(65535), "G\xbf\xf8\x00\x00\x00\x00\x00\x00": -1.5,
+		"\x8a\x00": int64(0), "\x8a\x01\xff": int64(-1), "\x8a\x02\xff\x00": int64(255),
+		"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80": int64(math.MinInt64),
+		"J\xfe\xff\xff\xff":                        int64(-2), "M\xff\xff": int64(65535), "G\xbf\xf8\x00\x00\x00\x00\x00\x00": -1.5,
 	} {
 		if f, err := parse(archiveOf(t, "\x80\x02"+text+".")); err != nil || f.Value != want {
 			t.Errorf("%x: %v, want %v", text, err, want)

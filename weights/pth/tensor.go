@@ -8,7 +8,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// tensor is torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks, metadata).
+// tensor is torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks,
+// metadata).
 func (m *machine) tensor(args Tuple) (weights.Tensor, error) {
 	none := weights.Tensor{}
 	if len(args) != 6 && len(args) != 7 {
@@ -19,7 +20,8 @@ func (m *machine) tensor(args Tuple) (weights.Tensor, error) {
 	shape, ok3 := ints(args[2])
 	strides, ok4 := ints(args[3])
 	if !ok1 || !ok2 || !ok3 || !ok4 || len(shape) != len(strides) || offset < 0 {
-		return none, fmt.Errorf("a tensor is made of %s, %s, %s and %s; want a storage, an offset, and as many sizes as strides, none of them negative",
+		return none, fmt.Errorf("a tensor is made of %s, %s, %s and %s; want a storage, an offset, and as many sizes "+
+			"as strides, none of them negative",
 			describe(args[0]), describe(args[1]), describe(args[2]), describe(args[3]))
 	}
 	// Hooks are functions; metadata says that a tensor is the conjugate or the negative of its numbers.
@@ -49,7 +51,8 @@ func (m *machine) tensor(args Tuple) (weights.Tensor, error) {
 		return t, nil
 	}
 	if held := uint64(len(s.data) / size); last >= held {
-		return none, fmt.Errorf("a tensor of shape %v, strides %v and offset %d goes to element %d of a storage of %d", shape, strides, offset, last, held)
+		return none, fmt.Errorf("a tensor of shape %v, strides %v and offset %d goes to element %d of a storage of %d",
+			shape, strides, offset, last, held)
 	}
 	bytes := int(elements) * size
 	if !m.archive.bigEndian && rowMajor(shape, strides) {
@@ -58,7 +61,8 @@ func (m *machine) tensor(args Tuple) (weights.Tensor, error) {
 		return t, nil
 	}
 	if uint64(bytes) > uint64(m.copies) {
-		return none, fmt.Errorf("a tensor of shape %v would make %d bytes of a storage of %d: too many for a file of this size", shape, bytes, len(s.data))
+		return none, fmt.Errorf("a tensor of shape %v would make %d bytes of a storage of %d: too many for a file of "+
+			"this size", shape, bytes, len(s.data))
 	}
 	m.copies -= bytes
 	t.Data = gather(s.data, int(offset), shape, strides, size)

@@ -173,7 +173,8 @@ func TestNoCircles(t *testing.T) {
 func TestFusable(t *testing.T) {
 	ints := shapes.Make(dtypes.Int32, 4)
 	g := graphtest.Record(t, func(in []*Node) []*Node {
-		return []*Node{Add(in[0], in[0]), ConvertDType(in[0], dtypes.Float32), Exp(in[1]), ConvertDType(in[1], dtypes.Int32)}
+		return []*Node{Add(in[0], in[0]), ConvertDType(in[0], dtypes.Float32), Exp(in[1]),
+			ConvertDType(in[1], dtypes.Int32)}
 	}, ints, float32s(4))
 	want := []bool{false, true, true, false}
 	for i, r := range g.Outputs {

@@ -15,22 +15,26 @@ import (
 var Instructions = map[compute.OpType]Op{
 	compute.OpTypeAdd: OpAdd, compute.OpTypeSub: OpSub, compute.OpTypeMul: OpMul, compute.OpTypeDiv: OpDiv,
 	compute.OpTypeMax: OpMax, compute.OpTypeMin: OpMin, compute.OpTypePow: OpPow,
-	compute.OpTypeEqual: OpEq, compute.OpTypeNotEqual: OpNe, compute.OpTypeLessThan: OpLt, compute.OpTypeLessOrEqual: OpLe,
+	compute.OpTypeEqual: OpEq, compute.OpTypeNotEqual: OpNe, compute.OpTypeLessThan: OpLt,
+	compute.OpTypeLessOrEqual: OpLe,
 	compute.OpTypeGreaterThan: OpGt, compute.OpTypeGreaterOrEqual: OpGe,
-	compute.OpTypeLogicalAnd: OpAnd, compute.OpTypeLogicalOr: OpOr, compute.OpTypeLogicalXor: OpXor, compute.OpTypeLogicalNot: OpNot,
-	compute.OpTypeWhere: OpWhere, compute.OpTypeNeg: OpNeg, compute.OpTypeAbs: OpAbs,
+	compute.OpTypeLogicalAnd: OpAnd, compute.OpTypeLogicalOr: OpOr, compute.OpTypeLogicalXor: OpXor,
+	compute.OpTypeLogicalNot: OpNot,
+	compute.OpTypeWhere:      OpWhere, compute.OpTypeNeg: OpNeg, compute.OpTypeAbs: OpAbs,
 	compute.OpTypeExp: OpExp, compute.OpTypeExpm1: OpExpm1, compute.OpTypeLog: OpLog, compute.OpTypeLog1p: OpLog1p,
 	compute.OpTypeSqrt: OpSqrt, compute.OpTypeRsqrt: OpRsqrt, compute.OpTypeTanh: OpTanh, compute.OpTypeErf: OpErf,
-	compute.OpTypeLogistic: OpLogistic, compute.OpTypeSin: OpSin, compute.OpTypeCos: OpCos, compute.OpTypeFloor: OpFloor,
-	compute.OpTypeCeil: OpCeil, compute.OpTypeRound: OpRound, compute.OpTypeSign: OpSign, compute.OpTypeIsFinite: OpIsFinite,
-	compute.OpTypeIsNaN: OpIsNaN, compute.OpTypeFusedGelu: OpGelu, compute.OpTypeConvertDType: conversion,
+	compute.OpTypeLogistic: OpLogistic, compute.OpTypeSin: OpSin, compute.OpTypeCos: OpCos,
+	compute.OpTypeFloor: OpFloor,
+	compute.OpTypeCeil:  OpCeil, compute.OpTypeRound: OpRound, compute.OpTypeSign: OpSign,
+	compute.OpTypeIsFinite: OpIsFinite,
+	compute.OpTypeIsNaN:    OpIsNaN, compute.OpTypeFusedGelu: OpGelu, compute.OpTypeConvertDType: conversion,
 	graph.OpGeluGradient: OpGeluGradient,
 }
 
 const conversion = Ops
 
-// Fusable reports whether native code computes the element-wise node. Registers are float32, so integers and float64 are
-// left to the fallback, except where they are only converted.
+// Fusable reports whether native code computes the element-wise node. Registers are float32, so integers and float64
+// are left to the fallback, except where they are only converted.
 func Fusable(n *graph.Node) bool {
 	if _, ok := Instructions[n.Op]; !ok || len(n.Out) != 1 || n.Out[0].Shape().Size() == 0 {
 		return false
@@ -51,7 +55,8 @@ func Fusable(n *graph.Node) bool {
 		}
 		if n.Op != compute.OpTypeConvertDType && n.Op != compute.OpTypeWhere && s.DType == dtypes.Bool {
 			switch n.Op {
-			case compute.OpTypeLogicalAnd, compute.OpTypeLogicalOr, compute.OpTypeLogicalXor, compute.OpTypeLogicalNot, compute.OpTypeEqual, compute.OpTypeNotEqual:
+			case compute.OpTypeLogicalAnd, compute.OpTypeLogicalOr, compute.OpTypeLogicalXor, compute.OpTypeLogicalNot,
+				compute.OpTypeEqual, compute.OpTypeNotEqual:
 			default:
 				return false
 			}
@@ -69,7 +74,8 @@ func Fusable(n *graph.Node) bool {
 	return true
 }
 
-// fusableSum tells which axes of its operand a reduction keeps, if it can be a cluster's trailing sum: none, or the last.
+// fusableSum tells which axes of its operand a reduction keeps, if it can be a cluster's trailing sum: none, or the
+// last.
 func fusableSum(n *graph.Node) (keep int, ok bool) {
 	if n.Op != compute.OpTypeReduceSum || !graph.IsFloat(n.Out[0].Shape().DType) {
 		return 0, false
@@ -107,7 +113,8 @@ type Unit struct {
 // Fuse groups element-wise nodes into clusters and returns units in an order in which each follows what it needs.
 //
 // Every node starts alone. Going through them in order, a node joins the clusters of its operands that iterate over the
-// same dimensions, unless something outside would then both need the cluster and be needed by it. limit bounds a cluster's nodes.
+// same dimensions, unless something outside would then both need the cluster and be needed by it. limit bounds a
+// cluster's nodes.
 func Fuse(g *graph.Graph, limit int) []Unit {
 	n := len(g.Nodes)
 	group := map[*graph.Node]int{}
@@ -140,7 +147,8 @@ func Fuse(g *graph.Graph, limit int) []Unit {
 			if a == b || dims[a] == nil || !slices.Equal(dims[a], dims[b]) || len(members[a])+len(members[b]) > limit {
 				continue
 			}
-			if registers(members[a], members[b]) > maxRegisters || sumBetween(members[a], members[b]) || meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {
+			if registers(members[a], members[b]) > maxRegisters || sumBetween(members[a], members[b]) ||
+				meets(needs[b], needed[a], a, b) || meets(needs[a], needed[b], a, b) {
 				continue
 			}
 			for _, m := range members[b] {
@@ -201,7 +209,8 @@ func Fuse(g *graph.Graph, limit int) []Unit {
 	return order
 }
 
-// merge makes one group of a and b, and it is a. The sets are transitive before and after: only what one of the two lacked is new.
+// merge makes one group of a and b, and it is a. The sets are transitive before and after: only what one of the two
+// lacked is new.
 func merge(needs, needed []bitset, a, b int) {
 	var needs2, needed2 [2]bitset // of a and of b, before
 	for i, g := range []int{a, b} {
@@ -315,7 +324,8 @@ func (c *Cluster) Functions() []string {
 	var names []string
 	for _, n := range c.Nodes {
 		switch n.Op {
-		case compute.OpTypeExp, compute.OpTypeExpm1, compute.OpTypeLog, compute.OpTypeLog1p, compute.OpTypePow, compute.OpTypeTanh, compute.OpTypeErf,
+		case compute.OpTypeExp, compute.OpTypeExpm1, compute.OpTypeLog, compute.OpTypeLog1p, compute.OpTypePow,
+			compute.OpTypeTanh, compute.OpTypeErf,
 			compute.OpTypeLogistic, compute.OpTypeSin, compute.OpTypeCos, compute.OpTypeFusedGelu, graph.OpGeluGradient:
 			names = append(names, graph.OpName(n.Op))
 		}

@@ -13,8 +13,8 @@ import (
 // maxRegisters is what a byte numbers.
 const maxRegisters = 255
 
-// Program is a cluster as it is run: for each position of Dims, inputs are loaded into the first registers, Code is executed, and registers are
-// stored to Out or added to Sums.
+// Program is a cluster as it is run: for each position of Dims, inputs are loaded into the first registers, Code is
+// executed, and registers are stored to Out or added to Sums.
 type Program struct {
 	Dims      []int
 	In        []Input
@@ -47,7 +47,8 @@ type Sum struct {
 	Keep     int // 1: a sum for each position of the last dimension; 0: one sum
 }
 
-// view looks through broadcasts and slices: the array that holds r's values, where they begin, and their strides along dims.
+// view looks through broadcasts and slices: the array that holds r's values, where they begin, and their strides along
+// dims.
 func view(r *graph.Result, dims []int) (base *graph.Result, offset int, strides []int) {
 	to := make([]int, r.Shape().Rank()) // which of dims each axis of r goes along; -1 for those of size 1
 	for i, d := range r.Shape().Dimensions {

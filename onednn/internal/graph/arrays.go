@@ -16,7 +16,8 @@ import (
 // MaxRank bounds the axes of what native code walks.
 const MaxRank = 8
 
-// Native reports whether native code has the elements' type: registers hold float32, so that integers and float64 are the fallback's.
+// Native reports whether native code has the elements' type: registers hold float32, so that integers and float64 are
+// the fallback's.
 func Native(d dtypes.DType) bool { return IsFloat(d) || d == dtypes.Bool }
 
 // IsFloat reports whether the type is one of the floats that native code computes with.
@@ -103,7 +104,8 @@ func ReduceShape(dims, axes []int) (outer, mid, inner int, ok bool) {
 	return outer, mid, inner, true
 }
 
-// MomentsShape sees what n reduces as [outer, rows, channels] with moments over rows; ok if the native operation computes that.
+// MomentsShape sees what n reduces as [outer, rows, channels] with moments over rows; ok if the native operation
+// computes that.
 func MomentsShape(n *Node) (outer, rows, channels int, ok bool) {
 	x := n.In[0].Shape()
 	if !IsFloat(x.DType) || n.Out[0].Shape().DType != dtypes.Float32 || x.Size() == 0 {

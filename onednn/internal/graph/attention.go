@@ -9,9 +9,11 @@ import (
 	"github.com/pkg/errors"
 )
 
-// FusedScaledDotProductAttention is one native operation with oneDNN, for queries, keys and values of Float32, or of BFloat16 where the CPU
-// multiplies that, in AxesLayoutBSHD, with as many heads each, and without masks and biases. GoMLX takes others apart.
-func (f *Function) FusedScaledDotProductAttention(query, key, value Value, layout compute.AxesLayout, options *compute.ScaledDotProductAttentionConfig) (Value, []Value, error) {
+// FusedScaledDotProductAttention is one native operation with oneDNN, for queries, keys and values of Float32, or of
+// BFloat16 where the CPU multiplies that, in AxesLayoutBSHD, with as many heads each, and without masks and biases.
+// GoMLX takes others apart.
+func (f *Function) FusedScaledDotProductAttention(query, key, value Value, layout compute.AxesLayout,
+	options *compute.ScaledDotProductAttentionConfig) (Value, []Value, error) {
 	o := compute.ScaledDotProductAttentionConfig{}
 	if options != nil {
 		o = *options
@@ -32,11 +34,13 @@ func (f *Function) FusedScaledDotProductAttention(query, key, value Value, layou
 		scale = 1 / math.Sqrt(float64(q.Dimensions[3]))
 	}
 	if !(scale > 0) || layout != compute.AxesLayoutBSHD || o != (compute.ScaledDotProductAttentionConfig{}) ||
-		!f.builder.target.Attends(q.DType) || k.DType != q.DType || !shape[2].Equal(k) || q.Rank() != 4 || k.Rank() != 4 || q.Size() == 0 || k.Size() == 0 ||
+		!f.builder.target.Attends(q.DType) || k.DType != q.DType || !shape[2].Equal(k) || q.Rank() != 4 ||
+		k.Rank() != 4 || q.Size() == 0 || k.Size() == 0 ||
 		q.Dimensions[0] != k.Dimensions[0] || q.Dimensions[2] != k.Dimensions[2] || q.Dimensions[3] != k.Dimensions[3] {
 		return nil, nil, errors.Wrapf(compute.ErrNotImplemented, "onednn: attention of %s on %s", q, k)
 	}
-	y, err := f.record1(compute.OpTypeFusedScaledDotProductAttention, scale, attentionReplay(q, k, scale), query, key, value)
+	y, err := f.record1(compute.OpTypeFusedScaledDotProductAttention, scale, attentionReplay(q, k, scale), query, key,
+		value)
 	return y, nil, err
 }
 
@@ -58,7 +62,8 @@ func attentionReplay(q, k shapes.Shape, scale float64) func(compute.Function, []
 			if err != nil {
 				return nil, err
 			}
-			return g.BroadcastInDim(c, shapes.Make(dtypes.Float32, q.Dimensions[0], q.Dimensions[2], q.Dimensions[1], k.Dimensions[1]), nil)
+			return g.BroadcastInDim(c, shapes.Make(dtypes.Float32, q.Dimensions[0], q.Dimensions[2], q.Dimensions[1],
+				k.Dimensions[1]), nil)
 		})
 		scores = t.mul(scores, factor)
 		shares := convert(t.do(func() (Value, error) { return g.FusedSoftmax(scores, 3) }), q.DType)

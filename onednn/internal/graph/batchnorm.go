@@ -65,7 +65,8 @@ func otherAxes(rank, axis int) []int {
 	return axes
 }
 
-func (f *Function) featureAxis(op compute.OpType, operand Value, vectors []Value, axis int) (shape shapes.Shape, err error) {
+func (f *Function) featureAxis(op compute.OpType, operand Value, vectors []Value, axis int) (shape shapes.Shape,
+	err error) {
 	shape, err = f.builder.OpShape(operand)
 	if err != nil {
 		return shape, err
@@ -83,7 +84,8 @@ func (f *Function) featureAxis(op compute.OpType, operand Value, vectors []Value
 			return shape, err
 		}
 		if !got.Equal(want) {
-			return shape, errors.Errorf("onednn: %s: vector #%d has shape %s, operand %s with feature axis %d wants %s", op, i, got, shape, axis, want)
+			return shape, errors.Errorf("onednn: %s: vector #%d has shape %s, operand %s with feature axis %d wants %s",
+				op, i, got, shape, axis, want)
 		}
 	}
 	return shape, nil
@@ -138,7 +140,8 @@ func (t *terms) convert(to dtypes.DType, values ...*Value) {
 
 func narrow(d dtypes.DType) bool { return d == dtypes.BFloat16 || d == dtypes.Float16 }
 
-func (f *Function) BatchNormForTraining(operand, scale, offset Value, epsilon float32, axis int) (normalized, mean, variance Value, err error) {
+func (f *Function) BatchNormForTraining(operand, scale, offset Value, epsilon float32, axis int) (normalized, mean,
+	variance Value, err error) {
 	shape, err := f.featureAxis(compute.OpTypeBatchNormForTraining, operand, []Value{scale, offset}, axis)
 	if err != nil {
 		return nil, nil, nil, err
@@ -160,8 +163,10 @@ func (f *Function) BatchNormForTraining(operand, scale, offset Value, epsilon fl
 	return t.normalize(operand, scale, offset, mean, variance, shape, epsilon, axis), mean, variance, t.err
 }
 
-func (f *Function) BatchNormForInference(operand, scale, offset, mean, variance Value, epsilon float32, axis int) (Value, error) {
-	shape, err := f.featureAxis(compute.OpTypeBatchNormForInference, operand, []Value{scale, offset, mean, variance}, axis)
+func (f *Function) BatchNormForInference(operand, scale, offset, mean, variance Value, epsilon float32,
+	axis int) (Value, error) {
+	shape, err := f.featureAxis(compute.OpTypeBatchNormForInference, operand, []Value{scale, offset, mean, variance},
+		axis)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +184,8 @@ func (f *Function) BatchNormForInference(operand, scale, offset, mean, variance 
 
 // BatchNormGradient, with x̂ = (x − mean)·r, r = 1/√(variance + ε) and m elements for each feature:
 // ∂offset = Σ∂y, ∂scale = Σ∂y·x̂, ∂x = scale·r·(∂y − ∂offset/m − x̂·∂scale/m).
-func (f *Function) BatchNormGradient(operand, scale, mean, variance, gradOutput Value, epsilon float32, axis int) (gradOperand, gradScale, gradOffset Value, err error) {
+func (f *Function) BatchNormGradient(operand, scale, mean, variance, gradOutput Value, epsilon float32,
+	axis int) (gradOperand, gradScale, gradOffset Value, err error) {
 	shape, err := f.featureAxis(compute.OpTypeBatchNormGradient, operand, []Value{scale, mean, variance}, axis)
 	if err != nil {
 		return nil, nil, nil, err
@@ -188,7 +194,8 @@ func (f *Function) BatchNormGradient(operand, scale, mean, variance, gradOutput 
 	if dtype := shape.DType; narrow(dtype) {
 		t.convert(dtypes.Float32, &operand, &scale, &mean, &variance, &gradOutput)
 		if t.err == nil {
-			gradOperand, gradScale, gradOffset, t.err = f.BatchNormGradient(operand, scale, mean, variance, gradOutput, epsilon, axis)
+			gradOperand, gradScale, gradOffset, t.err = f.BatchNormGradient(operand, scale, mean, variance, gradOutput,
+				epsilon, axis)
 		}
 		t.convert(dtype, &gradOperand, &gradScale, &gradOffset)
 		return gradOperand, gradScale, gradOffset, t.err
@@ -203,6 +210,7 @@ func (f *Function) BatchNormGradient(operand, scale, mean, variance, gradOutput 
 	a := t.mul(scale, r)
 	k := t.mul(t.mul(a, r), t.mul(gradScale, n))
 	c := t.sub(t.mul(k, mean), t.mul(a, t.mul(gradOffset, n)))
-	gradOperand = t.add(t.sub(t.mul(gradOutput, t.along(a, shape, axis)), t.mul(operand, t.along(k, shape, axis))), t.along(c, shape, axis))
+	gradOperand = t.add(t.sub(t.mul(gradOutput, t.along(a, shape, axis)), t.mul(operand, t.along(k, shape, axis))),
+		t.along(c, shape, axis))
 	return gradOperand, gradScale, gradOffset, t.err
 }

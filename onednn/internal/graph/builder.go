@@ -74,7 +74,8 @@ func (b *builder) Compile() (compute.Executable, error) {
 		return nil, errors.Errorf("onednn: Compile of %q before its main function's Return", b.name)
 	}
 	b.done = true
-	return b.target.Compile(b.name, &Graph{Nodes: b.main.nodes, Params: b.main.params, Names: b.main.names, Outputs: b.main.outputs})
+	return b.target.Compile(b.name, &Graph{Nodes: b.main.nodes, Params: b.main.params, Names: b.main.names,
+		Outputs: b.main.outputs})
 }
 
 // Node is one recorded operation, or one that a pass of the compiler made.
@@ -153,7 +154,8 @@ func (f *Function) operands(op compute.OpType, in []Value) ([]*Result, []Value, 
 	for i, v := range in {
 		r, ok := v.(*Result)
 		if !ok || r == nil {
-			return nil, nil, errors.Errorf("onednn: operand #%d of %s is a %T, which no function of this backend returned", i, op, v)
+			return nil, nil, errors.Errorf("onednn: operand #%d of %s is a %T, which no function of this backend "+
+				"returned", i, op, v)
 		}
 		if !f.visible(r.Node.Owner) {
 			return nil, nil, errors.Errorf("onednn: operand #%d of %s belongs to a different function", i, op)
@@ -177,7 +179,8 @@ func (f *Function) record(op compute.OpType, attr any, again Replay, in ...Value
 	return f.add(n, shadowOut)
 }
 
-func (f *Function) record1(op compute.OpType, attr any, again func(compute.Function, []Value) (Value, error), in ...Value) (Value, error) {
+func (f *Function) record1(op compute.OpType, attr any, again func(compute.Function, []Value) (Value, error),
+	in ...Value) (Value, error) {
 	out, err := f.record(op, attr, func(g compute.Function, in []Value) ([]Value, error) {
 		v, err := again(g, in)
 		return []Value{v}, err
@@ -319,14 +322,16 @@ func (f *Function) closureIn(g compute.Function, captured map[*Result]Value) (co
 // recordWith records an operation that takes closures. What they capture becomes further inputs of the node, so that
 // data dependencies are all a node's edges.
 func (f *Function) recordWith(op compute.OpType, closures []compute.Function,
-	again func(g compute.Function, closures []compute.Function, in []Value) ([]Value, error), in ...Value) ([]Value, error) {
+	again func(g compute.Function, closures []compute.Function, in []Value) ([]Value, error), in ...Value) ([]Value,
+	error) {
 	recorded := make([]*Function, len(closures))
 	var captured []*Result
 	operands := append([]Value(nil), in...)
 	for i, c := range closures {
 		r, ok := c.(*Function)
 		if !ok || r == nil || r.builder != f.builder || !r.returned {
-			return nil, errors.Errorf("onednn: closure #%d of %s must be a function of the same builder that has returned", i, op)
+			return nil, errors.Errorf("onednn: closure #%d of %s must be a function of the same builder that has "+
+				"returned", i, op)
 		}
 		recorded[i] = r
 		for _, v := range r.captured() {
@@ -357,7 +362,8 @@ func (f *Function) Call(callee compute.Function, inputs ...compute.Value) ([]com
 		return nil, errors.Errorf("onednn: Call needs a function of the same builder that has returned")
 	}
 	if len(inputs) != len(c.params) {
-		return nil, errors.Errorf("onednn: Call of %q with %d inputs, it has %d parameters", c.name, len(inputs), len(c.params))
+		return nil, errors.Errorf("onednn: Call of %q with %d inputs, it has %d parameters", c.name, len(inputs),
+			len(c.params))
 	}
 	bound := map[*Result]Value{}
 	for i, p := range c.params {
@@ -366,27 +372,32 @@ func (f *Function) Call(callee compute.Function, inputs ...compute.Value) ([]com
 			return nil, err
 		}
 		if !shape.Equal(p.Shape()) {
-			return nil, errors.Errorf("onednn: Call of %q: input #%d has shape %s, parameter %q wants %s", c.name, i, shape, c.names[i], p.Shape())
+			return nil, errors.Errorf("onednn: Call of %q: input #%d has shape %s, parameter %q wants %s", c.name, i,
+				shape, c.names[i], p.Shape())
 		}
 		bound[p] = inputs[i]
 	}
 	return c.inline(f, bound)
 }
 
-func (f *Function) Sort(comparator compute.Function, axis int, stable bool, inputs ...compute.Value) ([]compute.Value, error) {
-	return f.recordWith(compute.OpTypeSort, []compute.Function{comparator}, func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
-		return g.Sort(c[0], axis, stable, in...)
-	}, inputs...)
+func (f *Function) Sort(comparator compute.Function, axis int, stable bool, inputs ...compute.Value) ([]compute.Value,
+	error) {
+	return f.recordWith(compute.OpTypeSort, []compute.Function{comparator},
+		func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
+			return g.Sort(c[0], axis, stable, in...)
+		}, inputs...)
 }
 
 func (f *Function) While(cond, body compute.Function, initial ...compute.Value) ([]compute.Value, error) {
-	return f.recordWith(compute.OpTypeWhile, []compute.Function{cond, body}, func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
-		return g.While(c[0], c[1], in...)
-	}, initial...)
+	return f.recordWith(compute.OpTypeWhile, []compute.Function{cond, body},
+		func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
+			return g.While(c[0], c[1], in...)
+		}, initial...)
 }
 
 func (f *Function) If(predicate compute.Value, onTrue, onFalse compute.Function) ([]compute.Value, error) {
-	return f.recordWith(compute.OpTypeIf, []compute.Function{onTrue, onFalse}, func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
-		return g.If(in[0], c[0], c[1])
-	}, predicate)
+	return f.recordWith(compute.OpTypeIf, []compute.Function{onTrue, onFalse},
+		func(g compute.Function, c []compute.Function, in []Value) ([]Value, error) {
+			return g.If(in[0], c[0], c[1])
+		}, predicate)
 }

@@ -33,7 +33,8 @@ func OpName(op compute.OpType) string {
 	return op.String()
 }
 
-// FloatOperands reports whether a convolution or product has operands of one type of floats, and a result of floats, none of them empty.
+// FloatOperands reports whether a convolution or product has operands of one type of floats, and a result of floats,
+// none of them empty.
 func FloatOperands(n *Node) bool {
 	for _, r := range append(slices.Clone(n.In[:2]), n.Out[0]) {
 		switch r.Shape().DType {

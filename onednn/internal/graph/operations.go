@@ -19,11 +19,13 @@ func (f *Function) unary(op compute.OpType, m func(compute.Function, Value) (Val
 	return f.record1(op, nil, func(g compute.Function, in []Value) (Value, error) { return m(g, in[0]) }, x)
 }
 
-func (f *Function) binary(op compute.OpType, m func(compute.Function, Value, Value) (Value, error), x, y Value) (Value, error) {
+func (f *Function) binary(op compute.OpType, m func(compute.Function, Value, Value) (Value, error), x, y Value) (Value,
+	error) {
 	return f.record1(op, nil, func(g compute.Function, in []Value) (Value, error) { return m(g, in[0], in[1]) }, x, y)
 }
 
-func (f *Function) reduce(op compute.OpType, m func(compute.Function, Value, ...int) (Value, error), x Value, axes []int) (Value, error) {
+func (f *Function) reduce(op compute.OpType, m func(compute.Function, Value, ...int) (Value, error), x Value,
+	axes []int) (Value, error) {
 	axes = slices.Clone(axes)
 	return f.record1(op, axes, func(g compute.Function, in []Value) (Value, error) { return m(g, in[0], axes...) }, x)
 }
@@ -373,9 +375,10 @@ func (f *Function) Transpose(x Value, permutation ...int) (Value, error) {
 
 func (f *Function) Slice(x Value, starts, limits, strides []int) (Value, error) {
 	starts, limits, strides = slices.Clone(starts), slices.Clone(limits), slices.Clone(strides)
-	return f.record1(compute.OpTypeSlice, SliceArgs{starts, limits, strides}, func(g compute.Function, in []Value) (Value, error) {
-		return g.Slice(in[0], starts, limits, strides)
-	}, x)
+	return f.record1(compute.OpTypeSlice, SliceArgs{starts, limits, strides},
+		func(g compute.Function, in []Value) (Value, error) {
+			return g.Slice(in[0], starts, limits, strides)
+		}, x)
 }
 
 func (f *Function) Pad(x, fill Value, axes ...compute.PadAxis) (Value, error) {
@@ -391,38 +394,52 @@ func (f *Function) Where(condition, onTrue, onFalse Value) (Value, error) {
 	}, condition, onTrue, onFalse)
 }
 
-func (f *Function) ReduceWindow(x Value, kind compute.ReduceOpType, window, strides, inputDilations, windowDilations []int, paddings [][2]int) (Value, error) {
-	window, strides, inputDilations, windowDilations, paddings = slices.Clone(window), slices.Clone(strides), slices.Clone(inputDilations), slices.Clone(windowDilations), slices.Clone(paddings)
+func (f *Function) ReduceWindow(x Value, kind compute.ReduceOpType, window, strides, inputDilations,
+	windowDilations []int, paddings [][2]int) (Value, error) {
+	window, strides, inputDilations, windowDilations, paddings = slices.Clone(window), slices.Clone(strides),
+		slices.Clone(inputDilations), slices.Clone(windowDilations), slices.Clone(paddings)
 	return f.record1(compute.OpTypeReduceWindow, nil, func(g compute.Function, in []Value) (Value, error) {
 		return g.ReduceWindow(in[0], kind, window, strides, inputDilations, windowDilations, paddings)
 	}, x)
 }
 
-func (f *Function) Gather(operand, start Value, indexVectorAxis int, offsetOutputAxes, collapsedSliceAxes, startIndexMap, sliceSizes []int, sorted bool) (Value, error) {
-	offsetOutputAxes, collapsedSliceAxes, startIndexMap, sliceSizes = slices.Clone(offsetOutputAxes), slices.Clone(collapsedSliceAxes), slices.Clone(startIndexMap), slices.Clone(sliceSizes)
+func (f *Function) Gather(operand, start Value, indexVectorAxis int, offsetOutputAxes, collapsedSliceAxes,
+	startIndexMap, sliceSizes []int, sorted bool) (Value, error) {
+	offsetOutputAxes, collapsedSliceAxes, startIndexMap, sliceSizes = slices.Clone(offsetOutputAxes),
+		slices.Clone(collapsedSliceAxes), slices.Clone(startIndexMap), slices.Clone(sliceSizes)
 	return f.record1(compute.OpTypeGather, nil, func(g compute.Function, in []Value) (Value, error) {
-		return g.Gather(in[0], in[1], indexVectorAxis, offsetOutputAxes, collapsedSliceAxes, startIndexMap, sliceSizes, sorted)
+		return g.Gather(in[0], in[1], indexVectorAxis, offsetOutputAxes, collapsedSliceAxes, startIndexMap, sliceSizes,
+			sorted)
 	}, operand, start)
 }
 
-func (f *Function) ScatterMax(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
-	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes), slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
+func (f *Function) ScatterMax(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes,
+	insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
+	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes),
+		slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
 	return f.record1(compute.OpTypeScatterMax, nil, func(g compute.Function, in []Value) (Value, error) {
-		return g.ScatterMax(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes, sorted, unique)
+		return g.ScatterMax(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes,
+			scatterAxesToOperandAxes, sorted, unique)
 	}, operand, indices, updates)
 }
 
-func (f *Function) ScatterMin(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
-	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes), slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
+func (f *Function) ScatterMin(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes,
+	insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
+	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes),
+		slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
 	return f.record1(compute.OpTypeScatterMin, nil, func(g compute.Function, in []Value) (Value, error) {
-		return g.ScatterMin(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes, sorted, unique)
+		return g.ScatterMin(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes,
+			scatterAxesToOperandAxes, sorted, unique)
 	}, operand, indices, updates)
 }
 
-func (f *Function) ScatterSum(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
-	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes), slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
+func (f *Function) ScatterSum(operand, indices, updates Value, indexVectorAxis int, updateWindowAxes,
+	insertedWindowAxes, scatterAxesToOperandAxes []int, sorted, unique bool) (Value, error) {
+	updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes = slices.Clone(updateWindowAxes),
+		slices.Clone(insertedWindowAxes), slices.Clone(scatterAxesToOperandAxes)
 	return f.record1(compute.OpTypeScatterSum, nil, func(g compute.Function, in []Value) (Value, error) {
-		return g.ScatterSum(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes, scatterAxesToOperandAxes, sorted, unique)
+		return g.ScatterSum(in[0], in[1], in[2], indexVectorAxis, updateWindowAxes, insertedWindowAxes,
+			scatterAxesToOperandAxes, sorted, unique)
 	}, operand, indices, updates)
 }
 
@@ -451,13 +468,15 @@ func (f *Function) ConvGeneral(input, kernel Value, axes compute.ConvolveAxesCon
 	c := ConvArgs{axes.Clone(), slices.Clone(strides), slices.Clone(paddings), slices.Clone(inputDilations),
 		slices.Clone(kernelDilations), channelGroups, batchGroups}
 	return f.record1(compute.OpTypeConvGeneral, c, func(g compute.Function, in []Value) (Value, error) {
-		return g.ConvGeneral(in[0], in[1], c.Axes, c.Strides, c.Paddings, c.InputDilations, c.KernelDilations, c.ChannelGroups, c.BatchGroups)
+		return g.ConvGeneral(in[0], in[1], c.Axes, c.Strides, c.Paddings, c.InputDilations, c.KernelDilations,
+			c.ChannelGroups, c.BatchGroups)
 	}, input, kernel)
 }
 
 func (f *Function) DotGeneral(lhs Value, lhsContracting, lhsBatch []int, rhs Value, rhsContracting, rhsBatch []int,
 	config compute.DotGeneralConfig) (Value, error) {
-	d := DotArgs{slices.Clone(lhsContracting), slices.Clone(lhsBatch), slices.Clone(rhsContracting), slices.Clone(rhsBatch), config}
+	d := DotArgs{slices.Clone(lhsContracting), slices.Clone(lhsBatch), slices.Clone(rhsContracting),
+		slices.Clone(rhsBatch), config}
 	return f.record1(compute.OpTypeDotGeneral, d, func(g compute.Function, in []Value) (Value, error) {
 		return g.DotGeneral(in[0], d.LhsContracting, d.LhsBatch, in[1], d.RhsContracting, d.RhsBatch, d.config)
 	}, lhs, rhs)
@@ -478,7 +497,10 @@ func (f *Function) DynamicUpdateSlice(operand, update Value, startIndices []Valu
 
 func (f *Function) Iota(shape shapes.Shape, axis int) (Value, error) {
 	shape = shape.Clone()
-	return f.record1(compute.OpTypeIota, nil, func(g compute.Function, _ []Value) (Value, error) { return g.Iota(shape, axis) })
+	return f.record1(compute.OpTypeIota, nil, func(g compute.Function, _ []Value) (Value, error) {
+		return g.Iota(shape,
+			axis)
+	})
 }
 
 func (f *Function) RNGBitGenerator(state Value, shape shapes.Shape) (newState, values Value, err error) {
@@ -531,7 +553,8 @@ func (f *Function) FusedSoftmax(x Value, axis int) (Value, error) {
 }
 
 func (f *Function) FusedGelu(x Value, exact bool) (Value, error) {
-	if shape, err := f.builder.OpShape(x); err == nil && !(exact && IsFloat(shape.DType) && shape.Rank() <= MaxRank && shape.Size() > 0) {
+	if shape, err := f.builder.OpShape(x); err == nil && !(exact && IsFloat(shape.DType) && shape.Rank() <= MaxRank &&
+		shape.Size() > 0) {
 		if err := f.fusedTypes(compute.OpTypeFusedGelu, x); err != nil {
 			return nil, err
 		}
@@ -562,19 +585,23 @@ func (f *Function) FusedDense(x, weight, bias Value, activation compute.Activati
 	}, operands...)
 }
 
-func (f *Function) FusedAttentionQKVProjection(x, wQKV, biasQ, biasK, biasV Value, queryDim, keyValueDim int) (q, k, v Value, err error) {
+func (f *Function) FusedAttentionQKVProjection(x, wQKV, biasQ, biasK, biasV Value, queryDim, keyValueDim int) (q, k,
+	v Value, err error) {
 	operands, at := present(x, wQKV, biasQ, biasK, biasV)
-	out, err := f.record(compute.OpTypeFusedAttentionQKVProjection, nil, func(g compute.Function, in []Value) ([]Value, error) {
-		q, k, v, err := g.FusedAttentionQKVProjection(in[0], in[1], at(in, 2), at(in, 3), at(in, 4), queryDim, keyValueDim)
-		return []Value{q, k, v}, err
-	}, operands...)
+	out, err := f.record(compute.OpTypeFusedAttentionQKVProjection, nil,
+		func(g compute.Function, in []Value) ([]Value, error) {
+			q, k, v, err := g.FusedAttentionQKVProjection(in[0], in[1], at(in, 2), at(in, 3), at(in, 4), queryDim,
+				keyValueDim)
+			return []Value{q, k, v}, err
+		}, operands...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	return out[0], out[1], out[2], nil
 }
 
-func (f *Function) FusedQuantizedDense(x, weights, bias Value, q *compute.Quantization, activation compute.ActivationType) (Value, error) {
+func (f *Function) FusedQuantizedDense(x, weights, bias Value, q *compute.Quantization,
+	activation compute.ActivationType) (Value, error) {
 	if q == nil {
 		return f.shadow.FusedQuantizedDense(nil, nil, nil, nil, activation)
 	}

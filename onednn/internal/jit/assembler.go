@@ -37,31 +37,35 @@ const (
 
 func zmm(n int) operand { return operand{kind: onRegister, reg: n} }
 
-// constant is 32 bits that stand behind the code, for all lanes: AVX-512 spreads them while it reads, for AVX2 they stand there eight times.
+// constant is 32 bits that stand behind the code, for all lanes: AVX-512 spreads them while it reads, for AVX2 they
+// stand there eight times.
 func constant(bits uint32) operand { return operand{kind: onConstant, bits: bits, splat: true} }
 
 // opcode of an EVEX instruction: prefix (0, 0x66, 0xF3, 0xF2), map (1: 0F, 2: 0F38, 3: 0F3A), byte.
 type opcode struct{ prefix, table, op byte }
 
 var (
-	vaddps, vmulps, vsubps, vminps, vdivps, vmaxps = opcode{0, 1, 0x58}, opcode{0, 1, 0x59}, opcode{0, 1, 0x5c}, opcode{0, 1, 0x5d}, opcode{0, 1, 0x5e}, opcode{0, 1, 0x5f}
-	vsqrtps, vandps, vorps, vxorps                 = opcode{0, 1, 0x51}, opcode{0, 1, 0x54}, opcode{0, 1, 0x56}, opcode{0, 1, 0x57}
-	vpaddd, vpandd, vptestmd                       = opcode{0x66, 1, 0xfe}, opcode{0x66, 1, 0xdb}, opcode{0x66, 2, 0x27}
-	vpslrdImm, vpslldImm                           = opcode{0x66, 1, 0x72}, opcode{0x66, 1, 0x72} // told apart by reg: 2 and 6
-	vfmadd132, vfmadd213, vfmadd231                = opcode{0x66, 2, 0x98}, opcode{0x66, 2, 0xa8}, opcode{0x66, 2, 0xb8}
-	vfnmadd132, vfnmadd213, vfnmadd231             = opcode{0x66, 2, 0x9c}, opcode{0x66, 2, 0xac}, opcode{0x66, 2, 0xbc}
-	vscalefps, vrcp14ps                            = opcode{0x66, 2, 0x2c}, opcode{0x66, 2, 0x4c}
-	vrndscaleps                                    = opcode{0x66, 3, 0x08} // VEX: vroundps, which has the same modes
-	vcmpps                                         = opcode{0, 1, 0xc2}
-	vblendmps                                      = opcode{0x66, 2, 0x65}
-	vmovups, vmovupsStore, vmovaps                 = opcode{0, 1, 0x10}, opcode{0, 1, 0x11}, opcode{0, 1, 0x28}
-	vbroadcastss                                   = opcode{0x66, 2, 0x18}
-	vpbroadcastb, vpbroadcastw                     = opcode{0x66, 2, 0x78}, opcode{0x66, 2, 0x79}
-	vpmovzxbd, vpmovzxwd                           = opcode{0x66, 2, 0x31}, opcode{0x66, 2, 0x33}
-	vpmovdb, vpmovdw                               = opcode{0xf3, 2, 0x31}, opcode{0xf3, 2, 0x33}
-	vcvtdq2ps, vcvttps2dq                          = opcode{0, 1, 0x5b}, opcode{0xf3, 1, 0x5b}
-	vcvtph2ps, vcvtps2ph                           = opcode{0x66, 2, 0x13}, opcode{0x66, 3, 0x1d}
-	vcvtneps2bf16                                  = opcode{0xf3, 2, 0x72}
+	vaddps, vmulps, vsubps, vminps, vdivps, vmaxps = opcode{0, 1, 0x58}, opcode{0, 1, 0x59}, opcode{0, 1, 0x5c},
+		opcode{0, 1, 0x5d}, opcode{0, 1, 0x5e}, opcode{0, 1, 0x5f}
+	vsqrtps, vandps, vorps, vxorps = opcode{0, 1, 0x51}, opcode{0, 1, 0x54}, opcode{0, 1, 0x56},
+		opcode{0, 1, 0x57}
+	vpaddd, vpandd, vptestmd = opcode{0x66, 1, 0xfe}, opcode{0x66, 1, 0xdb}, opcode{0x66, 2, 0x27}
+	// told apart by reg: 2 and 6
+	vpslrdImm, vpslldImm               = opcode{0x66, 1, 0x72}, opcode{0x66, 1, 0x72}
+	vfmadd132, vfmadd213, vfmadd231    = opcode{0x66, 2, 0x98}, opcode{0x66, 2, 0xa8}, opcode{0x66, 2, 0xb8}
+	vfnmadd132, vfnmadd213, vfnmadd231 = opcode{0x66, 2, 0x9c}, opcode{0x66, 2, 0xac}, opcode{0x66, 2, 0xbc}
+	vscalefps, vrcp14ps                = opcode{0x66, 2, 0x2c}, opcode{0x66, 2, 0x4c}
+	vrndscaleps                        = opcode{0x66, 3, 0x08} // VEX: vroundps, which has the same modes
+	vcmpps                             = opcode{0, 1, 0xc2}
+	vblendmps                          = opcode{0x66, 2, 0x65}
+	vmovups, vmovupsStore, vmovaps     = opcode{0, 1, 0x10}, opcode{0, 1, 0x11}, opcode{0, 1, 0x28}
+	vbroadcastss                       = opcode{0x66, 2, 0x18}
+	vpbroadcastb, vpbroadcastw         = opcode{0x66, 2, 0x78}, opcode{0x66, 2, 0x79}
+	vpmovzxbd, vpmovzxwd               = opcode{0x66, 2, 0x31}, opcode{0x66, 2, 0x33}
+	vpmovdb, vpmovdw                   = opcode{0xf3, 2, 0x31}, opcode{0xf3, 2, 0x33}
+	vcvtdq2ps, vcvttps2dq              = opcode{0, 1, 0x5b}, opcode{0xf3, 1, 0x5b}
+	vcvtph2ps, vcvtps2ph               = opcode{0x66, 2, 0x13}, opcode{0x66, 3, 0x1d}
+	vcvtneps2bf16                      = opcode{0xf3, 2, 0x72}
 
 	// of AVX2 only
 	vblendvps, vandnps, vpcmpeqd = opcode{0x66, 3, 0x4a}, opcode{0, 1, 0x55}, opcode{0x66, 1, 0x76}
@@ -77,8 +81,9 @@ func (a *assembler) bytes(b ...byte) { a.code = append(a.code, b...) }
 
 func (a *assembler) int32(v int32) { a.code = binary.LittleEndian.AppendUint32(a.code, uint32(v)) }
 
-// vector is one instruction on whole vectors: reg ← op(second, last). second is 0 where the instruction has two operands.
-// mask is the number of the mask register (0: none), which only AVX-512 has; zero clears lanes that the mask leaves out.
+// vector is one instruction on whole vectors: reg ← op(second, last). second is 0 where the instruction has two
+// operands. mask is the number of the mask register (0: none), which only AVX-512 has; zero clears lanes that the mask
+// leaves out.
 func (a *assembler) vector(o opcode, reg, second int, last operand, mask int, zero bool, imm ...byte) {
 	a.vectorLength(o, reg, second, last, mask, zero, 2, imm...)
 }
@@ -90,8 +95,10 @@ func (a *assembler) broadcast(reg int, bits uint32, mask int) {
 	a.vector(vbroadcastss, reg, 0, c, mask, mask != 0)
 }
 
-// vectorLength is vector of another length: a quarter (0), half (1) or all (2) of AVX-512's vectors, half (0, 1) or all (2) of AVX2's.
-func (a *assembler) vectorLength(o opcode, reg, second int, last operand, mask int, zero bool, length byte, imm ...byte) {
+// vectorLength is vector of another length: a quarter (0), half (1) or all (2) of AVX-512's vectors, half (0, 1) or all
+// (2) of AVX2's.
+func (a *assembler) vectorLength(o opcode, reg, second int, last operand, mask int, zero bool, length byte,
+	imm ...byte) {
 	if a.avx2 {
 		a.vex(o, reg, second, last, length/2)
 	} else {
@@ -205,7 +212,8 @@ func (a *assembler) pop(reg int) {
 	a.bytes(0x58 | byte(reg&7))
 }
 
-// jump writes a conditional jump (0x84 zero, 0x85 not zero, 0x8c less, 0x8d not less) and returns where its distance stands.
+// jump writes a conditional jump (0x84 zero, 0x85 not zero, 0x8c less, 0x8d not less) and returns where its distance
+// stands.
 func (a *assembler) jump(condition byte) int {
 	a.bytes(0x0f, condition)
 	a.int32(0)

@@ -11,8 +11,8 @@ import (
 )
 
 // Clusters are compiled to AVX-512 or AVX2 code where the CPU has it; elsewhere, and for what is not written here, the
-// interpreter of elementwise_body.h runs them. A cluster's code walks rows; in a row it takes a vector's elements at a time through
-// all instructions in registers, so that memory is read and written once.
+// interpreter of elementwise_body.h runs them. A cluster's code walks rows; in a row it takes a vector's elements at a
+// time through all instructions in registers, so that memory is read and written once.
 //
 // The code is a C function void(int64_t *a): a[0] rows, a[1] elements in a row, a[2…] the addresses of inputs, outputs
 // and sums in that order, for the first row. Addresses are changed.
@@ -97,7 +97,8 @@ func (g *generator) shift(x varg, right int) varg {
 	return g.add(vop{kind: vShift, imm: right, args: []varg{x}})
 }
 
-// reciprocal of a normal number: an estimate of 14 bits and one step of Newton's method. AVX2's estimate of 12 bits would need two.
+// reciprocal of a normal number: an estimate of 14 bits and one step of Newton's method. AVX2's estimate of 12 bits
+// would need two.
 func (g *generator) reciprocal(x varg) varg {
 	if g.avx2 {
 		return g.binary(vdivps, one, x)
@@ -145,8 +146,10 @@ func (g *generator) power(n varg) varg {
 func (g *generator) erf(x varg) varg {
 	c := g.limit(x, -4, 4)
 	z := g.binary(vmulps, c, c)
-	p := g.horner(z, -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
-	q := g.horner(z, -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02)
+	p := g.horner(z, -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+		-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
+	q := g.horner(z, -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
+		-1.42647390514189e-02)
 	return g.binary(vmulps, g.binary(vmulps, c, p), g.reciprocal(q))
 }
 
@@ -154,7 +157,8 @@ func (g *generator) erf(x varg) varg {
 func (g *generator) geluGradient(x varg) varg {
 	c := g.limit(x, -6, 6)
 	z := g.binary(vmulps, c, c)
-	p := g.horner(z, -1.53577889e-11, 2.78506153e-09, -1.0087644e-07, 3.30082551e-05, -0.000148160524, 0.0145299985, -0.0415170947, 0.79788479)
+	p := g.horner(z, -1.53577889e-11, 2.78506153e-09, -1.0087644e-07, 3.30082551e-05, -0.000148160524, 0.0145299985,
+		-0.0415170947, 0.79788479)
 	q := g.horner(z, 5.55664308e-06, 0.000150208287, 0.00295228657, 0.0369718554, 0.281301829, 1)
 	return g.fma(g.binary(vmulps, c, p), g.reciprocal(q), number(0.5))
 }
@@ -212,7 +216,8 @@ func (g *generator) instruction(i cluster.Instruction) {
 	case cluster.OpFMA:
 		r = g.fma(a, b, c)
 	case cluster.OpEq, cluster.OpNe, cluster.OpLt, cluster.OpLe, cluster.OpGt, cluster.OpGe:
-		cmp := map[cluster.Op]int{cluster.OpEq: cmpEQ, cluster.OpNe: cmpNE, cluster.OpLt: cmpLT, cluster.OpLe: cmpLE, cluster.OpGt: cmpGT, cluster.OpGe: cmpGE}[i.Op]
+		cmp := map[cluster.Op]int{cluster.OpEq: cmpEQ, cluster.OpNe: cmpNE, cluster.OpLt: cmpLT, cluster.OpLe: cmpLE,
+			cluster.OpGt: cmpGT, cluster.OpGe: cmpGE}[i.Op]
 		r = g.choose(cmp, a, b, one, zero)
 	case cluster.OpAnd:
 		r = g.choose(cmpNE, a, zero, g.truth(b), zero)
@@ -278,8 +283,8 @@ type access struct {
 	step  int32 // bytes to the next row
 }
 
-// Generate returns the code of a cluster, or nil where it has none. AVX2 has no masks: rows that are not whole vectors, and outputs of
-// bytes, are the interpreter's.
+// Generate returns the code of a cluster, or nil where it has none. AVX2 has no masks: rows that are not whole vectors,
+// and outputs of bytes, are the interpreter's.
 func Generate(p *cluster.Program, avx2, cpuRoundsBF16 bool) []byte {
 	g := &generator{ok: true, avx2: avx2, bf16: cpuRoundsBF16 && !avx2}
 	nd := len(p.Dims)

@@ -14,9 +14,10 @@ import (
 type emitter struct {
 	*generator
 	in, out, sums []access
-	home          []int          // by array: the general register that holds its address; −1: it stays in the function's argument
-	pinned        map[uint32]int // constants that are in a register all the time
-	a             *assembler
+	// by array: the general register that holds its address; −1: it stays in the function's argument
+	home   []int
+	pinned map[uint32]int // constants that are in a register all the time
+	a      *assembler
 
 	// of the body being written
 	mask  int     // the mask register of its loads and stores, 0: whole vectors
@@ -32,8 +33,8 @@ type emitter struct {
 // pointers are the registers that hold arrays' addresses.
 var pointers = []int{r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15}
 
-// function writes the function: rows, in each the whole vectors, then the rest under mask register 1, which AVX2 has not: there rows are
-// whole vectors.
+// function writes the function: rows, in each the whole vectors, then the rest under mask register 1, which AVX2 has
+// not: there rows are whole vectors.
 func (e *emitter) function() []byte {
 	lanes, registers := int32(16), 32
 	if e.avx2 {
@@ -133,8 +134,8 @@ func (e *emitter) function() []byte {
 	return a.finish()
 }
 
-// pin leaves as many constants in registers as makes no other value go to the stack, those first that are read most. It returns how
-// many places on the stack are needed.
+// pin leaves as many constants in registers as makes no other value go to the stack, those first that are read most. It
+// returns how many places on the stack are needed.
 func (e *emitter) pin(registers int) (slots int) {
 	reads := map[uint32]int{}
 	for _, v := range e.ops {
@@ -334,7 +335,8 @@ func (e *emitter) address(k int, x access) operand {
 		base = rax
 		e.a.load(rax, rdi, argument(k))
 	}
-	size := map[dtypes.DType]int{dtypes.Float32: 4, dtypes.Int32: 4, dtypes.BFloat16: 2, dtypes.Float16: 2, dtypes.Bool: 1}[x.dtype]
+	size := map[dtypes.DType]int{dtypes.Float32: 4, dtypes.Int32: 4, dtypes.BFloat16: 2, dtypes.Float16: 2,
+		dtypes.Bool: 1}[x.dtype]
 	return operand{kind: onMemory, reg: base, index: x.inner == 1, scale: size}
 }
 

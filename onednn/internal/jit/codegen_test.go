@@ -12,7 +12,8 @@ import (
 	"github.com/unnoise/unnoise/onednn/internal/graph/graphtest"
 )
 
-// There is code for what processors compute in registers; the interpreter has the rest. That the code is right, the package onednn tests.
+// There is code for what processors compute in registers; the interpreter has the rest. That the code is right, the
+// package onednn tests.
 func TestGenerate(t *testing.T) {
 	for _, c := range []struct {
 		name         string
@@ -25,7 +26,8 @@ func TestGenerate(t *testing.T) {
 		{"a result of bytes", func(x *Node) *Node { return GreaterThan(x, Exp(x)) }, 16, true, false},
 		{"sine", Sin, 16, false, false},
 	} {
-		g := graphtest.Record(t, func(in []*Node) []*Node { return []*Node{c.f(in[0])} }, shapes.Make(dtypes.Float32, 3, c.width))
+		g := graphtest.Record(t, func(in []*Node) []*Node { return []*Node{c.f(in[0])} },
+			shapes.Make(dtypes.Float32, 3, c.width))
 		for _, u := range cluster.Fuse(g, cluster.MaxNodes) {
 			if u.Cluster == nil {
 				continue

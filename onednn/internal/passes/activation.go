@@ -10,9 +10,10 @@ import (
 	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
-// attachActivation makes what follows a convolution element by element part of it: a scale and a shift for each channel,
-// as batch normalisation is in evaluation, go into its weights and bias; GELU becomes its last step, and so does the
-// conversion of the result. The scaled weights depend on parameters alone, so that the backend prepares them once.
+// attachActivation makes what follows a convolution element by element part of it: a scale and a shift for each
+// channel, as batch normalisation is in evaluation, go into its weights and bias; GELU becomes its last step, and so
+// does the conversion of the result. The scaled weights depend on parameters alone, so that the backend prepares them
+// once.
 //
 //	%1 = conv %x %w %b; %2 = Mul %1 (a along channels); %3 = Add %2 (s along channels); %4 = FusedGelu %3; %5 = ConvertDType %4
 //	→   %5 = conv %x (%w·a) (%b·a + s) {gelu}
@@ -102,7 +103,8 @@ func attachActivation(g *graph.Graph) {
 	g.Replace(table)
 }
 
-// scaled puts w·scale and b·scale + shift in the place of c's weights and bias, and returns the nodes that compute them.
+// scaled puts w·scale and b·scale + shift in the place of c's weights and bias, and returns the nodes that compute
+// them.
 func scaled(c *graph.Node, axis int, scale, shift *graph.Result) []*graph.Node {
 	m := &maker{owner: c.Owner}
 	float := func(r *graph.Result) *graph.Result {
@@ -123,7 +125,8 @@ func scaled(c *graph.Node, axis int, scale, shift *graph.Result) []*graph.Node {
 	if scale != nil {
 		w := c.In[1]
 		wide := shapes.Make(dtypes.Float32, w.Shape().Dimensions...)
-		s := m.add(compute.OpTypeMul, wide, nil, float(w), m.add(compute.OpTypeBroadcastInDim, wide, []int{axis}, vector(scale)))
+		s := m.add(compute.OpTypeMul, wide, nil, float(w), m.add(compute.OpTypeBroadcastInDim, wide, []int{axis},
+			vector(scale)))
 		if w.Shape().DType != dtypes.Float32 {
 			s = m.add(compute.OpTypeConvertDType, w.Shape(), nil, s)
 		}

@@ -93,7 +93,8 @@ func foldConvolutionGradients(g *graph.Graph) {
 // one: src is what c computes, dst what it reads.
 func (c *Conv) backwardData(n *graph.Node, out, in, kernel []int) (b *Conv, window *graph.Result) {
 	reversed := n.In[1].Node
-	if reversed.Op != compute.OpTypeReverse || !sameSet(reversed.Attr.([]int), c.Weights.Spatial) || !slices.Equal(c.Stride, ones(len(c.Stride))) {
+	if reversed.Op != compute.OpTypeReverse || !sameSet(reversed.Attr.([]int), c.Weights.Spatial) ||
+		!slices.Equal(c.Stride, ones(len(c.Stride))) {
 		return nil, nil
 	}
 	b = &Conv{Src: c.Dst, Weights: Axes{c.Weights.Second, c.Weights.First, c.Weights.Spatial}, Dst: c.Src,

@@ -31,7 +31,8 @@ func foldConversions(g *graph.Graph) {
 			if n.Out[0].Shape().DType != dtypes.Float32 || !graph.IsFloat(n.In[0].Shape().DType) || uses[n.In[0]] != 1 {
 				continue
 			}
-			if made.Op == graph.OpConvBackwardWeights || made.Op == compute.OpTypeDotGeneral && graph.FloatOperands(made) {
+			if made.Op == graph.OpConvBackwardWeights || made.Op == compute.OpTypeDotGeneral &&
+				graph.FloatOperands(made) {
 				made.Shapes = []shapes.Shape{n.Out[0].Shape()}
 				narrow := made.Replay
 				made.Replay = func(g compute.Function, in []graph.Value) ([]graph.Value, error) {
@@ -51,7 +52,8 @@ func foldConversions(g *graph.Graph) {
 
 // widened returns what r was converted from, if that is a narrower float that some other operation computes.
 func widened(r *graph.Result) *graph.Result {
-	if c := r.Node; c.Op == compute.OpTypeConvertDType && graph.IsFloat(c.In[0].Shape().DType) && !cluster.Fusable(c.In[0].Node) {
+	if c := r.Node; c.Op == compute.OpTypeConvertDType && graph.IsFloat(c.In[0].Shape().DType) &&
+		!cluster.Fusable(c.In[0].Node) {
 		return c.In[0]
 	}
 	return r

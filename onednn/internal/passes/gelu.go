@@ -11,8 +11,8 @@ import (
 	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
-// foldGeluGradients finds the derivative of GELU, Φ(x) + x·φ(x), as it is left by GoMLX's differentiation of x·Φ(x), whatever way its factors
-// are grouped. One function has half the arithmetic of its two.
+// foldGeluGradients finds the derivative of GELU, Φ(x) + x·φ(x), as it is left by GoMLX's differentiation of x·Φ(x),
+// whatever way its factors are grouped. One function has half the arithmetic of its two.
 //
 //	%1 = Mul %x √½; %2 = Erf %1; %3 = Add %2 1; %4 = Mul %d (%3·½); %5 = Mul %1 %1; %6 = Neg %5; %7 = Exp %6; %8 = Mul (%d·%x) (%7·√½π); %9 = Add %4 %8
 //	→   %a = GeluGradient %x; %9 = Mul %d %a
@@ -64,9 +64,11 @@ func geluGradient(a, b *graph.Result) (x *graph.Result, d []*graph.Result, c flo
 			own, ofX := factors(x)
 			right, other := factors(b)
 			// What is left of the other term is e^(−x²/2).
-			if rest, ok := without(right, slices.Concat(d, own)); ok && len(rest) == 1 && rest[0].Node.Op == compute.OpTypeExp && near(other, scale*ofX*math.Sqrt(2/math.Pi)) {
+			if rest, ok := without(right, slices.Concat(d, own)); ok && len(rest) == 1 &&
+				rest[0].Node.Op == compute.OpTypeExp && near(other, scale*ofX*math.Sqrt(2/math.Pi)) {
 				square, by := factors(rest[0].Node.In[0])
-				if rest, ok := without(square, slices.Concat(own, own)); ok && len(rest) == 0 && near(by, -0.5*ofX*ofX) {
+				if rest, ok := without(square, slices.Concat(own, own)); ok && len(rest) == 0 &&
+					near(by, -0.5*ofX*ofX) {
 					return x, d, 2 * scale
 				}
 			}

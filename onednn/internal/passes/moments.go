@@ -13,8 +13,9 @@ import (
 	"github.com/unnoise/unnoise/onednn/internal/graph"
 )
 
-// shareMoments takes a sum and the sum of squared differences from a mean over the same axes from one pass over memory. In group
-// normalisation the mean m is that of several channels; with a channel's own mean and variance, Σ(x−m)² = n·(variance + (mean−m)²).
+// shareMoments takes a sum and the sum of squared differences from a mean over the same axes from one pass over memory.
+// In group normalisation the mean m is that of several channels; with a channel's own mean and variance, Σ(x−m)² =
+// n·(variance + (mean−m)²).
 //
 //	%1 = ReduceSum %x; %3 = Sub %x (%2 along other axes); %4 = Mul %3 %3; %5 = ReduceSum %4
 //	→   %a, %b = moments %x; %1 = Mul %a n; %3 = Sub %a %2; %4 = Mul %3 %3; %5 = Mul (Add %b %4) n
@@ -28,7 +29,8 @@ func shareMoments(g *graph.Graph) {
 	nodes := make([]*graph.Node, 0, len(g.Nodes))
 	for _, n := range g.Nodes {
 		nodes = append(nodes, n)
-		if n.Op != compute.OpTypeReduceSum || n.In[0].Shape().DType != dtypes.Float32 || n.Out[0].Shape().DType != dtypes.Float32 {
+		if n.Op != compute.OpTypeReduceSum || n.In[0].Shape().DType != dtypes.Float32 ||
+			n.Out[0].Shape().DType != dtypes.Float32 {
 			continue
 		}
 		axes := slices.Sorted(slices.Values(n.Attr.([]int)))
@@ -50,7 +52,8 @@ func shareMoments(g *graph.Graph) {
 		table[sum.Out[0]] = early.add(compute.OpTypeMul, shape, nil, m.Out[0], count)
 		d := late.add(compute.OpTypeSub, shape, nil, m.Out[0], late.without(mean, x.Shape(), axes))
 		square := late.add(compute.OpTypeMul, shape, nil, d, d)
-		table[n.Out[0]] = late.add(compute.OpTypeMul, shape, nil, late.add(compute.OpTypeAdd, shape, nil, m.Out[1], square), count)
+		table[n.Out[0]] = late.add(compute.OpTypeMul, shape, nil,
+			late.add(compute.OpTypeAdd, shape, nil, m.Out[1], square), count)
 		nodes = append(nodes, late.nodes...)
 		nodes = slices.Insert(nodes, slices.Index(nodes, sum), append([]*graph.Node{m}, early.nodes...)...)
 	}
@@ -59,8 +62,8 @@ func shareMoments(g *graph.Graph) {
 	removeDead(g)
 }
 
-// shiftMoments takes what is the same along the axes out of moments: it moves the mean, and what is left may be an array as it stands in
-// memory.
+// shiftMoments takes what is the same along the axes out of moments: it moves the mean, and what is left may be an
+// array as it stands in memory.
 //
 //	%1 = Add %x (%b along other axes); %2, %3 = moments %1   →   %a, %3 = moments %x; %2 = Add %a %b
 func shiftMoments(g *graph.Graph) {
@@ -81,7 +84,8 @@ func shiftMoments(g *graph.Graph) {
 				continue
 			}
 			m, after := momentsNode(x, axes, n.Shapes[0], n.Owner), &maker{owner: n.Owner}
-			table[n.Out[0]] = after.add(compute.OpTypeAdd, n.Shapes[0], nil, m.Out[0], after.without(b, x.Shape(), axes))
+			table[n.Out[0]] = after.add(compute.OpTypeAdd, n.Shapes[0], nil, m.Out[0],
+				after.without(b, x.Shape(), axes))
 			table[n.Out[1]] = m.Out[1]
 			nodes[len(nodes)-1] = m
 			nodes = append(nodes, after.nodes...)
@@ -94,7 +98,8 @@ func shiftMoments(g *graph.Graph) {
 
 // momentsNode computes mean and variance of x over the axes, each of the shape.
 func momentsNode(x *graph.Result, axes []int, shape shapes.Shape, owner *graph.Function) *graph.Node {
-	n := &graph.Node{Op: graph.OpMoments, In: []*graph.Result{x}, Shapes: []shapes.Shape{shape, shape}, Attr: axes, Replay: graph.MomentsReplay(x.Shape(), axes), Owner: owner}
+	n := &graph.Node{Op: graph.OpMoments, In: []*graph.Result{x}, Shapes: []shapes.Shape{shape, shape}, Attr: axes,
+		Replay: graph.MomentsReplay(x.Shape(), axes), Owner: owner}
 	n.Out = []*graph.Result{{Node: n}, {Node: n, Index: 1}}
 	return n
 }
@@ -146,7 +151,8 @@ func (m *maker) add(op compute.OpType, shape shapes.Shape, attr any, in ...*grap
 }
 
 func (m *maker) scalar(v float32) *graph.Result {
-	return m.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32), binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
+	return m.add(compute.OpTypeConstant, shapes.Make(dtypes.Float32),
+		binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 }
 
 // without is r, which spreads over shape, without axes along which it is the same.

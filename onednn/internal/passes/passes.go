@@ -1,4 +1,5 @@
-// Package passes rewrites graphs: the native operations that arithmetic stands for take its place, and what is not needed goes.
+// Package passes rewrites graphs: the native operations that arithmetic stands for take its place, and what is not
+// needed goes.
 package passes
 
 import (
@@ -33,7 +34,8 @@ var passes = []pass{
 
 // Names lists the passes that may be left out, to see what they earn.
 func Names() []string {
-	// Without these, gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take hours.
+	// Without these, gradients of convolutions as GoMLX writes them, with windows the size of pictures, would take
+	// hours.
 	needed := []string{"dead", "convolution gradients", "reductions"}
 	var names []string
 	for _, p := range passes {

@@ -39,12 +39,19 @@ func TestPasses(t *testing.T) {
 		want string // numbers of operations
 		not  string // operations that are gone
 	}{
-		{"dead", func(in []*Node) []*Node { Exp(in[0]); return []*Node{Neg(in[0])} }, []shapes.Shape{b}, "Neg 1", "Exp"},
-		{"same", func(in []*Node) []*Node { return []*Node{Add(Exp(in[0]), Sin(Exp(Identity(in[0]))))} }, []shapes.Shape{b}, "Exp 1, Sin 1, Add 1", "Identity"},
-		{"gradients of convolutions", func(in []*Node) []*Node { return Gradient(ReduceAllSum(Square(convolve(in))), in...) }, []shapes.Shape{x, w},
+		{"dead", func(in []*Node) []*Node { Exp(in[0]); return []*Node{Neg(in[0])} }, []shapes.Shape{b}, "Neg 1",
+			"Exp"},
+		{"same", func(in []*Node) []*Node { return []*Node{Add(Exp(in[0]), Sin(Exp(Identity(in[0]))))} },
+			[]shapes.Shape{b}, "Exp 1, Sin 1, Add 1", "Identity"},
+		{"gradients of convolutions", func(in []*Node) []*Node {
+			return Gradient(ReduceAllSum(Square(convolve(in))),
+				in...)
+		}, []shapes.Shape{x, w},
 			"Conv 1, ConvBackwardData 1, ConvBackwardWeights 1", "ConvGeneral, Reverse"},
-		{"a bias", func(in []*Node) []*Node { return []*Node{Add(convolve(in), channels(in[2]))} }, []shapes.Shape{x, w, b}, "Conv 1", "Add"},
-		{"no bias", func(in []*Node) []*Node { return []*Node{Add(convolve(in), in[2])} }, []shapes.Shape{x, w, float32s(1, 8, 1, 1)}, "Conv 1, Add 1", ""},
+		{"a bias", func(in []*Node) []*Node { return []*Node{Add(convolve(in), channels(in[2]))} },
+			[]shapes.Shape{x, w, b}, "Conv 1", "Add"},
+		{"no bias", func(in []*Node) []*Node { return []*Node{Add(convolve(in), in[2])} },
+			[]shapes.Shape{x, w, float32s(1, 8, 1, 1)}, "Conv 1, Add 1", ""},
 		{"an activation", func(in []*Node) []*Node {
 			return []*Node{ConvertDType(Exp(AddScalar(Mul(convolve(in), channels(in[2])), 0)), dtypes.BFloat16)}
 		}, []shapes.Shape{x, w, b}, "Conv 1, Exp 1", ""},
@@ -58,7 +65,8 @@ func TestPasses(t *testing.T) {
 		}, []shapes.Shape{x}, "Moments 1", "ReduceSum"},
 		{"conversions", func(in []*Node) []*Node { return []*Node{ReduceMax(ConvertDType(in[0], dtypes.Float32), 0)} },
 			[]shapes.Shape{shapes.Make(dtypes.BFloat16, 4, 16)}, "ReduceMax 1", "ConvertDType"},
-		{"axes that stand apart", func(in []*Node) []*Node { return []*Node{ReduceMax(in[0], 0, 2)} }, []shapes.Shape{x}, "ReduceMax 2", ""},
+		{"axes that stand apart", func(in []*Node) []*Node { return []*Node{ReduceMax(in[0], 0, 2)} },
+			[]shapes.Shape{x}, "ReduceMax 2", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := graphtest.Record(t, c.f, c.in...)
@@ -86,7 +94,8 @@ func ordered(t *testing.T, pass string, g *graph.Graph) {
 	for _, n := range g.Nodes {
 		for _, r := range n.In {
 			if !seen[r.Node] {
-				t.Fatalf("after pass %q %s stands before its input %s:\n%s", pass, graph.OpName(n.Op), graph.OpName(r.Node.Op), g)
+				t.Fatalf("after pass %q %s stands before its input %s:\n%s", pass, graph.OpName(n.Op),
+					graph.OpName(r.Node.Op), g)
 			}
 		}
 		seen[n] = true

@@ -65,11 +65,13 @@ func cheapChain(r *graph.Result, depth int) bool {
 
 func copyChain(r *graph.Result, depth int) []*graph.Node {
 	n := r.Node
-	c := &graph.Node{Op: n.Op, In: append([]*graph.Result(nil), n.In...), Shapes: n.Shapes, Attr: n.Attr, Replay: n.Replay, Owner: n.Owner}
+	c := &graph.Node{Op: n.Op, In: append([]*graph.Result(nil), n.In...), Shapes: n.Shapes, Attr: n.Attr,
+		Replay: n.Replay, Owner: n.Owner}
 	c.Out = []*graph.Result{{Node: c}}
 	var copies []*graph.Node
 	for i, in := range c.In {
-		if in.Node.Op != compute.OpTypeBroadcastInDim && in.Shape().Size() != 1 && cheap(in.Node.Op) && cluster.Fusable(in.Node) && depth > 1 {
+		if in.Node.Op != compute.OpTypeBroadcastInDim && in.Shape().Size() != 1 && cheap(in.Node.Op) &&
+			cluster.Fusable(in.Node) && depth > 1 {
 			inner := copyChain(in, depth-1)
 			copies = append(copies, inner...)
 			c.In[i] = inner[len(inner)-1].Out[0]

@@ -36,7 +36,8 @@ func splitReductions(g *graph.Graph) {
 						kept = append(kept, d)
 					}
 				}
-				first := &graph.Node{Op: n.Op, In: n.In, Attr: group, Shapes: []shapes.Shape{shapes.Make(dtypes.Float32, kept...)}, Owner: n.Owner}
+				first := &graph.Node{Op: n.Op, In: n.In, Attr: group,
+					Shapes: []shapes.Shape{shapes.Make(dtypes.Float32, kept...)}, Owner: n.Owner}
 				first.Replay = reduceReplay(n.Op, group)
 				first.Out = []*graph.Result{{Node: first}}
 				n.In, n.Attr = first.Out, axes[:from]

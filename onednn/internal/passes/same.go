@@ -12,10 +12,14 @@ import (
 
 // describedByAttr are the operations that inputs, output shape and attribute determine.
 var describedByAttr = map[compute.OpType]bool{
-	compute.OpTypeConstant: true, compute.OpTypeBroadcastInDim: true, compute.OpTypeReshape: true, compute.OpTypeConvertDType: true,
-	compute.OpTypeTranspose: true, compute.OpTypeReverse: true, compute.OpTypeSlice: true, compute.OpTypeConcatenate: true,
-	compute.OpTypePad: true, compute.OpTypeReduceSum: true, compute.OpTypeReduceMax: true, compute.OpTypeReduceMin: true, compute.OpTypeWhere: true,
-	compute.OpTypeConvGeneral: true, compute.OpTypeDotGeneral: true, compute.OpTypeFusedGelu: true, graph.OpMoments: true,
+	compute.OpTypeConstant: true, compute.OpTypeBroadcastInDim: true, compute.OpTypeReshape: true,
+	compute.OpTypeConvertDType: true,
+	compute.OpTypeTranspose:    true, compute.OpTypeReverse: true, compute.OpTypeSlice: true,
+	compute.OpTypeConcatenate: true,
+	compute.OpTypePad:         true, compute.OpTypeReduceSum: true, compute.OpTypeReduceMax: true,
+	compute.OpTypeReduceMin: true, compute.OpTypeWhere: true,
+	compute.OpTypeConvGeneral: true, compute.OpTypeDotGeneral: true, compute.OpTypeFusedGelu: true,
+	graph.OpMoments: true,
 }
 
 // mergeSame keeps one of several nodes that compute the same, and drops operations that change nothing.
