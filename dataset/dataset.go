@@ -26,7 +26,7 @@ type Labeled struct {
 // Len returns the number of images.
 func (l *Labeled) Len() int { return len(l.Labels) }
 
-// Check tells whether the images are of rows×cols, at least one, and each has a label and all its values.
+// Check reports whether the images are of rows×cols, at least one, and each has a label and all its values.
 func (l *Labeled) Check(rows, cols int) error {
 	switch {
 	case l == nil || len(l.Labels) == 0:

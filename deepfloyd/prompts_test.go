@@ -145,7 +145,7 @@ func TestEmbeddingsAreKept(t *testing.T) {
 		}
 		return list
 	}
-	// encode tells whether the text encoder was needed: without a file of a kept embedding, one is written.
+	// encode reports whether the text encoder was needed: without a file of a kept embedding, one is written.
 	encode := func(wantFiles int) []float32 {
 		t.Helper()
 		p, err := e.Encode(t.Context(), b, text, "a man", text)

@@ -115,7 +115,7 @@ func (s *Stage) Load(b compute.Backend, dtype dtypes.DType) (err error) {
 	return err
 }
 
-// check tells whether the network fits to the rest of the stage.
+// check reports whether the network fits to the rest of the stage.
 func (s *Stage) check(c unet.Config, scheduler *Scheduler) error {
 	if s.Noising != nil && c.ClassEmbedType == nil {
 		return errors.New("class_embed_type is null, expected timestep: the folder has an image_noising_scheduler, " +

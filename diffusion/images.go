@@ -40,7 +40,7 @@ func (m Images) Slice(from, to int) Images {
 	return m
 }
 
-// SameShape tells whether both batches have the same N, C, H and W.
+// SameShape reports whether both batches have the same N, C, H and W.
 func (m Images) SameShape(o Images) bool {
 	return m.N == o.N && m.C == o.C && m.H == o.H && m.W == o.W
 }
@@ -71,7 +71,7 @@ func Concat(batches ...Images) (Images, error) {
 	return all, nil
 }
 
-// check tells whether the shape is possible and Data has its length.
+// check reports whether the shape is possible and Data has its length.
 func (m Images) check() error {
 	if m.N < 0 || m.C < 0 || m.H < 0 || m.W < 0 || len(m.Data) != m.N*m.C*m.H*m.W {
 		return fmt.Errorf("images of shape %s need %d values, found %d", m.Shape(), m.N*m.C*m.H*m.W, len(m.Data))
@@ -79,7 +79,7 @@ func (m Images) check() error {
 	return nil
 }
 
-// checkLike tells whether m, named what, is a sound batch of x's shape.
+// checkLike reports whether m, named what, is a sound batch of x's shape.
 func (m Images) checkLike(x Images, what string) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)

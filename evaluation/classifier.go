@@ -35,7 +35,7 @@ const readBatch = 250
 
 const size = mnistunet.Size
 
-// Classifier reads images of 28×28: four convolutions with batch normalisation and GELU (14×14, 14×14, 7×7, 7×7), the
+// Classifier reads images of 28×28: four convolutions with batch normalization and GELU (14×14, 14×14, 7×7, 7×7), the
 // mean over what is left of the image, which are its features, and a linear layer. It computes in float32. Not safe for
 // concurrent use.
 type Classifier struct {

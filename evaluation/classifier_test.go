@@ -94,26 +94,26 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := j.Floor(train.Len(), false)
+	all, err := j.Baseline(train.Len(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	few, err := j.Floor(100, false)
+	few, err := j.Baseline(100, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !(0 < all.Frechet && all.Frechet < few.Frechet && few.Frechet < far.Frechet) || all.Groups != 1 ||
 		few.Groups != train.Len()/100 || all.Deviation != 0 || !(few.Deviation > 0) {
-		t.Errorf("floors %+v and %+v, noise %g; want rising", all, few, far.Frechet)
+		t.Errorf("baselines %+v and %+v, noise %g; want rising", all, few, far.Frechet)
 	}
-	even, err := j.Floor(train.Len(), true)
+	even, err := j.Baseline(train.Len(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !even.Even || even.Images%c.Classes != 0 || even.Images >= train.Len() || even.Groups != 1 {
-		t.Errorf("the floor of digits that go round the classes is %+v", even)
+		t.Errorf("the baseline of digits that go round the classes is %+v", even)
 	}
-	checkFloors(t, j, train, few)
+	checkBaselines(t, j, train, few)
 	if far.Accuracy != nil || far.Classes[0].Accuracy != nil {
 		t.Error("images that nothing was asked of have an accuracy")
 	}
@@ -157,9 +157,9 @@ func TestTrain(t *testing.T) {
 	}
 }
 
-// checkFloors tells whether floors are of random training images, those that go round the classes of each class in
-// turn, and whether one of several groups is their mean.
-func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDistance) {
+// checkBaselines reports whether baselines are of random training images, those that go round the classes of each class
+// in turn, and whether one of several groups is their mean.
+func checkBaselines(t *testing.T, j *Judge, train *dataset.Labeled, baseline BaselineDistance) {
 	t.Helper()
 	r, err := j.ReadSet(t.Context(), train)
 	if err != nil {
@@ -175,11 +175,11 @@ func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDist
 		}
 	}
 	if slices.Equal(j.training, r.Features) {
-		t.Error("floors are of neighbours in the set")
+		t.Error("baselines are of neighbours in the set")
 	}
 	var distances []float64
-	for i := range floor.Groups {
-		g, err := Fit(j.training[i*floor.Images*Features:(i+1)*floor.Images*Features], Features)
+	for i := range baseline.Groups {
+		g, err := Fit(j.training[i*baseline.Images*Features:(i+1)*baseline.Images*Features], Features)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,8 +196,8 @@ func checkFloors(t *testing.T, j *Judge, train *dataset.Labeled, floor FloorDist
 	for _, d := range distances {
 		squares += (d - mean) * (d - mean)
 	}
-	near(t, "a floor", floor.Frechet, mean, 1e-9)
-	near(t, "a floor's deviation", floor.Deviation, math.Sqrt(squares/float64(len(distances)-1)), 1e-9)
+	near(t, "a baseline", baseline.Frechet, mean, 1e-9)
+	near(t, "a baseline's deviation", baseline.Deviation, math.Sqrt(squares/float64(len(distances)-1)), 1e-9)
 }
 
 func TestShifts(t *testing.T) {

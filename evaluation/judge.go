@@ -67,26 +67,26 @@ func round(labels []byte) (order []int) {
 	return nil
 }
 
-// maxGroups bounds the groups of training images over which a floor is averaged.
+// maxGroups bounds the groups of training images over which a baseline is averaged.
 const maxGroups = 100
 
-// Floor is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is the
-// mean over up to a hundred groups of n random images that share none, and larger for small n, where a covariance is
-// estimated badly. With even, the images go round the classes, as samples of classes do; the test set has some more of
-// one than of another. There are floors for 2 to all such training images; n counts as one of these.
-func (j *Judge) Floor(n int, even bool) (FloorDistance, error) {
+// Baseline is the Fréchet distance to the test set that n training images have: what perfect samples would get. It is
+// the mean over up to a hundred groups of n random images that share none, and larger for small n, where a covariance
+// is estimated badly. With even, the images go round the classes, as samples of classes do; the test set has some more
+// of one than of another. There are baselines for 2 to all such training images; n counts as one of these.
+func (j *Judge) Baseline(n int, even bool) (BaselineDistance, error) {
 	features := j.training
 	if even {
 		features = j.even
 	}
 	all := len(features) / Features
 	n = max(2, min(n, all))
-	f := FloorDistance{Images: n, Groups: min(maxGroups, all/n), Even: even}
+	f := BaselineDistance{Images: n, Groups: min(maxGroups, all/n), Even: even}
 	distances := make([]float64, f.Groups)
 	for i := range distances {
 		d, err := j.distance(features[i*n*Features : (i+1)*n*Features])
 		if err != nil {
-			return FloorDistance{}, fmt.Errorf("the training images: %w", err)
+			return BaselineDistance{}, fmt.Errorf("the training images: %w", err)
 		}
 		distances[i] = d
 	}

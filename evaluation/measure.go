@@ -42,8 +42,8 @@ func (m *Measurement) update(format string, args ...any) {
 	m.Update(func() string { return fmt.Sprintf(format, args...) })
 }
 
-// judge gets the classifier, reads both sets, and measures the floors for all training digits and for as many as there
-// are samples; labels are the classes that these are asked for, if they are.
+// judge gets the classifier, reads both sets, and measures the baselines for all training digits and for as many as
+// there are samples; labels are the classes that these are asked for, if they are.
 func (m *Measurement) judge(ctx context.Context, n int, labels []int) (*Judge, error) {
 	path, err := CachePath(m.Train, m.Test, classifierSeed)
 	if err != nil {
@@ -73,13 +73,13 @@ func (m *Measurement) judge(ctx context.Context, n int, labels []int) (*Judge, e
 		return nil, err
 	}
 	for _, n := range []int{m.Train.Len(), n} {
-		floor, err := j.Floor(n, goesRound(labels, m.Train.Occurring()))
+		baseline, err := j.Baseline(n, goesRound(labels, m.Train.Occurring()))
 		if err != nil {
 			j.Close()
 			return nil, err
 		}
-		if !slices.Contains(m.Floors, floor) { // as many samples as images
-			m.Floors = append(m.Floors, floor)
+		if !slices.Contains(m.Baselines, baseline) { // as many samples as images
+			m.Baselines = append(m.Baselines, baseline)
 		}
 	}
 	return j, nil

@@ -12,21 +12,21 @@ import (
 
 // Report is what an evaluation found, as JSON. Accuracies are shares from 0 to 1, distances those of [FrechetDistance].
 type Report struct {
-	Version    int               `json:"version"`           // of this format: 1
-	Complete   bool              `json:"complete"`          // false: it was stopped, and holds what was finished
-	Model      string            `json:"model,omitempty"`   // the model's folder
-	Config     *mnistunet.Config `json:"config,omitempty"`  // the model's
-	Samples    string            `json:"samples,omitempty"` // the file, for samples made elsewhere
-	Commit     string            `json:"commit,omitempty"`  // of the program that measured
-	Data       string            `json:"data"`              // name of the set
-	DType      string            `json:"dtype,omitempty"`   // f32 or bf16, what the model computed in
-	Threads    int               `json:"threads"`
-	Backend    string            `json:"backend,omitempty"` // as --backend names it, if it is not onednn
-	Seed       *uint64           `json:"seed,omitempty"`    // of the noise
-	Classifier *ClassifierInfo   `json:"classifier,omitempty"`
-	Floors     []FloorDistance   `json:"floors,omitempty"`
-	Rows       []Row             `json:"rows,omitempty"`
-	Denoising  []NoiseLevel      `json:"denoising,omitempty"` // for models of condition none
+	Version    int                `json:"version"`           // of this format: 1
+	Complete   bool               `json:"complete"`          // false: it was stopped, and holds what was finished
+	Model      string             `json:"model,omitempty"`   // the model's folder
+	Config     *mnistunet.Config  `json:"config,omitempty"`  // the model's
+	Samples    string             `json:"samples,omitempty"` // the file, for samples made elsewhere
+	Commit     string             `json:"commit,omitempty"`  // of the program that measured
+	Data       string             `json:"data"`              // name of the set
+	DType      string             `json:"dtype,omitempty"`   // f32 or bf16, what the model computed in
+	Threads    int                `json:"threads"`
+	Backend    string             `json:"backend,omitempty"` // as --backend names it, if it is not onednn
+	Seed       *uint64            `json:"seed,omitempty"`    // of the noise
+	Classifier *ClassifierInfo    `json:"classifier,omitempty"`
+	Baselines  []BaselineDistance `json:"floors,omitempty"`
+	Rows       []Row              `json:"rows,omitempty"`
+	Denoising  []NoiseLevel       `json:"denoising,omitempty"` // for models of condition none
 }
 
 // ReportVersion is the version of Report.
@@ -41,8 +41,8 @@ type ClassifierInfo struct {
 	Sum      string  `json:"sha256"` // of the file: distances are comparable where it is the same
 }
 
-// FloorDistance is the Fréchet distance of training images to the test set.
-type FloorDistance struct {
+// BaselineDistance is the Fréchet distance of training images to the test set.
+type BaselineDistance struct {
 	Images  int     `json:"images"`         // of each group
 	Groups  int     `json:"groups"`         // of which it is the mean
 	Even    bool    `json:"even,omitempty"` // going round the classes, as samples of classes do

@@ -63,26 +63,26 @@ func (r Report) Tables() []Table {
 			fmt.Sprintf("Accuracy is the share of samples that a classifier reads as what was asked for; of the test "+
 				"images of %s it reads %.2f %%.", r.Data, 100*r.Classifier.Accuracy))
 	}
-	var floors []string
+	var baselines []string
 	going := ""
-	for _, f := range r.Floors {
-		floor := fmt.Sprintf("%.3f for %d", f.Frechet, f.Images)
+	for _, f := range r.Baselines {
+		baseline := fmt.Sprintf("%.3f for %d", f.Frechet, f.Images)
 		if f.Groups > 1 {
-			floor += fmt.Sprintf(" (mean of %d groups", f.Groups)
+			baseline += fmt.Sprintf(" (mean of %d groups", f.Groups)
 			if f.Deviation > 0 { // reports of earlier versions don't tell
-				floor += fmt.Sprintf("; their standard deviation is %.3f", f.Deviation)
+				baseline += fmt.Sprintf("; their standard deviation is %.3f", f.Deviation)
 			}
-			floor += ")"
+			baseline += ")"
 		}
-		floors = append(floors, floor)
+		baselines = append(baselines, baseline)
 		if f.Even {
 			going = " that go round the classes"
 		}
 	}
-	if floors != nil {
+	if baselines != nil {
 		notes = append(notes,
 			fmt.Sprintf("The Fréchet distance is that of its features to the test images. Training images%s, in "+
-				"place of samples, get %s.", going, strings.Join(floors, ", ")))
+				"place of samples, get %s.", going, strings.Join(baselines, ", ")))
 	}
 	if !r.Complete {
 		notes = append(notes, "The measurement was stopped before its end.")

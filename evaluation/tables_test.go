@@ -19,7 +19,7 @@ func TestReportTables(t *testing.T) {
 	classes := make([]ClassScore, 2)
 	classes[1] = ClassScore{Class: 1, Read: 3}
 	r = Report{Complete: true, Model: "m", Data: "MNIST", Classifier: &ClassifierInfo{Accuracy: 0.9921},
-		Floors: []FloorDistance{{Images: 12, Groups: 3, Even: true, Frechet: 1.5, Deviation: 0.25}},
+		Baselines: []BaselineDistance{{Images: 12, Groups: 3, Even: true, Frechet: 1.5, Deviation: 0.25}},
 		Rows: []Row{{Sampler: "ddpm", Steps: 300, Evaluations: 300, Seconds: 6, ImagesPerSecond: 2,
 			Score: Score{Images: 12, Frechet: 2.5, Classes: classes}}}}
 	tables := r.Tables()
@@ -36,7 +36,7 @@ func TestReportTables(t *testing.T) {
 	}
 }
 
-// Floors of digits that go round the classes are for samples that do.
+// Baselines of digits that go round the classes are for samples that do.
 func TestGoesRound(t *testing.T) {
 	for _, c := range []struct {
 		labels  []int

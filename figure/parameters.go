@@ -70,8 +70,8 @@ var ErrNotPNG = errors.New("not a PNG file")
 const (
 	pngSignature = "\x89PNG\r\n\x1a\n"
 
-	maxTextChunk = 1 << 20 // longer ones are an error: they are no parameters of ours
-	maxTextTotal = 1 << 22
+	maxTextChunk = 1 << 23 // longer ones are an error: they are no parameters of ours. A recipe may hold pictures
+	maxTextTotal = 1 << 24
 )
 
 // ReadParametersFile reads the parameters of a PNG file; see [ReadParameters].
@@ -239,7 +239,7 @@ func appendChunk(out []byte, kind string, data ...[]byte) []byte {
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[start:]))
 }
 
-// isKeyword tells whether the Latin-1 bytes are a PNG keyword (PNG specification, 11.3.3.2).
+// isKeyword reports whether the Latin-1 bytes are a PNG keyword (PNG specification, 11.3.3.2).
 func isKeyword(key []byte) bool {
 	if len(key) < 1 || len(key) > 79 || key[0] == ' ' || key[len(key)-1] == ' ' || bytes.Contains(key, []byte("  ")) {
 		return false

@@ -58,7 +58,7 @@ func TestMixedPrecision(t *testing.T) {
 			vv += float64(v[i]) * float64(v[i])
 			ww += float64(w[i]) * float64(w[i])
 		}
-		if ww < 1e-10 { // a bias before batch normalisation: rounding noise
+		if ww < 1e-10 { // a bias before batch normalization: rounding noise
 			continue
 		}
 		if cosine := vw / math.Sqrt(vv*ww); !(cosine > 0.97) {

@@ -6,7 +6,7 @@
 //	x [N,28,28,1] → in_block D → down1 D (14×14) → down2 2D (7×7) → flatten 2D (1×1)
 //	flatten → unflatten 2D (7×7) → up1 of [·, down2] D (14×14) → up2 of [·, down1] D (28×28) → out_block of [·, in_block] → out_conv
 //
-// where every block is convolution, batch normalisation and GELU. Conditions enter behind unflatten and up1: with fully
+// where every block is convolution, batch normalization and GELU. Conditions enter behind unflatten and up1: with fully
 // connected blocks of t/T and of the one-hot class, unflatten·c1 + t1 and up1·c2 + t2.
 //
 // Digits have values from 0, black, to 1.
@@ -168,7 +168,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// scheduled tells whether the network estimates the noise of a schedule's timesteps.
+// scheduled reports whether the network estimates the noise of a schedule's timesteps.
 func (c Config) scheduled() bool { return c.Condition != None && c.Objective == Noise }
 
 func parseConfig(path string, b []byte) (Config, error) {

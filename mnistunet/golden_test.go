@@ -99,7 +99,7 @@ func testGolden(t *testing.T, condition Condition, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A bias before batch normalisation has no effect in training: its gradient is rounding noise of 1e-9, which the
+	// A bias before batch normalization has no effect in training: its gradient is rounding noise of 1e-9, which the
 	// first step of Adam blows up to anything between ±rate. Such values are only held to that bound, and replaced by
 	// PyTorch's before they are compared, so that what follows them is compared too.
 	for name, v := range after {

@@ -286,7 +286,7 @@ func TestMisuse(t *testing.T) {
 		"denoiser of none":    {estimate(ctx, none.Denoiser(nil), x, 0), "condition none removes noise of one level"},
 		"Denoise of time":     {denoise(time, x), `"time"`},
 		"another size":        {denoise(none, diffusion.NewImages(1, 1, 32, 32)), "[1,1,32,32]"},
-		"colour":              {denoise(none, diffusion.NewImages(1, 3, 28, 28)), "[1,3,28,28]"},
+		"color":               {denoise(none, diffusion.NewImages(1, 3, 28, 28)), "[1,3,28,28]"},
 		"no images":           {denoise(none, diffusion.NewImages(0, 1, 28, 28)), "[0,1,28,28]"},
 		"an ended context":    {estimate(ended, time.Denoiser(nil), x, 0), "canceled"},
 		"schedule of no time": {func() error { _, err := none.Schedule(); return err }(), "no noise schedule"},

@@ -20,7 +20,7 @@ func (a *arena) grow(size int) (unsafe.Pointer, error) {
 		if err != nil {
 			return nil, errors.Errorf("onednn: no memory for %d MiB of intermediate results: %v", size>>20, err)
 		}
-		_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // only an optimisation
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // only an optimization
 		a.bytes = b
 	}
 	return unsafe.Pointer(unsafe.SliceData(a.bytes)), nil

@@ -45,7 +45,7 @@ type Options struct {
 	Threads int
 	// Portable does without oneDNN, as where it is not found.
 	Portable bool
-	// Without names optimisations to leave out, to see what they earn: those that Optimizations lists.
+	// Without names optimizations to leave out, to see what they earn: those that Optimizations lists.
 	Without []string
 }
 
@@ -103,7 +103,7 @@ func NewWithOptions(o Options) (*Backend, error) {
 	without := map[string]bool{}
 	for _, name := range o.Without {
 		if !slices.Contains(Optimizations(), name) {
-			return nil, errors.Errorf("onednn: there is no optimisation %q to leave out; there are %s", name,
+			return nil, errors.Errorf("onednn: there is no optimization %q to leave out; there are %s", name,
 				strings.Join(Optimizations(), ", "))
 		}
 		without[name] = true
@@ -214,7 +214,7 @@ func (b *Backend) NumDevices() int { return 1 }
 // DeviceDescription describes the CPU.
 func (b *Backend) DeviceDescription(compute.DeviceNum) string { return "CPU, " + Library().ISA }
 
-// Capabilities lists the Go backend's operations, which are the fallback, batch normalisation and attention.
+// Capabilities lists the Go backend's operations, which are the fallback, batch normalization and attention.
 func (b *Backend) Capabilities() compute.Capabilities {
 	c := b.fallback.Capabilities().Clone()
 	c.DynamicAxes = false

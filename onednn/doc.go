@@ -32,5 +32,5 @@
 //
 // ONEDNN_DUMP=1 prints the graph before and after each pass, and the lowered program. [StartProfile] times every native
 // operation. ONEDNN_MAX_CPU_ISA=AVX2, for one, limits the instruction set of oneDNN and of the package's own kernels.
-// [Options].Without leaves optimisations out. The repository's docs/performance.md tells what each of them earns.
+// [Options].Without leaves optimizations out. The repository's docs/performance.md tells what each of them earns.
 package onednn

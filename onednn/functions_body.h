@@ -1,4 +1,4 @@
-// Functions of one number, free of branches so that loops over them vectorise.
+// Functions of one number, free of branches so that loops over them vectorize.
 #ifndef UNNOISE_FUNCTIONS_BODY_H
 #define UNNOISE_FUNCTIONS_BODY_H
 #include "vectors_body.h"
@@ -75,7 +75,7 @@ INLINE float gelu_gradient(float x) {
   return x != x ? x : c * p / q + 0.5f;
 }
 
-// The C library's sqrtf sets errno, which keeps loops over it from being vectorised.
+// The C library's sqrtf sets errno, which keeps loops over it from being vectorized.
 static void square_roots(float *d, const float *a, int n) {
   int i = 0;
 #if defined(__AVX512F__)

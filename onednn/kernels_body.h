@@ -1,4 +1,4 @@
-// The kernels in plain C that the compiler vectorises: each kernels_*.c includes this under its own instruction set, with UN_TABLE for the
+// The kernels in plain C that the compiler vectorizes: each kernels_*.c includes this under its own instruction set, with UN_TABLE for the
 // table's name.
 #include "elementwise_body.h"
 #include "gemm_body.h"

@@ -12,7 +12,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestSharedMoments has group normalisation's mean and variance come from one pass, also where channels lie far from
+// TestSharedMoments has group normalization's mean and variance come from one pass, also where channels lie far from
 // their group's mean, and leaves other sums alone.
 func TestSharedMoments(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 1))
@@ -69,7 +69,7 @@ func TestSharedMoments(t *testing.T) {
 	}, random(r, 4, 30, 32))
 }
 
-// TestShiftedMoments has the bias before a batch normalisation moved to its mean.
+// TestShiftedMoments has the bias before a batch normalization moved to its mean.
 func TestShiftedMoments(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 80))
 	f := func(in []*Node) []*Node {
@@ -88,7 +88,7 @@ func TestShiftedMoments(t *testing.T) {
 	if table := profiled(t, f, in...); !strings.Contains(table, "moments (BFloat16)") {
 		t.Errorf("the moments are not of the array:\n%s", table)
 	}
-	// GoMLX's Go backend has no batch normalisation: it computes the same from primitives.
+	// GoMLX's Go backend has no batch normalization: it computes the same from primitives.
 	norm := func(in []*Node) []*Node {
 		x := Add(in[0], BroadcastToShape(Reshape(in[1], 1, 1, 32), in[0].Shape()))
 		y, mean, variance := InternalBatchNormForTraining(x, in[1], in[1], 1e-5, 2)

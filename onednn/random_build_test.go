@@ -23,7 +23,7 @@ type mode int
 
 const (
 	asGiven   mode = iota
-	primitive      // batch normalisation from primitives: GoMLX's Go backend has none of its own
+	primitive      // batch normalization from primitives: GoMLX's Go backend has none of its own
 	precise        // primitive, and all floats are Float64
 	perturbed      // precise, and every result that rounds is disturbed by as much
 )

@@ -33,7 +33,7 @@ func Names() []string {
 	return names
 }
 
-// Has tells whether there is a model of this name.
+// Has reports whether there is a model of this name.
 func Has(name string) bool { return slices.Contains(Names(), name) }
 
 // Load makes the model of this name.

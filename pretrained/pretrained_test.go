@@ -84,7 +84,7 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// heedsClass tells whether the right class helps to find the noise in test digits, and a wrong one hinders.
+// heedsClass reports whether the right class helps to find the noise in test digits, and a wrong one hinders.
 func heedsClass(t *testing.T, name string, m *mnistunet.Model) {
 	t.Helper()
 	_, test, err := dataset.MNIST()

@@ -22,7 +22,7 @@ type tab struct {
 	ctx context.Context
 }
 
-// isSnap tells whether a browser is a snap, or a script that starts one: it would see none of a test's files.
+// isSnap reports whether a browser is a snap, or a script that starts one: it would see none of a test's files.
 func isSnap(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || filepath.Base(real) == "snap" {

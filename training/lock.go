@@ -23,7 +23,7 @@ func lock(dir string) (*runLock, error) {
 	return &runLock{f}, nil
 }
 
-// check tells whether the folder's name has another run's folder by now.
+// check reports whether the folder's name has another run's folder by now.
 func (l *runLock) check() error {
 	mine, err := l.file.Stat()
 	if err != nil {

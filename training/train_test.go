@@ -657,7 +657,7 @@ func TestFailedStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := tiny(mnistunet.None).train(t.Context(), dir, Options{Backend: slow}); err == nil {
-		t.Fatal("GoMLX's backend has batch normalisation's training by now")
+		t.Fatal("GoMLX's backend has batch normalization's training by now")
 	}
 	if IsRun(dir) || !exists(notes) {
 		t.Error("what is left is called a run, or too little is left")

@@ -76,7 +76,7 @@ func (t Tensor) Drop() {
 	}
 }
 
-// Mapped tells whether Data is of a mapped file, which stays until the file is closed.
+// Mapped reports whether Data is of a mapped file, which stays until the file is closed.
 func (t Tensor) Mapped() bool { return t.mapped }
 
 // ByteSize returns the size of the elements in bytes.

@@ -27,7 +27,7 @@ type tab struct {
 	ctx context.Context
 }
 
-// isSnap tells whether a browser is a snap, or a script that starts one: it would see none of a test's files.
+// isSnap reports whether a browser is a snap, or a script that starts one: it would see none of a test's files.
 func isSnap(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || filepath.Base(real) == "snap" {
@@ -192,7 +192,7 @@ func (w watched) still(why string, want float64) {
 	}
 }
 
-// selfContained tells whether all pictures show, and that nothing was asked for.
+// selfContained reports whether all pictures show, and that nothing was asked for.
 func (b tab) selfContained() {
 	b.t.Helper()
 	if broken := evaluate[[]string](b,
@@ -217,7 +217,7 @@ func (b tab) selfContained() {
 	}
 }
 
-// phoneInTheDark tells whether the page fits a phone, and is dark where that is preferred.
+// phoneInTheDark reports whether the page fits a phone, and is dark where that is preferred.
 func (b tab) phoneInTheDark() {
 	b.t.Helper()
 	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))

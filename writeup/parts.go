@@ -122,7 +122,7 @@ func across(corner string, columns []string) string {
 	return strings.TrimRight("; columns "+corner, " ") + " " + strings.Join(columns, ", ")
 }
 
-// Labeled tells whether labels stand beside the rows.
+// Labeled reports whether labels stand beside the rows.
 func (v pictureView) Labeled() bool {
 	return v.Corner != "" || slices.ContainsFunc(v.Rows, func(r rowView) bool { return r.Label != "" })
 }
@@ -219,7 +219,7 @@ func (f files) names() (names []string) {
 	return names
 }
 
-// Check tells whether a page may be written to a folder: whether the index.html that is there, if there is one, is a
+// Check reports whether a page may be written to a folder: whether the index.html that is there, if there is one, is a
 // page of this package.
 func Check(dir string) error {
 	path := filepath.Join(dir, "index.html")

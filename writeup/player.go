@@ -15,7 +15,7 @@ import (
 // Frame is one moment of sampling.
 type Frame = figure.Frame
 
-// checkFrames tells whether frames can be played.
+// checkFrames reports whether frames can be played.
 func checkFrames(frames []Frame) error {
 	if len(frames) < 2 {
 		return fmt.Errorf("a trajectory has at least 2 frames, found %d", len(frames))

@@ -25,7 +25,7 @@ func (t *timing) add(cmd *cobra.Command, batch, runs int, batchUsage string) {
 	intFlag(cmd, &t.runs, "runs", runs, 1, 100_000, "counted runs")
 	computeFlags(cmd, &t.computing)
 	cmd.Flags().StringSliceVar(&t.without, "without", nil,
-		"optimisations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
+		"optimizations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
 	cmd.Flags().BoolVar(&t.profile, "profile", false,
 		"print what each operation takes to stderr, from as many runs again")
 	jsonFlag(cmd, &t.json, "print a JSON object")

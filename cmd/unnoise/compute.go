@@ -56,7 +56,7 @@ func (c computing) other() string {
 // trains refuses a backend that can't train.
 func (c computing) trains() error {
 	if c.backend == gobackend.BackendName {
-		return usagef("--backend %s does not train: it lacks batch normalisation's training", c.backend)
+		return usagef("--backend %s does not train: it lacks batch normalization's training", c.backend)
 	}
 	return nil
 }

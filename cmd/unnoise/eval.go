@@ -39,7 +39,7 @@ func newEval() *cobra.Command {
 		Short: "Measure the quality of a model, or of samples from elsewhere",
 		Long: `Draws samples with a model and measures them with a classifier of digits: how many are read as the
 class that was asked for, and the Fréchet distance of the classifier's features to those of the test
-digits, beside that of training digits, which is the floor. --sampler and --guidance take lists; each
+digits, beside that of training digits, which is the baseline. --sampler and --guidance take lists; each
 combination is a row.
 
 Models of condition time have no classes: what is read is counted. Models of condition none are

@@ -84,9 +84,9 @@ func TestEval(t *testing.T) {
 		len(r.Rows) != 4 {
 		t.Fatalf("report %+v", r)
 	}
-	if all := r.Floors[0]; all.Images < 150 || all.Images%10 != 0 || !all.Even || r.Floors[1].Images != 25 ||
-		r.Floors[1].Groups < 6 || !(all.Frechet < r.Floors[1].Frechet) {
-		t.Errorf("floors %+v", r.Floors)
+	if all := r.Baselines[0]; all.Images < 150 || all.Images%10 != 0 || !all.Even || r.Baselines[1].Images != 25 ||
+		r.Baselines[1].Groups < 6 || !(all.Frechet < r.Baselines[1].Frechet) {
+		t.Errorf("baselines %+v", r.Baselines)
 	}
 	for i, want := range []struct {
 		sampler     string
@@ -176,7 +176,8 @@ func TestEvalOtherConditions(t *testing.T) {
 		t.Errorf("objective flow: %+v", r.Rows)
 	}
 
-	// Samples that nobody asked for have the floors of any images, and a set of other classes is none to compare with.
+	// Samples that nobody asked for have the baselines of any images, and a set of other classes is none to compare
+	// with.
 	raw := filepath.Join(run, "s.safetensors")
 	images, labels := make([]float32, 12*28*28), make([]int32, 12)
 	for i := range labels {
@@ -189,7 +190,7 @@ func TestEvalOtherConditions(t *testing.T) {
 		"labels": weights.FromInt32([]int{12}, labels)}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustEval(t, cache, "--samples", raw, "--data", data); r.Floors[1].Even || r.Rows[0].Accuracy != nil {
+	if r := mustEval(t, cache, "--samples", raw, "--data", data); r.Baselines[1].Even || r.Rows[0].Accuracy != nil {
 		t.Errorf("samples without classes: %+v", r)
 	}
 	few := fewDigits(t)

@@ -44,7 +44,7 @@ func floats(t *testing.T, path, tensor string) ([]float32, []int) {
 	return golden.Float32(t, f, tensor)
 }
 
-// samePicture tells whether a PNG is the grid of images in [-1,1]; of no values, only whether it has its size.
+// samePicture reports whether a PNG is the grid of images in [-1,1]; of no values, only whether it has its size.
 func samePicture(t *testing.T, path string, values []float32, shape []int, columns, padding int) {
 	t.Helper()
 	file, err := os.Open(path)

@@ -34,7 +34,7 @@ func (f *modelInfoFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// pipeline tells whether a model is a pipeline in the hub's layout, and where it lies.
+// pipeline reports whether a model is a pipeline in the hub's layout, and where it lies.
 func (f *modelInfoFlags) pipeline(path string) (dir string, ok bool, err error) {
 	place, err := registry.Find(path)
 	return place.Dir, place.Kind == registry.Pipeline, err

@@ -29,7 +29,7 @@ func TestWriteup(t *testing.T) {
 	if err := (evaluation.Report{Version: evaluation.ReportVersion, Model: "runs/digits",
 		Config: &mnistunet.Config{Condition: mnistunet.Class, Dim: 8}, DType: "f32", Seed: new(uint64),
 		Data: mnist.Embedded, Classifier: &evaluation.ClassifierInfo{Accuracy: 0.9921},
-		Floors: []evaluation.FloorDistance{{Images: 60000, Frechet: 0.0151},
+		Baselines: []evaluation.BaselineDistance{{Images: 60000, Frechet: 0.0151},
 			{Images: 1000, Groups: 10, Frechet: 0.1321}},
 		Rows: []evaluation.Row{{Sampler: "ddim", Steps: 20, Guidance: &scale, Evaluations: 40, Seconds: 90,
 			Score: evaluation.Score{Images: 1000, Accuracy: &accuracy, Frechet: 0.25,

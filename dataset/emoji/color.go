@@ -5,18 +5,18 @@ import (
 	"math"
 )
 
-// Colours are told in OKLab (Björn Ottosson, A perceptual color space for image processing, 2020): lightness L from 0
+// Colors are told in OKLab (Björn Ottosson, A perceptual color space for image processing, 2020): lightness L from 0
 // to 1, chroma C from 0 to some 0.3, hue h in degrees.
 
 type lch struct{ l, c, h float64 }
 
-// A hue is a colour word that things are given.
+// A hue is a color word that things are given.
 type hue struct {
 	word string
 	lch
 }
 
-// hues are the colours that things are recoloured with.
+// hues are the colors that things are recolored with.
 var hues = []hue{
 	{"red", lch{0.60, 0.22, 27}},
 	{"orange", lch{0.73, 0.17, 57}},
@@ -71,7 +71,7 @@ func toLCH(r, g, b uint8) lch {
 	return lch{0.2104542553*l + 0.7936177850*m - 0.0040720468*s, math.Hypot(a, bb), h}
 }
 
-// rgb returns the colour in sRGB, with less chroma where sRGB has not as much.
+// rgb returns the color in sRGB, with less chroma where sRGB has not as much.
 func (x lch) rgb() (r, g, b uint8) {
 	sin, cos := math.Sincos(x.h * math.Pi / 180)
 	for c := x.c; ; c *= 0.9 {
@@ -90,7 +90,7 @@ func (x lch) rgb() (r, g, b uint8) {
 	}
 }
 
-// array returns the colour as metadata has it: rounded, so that files are the same on every machine.
+// array returns the color as metadata has it: rounded, so that files are the same on every machine.
 func (x lch) array() [3]float64 {
 	return [3]float64{math.Round(1000*x.l) / 1000, math.Round(1000*x.c) / 1000, math.Round(x.h)}
 }
@@ -104,7 +104,7 @@ func distance(a, b lch) float64 {
 	return math.Sqrt((a.l-b.l)*(a.l-b.l) + da*da + db*db)
 }
 
-// edge returns the mean colour of a premultiplied picture along its outline.
+// edge returns the mean color of a premultiplied picture along its outline.
 func edge(m *image.RGBA) lch {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	alpha := func(x, y int) uint8 {
@@ -142,10 +142,10 @@ func turn(a, b float64) float64 {
 	return math.Mod(b-a+540, 360) - 180
 }
 
-// tint is the colour that a picture has for the most part, if it has one.
+// tint is the color that a picture has for the most part, if it has one.
 type tint struct {
 	lch
-	part  float64    // of its coloured pixels
+	part  float64    // of its colored pixels
 	all   float64    // of all pixels
 	greys [3]float64 // black, grey and white ones, of all pixels
 }
@@ -217,7 +217,7 @@ func tintOf(m *image.RGBA) (t tint) {
 	return t
 }
 
-// word returns the colour word for the tint, or "" where one would not be certain of it.
+// word returns the color word for the tint, or "" where one would not be certain of it.
 func (t tint) word() string {
 	for i, word := range []string{"black", "grey", "white"} {
 		if t.greys[i] > 0.7 {
@@ -248,7 +248,7 @@ func (t tint) word() string {
 	return ""
 }
 
-// recolorable reports whether giving the picture another hue makes it a thing of that colour.
+// recolorable reports whether giving the picture another hue makes it a thing of that color.
 func (t tint) recolorable() bool {
 	return t.part >= 0.6 && t.all >= 0.35 && (t.c >= 0.07 || t.c == 0 && t.all >= 0.75 && t.l > 0.2)
 }
@@ -282,7 +282,7 @@ func recolor(m *image.RGBA, from, to lch) *image.RGBA {
 				q.h = math.Mod(q.h+near*(turn(from.h, to.h)-0.6*d)+720, 360)
 			}
 		}
-		// The lightness of one colour goes to that of the other, black and white stay, and so does shading between.
+		// The lightness of one color goes to that of the other, black and white stay, and so does shading between.
 		l := q.l * to.l / from.l
 		if q.l > from.l {
 			l = 1 - (1-q.l)*(1-to.l)/(1-from.l)

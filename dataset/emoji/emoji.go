@@ -55,8 +55,8 @@ type Picture struct {
 	Style    string     `json:"style"`
 	Concept  string     `json:"concept"` // code points, as in 1f436
 	Weight   float64    `json:"weight"`  // how often its concept is drawn beside others
-	Color    string     `json:"color"`   // a colour word, or "" where none fits
-	Tint     [3]float64 `json:"tint"`    // lightness, chroma and hue (OKLab) of what is recoloured; 0, 0, 0: nothing
+	Color    string     `json:"color"`   // a color word, or "" where none fits
+	Tint     [3]float64 `json:"tint"`    // lightness, chroma and hue (OKLab) of what is recolored; 0, 0, 0: nothing
 	Edge     [3]float64 `json:"edge"`    // lightness, chroma and hue of the outline, on the average
 	Split    string     `json:"split"`   // train, or test where name and style together are held out
 }

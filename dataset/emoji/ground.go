@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// A ground is what is behind the things: a colour, a gradient from top to bottom, or a landscape.
+// A ground is what is behind the things: a color, a gradient from top to bottom, or a landscape.
 type ground struct {
 	phrase      string // "" for white that nobody asked for
 	top, bottom lch
@@ -60,7 +60,7 @@ func (l *landscape) fits(outline lch) bool {
 
 var white = ground{top: lch{l: 1}, bottom: lch{l: 1}}
 
-// groundColors are the colour words of grounds.
+// groundColors are the color words of grounds.
 var groundColors = []hue{
 	{"white", lch{1, 0, 0}},
 	{"black", lch{0.12, 0, 0}},
@@ -87,7 +87,7 @@ func (h hue) fits(name string, outline lch) bool {
 	return !groundHeldOut(name, h.word) && distance(h.lch, outline) >= contrast
 }
 
-// newGround draws a ground of a colour.
+// newGround draws a ground of a color.
 func newGround(r *rand.Rand, color hue) ground {
 	noun := pick(r, "background", "background", "ground")
 	c := color.lch

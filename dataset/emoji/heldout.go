@@ -8,7 +8,7 @@ import (
 )
 
 // What training never sees, chosen by hashes of the words: of one name in sixteen its pictures in one style, of the
-// pairs of names and colours, names and grounds, names and names one in sixteen.
+// pairs of names and colors, names and grounds, names and names one in sixteen.
 const heldOutShare = 1.0 / 16
 
 // styleHeldOut returns the style in which a name is held out, or "".
@@ -30,8 +30,8 @@ func pairHeldOut(a, b string) bool {
 // Kinds of what is held out.
 const (
 	HeldStyle  = "style"  // a name in a style
-	HeldColor  = "color"  // a name in a colour
-	HeldGround = "ground" // a name on a ground of a colour
+	HeldColor  = "color"  // a name in a color
+	HeldGround = "ground" // a name on a ground of a color
 	HeldPair   = "pair"   // two names
 )
 

@@ -76,7 +76,7 @@ func bare(name string) string { return strings.TrimPrefix(name, "~") }
 
 func countable(name string) bool { return !strings.HasPrefix(name, "~") }
 
-// withArticle puts a or an before a name, and words such as colours between them.
+// withArticle puts a or an before a name, and words such as colors between them.
 func withArticle(name string, words ...string) string {
 	phrase := strings.Join(append(slices.Clone(words), bare(name)), " ")
 	if !countable(name) {

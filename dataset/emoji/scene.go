@@ -10,9 +10,9 @@ import (
 // Parts of what is drawn; the rest are pairs.
 const (
 	plainPart     = 0.44 // one thing on white
-	groundPart    = 0.13 // one thing on a coloured ground
+	groundPart    = 0.13 // one thing on a colored ground
 	landscapePart = 0.06 // one thing in a landscape
-	colorPart     = 0.15 // one thing with its colour told, natural or not
+	colorPart     = 0.15 // one thing with its color told, natural or not
 	placePart     = 0.08 // one thing, small, large or at a side
 	countPart     = 0.06 // two to four of a thing
 )
@@ -129,7 +129,7 @@ func (s *Set) colored(r *rand.Rand, p int) (scene, bool) {
 	return s.finish(r, scene{ground: g, things: []thing{t}}, withArticle(name, word))
 }
 
-// maybeGround is a coloured ground, or mostly white.
+// maybeGround is a colored ground, or mostly white.
 func (s *Set) maybeGround(r *rand.Rand, things ...thing) ground {
 	if r.IntN(4) > 0 {
 		return white
@@ -259,7 +259,7 @@ func (s *Set) name(r *rand.Rand, p Picture) string {
 	return pick(r, p.Names...)
 }
 
-// colorless draws a name without a colour in it.
+// colorless draws a name without a color in it.
 func (s *Set) colorless(r *rand.Rand, p Picture) (string, bool) {
 	var names []string
 	for _, name := range p.Names {

@@ -84,7 +84,7 @@ func (e *Encoder) load(progress nn.Progress) (err error) {
 	return err
 }
 
-// Check tells whether a file has the encoder's tensors and, but for a decoder's, no others. Values are not read.
+// Check reports whether a file has the encoder's tensors and, but for a decoder's, no others. Values are not read.
 func (c Config) Check(f *weights.File) error {
 	all := append(c.params(), c.bias())
 	tables := 0
@@ -101,7 +101,7 @@ func (c Config) Check(f *weights.File) error {
 	return nn.Check(all, f.Without(ofDecoder))
 }
 
-// ofDecoder tells whether a tensor is of the part of T5 that prompts don't need.
+// ofDecoder reports whether a tensor is of the part of T5 that prompts don't need.
 func ofDecoder(name string) bool {
 	return name == "lm_head.weight" || strings.HasPrefix(name, "decoder.")
 }

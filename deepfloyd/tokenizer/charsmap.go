@@ -48,7 +48,7 @@ func (c *charsmap) child(children uint32, label byte) (at uint32, ok bool) {
 	return at, uint64(at) < uint64(len(c.units)) && c.units[at]&(1<<31|0xff) == uint32(label)
 }
 
-// isRule tells whether a rule ends at the unit at a position.
+// isRule reports whether a rule ends at the unit at a position.
 func (c *charsmap) isRule(at uint32) bool { return c.units[at]&(1<<8) != 0 }
 
 // replacement is that of the rule whose node has these children.

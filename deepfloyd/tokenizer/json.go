@@ -129,8 +129,8 @@ func readLibrary(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// alone tells whether words get their spaces without having been cut at them, and whether only a text's first one gets
-// one.
+// alone reports whether words get their spaces without having been cut at them, and whether only a text's first one
+// gets one.
 func (f *library) alone() (alone, first bool) {
 	steps := f.PreTokenizer.flat()
 	p := steps[0].PrependScheme

@@ -1,6 +1,6 @@
 // Package tokenizer turns prompts into the ids of a SentencePiece unigram model, as T5 reads them.
 //
-// A text is normalised (see normalizer), then cut into the pieces of the vocabulary whose scores have the largest sum
+// A text is normalized (see normalizer), then cut into the pieces of the vocabulary whose scores have the largest sum
 // (Kudo 2018, arXiv:1804.10959). Ids are those that the sentencepiece library gives. Special tokens such as </s> and
 // T5's <extra_id_0>, and tokens that were added to the model's, are found in a text as transformers 5 finds them, if
 // the folder tells of them. In a folder of a spiece.model alone they are plain text.

@@ -157,7 +157,7 @@ func (n *network) linear(name string, x *Node) *Node {
 	return Add(y, along(ConvertDType(n.params[name+".bias"], y.DType()), y))
 }
 
-// groupNorm is group normalisation (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed
+// groupNorm is group normalization (Wu & He 2018, arXiv:1803.08494) of x [N,…,C], in float32. What is large is summed
 // over pixels only, channel by channel.
 func (n *network) groupNorm(name string, x *Node, groups int, eps float64) *Node {
 	return n.groupNormShifted(name, x, groups, eps, nil, nil)
@@ -189,7 +189,7 @@ func (n *network) groupNormShifted(name string, x *Node, groups int, eps float64
 	return Add(Mul(x, along(factor, x)), along(summand, x))
 }
 
-// layerNorm is layer normalisation (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.
+// layerNorm is layer normalization (Ba et al. 2016, arXiv:1607.06450) along the last axis, in float32.
 func (n *network) layerNorm(name string, x *Node) *Node {
 	x = wide(x)
 	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))

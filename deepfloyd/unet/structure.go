@@ -195,7 +195,7 @@ func (c Config) Params() []nn.Param {
 // Shapes returns the shape of each tensor of the network's file, by name, in PyTorch's layout.
 func (c Config) Shapes() map[string][]int { return nn.Shapes(c.Params()) }
 
-// Check tells whether a file has the network's tensors and no others. Values are not read.
+// Check reports whether a file has the network's tensors and no others. Values are not read.
 func (c Config) Check(f *weights.File) error { return nn.Check(c.Params(), f) }
 
 // Parameters returns the number of the network's values.

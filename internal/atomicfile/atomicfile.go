@@ -116,7 +116,7 @@ func Clean(dir string) error {
 
 var temporaryName = regexp.MustCompile(`^\..+\.\d+\.tmp$`)
 
-// Check tells whether Write can make a file at path. It leaves nothing behind.
+// Check reports whether Write can make a file at path. It leaves nothing behind.
 func Check(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("writing %s: it is a folder, expected the name of a file", path)

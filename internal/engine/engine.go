@@ -19,7 +19,7 @@ import (
 type Options struct {
 	Backend string   // onednn, which "" is too, go for GoMLX's own, or xla:PLUGIN with a plugin's name or file
 	Threads int      // of onednn; 0: one for each CPU
-	Without []string // optimisations of onednn to leave out; see onednn.Optimizations
+	Without []string // optimizations of onednn to leave out; see onednn.Optimizations
 }
 
 // ErrUnknown is what New wraps where there is no such backend.

@@ -11,7 +11,7 @@ import (
 )
 
 // Backend is the one that UNNOISE_TEST_BACKEND names as --backend does, onednn if it names none, without some of its
-// optimisations. It is finalized when the test ends.
+// optimizations. It is finalized when the test ends.
 func Backend(t testing.TB, without ...string) compute.Backend {
 	t.Helper()
 	b, _, err := engine.New(engine.Options{Backend: os.Getenv("UNNOISE_TEST_BACKEND"), Without: without})

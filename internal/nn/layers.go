@@ -14,7 +14,7 @@ const (
 )
 
 // Layers builds one application of a network. In mixed precision, convolutions and products take and give DType; batch
-// normalisation, GELU and linear layers are computed in float32, as the parameters are kept.
+// normalization, GELU and linear layers are computed in float32, as the parameters are kept.
 type Layers struct {
 	DType    dtypes.DType
 	Training bool
@@ -93,7 +93,7 @@ func (l *Layers) Conv(name string, x *Node, stride int) *Node {
 	return Add(y, Spread(l.Narrow(l.Params[name+".bias"]), y))
 }
 
-// Norm is batch normalisation in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance. The
+// Norm is batch normalization in float32 with PyTorch's running statistics: momentum 0.1, unbiased variance. The
 // result's gradient, which is needed whole before x's can be computed, is rounded to DType as activations are.
 func (l *Layers) Norm(name string, x *Node) *Node {
 	x = ConvertDType(x, dtypes.Float32)
@@ -111,7 +111,7 @@ func (l *Layers) Norm(name string, x *Node) *Node {
 	return IdentityWithCustomGradient(y, func(_, v *Node) *Node { return ConvertDType(l.Narrow(v), dtypes.Float32) })
 }
 
-// Block is convolution, batch normalisation and GELU.
+// Block is convolution, batch normalization and GELU.
 func (l *Layers) Block(name string, x *Node, stride int) *Node {
 	return l.Narrow(GELU(l.Norm(name+".1", l.Conv(name+".0", x, stride))))
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// Check tells whether a file holds these parameters, in dtypes that Load converts, and no others. Values are not read.
+// Check reports whether a file holds these parameters, in dtypes that Load converts, and no others. Values are not
+// read.
 func Check(params []Param, f *weights.File) error {
 	known := map[string]bool{}
 	for _, p := range params {

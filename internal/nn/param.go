@@ -52,7 +52,7 @@ func Layer(name string, shape, order []int, fanIn, out int) []Param {
 		{Name: name + ".bias", Shape: []int{out}, fanIn: fanIn}}
 }
 
-// Norm lists what batch normalisation of n channels has.
+// Norm lists what batch normalization of n channels has.
 func Norm(name string, n int) []Param {
 	return append(Affine(name, n), Param{Name: name + ".running_mean", Shape: []int{n}, Stat: true},
 		Param{Name: name + ".running_var", Shape: []int{n}, ones: true, Stat: true})

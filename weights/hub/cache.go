@@ -40,7 +40,7 @@ var (
 	commitName   = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
-// IsRepo tells whether a text can be a repository's name, OWNER/NAME.
+// IsRepo reports whether a text can be a repository's name, OWNER/NAME.
 func IsRepo(name string) bool {
 	return repoName.MatchString(name) && !strings.Contains(name, "..") && !strings.Contains(name, "--")
 }

@@ -241,7 +241,7 @@ func (p *pull) fetchAll(ctx context.Context, files []file) error {
 	return nil
 }
 
-// room tells whether the disk has room for so many bytes.
+// room reports whether the disk has room for so many bytes.
 func (p *pull) room(missing int64) error {
 	root := p.dir
 	if p.cache != "" {
@@ -372,7 +372,7 @@ func openPart(ctx context.Context, f file, path string) (*part, error) {
 	}
 }
 
-// is tells whether this file is at path.
+// is reports whether this file is at path.
 func (f file) is(ctx context.Context, path string) (bool, error) {
 	if info, err := os.Stat(path); err != nil || info.Size() != f.size || !info.Mode().IsRegular() {
 		return false, nil

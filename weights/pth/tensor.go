@@ -94,7 +94,7 @@ func ints(v any) ([]int, bool) {
 	return list, ok
 }
 
-// rowMajor tells whether the elements lie in order and without gaps.
+// rowMajor reports whether the elements lie in order and without gaps.
 func rowMajor(shape, strides []int) bool {
 	want := 1
 	for i := len(shape) - 1; i >= 0; i-- {

@@ -9,7 +9,7 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Batch normalisation (Ioffe & Szegedy 2015) is recorded as its statistics and element-wise arithmetic, so that the
+// Batch normalization (Ioffe & Szegedy 2015) is recorded as its statistics and element-wise arithmetic, so that the
 // arithmetic fuses with whatever stands around it.
 
 // terms writes arithmetic on values of a function; the first error sticks.

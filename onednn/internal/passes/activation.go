@@ -11,7 +11,7 @@ import (
 )
 
 // attachActivation makes what follows a convolution element by element part of it: a scale and a shift for each
-// channel, as batch normalisation is in evaluation, go into its weights and bias; GELU becomes its last step, and so
+// channel, as batch normalization is in evaluation, go into its weights and bias; GELU becomes its last step, and so
 // does the conversion of the result. The scaled weights depend on parameters alone, so that the backend prepares them
 // once.
 //

@@ -14,7 +14,7 @@ import (
 )
 
 // shareMoments takes a sum and the sum of squared differences from a mean over the same axes from one pass over memory.
-// In group normalisation the mean m is that of several channels; with a channel's own mean and variance, Σ(x−m)² =
+// In group normalization the mean m is that of several channels; with a channel's own mean and variance, Σ(x−m)² =
 // n·(variance + (mean−m)²).
 //
 //	%1 = ReduceSum %x; %3 = Sub %x (%2 along other axes); %4 = Mul %3 %3; %5 = ReduceSum %4
