@@ -1,104 +1,31 @@
 package studio
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/unnoise/unnoise/internal/browsertest"
 )
 
-// tab is a page in a headless chromium. What goes wrong in its scripts fails the test.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-}
+type tab struct{ browsertest.Tab }
 
-// isSnap reports whether a browser is a snap, or a script that starts one: it would see none of a test's files.
-func isSnap(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || filepath.Base(real) == "snap" {
-		return true
-	}
-	f, err := os.Open(real)
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	begin := make([]byte, 4096)
-	n, _ := io.ReadFull(f, begin)
-	return bytes.Contains(begin[:n], []byte("/snap/"))
-}
+func newTab(t *testing.T) tab { return tab{browsertest.New(t, 1280, 900)} }
 
-func newTab(t *testing.T) tab {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-		"headless-shell"} {
-		if found, err := exec.LookPath(name); err == nil && !isSnap(found) {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no chromium found: the page is not opened (on Debian: apt-get install chromium)")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.WindowSize(1280, 900))...)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		closeTab()
-		stop()
-		cancel()
-	})
-	if err := chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("the page's script failed: %s", e.ExceptionDetails.Text)
-		case *runtime.EventConsoleAPICalled:
-			if e.Type == runtime.ConsoleAPICalledTypeError {
-				t.Error("the page reported an error to the console")
-			}
-		}
-	}); err != nil {
-		t.Fatalf("%s does not start: %v", path, err)
-	}
-	return tab{t, ctx}
-}
-
-func (b tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, actions...); err != nil {
-		b.t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// value evaluates an expression of the page.
 func value[T any](b tab, expression string) T {
-	b.t.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return v
+	b.T.Helper()
+	return browsertest.Value[T](b.Tab, expression)
 }
 
 // until waits for an expression of the page to become true.
 func (b tab) until(what, expression string) {
-	b.t.Helper()
+	b.T.Helper()
 	for start := time.Now(); !value[bool](b, expression); time.Sleep(30 * time.Millisecond) {
 		if time.Since(start) > 30*time.Second {
-			b.t.Fatalf("%s: it does not happen; the page says %q", what,
+			b.T.Fatalf("%s: it does not happen; the page says %q", what,
 				value[string](b, `document.querySelector("main").innerText`))
 		}
 	}
@@ -114,8 +41,8 @@ const (
 func TestPageInBrowser(t *testing.T) {
 	s := serve(t, Options{})
 	b := newTab(t)
-	click := func(selector string) { b.do("clicking "+selector, chromedp.Click(chromedp.CSS(selector))) }
-	b.do("opening", chromedp.Navigate(s.url), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
+	click := func(selector string) { b.Do("clicking "+selector, chromedp.Click(chromedp.CSS(selector))) }
+	b.Do("opening", chromedp.Navigate(s.url), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
 	b.until("a picture at once", drawnOn+" && "+rests)
 	b.until("its steps",
 		`Number(document.getElementById("scrub").max) === Number(document.getElementById("steps").value)`)
@@ -136,7 +63,7 @@ func TestPageInBrowser(t *testing.T) {
 		t.Error("a step shows the result")
 	}
 
-	b.do("another tool", chromedp.Click(chromedp.CSS(`[data-tool=turn]`)))
+	b.Do("another tool", chromedp.Click(chromedp.CSS(`[data-tool=turn]`)))
 	b.until("an anagram", rests+` && !document.getElementById("turned").hidden`)
 	value[bool](b, `document.querySelector("#turned button").click() ?? true`)
 	b.until("turned", `document.getElementById("screen").style.transform === "rotate(180deg)"`)
@@ -146,7 +73,7 @@ func TestPageInBrowser(t *testing.T) {
 	at := value[[]float64](b,
 		`(() => { const r = document.getElementById("drawing").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 4, r.height / 2]; })()`)
 	unedited := value[string](b, `document.getElementById("screen").toDataURL()`)
-	b.do("a stroke",
+	b.Do("a stroke",
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMousePressed, at[0], at[1], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]+at[2], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseReleased, at[0], at[1]+at[2], chromedp.ButtonLeft))
@@ -159,7 +86,7 @@ func TestPageInBrowser(t *testing.T) {
 	value[bool](b, `(() => { const set = (id, v) => { const e = document.getElementById(id); e.value = v; e.dispatchEvent(new Event("input")); };
 		document.getElementById("more").open = true; set("sampler", "ddpm"); document.getElementById("steps").max = 300; set("count", 16); set("steps", 300); return true; })()`)
 	b.until("a long job runs", `!document.getElementById("stop").disabled`)
-	b.do("loading again while it runs", chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
+	b.Do("loading again while it runs", chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
 	b.until("the job goes on",
 		`!document.getElementById("stop").disabled && document.getElementById("count").value === "16"`)
 	click("#stop")
@@ -171,7 +98,7 @@ func TestPageInBrowser(t *testing.T) {
 		fmt.Sprintf(`document.getElementById("seed").value === %q && document.getElementById("count").value === "1" && %s`, seed, rests))
 	b.until("the picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() === %q`, result))
 
-	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+	b.Do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 	if overflow := value[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
 		t.Errorf("on a phone the page is %d pixels too wide", overflow)
 	}

@@ -1,14 +1,9 @@
 package writeup
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,119 +11,52 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/unnoise/unnoise/internal/browsertest"
 )
 
-// tab is a page in a headless chromium. What goes wrong in its scripts fails the test.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-}
+type tab struct{ browsertest.Tab }
 
-// isSnap reports whether a browser is a snap, or a script that starts one: it would see none of a test's files.
-func isSnap(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || filepath.Base(real) == "snap" {
-		return true
-	}
-	f, err := os.Open(real)
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	begin := make([]byte, 4096)
-	n, _ := io.ReadFull(f, begin)
-	return bytes.Contains(begin[:n], []byte("/snap/"))
-}
-
-func newTab(t *testing.T) tab {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-		"headless-shell"} {
-		if found, err := exec.LookPath(name); err == nil && !isSnap(found) {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no chromium found: pages are not opened (on Debian: apt-get install chromium)")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.WindowSize(1100, 900),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		closeTab()
-		stop()
-		cancel()
-	})
-	if err := chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("the page's script failed: %s", e.ExceptionDetails.Text)
-		case *runtime.EventConsoleAPICalled:
-			if e.Type == runtime.ConsoleAPICalledTypeError {
-				t.Error("the page reported an error to the console")
-			}
-		}
-	}); err != nil {
-		t.Fatalf("%s does not start: %v", path, err)
-	}
-	return tab{t, ctx}
-}
-
-func (b tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, actions...); err != nil {
-		b.t.Fatalf("%s: %v", what, err)
-	}
-}
+func newTab(t *testing.T) tab { return tab{browsertest.New(t, 1100, 900)} }
 
 func evaluate[T any](b tab, script string) T {
-	b.t.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script))
-	if err != nil {
-		b.t.Fatalf("%s: %v", script, err)
-	}
-	return v
+	b.T.Helper()
+	return browsertest.Value[T](b.Tab, script)
 }
 
 // middle scrolls to an element and returns where its middle is.
 func (b tab) middle(selector string) []float64 {
-	b.t.Helper()
+	b.T.Helper()
 	return evaluate[[]float64](b, `(() => { const e = document.querySelector("`+selector+`"); e.scrollIntoView({block: "center"});
 		const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
 }
 
 // point moves the mouse to the middle of an element.
 func (b tab) point(selector string) {
-	b.t.Helper()
+	b.T.Helper()
 	at := b.middle(selector)
-	b.do("pointing at "+selector, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+	b.Do("pointing at "+selector, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
 }
 
 // tap has an element get the events of a finger's tap that the player listens to.
 func (b tab) tap(selector string) {
-	b.t.Helper()
+	b.T.Helper()
 	evaluate[bool](b, `(() => { const e = document.querySelector("`+selector+`"); for (const type of ["enter", "leave"]) {
 		e.dispatchEvent(new PointerEvent("pointer" + type, {pointerType: "touch"})); e.dispatchEvent(new MouseEvent("mouse" + type)); } e.click(); return true; })()`)
 }
 
 // prefer sets a media feature, such as the color scheme.
 func (b tab) prefer(feature, value string) {
-	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+	b.T.Helper()
+	_, err := chromedp.Run(b.Ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia,
 			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
 		return chromedp.Void{}, err
 	})
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 }
 
@@ -156,10 +84,10 @@ type watched struct {
 }
 
 func (w watched) look() frame {
-	w.t.Helper()
+	w.T.Helper()
 	f := evaluate[frame](w.tab, fmt.Sprintf(readFrame, w.selector))
 	if !f.Same || math.Abs(f.At-f.Slider) > 0.01 {
-		w.t.Fatalf("screens and slider disagree: %+v", f)
+		w.T.Fatalf("screens and slider disagree: %+v", f)
 	}
 	return f
 }
@@ -167,37 +95,37 @@ func (w watched) look() frame {
 // plays waits until several different moments were seen. What is out of the window stands, and keys that are made here
 // scroll, though a person's, which the player takes, do not.
 func (w watched) plays(why string) {
-	w.t.Helper()
+	w.T.Helper()
 	seen := map[float64]bool{}
 	for start := time.Now(); len(seen) < 5; time.Sleep(30 * time.Millisecond) {
 		evaluate[bool](w.tab,
 			fmt.Sprintf(`(() => { document.querySelector("%s .screen").scrollIntoView({block: "nearest"}); return true; })()`, w.selector))
 		seen[w.look().At] = true
 		if time.Since(start) > 10*time.Second {
-			w.t.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
+			w.T.Fatalf("%s: it does not play; the screens stay at %v", why, seen)
 		}
 	}
 }
 
 func (w watched) still(why string, want float64) {
-	w.t.Helper()
+	w.T.Helper()
 	for start := time.Now(); w.look().At != want; time.Sleep(30 * time.Millisecond) {
 		if time.Since(start) > 5*time.Second {
-			w.t.Fatalf("%s: the screens are at %v, expected %v", why, w.look().At, want)
+			w.T.Fatalf("%s: the screens are at %v, expected %v", why, w.look().At, want)
 		}
 	}
 	time.Sleep(200 * time.Millisecond)
 	if f := w.look(); f.At != want || f.Playing {
-		w.t.Fatalf("%s: it did not stay at %v: %+v", why, want, f)
+		w.T.Fatalf("%s: it did not stay at %v: %+v", why, want, f)
 	}
 }
 
 // selfContained reports whether all pictures show, and that nothing was asked for.
 func (b tab) selfContained() {
-	b.t.Helper()
+	b.T.Helper()
 	if broken := evaluate[[]string](b,
 		`[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)`); len(broken) > 0 {
-		b.t.Errorf("pictures that do not show: %q", broken)
+		b.T.Errorf("pictures that do not show: %q", broken)
 	}
 	const heights = `[...document.querySelectorAll(".screen")].map(s => {
 		s.strip ??= Object.assign(new Image(), {src: getComputedStyle(s).backgroundImage.slice(5, -2)});
@@ -208,25 +136,25 @@ func (b tab) selfContained() {
 		decoded = evaluate[[]int](b, heights)
 	}
 	if len(decoded) == 0 || slices.Min(decoded) < 28 {
-		b.t.Errorf("the strips of the screens are %v pixels high", decoded)
+		b.T.Errorf("the strips of the screens are %v pixels high", decoded)
 	}
 	if requests := evaluate[[]string](b,
 		`performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`); len(
 		requests) > 0 {
-		b.t.Errorf("the page asked for %q", requests)
+		b.T.Errorf("the page asked for %q", requests)
 	}
 }
 
 // phoneInTheDark reports whether the page fits a phone, and is dark where that is preferred.
 func (b tab) phoneInTheDark() {
-	b.t.Helper()
-	b.do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+	b.T.Helper()
+	b.Do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 	b.prefer("prefers-color-scheme", "dark")
 	if overflow := evaluate[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
-		b.t.Errorf("on a phone the page is %d pixels too wide", overflow)
+		b.T.Errorf("on a phone the page is %d pixels too wide", overflow)
 	}
 	if ink := evaluate[string](b, `getComputedStyle(document.body).color`); ink != "rgb(232, 233, 234)" {
-		b.t.Errorf("in dark mode the text is %s", ink)
+		b.T.Errorf("in dark mode the text is %s", ink)
 	}
 }
 
@@ -239,7 +167,7 @@ func TestDemoInBrowser(t *testing.T) {
 	w := watched{b, ".player"}
 	look, plays, still := w.look, w.plays, w.still
 
-	b.do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
+	b.Do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
 	still("at first", 100)
 	if f := look(); f.Time != "t = 0" {
 		t.Errorf("the result is labeled %q", f.Time)
@@ -253,13 +181,13 @@ func TestDemoInBrowser(t *testing.T) {
 	b.point("h1")
 	still("left alone", 100)
 
-	b.do("focusing", chromedp.KeyEvent(kb.Tab)) // the stage is the first thing the Tab key reaches
+	b.Do("focusing", chromedp.KeyEvent(kb.Tab)) // the stage is the first thing the Tab key reaches
 	plays("focused")
-	b.do("the browser's own key", chromedp.KeyEvent(kb.ArrowRight, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.Do("the browser's own key", chromedp.KeyEvent(kb.ArrowRight, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	plays("after the browser's own key")
-	b.do("going on", chromedp.KeyEvent(kb.Tab))
+	b.Do("going on", chromedp.KeyEvent(kb.Tab))
 	plays("with the focus on the button")
-	b.do("pausing what the focus started", chromedp.Click(chromedp.CSS(".controls button")))
+	b.Do("pausing what the focus started", chromedp.Click(chromedp.CSS(".controls button")))
 	paused := look().At
 	still("paused by the button", paused)
 	b.point("h1")
@@ -267,12 +195,12 @@ func TestDemoInBrowser(t *testing.T) {
 	b.point(".screen")
 	still("hovered while it is held", paused)
 
-	b.do("scrubbing by keyboard", chromedp.Focus(chromedp.CSS("input[type=range]")), chromedp.KeyEvent(kb.Home))
+	b.Do("scrubbing by keyboard", chromedp.Focus(chromedp.CSS("input[type=range]")), chromedp.KeyEvent(kb.Home))
 	still("at the slider's start", 0)
 	if f := look(); f.Time != "t = 300" {
 		t.Errorf("the start is labeled %q", f.Time)
 	}
-	b.do("stepping", chromedp.KeyEvent(kb.ArrowRight))
+	b.Do("stepping", chromedp.KeyEvent(kb.ArrowRight))
 	scrubbed := look().At
 	if scrubbed <= 0 || scrubbed > 5 {
 		t.Errorf("one key moved the screens to %v", scrubbed)
@@ -282,9 +210,9 @@ func TestDemoInBrowser(t *testing.T) {
 	b.point("h1")
 	still("scrubbed, then left", scrubbed)
 
-	b.do("the button", chromedp.Click(chromedp.CSS(".controls button")))
+	b.Do("the button", chromedp.Click(chromedp.CSS(".controls button")))
 	plays("started by the button")
-	b.do("leaving", chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 2, 2))
+	b.Do("leaving", chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 2, 2))
 	plays("started by the button, then left")
 	b.middle("#made")
 	time.Sleep(300 * time.Millisecond)
@@ -295,11 +223,11 @@ func TestDemoInBrowser(t *testing.T) {
 	}
 	b.middle(".screen")
 	plays("scrolled back")
-	b.do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
+	b.Do("the button again", chromedp.Click(chromedp.CSS(".controls button")))
 	still("stopped by the button", look().At)
-	b.do("a click on the pictures", chromedp.Click(chromedp.CSS(".screen")))
+	b.Do("a click on the pictures", chromedp.Click(chromedp.CSS(".screen")))
 	plays("clicked")
-	b.do("space", chromedp.Focus(chromedp.CSS(".stage")), chromedp.KeyEvent(" "))
+	b.Do("space", chromedp.Focus(chromedp.CSS(".stage")), chromedp.KeyEvent(" "))
 	still("paused by the space bar", look().At)
 
 	b.selfContained()
@@ -312,7 +240,7 @@ func TestWriteInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newTab(t)
-	b.do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
+	b.Do("opening", chromedp.Navigate("file://"+path), chromedp.WaitVisible(chromedp.CSS(".controls button")))
 	timed, class := watched{b, "[aria-labelledby=time] .player"}, watched{b, "[aria-labelledby=class] .player"}
 	timed.still("at first", 100)
 	class.still("at first", 100)
@@ -323,15 +251,15 @@ func TestWriteInBrowser(t *testing.T) {
 	b.point("#made")
 	class.still("left alone", 100)
 
-	b.do("scrubbing", chromedp.Focus(chromedp.CSS(timed.selector+" input")), chromedp.KeyEvent(kb.Home))
+	b.Do("scrubbing", chromedp.Focus(chromedp.CSS(timed.selector+" input")), chromedp.KeyEvent(kb.Home))
 	timed.still("at the slider's start", 0)
 	if f := timed.look(); f.Time != "t = 0" {
 		t.Errorf("the start is labeled %q", f.Time)
 	}
 	class.still("while another player is scrubbed", 100)
-	b.do("focusing", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
+	b.Do("focusing", chromedp.Focus(chromedp.CSS(timed.selector+" .stage")))
 	timed.still("focused while it is held", 0)
-	b.do("space", chromedp.KeyEvent(" "))
+	b.Do("space", chromedp.KeyEvent(" "))
 	timed.plays("let go by the space bar")
 
 	if hidden := evaluate[float64](b, `(() => { const [stage, controls] = [".stage", ".controls"].map(c => document.querySelector("`+timed.selector+` " + c));
@@ -346,7 +274,7 @@ func TestWriteInBrowser(t *testing.T) {
 	flow.still("tapped again", flow.look().At)
 
 	b.prefer("prefers-reduced-motion", "reduce")
-	b.do("focusing", chromedp.Focus(chromedp.CSS("nav a")), chromedp.Focus(chromedp.CSS(class.selector+" .stage")))
+	b.Do("focusing", chromedp.Focus(chromedp.CSS("nav a")), chromedp.Focus(chromedp.CSS(class.selector+" .stage")))
 	class.still("focused with reduced motion", 100)
 	b.tap(class.selector + " .stage")
 	class.plays("tapped with reduced motion")
