@@ -9,23 +9,19 @@ import (
 
 // Sampler is one of the samplers' table.
 type Sampler struct {
-	Name, Title string
-	Steps       int                                // by default; 0: all timesteps
-	Spacing     diffusion.Spacing                  // of a schedule's timesteps
-	Method      func(eta float32) diffusion.Method // eta is DDIM's
+	Name    string
+	Steps   int                                // by default; 0: all timesteps
+	Spacing diffusion.Spacing                  // of a schedule's timesteps
+	Method  func(eta float32) diffusion.Method // eta is DDIM's
 }
 
 var samplers = []Sampler{
-	{"ddpm", "ancestral sampling (DDPM)", 0, diffusion.Linspace,
-		func(float32) diffusion.Method { return diffusion.DDPM{} }},
-	{"ddim", "DDIM", 50, diffusion.Trailing, func(eta float32) diffusion.Method { return diffusion.DDIM{Eta: eta} }},
-	{"dpm++", "DPM-Solver++ (2M)", 20, diffusion.Trailing,
-		func(float32) diffusion.Method { return diffusion.DPMSolver{} }},
-	{"euler", "Euler's method", 50, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Euler{} }},
-	{"midpoint", "midpoint method, two evaluations a step", 50, diffusion.Trailing,
-		func(float32) diffusion.Method { return diffusion.Midpoint{} }},
-	{"heun", "Heun's method, two evaluations a step", 25, diffusion.Trailing,
-		func(float32) diffusion.Method { return diffusion.Heun{} }},
+	{"ddpm", 0, diffusion.Linspace, func(float32) diffusion.Method { return diffusion.DDPM{} }},
+	{"ddim", 50, diffusion.Trailing, func(eta float32) diffusion.Method { return diffusion.DDIM{Eta: eta} }},
+	{"dpm++", 20, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.DPMSolver{} }},
+	{"euler", 50, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Euler{} }},
+	{"midpoint", 50, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Midpoint{} }},
+	{"heun", 25, diffusion.Trailing, func(float32) diffusion.Method { return diffusion.Heun{} }},
 }
 
 // Samplers lists the names of all samplers.
