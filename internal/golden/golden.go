@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/unnoise/unnoise/weights"
@@ -19,13 +18,29 @@ func Dir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("UNNOISE_GOLDEN")
 	if dir == "" {
-		_, here, _, _ := runtime.Caller(0)
-		dir = filepath.Join(filepath.Dir(here), "..", "..", "testdata", "golden")
+		dir = filepath.Join(root(t), "testdata", "golden")
 	}
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatalf("no reference vectors: %v (set UNNOISE_GOLDEN to their folder)", err)
 	}
 	return dir
+}
+
+// root returns the repository's folder, the one with go.mod. Tests run in their package's folder.
+func root(t testing.TB) string {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if parent := filepath.Dir(dir); parent != dir {
+			dir = parent
+			continue
+		}
+		break
+	}
+	t.Fatal("no reference vectors: no folder above this test's has a go.mod (set UNNOISE_GOLDEN to their folder)")
+	return ""
 }
 
 // Open opens a safetensors file of the folder; it is closed with the test.
