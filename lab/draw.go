@@ -435,6 +435,12 @@ func (d *drawing) encode() error {
 			texts = append(texts, v.Negative)
 		}
 	}
+	for b := d.Branch; b != nil; b = b.From.Branch {
+		texts = append(append(texts, b.From.Prompts...), b.From.Negative)
+		if b.From.Illusion != nil {
+			texts = append(texts, b.From.Illusion.texts()...)
+		}
+	}
 	slices.Sort(texts)
 	texts = slices.Compact(texts)
 	m, err := d.lab.use(d.model)
@@ -510,6 +516,8 @@ type stage struct {
 	show    []string         // the prompt of each image; an illusion's parts have their own
 	small   diffusion.Images // for super-resolution
 	until   int              // steps after which what the images are estimated to become is enough; 0: all
+	noisy   bool             // after so many, x_t is asked for, and not that estimate
+	total   int              // steps of the drawing that this is the beginning of; 0: it is the whole
 }
 
 // draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the
@@ -519,11 +527,11 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 	if err != nil {
 		return x, err
 	}
-	s.sampler.Noise = d.noise.source
 	x, known, err := d.begin(s)
 	if err != nil {
 		return x, err
 	}
+	s.sampler.Noise = d.noise.source
 	if s.small.N > 0 {
 		noise := x.Like()
 		d.noise.normal(noise)
@@ -559,12 +567,19 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 			return x, d.stopReason(err)
 		}
 		x = step.X
+		end := step.Index+1 == s.until
+		if s.name == Drawing {
+			step.Index, step.Total = s.variant.made()+step.Index, s.steps()
+		}
 		d.send(Event{Stage: s.name, Variant: d.at, Variants: len(d.variants), Step: &Step{step, s.model.spec.Range}})
 		if d.stopped {
 			return x, errStopped
 		}
-		if step.Index+1 == s.until {
+		if end && !s.noisy {
 			return step.X0, nil
+		}
+		if end {
+			return x, nil
 		}
 	}
 	return x, nil
@@ -601,6 +616,10 @@ func (d *drawing) denoiser(m model.Model, s stage, n int) (diffusion.Denoiser, e
 // is one.
 func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, err error) {
 	spec, v := s.model.spec, s.variant
+	if v.before != nil && s.name == Drawing {
+		x, err = d.branch(s)
+		return x, nil, err
+	}
 	var source *Picture
 	switch {
 	case v.Inpaint != nil:

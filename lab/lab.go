@@ -189,6 +189,7 @@ type plan struct {
 type variant struct {
 	Request
 	sampler, larger diffusion.Sampler
+	before          *variant // that it goes on from
 }
 
 // guided reports whether there is anything that a negative prompt is for.
@@ -282,6 +283,9 @@ func (p plan) outline() Outline {
 	}
 	for _, v := range p.variants {
 		o.Evaluations += evaluations(v.sampler, v.Sampling)
+		for b := v.before; b != nil; b = b.before {
+			o.Evaluations += evaluations(b.sampler, b.Sampling)
+		}
 		o.Steps = max(o.Steps, len(v.sampler.Path), len(v.larger.Path))
 		if v.Upscale != nil {
 			o.Evaluations += evaluations(v.larger, v.Upscale.Sampling)
@@ -406,6 +410,11 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 func (p *plan) completePictures(r *Request, v *variant) (err error) {
 	if countTrue(r.Edit != nil, r.Inpaint != nil, r.Illusion != nil, r.Strip != nil) > 1 {
 		return model.Errorf("inpaint", "expected one of an edit, an inpainting, an illusion and a strip, found more")
+	}
+	if r.Branch != nil {
+		if err := p.completeBranch(r, v); err != nil {
+			return under("branch", err)
+		}
 	}
 	if r.Strip != nil {
 		s := *r.Strip

@@ -70,6 +70,9 @@ func (r Request) Parameters() (figure.Parameters, error) {
 		p.Add("edit", e.Picture.Name)
 		p.Add("start", *e.Start)
 	}
+	if b := r.Branch; b != nil {
+		p.Add("branch", fmt.Sprintf("after step %d of seed %d", b.At, *b.From.Seed))
+	}
 	if i := r.Illusion; i != nil {
 		kind := "band"
 		parts, views := i.parts()

@@ -33,6 +33,7 @@ type Request struct {
 
 	model.Sampling
 	Edit     *Edit     `json:"edit,omitempty"`     // start from a picture
+	Branch   *Branch   `json:"branch,omitempty"`   // go on from a moment of another drawing
 	Inpaint  *Inpaint  `json:"inpaint,omitempty"`  // draw a part of a picture anew
 	Illusion *Illusion `json:"illusion,omitempty"` // show several things at once, instead of prompts
 	Strip    *Strip    `json:"strip,omitempty"`    // show the process on a picture

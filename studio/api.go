@@ -145,6 +145,34 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return &withFilm{frames}, nil
 		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/steps", "steps",
+		"The moments of a drawing that are kept, without their pictures"),
+		func(_ context.Context, in *byID) (*withFilm, error) {
+			frames, ok := s.board.Film(in.ID)
+			if !ok {
+				return nil, huma.Error404NotFound("there is no job of this name any more")
+			}
+			for i := range frames {
+				frames[i].X, frames[i].X0, frames[i].Epsilon = nil, nil, nil
+			}
+			return &withFilm{frames}, nil
+		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/steps/{step}/{quantity}", "step",
+		"What a step of a drawing is seen by"),
+		func(_ context.Context, in *struct {
+			ID       string `path:"id"`
+			Step     int    `path:"step" minimum:"0" doc:"its index, from 0"`
+			Quantity string `path:"quantity" enum:"x,x0,epsilon"`
+		}) (*file, error) {
+			frames, _ := s.board.Film(in.ID)
+			for _, f := range frames {
+				if f.Index == in.Step {
+					data := map[string][]byte{"x": f.X, "x0": f.X0, "epsilon": f.Epsilon}[in.Quantity]
+					return &file{Type: f.Type, Cache: "no-store", Body: data}, nil
+				}
+			}
+			return nil, huma.Error404NotFound("this step of the job is not kept")
+		})
 	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/images/{n}", "job-image",
 		"A picture of a job, a PNG with its recipe"),
 		func(_ context.Context, in *struct {

@@ -31,9 +31,9 @@ type Frame struct {
 	To      float64 `json:"to" doc:"the time after it"`
 	Images  int     `json:"images" doc:"how many are shown"`
 	Type    string  `json:"type" doc:"of the pictures: image/png or image/jpeg"`
-	X       []byte  `json:"x" doc:"x_t, what the sampler holds after the step"`
-	X0      []byte  `json:"x0" doc:"what it expects as the result"`
-	Epsilon []byte  `json:"epsilon" doc:"what it takes for noise: 0 is gray, ±3 are white and black"`
+	X       []byte  `json:"x,omitempty" doc:"x_t, what the sampler holds after the step"`
+	X0      []byte  `json:"x0,omitempty" doc:"what it expects as the result"`
+	Epsilon []byte  `json:"epsilon,omitempty" doc:"what it takes for noise: 0 is gray, ±3 are white and black"`
 }
 
 // Drawn is a job's result.
@@ -51,7 +51,9 @@ type Picture struct {
 
 // Bounds of previews.
 const (
-	mostFrames  = 40
+	filmValues  = 1 << 20 // of all frames' images together; of longer runs each k-th step is kept
+	leastFrames = 40
+	mostFrames  = 320
 	frameImages = 16
 	frameValues = 1 << 16 // of the images that are shown; the first is shown in any case
 	plainValues = 1 << 14 // of a picture up to which it is PNG, and JPEG above
@@ -88,7 +90,8 @@ func updateOf(e lab.Event) (u Update, ok bool) {
 		u.Done, u.Total = e.Judged.Done, e.Judged.Total
 	case e.Step != nil:
 		u.Done, u.Total = e.Step.Index+1, e.Step.Total
-		if figure.Kept(e.Step.Index, e.Step.Total-1, mostFrames) {
+		frames := min(max(filmValues/shownValues(e.Step.X), leastFrames), mostFrames)
+		if figure.Kept(e.Step.Index, e.Step.Total-1, frames) {
 			u.Frame = frameOf(e.Step) // one that can't be shown is none
 		}
 	default:
@@ -97,9 +100,13 @@ func updateOf(e lab.Event) (u Update, ok bool) {
 	return u, true
 }
 
+// shownImages is how many images are shown in a frame.
+func shownImages(x diffusion.Images) int { return min(x.N, frameImages, max(1, frameValues/x.Size())) }
+
+func shownValues(x diffusion.Images) int { return shownImages(x) * x.Size() }
+
 func frameOf(s *lab.Step) *Frame {
-	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To,
-		Images: min(s.X.N, frameImages, max(1, frameValues/s.X.Size()))}
+	f := &Frame{Index: s.Index, Total: s.Total, From: s.From, To: s.To, Images: shownImages(s.X)}
 	noise := s.Epsilon.Slice(0, f.Images).Clone()
 	for i, v := range noise.Data {
 		noise.Data[i] = 0.5 + v/6

@@ -35,7 +35,7 @@ type Entry struct {
 	Height int      `json:"height"`
 	Model  string   `json:"model"`
 	Shows  []string `json:"shows" doc:"the prompts"`
-	Kind   string   `json:"kind" enum:"draw,edit,inpaint,illusion"`
+	Kind   string   `json:"kind" enum:"draw,edit,inpaint,branch,illusion,strip"`
 	Seed   uint64   `json:"seed"`
 }
 
@@ -100,6 +100,10 @@ func entry(name string, r lab.Request, width, height int) Entry {
 		e.Seed = *r.Seed
 	}
 	switch {
+	case r.Strip != nil:
+		e.Kind = "strip"
+	case r.Branch != nil:
+		e.Kind = "branch"
 	case r.Edit != nil:
 		e.Kind = "edit"
 	case r.Inpaint != nil:

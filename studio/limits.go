@@ -23,15 +23,22 @@ var Limits = struct {
 var variantName = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 
 // check refuses what a request may not ask for, before anything is opened or decoded for it.
-func (s *Studio) check(r lab.Request) error {
+func (s *Studio) check(r lab.Request) error { return s.checkAt(r, 0) }
+
+// mostBranches bounds how many drawings go on from another.
+const mostBranches = 8
+
+func (s *Studio) checkAt(r lab.Request, depth int) error {
 	name := func(field, name string) error {
 		if _, ok := s.served[name]; !ok {
 			return model.Errorf(field, "%q is no model of this studio; see /api/models", name)
 		}
 		return nil
 	}
-	if err := name("model", r.Model); err != nil {
-		return err
+	if depth == 0 || r.Model != "" { // a branch's other drawing is the same model's
+		if err := name("model", r.Model); err != nil {
+			return err
+		}
 	}
 	if r.Upscale != nil {
 		if err := name("upscale.model", r.Upscale.Model); err != nil {
@@ -61,6 +68,14 @@ func (s *Studio) check(r lab.Request) error {
 	}
 	if err := checkVary(r.Vary); err != nil {
 		return err
+	}
+	if b := r.Branch; b != nil {
+		if depth > mostBranches {
+			return model.Errorf("branch", "expected at most %d branches of branches", mostBranches)
+		}
+		if err := s.checkAt(b.From, depth+1); err != nil {
+			return model.Errorf("branch.from", "%w", err)
+		}
 	}
 	return checkTechniques(r)
 }
@@ -92,6 +107,11 @@ func checkVary(all []lab.Vary) error {
 
 // checkTechniques looks at what an edit, an inpainting or an illusion brings along.
 func checkTechniques(r lab.Request) error {
+	if r.Strip != nil {
+		if err := checkPicture("strip.picture", r.Strip.Picture.Data); err != nil {
+			return err
+		}
+	}
 	if r.Edit != nil {
 		if err := checkPicture("edit.picture", r.Edit.Picture.Data); err != nil {
 			return err

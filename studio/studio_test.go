@@ -241,6 +241,51 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A drawing goes on from a step that the page shows, with another prompt.
+func TestStepsAndBranch(t *testing.T) {
+	s := serve(t, Options{})
+	r := seven(6)
+	r.Sampler = "ddpm"
+	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
+	steps := want[[]Frame](s, 200, "GET", "/api/jobs/"+j.ID+"/steps", nil)
+	if len(steps) != 6 || steps[3].Index != 3 || steps[3].X != nil {
+		t.Fatalf("the steps are %+v", steps)
+	}
+	picture := func(job, step string) []byte {
+		t.Helper()
+		status, data := s.ask("GET", "/api/jobs/"+job+"/steps/"+step, nil)
+		if m, err := png.DecodeConfig(bytes.NewReader(data)); status != 200 || err != nil || m.Width != 28 {
+			t.Fatalf("step %s: status %d, %d pixels wide, %v", step, status, m.Width, err)
+		}
+		return data
+	}
+	branch := j.Request
+	branch.Prompts = []string{"3"}
+	branch.Branch = &lab.Branch{From: j.Request, At: 3}
+	b := s.wait(want[Status](s, 202, "POST", "/api/jobs", branch).ID)
+	if b.State != Done {
+		t.Fatalf("the branch ended as %+v", b)
+	}
+	for _, q := range []string{"x", "x0", "epsilon"} {
+		if !bytes.Equal(picture(j.ID, "2/"+q), picture(b.ID, "2/"+q)) {
+			t.Errorf("%s of the branch's step 2 is another", q)
+		}
+		if bytes.Equal(picture(j.ID, "5/"+q), picture(b.ID, "5/"+q)) {
+			t.Errorf("%s of the branch's last step is the same", q)
+		}
+	}
+	for _, path := range []string{"/steps/9/x", "/steps/1/y", "/steps/-1/x"} {
+		if status, _ := s.ask("GET", "/api/jobs/"+j.ID+path, nil); status != 404 && status != 422 {
+			t.Errorf("%s is answered with %d", path, status)
+		}
+	}
+	branch.Branch.At = 6
+	if status, text := s.ask("POST", "/api/jobs", branch); status != 422 || !strings.Contains(string(text),
+		"body.branch.at") {
+		t.Errorf("a branch from the last step: %d %s", status, text)
+	}
+}
+
 func TestEditAndTurn(t *testing.T) {
 	s := serve(t, Options{})
 	m := image.NewGray(image.Rect(0, 0, 280, 280))
