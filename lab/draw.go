@@ -37,8 +37,16 @@ const (
 	Upscaling Stage = "upscale" // larger images
 )
 
-// Judged says how much of the judgement of candidates is done.
-type Judged struct{ Done, Total int }
+// Judged says how much of the judgement of candidates is done, and what is thought of those of one group so far.
+type Judged struct {
+	Done, Total int
+	Group       int
+	Images      diffusion.Images // in the range Range
+	Range       model.Range
+	Verdicts    []Verdict // of each image
+	Prompts     []string  // the columns of the verdicts' matrices
+	Looks       []string  // their rows
+}
 
 // Loading says how many bytes of a model's weights were read.
 type Loading struct {

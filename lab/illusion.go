@@ -443,8 +443,15 @@ func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group in
 		asked = append(asked, look.Prompt)
 	}
 	texts := append(slices.Clone(asked), i.others(d.model.spec, asked)...)
-	j := Judge{Model: m,
-		Progress: func(done, total int) { d.send(Event{Stage: Judging, Judged: &Judged{done, total}}) }}
+	told := Judged{Group: group, Images: images, Range: d.model.spec.Range, Prompts: texts}
+	for _, look := range looks {
+		told.Looks = append(told.Looks, look.Name)
+	}
+	j := Judge{Model: m, Progress: func(done, total int, soFar []Verdict) {
+		now := told
+		now.Done, now.Total, now.Verdicts = done, total, soFar
+		d.send(Event{Stage: Judging, Judged: &now})
+	}}
 	for _, text := range texts {
 		p, ok := d.prompts[text]
 		if !ok {

@@ -51,7 +51,7 @@ type Judge struct {
 	// up to which images are noised; both 0: where prompts are told apart best, see docs/results.md
 	High     float64
 	Seed     uint64 // of the noise
-	Progress func(done, total int)
+	Progress func(done, total int, soFar []Verdict)
 }
 
 // The shares of signal at which images are judged: docs/results.md.
@@ -116,15 +116,19 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 			all[try.image][try.look][try.prompt].add((errors[i] - asked) / 2)
 		}
 		if j.Progress != nil {
-			j.Progress(k+1, pairs)
+			j.Progress(k+1, pairs, j.verdicts(all, seeds))
 		}
 	}
-	verdicts := make([]Verdict, images.N)
+	return j.verdicts(all, seeds), nil
+}
+
+func (j Judge) verdicts(all []evidence, seeds []uint64) []Verdict {
+	verdicts := make([]Verdict, len(all))
 	for n := range verdicts {
 		verdicts[n] = j.verdict(all[n])
 		verdicts[n].Seed = seeds[n]
 	}
-	return verdicts, nil
+	return verdicts
 }
 
 // evidence is what was found of one image: for each look and prompt how much less likely it is than the look's own one.

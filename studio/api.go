@@ -82,6 +82,9 @@ type (
 	withFilm struct {
 		Body []Frame
 	}
+	withSheet struct {
+		Body *Sheet
+	}
 	listing struct {
 		Before string `query:"before" doc:"only pictures older than the one of this name"`
 		Limit  int    `query:"limit" default:"60" minimum:"1" maximum:"500"`
@@ -173,6 +176,30 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return nil, huma.Error404NotFound("this step of the job is not kept")
 		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/candidates", "candidates",
+		"What is thought of a job's candidates so far"),
+		func(_ context.Context, in *byID) (*withSheet, error) {
+			sheet, ok := s.board.Sheet(in.ID)
+			if !ok {
+				return nil, huma.Error404NotFound("there is no such job any more, or none of its candidates is judged")
+			}
+			return &withSheet{sheet}, nil
+		})
+	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/candidates/{seed}", "candidate",
+		"A candidate's picture, as it was judged"),
+		func(_ context.Context, in *struct {
+			ID   string `path:"id"`
+			Seed uint64 `path:"seed"`
+		}) (*file, error) {
+			if sheet, ok := s.board.Sheet(in.ID); ok {
+				for _, c := range sheet.Candidates {
+					if c.Seed == in.Seed {
+						return &file{Type: "image/png", Cache: "no-store", Body: c.Picture}, nil
+					}
+				}
+			}
+			return nil, huma.Error404NotFound("there is no such candidate any more")
+		})
 	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/images/{n}", "job-image",
 		"A picture of a job, a PNG with its recipe"),
 		func(_ context.Context, in *struct {
@@ -187,7 +214,8 @@ func (s *Studio) native(mux *http.ServeMux) {
 		})
 	events := add(http.MethodGet, "/api/jobs/{id}/events", "events",
 		"A job's states and frames as server-sent events, until it has ended")
-	events.Responses = map[string]*huma.Response{"200": {Description: "events state, with a job's status, and frame",
+	events.Responses = map[string]*huma.Response{"200": {Description: "events state, with a job's status, frame, and sheet, " +
+		"with candidates",
 		Content: map[string]*huma.MediaType{"text/event-stream": {}}}}
 	huma.Register(api, events, func(_ context.Context, in *byID) (*huma.StreamResponse, error) {
 		if _, err := s.status(in.ID); err != nil {
@@ -298,13 +326,18 @@ func (s *Studio) stream(w http.ResponseWriter, r *http.Request, id string) {
 	defer context.AfterFunc(s.closing, stop)()
 	for beat := true; beat; {
 		wait, end := context.WithTimeout(ctx, heartbeat)
-		err := s.board.Watch(wait, id, func(status Status, frame *Frame) error {
-			if frame != nil {
-				if err := send("frame", frame); err != nil {
+		err := s.board.Watch(wait, id, func(now sight) error {
+			if now.frame != nil {
+				if err := send("frame", now.frame); err != nil {
 					return err
 				}
 			}
-			if err := send("state", status); err != nil {
+			if now.sheet != nil {
+				if err := send("sheet", now.sheet); err != nil {
+					return err
+				}
+			}
+			if err := send("state", now.Status); err != nil {
 				return err
 			}
 			return flush()

@@ -86,6 +86,7 @@ type board struct {
 type record struct {
 	status   Status
 	frames   []Frame // of the last path
+	sheet    *Sheet
 	pictures []Picture
 	started  time.Time
 	changed  chan struct{} // closed, and replaced, when something changes
@@ -159,6 +160,9 @@ func (b *board) Updated(id string, u Update) {
 				r.frames = nil // another path begins
 			}
 			r.frames = append(r.frames, *u.Frame)
+		}
+		if u.Sheet != nil {
+			r.sheet = r.sheet.with(u.Sheet)
 		}
 	})
 }
@@ -241,6 +245,16 @@ func (b *board) Film(id string) ([]Frame, bool) {
 	return slices.Clone(r.frames), true
 }
 
+// Sheet returns what is known of a job's candidates.
+func (b *board) Sheet(id string) (*Sheet, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.records[id]; r != nil && r.sheet != nil {
+		return r.sheet, true
+	}
+	return nil, false
+}
+
 // Pictures returns those of a job that is done.
 func (b *board) Pictures(id string) []Picture {
 	b.mu.Lock()
@@ -266,10 +280,18 @@ func (b *board) Keep(id string) (Status, error) {
 	return s, nil
 }
 
-// Watch calls each with a job's status, and the newest frame if it is a new one, now and whenever something has
-// changed, until the job has ended. Who is slow misses what was in between: nothing is kept for him.
-func (b *board) Watch(ctx context.Context, id string, each func(Status, *Frame) error) error {
+// sight is what there is to see of a job: its status and, where they are new, the newest frame and the sheet.
+type sight struct {
+	Status
+	frame *Frame
+	sheet *Sheet
+}
+
+// Watch calls each with what there is to see of a job, now and whenever something has changed, until the job has ended.
+// Who is slow misses what was in between: nothing is kept for him.
+func (b *board) Watch(ctx context.Context, id string, each func(sight) error) error {
 	seen := -1
+	var sheet *Sheet
 	for {
 		b.mu.Lock()
 		r := b.records[id]
@@ -277,14 +299,16 @@ func (b *board) Watch(ctx context.Context, id string, each func(Status, *Frame) 
 			b.mu.Unlock()
 			return nil
 		}
-		s, changed := r.status, r.changed
-		var frame *Frame
+		s, changed := sight{Status: r.status}, r.changed
 		if n := len(r.frames); n > 0 && r.frames[n-1].Index != seen {
-			frame = &r.frames[n-1]
-			seen = frame.Index
+			s.frame = &r.frames[n-1]
+			seen = s.frame.Index
+		}
+		if r.sheet != sheet {
+			s.sheet, sheet = r.sheet, r.sheet
 		}
 		b.mu.Unlock()
-		if err := each(s, frame); err != nil {
+		if err := each(s); err != nil {
 			return err
 		}
 		if s.State.Ended() {

@@ -20,6 +20,7 @@ type Update struct {
 	Done, Total int    // steps, bytes that are loaded, or evaluations of a judgement
 	Part        string // that is loaded
 	Frame       *Frame
+	Sheet       *Sheet // of some candidates
 	Warning     string
 }
 
@@ -87,7 +88,7 @@ func updateOf(e lab.Event) (u Update, ok bool) {
 	case e.Loading != nil:
 		u.Part, u.Done, u.Total = e.Loading.Part, e.Loading.Done, e.Loading.Total
 	case e.Judged != nil:
-		u.Done, u.Total = e.Judged.Done, e.Judged.Total
+		u.Done, u.Total, u.Sheet = e.Judged.Done, e.Judged.Total, sheetOf(e.Judged)
 	case e.Step != nil:
 		u.Done, u.Total = e.Step.Index+1, e.Step.Total
 		frames := min(max(filmValues/shownValues(e.Step.X), leastFrames), mostFrames)

@@ -156,8 +156,9 @@ func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, request la
 		return control.Flush()
 	}
 	sent := 0
-	err = s.board.Watch(r.Context(), status.ID, func(now Status, f *Frame) error {
-		status = now
+	err = s.board.Watch(r.Context(), status.ID, func(now sight) error {
+		f := now.frame
+		status = now.Status
 		if f == nil || sent >= partial || (f.Index+1)*(partial+1) < (sent+1)*f.Total {
 			return nil
 		}

@@ -156,7 +156,7 @@ func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []Picture, er
 	if err != nil {
 		return status, nil, err
 	}
-	err = s.board.Watch(ctx, status.ID, func(now Status, _ *Frame) error { status = now; return nil })
+	err = s.board.Watch(ctx, status.ID, func(now sight) error { status = now.Status; return nil })
 	if err != nil {
 		s.queue.Cancel(status.ID)
 		return status, nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -311,6 +312,33 @@ func TestEditAndTurn(t *testing.T) {
 	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
 	if j.State != Done || len(j.Request.Illusion.Seeds) != 2 {
 		t.Errorf("the anagram ended as %+v", j)
+	}
+	sheet := want[Sheet](s, 200, "GET", "/api/jobs/"+j.ID+"/candidates", nil)
+	if len(sheet.Candidates) != 2 || len(sheet.Looks) != 2 || len(sheet.Prompts) != 1 || len(sheet.Prompts[0]) != 10 {
+		t.Fatalf("the sheet is %+v", sheet)
+	}
+	c := sheet.Candidates[1]
+	if len(c.Matrix) != 2 || len(c.Matrix[1]) != 10 || c.Draws == 0 || !slices.Contains(j.Request.Illusion.Seeds,
+		c.Seed) {
+		t.Errorf("a candidate is %+v", c)
+	}
+	_, picture := s.ask("GET", fmt.Sprintf("/api/jobs/%s/candidates/%d", j.ID, c.Seed), nil)
+	if m, err := png.DecodeConfig(bytes.NewReader(picture)); err != nil || m.Width != 28 {
+		t.Errorf("a candidate's picture is %d pixels wide, %v", m.Width, err)
+	}
+	if _, text := s.ask("GET", "/api/jobs/"+j.ID+"/events", nil); !strings.Contains(string(text),
+		"event: sheet\ndata: {\"looks\":[\"identity\"") {
+		t.Errorf("the events tell of no sheet: %.300s", text)
+	}
+
+	// Only the one that was not chosen is finished.
+	other := j.Request
+	i := *j.Request.Illusion
+	i.Seeds, i.Candidates, i.Keep = []uint64{i.Seeds[1], i.Seeds[0]}, 2, 1
+	other.Illusion = &i
+	if k := s.wait(want[Status](s, 202, "POST", "/api/jobs", other).ID); k.State != Done || len(k.Images) != 1 ||
+		k.Request.Illusion.Seeds[0] != j.Request.Illusion.Seeds[1] {
+		t.Errorf("the other candidate ended as %+v", k)
 	}
 }
 
