@@ -68,6 +68,9 @@ func (p *Pipeline) Spec() model.Spec {
 	}
 	if s.Noising != nil {
 		spec.Upscales, spec.Guidance = true, 4
+		if !s.Config.ReadsText() {
+			spec.Guidance = 1
+		}
 		spec.MaxLevel = s.Noising.Schedule.Len() - 1
 		spec.NoiseLevel = min(250, spec.MaxLevel)
 	}
@@ -186,15 +189,17 @@ func (p *Pipeline) Encode(ctx context.Context, texts []string, report model.Repo
 
 // Bind loads the UNet.
 func (p *Pipeline) Bind(_ context.Context, ask model.Ask) (diffusion.Denoiser, error) {
-	show, err := p.texts(ask.Show)
-	if err != nil {
-		return nil, err
-	}
-	condition := unet.Condition{Text: show, Beside: ask.Beside, Class: ask.Level}
+	condition := unet.Condition{Beside: ask.Beside, Class: ask.Level}
 	var away model.Embeddings
-	if ask.Guidance != 1 {
-		if away, err = p.texts([]model.Prompt{ask.Away}); err != nil {
-			return nil, fmt.Errorf("the negative prompt: %w", err)
+	if p.stage.Config.ReadsText() {
+		var err error
+		if condition.Text, err = p.texts(ask.Show); err != nil {
+			return nil, err
+		}
+		if ask.Guidance != 1 {
+			if away, err = p.texts([]model.Prompt{ask.Away}); err != nil {
+				return nil, fmt.Errorf("the negative prompt: %w", err)
+			}
 		}
 	}
 	switch upscales := p.stage.Noising != nil; {

@@ -70,15 +70,19 @@ func (l Look) Draw(ctx context.Context, k training.Kept) error {
 	if err != nil {
 		return err
 	}
-	var parameters figure.Parameters
-	parameters.Add("Software", "unnoise "+build.Commit())
-	parameters.Add("model", k.ModelDir)
+	parameters := about(k)
 	parameters.Add("prompts", strings.Join(Prompts, "; "))
 	parameters.Add("sampler", "ddim")
 	parameters.Add("steps", steps)
 	parameters.Add("guidance", guidance)
 	return figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.WritePNG(k.Sample,
 		parameters)
+}
+
+func about(k training.Kept) (parameters figure.Parameters) {
+	parameters.Add("Software", "unnoise "+build.Commit())
+	parameters.Add("model", k.ModelDir)
+	return parameters
 }
 
 // Measure tells the errors on pictures that are held out, by band of t.
@@ -93,12 +97,13 @@ func (l Look) Measure(ctx context.Context, k training.Kept) (map[string]float64,
 	defer m.Close()
 	const pictures = 64
 	all, err := Errors(ctx, m, l.Held, l.side(k), pictures)
-	if err != nil {
-		return nil, err
-	}
+	return scores(all), err
+}
+
+func scores(all [Bands]float64) map[string]float64 {
 	scores := map[string]float64{}
 	for band, e := range all {
 		scores[fmt.Sprintf("error_t%d", band*Timesteps/Bands)] = e
 	}
-	return scores, nil
+	return scores
 }

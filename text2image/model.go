@@ -55,11 +55,14 @@ func Errors(ctx context.Context, m model.Model, source captioned.Source, side, n
 	if err != nil {
 		return errors, err
 	}
+	return errorsOf(ctx, d, diffusion.Images{N: n, C: Channels, H: side, W: side, Data: drawn.Pixels})
+}
+
+func errorsOf(ctx context.Context, d diffusion.Denoiser, clean diffusion.Images) (errors [Bands]float64, err error) {
 	o, err := NewObjective()
 	if err != nil {
 		return errors, err
 	}
-	clean := diffusion.Images{N: n, C: Channels, H: side, W: side, Data: drawn.Pixels}
 	g := diffusion.NewGenerator(0)
 	const each = 2
 	for i := range Bands * each {

@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
-	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
@@ -158,53 +155,22 @@ func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
 
 // Save writes a folder in the hub's layout, with the weights in bfloat16.
 func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
-	index := map[string]any{
-		"_class_name": "IFPipeline", "requires_safety_checker": false,
-		"unet": []string{"diffusers", "UNet2DConditionModel"}, "scheduler": []string{"diffusers", "DDPMScheduler"},
-		"text_encoder": []string{"transformers", "T5EncoderModel"},
-		"tokenizer":    []string{"transformers", "T5Tokenizer"},
-	}
-	for _, none := range []string{"feature_extractor", "safety_checker", "watermarker"} {
-		index[none] = []any{nil, nil}
-	}
 	settings := map[string]any{
 		"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>",
 		"extra_ids": 0, "model_max_length": Tokens,
 	}
-	for name, content := range map[string]any{
-		hubfile.Index:                                  index,
+	return save(dir, "IFPipeline", map[string][]string{
+		"unet": {"diffusers", "UNet2DConditionModel"}, "scheduler": {"diffusers", "DDPMScheduler"},
+		"text_encoder": {"transformers", "T5EncoderModel"}, "tokenizer": {"transformers", "T5Tokenizer"},
+	}, map[string]any{
 		filepath.Join("unet", hubfile.Network):         n.UNetConfig,
 		filepath.Join("text_encoder", hubfile.Network): n.TextConfig,
 		filepath.Join("scheduler", hubfile.Scheduler):  n.Scheduler,
 		"tokenizer/tokenizer_config.json":              settings,
-	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteJSON(filepath.Join(dir, name), content); err != nil {
-			return err
-		}
-	}
-	if err := atomicfile.Write(filepath.Join(dir, "tokenizer", "spiece.model"), func(w io.Writer) error {
-		_, err := w.Write(n.Vocabulary)
-		return err
-	}); err != nil {
-		return err
-	}
-	for prefix, file := range map[string]string{unetPrefix: "unet/diffusion_pytorch_model.safetensors",
-		textPrefix: "text_encoder/model.safetensors"} {
-		own := part(prefix, values)
-		for name, t := range own {
-			var err error
-			if own[name], err = t.As(weights.BF16); err != nil {
-				return err
-			}
-		}
-		if err := weights.Write(filepath.Join(dir, file), own, map[string]string{"format": "pt"}); err != nil {
-			return err
-		}
-	}
-	return nil
+		"tokenizer/spiece.model":                       n.Vocabulary,
+	}, map[string]map[string]weights.Tensor{
+		unetFile: part(unetPrefix, values), "text_encoder/model.safetensors": part(textPrefix, values),
+	})
 }
 
 // Initial are initial values, which the seed determines.

@@ -22,25 +22,30 @@ type Pictures struct {
 
 // NewPictures sums the source up by some of its captions and pictures.
 func NewPictures(p Pictures) (*Pictures, error) {
+	var err error
+	p.checksum, err = checksum(p.Source, p.Network.Side())
+	return &p, err
+}
+
+func checksum(from captioned.Source, side int) (string, error) {
 	const captions, pictures = 2000, 32
 	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	fmt.Fprint(h, p.Source.Len())
+	fmt.Fprint(h, from.Len())
 	for i := range captions {
-		caption, err := p.Source.Caption(0, i)
+		caption, err := from.Caption(0, i)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		fmt.Fprintln(h, caption)
 	}
 	for i := range pictures {
-		e, err := p.Source.At(0, i, p.Network.unet.SampleSize.H)
+		e, err := from.At(0, i, side)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		h.Write(e.Image.Pix)
 	}
-	p.checksum = fmt.Sprintf("crc32c:%08x", h.Sum32())
-	return &p, nil
+	return fmt.Sprintf("crc32c:%08x", h.Sum32()), nil
 }
 
 // Describe tells what the pictures are drawn from.

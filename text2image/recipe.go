@@ -27,3 +27,11 @@ var Prompts = []string{
 	"two cats", "a blue car on a yellow background", "a tree", "a house on a green background", "a smiling face",
 	"a pizza", "a red heart", "a fish",
 }
+
+// SecondRecipe is how the second stage that is shipped is trained.
+func SecondRecipe() training.Config {
+	return training.Config{
+		Steps: 2000, KeepEvery: 250, Batch: 16, LearningRate: 1e-3, Warmup: 100, Schedule: training.Cosine, Clip: 1,
+		EMA: 0.995, DType: "auto",
+	}
+}

@@ -111,6 +111,19 @@ func (f *recipeFlags) apply(c *training.Config) error {
 	return nil
 }
 
+// defaults takes a recipe's values where no flag says another.
+func (f *recipeFlags) defaults(cmd *cobra.Command, c training.Config) {
+	for name, set := range map[string]func(){
+		"batch": func() { f.batch = c.Batch }, "lr": func() { f.lr = c.LearningRate },
+		"schedule": func() { f.schedule = c.Schedule }, "decay": func() { f.decay = c.Decay },
+		"warmup": func() { f.warmup = c.Warmup }, "clip": func() { f.clip = c.Clip }, "ema": func() { f.ema = c.EMA },
+	} {
+		if !cmd.Flags().Changed(name) {
+			set()
+		}
+	}
+}
+
 // goOn takes what a run has been computed by, where no flag says another.
 func (f *recipeFlags) goOn(cmd *cobra.Command, c training.Config) {
 	if !cmd.Flags().Changed("backend") {

@@ -21,7 +21,7 @@ import (
 
 type trainText2ImageFlags struct {
 	recipeFlags
-	half, keepEvery int
+	stage, half, keepEvery int
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -40,21 +40,28 @@ The pictures are those of 'unnoise dataset emoji', or any folder with captions: 
 
 Each kept model is a folder in the hub's layout, which diffusers' IFPipeline loads too. With --resume,
 --steps makes the run longer or shorter than it was planned. --from begins a new run with a model's
-weights and its vocabulary.`,
+weights and its vocabulary.
+
+--stage 2 trains the second stage, which makes 128×128 of 32×32, on crops. It is told the small picture,
+noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 		Example: `  unnoise dataset emoji
   unnoise train text2image --out runs/emoji
   unnoise train text2image --resume runs/emoji
-  unnoise train text2image --data pictures --steps 5000`,
+  unnoise train text2image --data pictures --steps 5000
+  unnoise train text2image --stage 2 --out runs/emoji2`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	recipe := text2image.Recipe()
+	recipe, second := text2image.Recipe(), text2image.SecondRecipe()
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "",
 		"folder with pictures and captions (default: where 'unnoise dataset emoji' puts them)")
 	completeFolder(cmd, "data")
 	intFlag(cmd, &f.length, "steps", 0, 0, 1_000_000_000,
-		fmt.Sprintf("steps of the run; 0: %d, or as it was planned", recipe.Steps))
+		fmt.Sprintf("steps of the run; 0: %d, %d with --stage 2, or as it was planned", recipe.Steps, second.Steps))
+	intFlag(cmd, &f.stage, "stage", 1, 1, 2, fmt.Sprintf("1: from captions to 32×32; 2: from 32×32 to 128×128, by "+
+		"default with --keep-every %d --batch %d --warmup %d --ema %g", second.KeepEvery, second.Batch, second.Warmup,
+		second.EMA))
 	intFlag(cmd, &f.half, "half", text2image.Half, 0, 1_000_000_000, "pictures that come first in half the size")
 	intFlag(cmd, &f.keepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000,
 		"steps between the models that are kept, each with a sheet of samples")
@@ -85,6 +92,9 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if f.stage == 2 {
+		return f.second(cmd, c, name, train, held)
+	}
 	network, from, err := f.network(cmd, c, train)
 	if err != nil {
 		return err
@@ -114,20 +124,78 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 	}.run(cmd)
 }
 
+// second trains a second stage.
+func (f *trainText2ImageFlags) second(cmd *cobra.Command, c training.Config, name string, train,
+	held captioned.Source) error {
+	network, err := text2image.NewSecondStage()
+	if f.resume != "" {
+		if network, err = text2image.ReadSecondStage(c.Network); err != nil {
+			err = fmt.Errorf("%s: network: %w", filepath.Join(f.resume, "config.json"), err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	task, err := text2image.SecondTask(network, train, name, c)
+	if err != nil {
+		return err
+	}
+	b, info, dtype, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	c.Backend = f.other()
+	o := training.Options{Backend: b}
+	if !f.noSamples {
+		if held == nil {
+			held = train
+		}
+		look := text2image.SecondLook{Backend: b, DType: dtype, Network: network, Source: held}
+		o.Draw, o.Validate = look.Draw, look.Measure
+	}
+	dir := f.folder("text2image")
+	return trainRun{
+		recipeFlags: &f.recipeFlags, dir: dir, config: c, task: task, options: o,
+		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)),
+			fmt.Sprintf("second stage, %d parameters, %d pictures", network.Parameters(), train.Len())},
+		then: fmt.Sprintf("Draw with: unnoise generate --model FIRST --upscale %s --prompt \"a rocket\"", shell.Quote(dir)),
+	}.run(cmd)
+}
+
 // recipe is the run's.
 func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (training.Config, error) {
+	if f.stage == 2 && f.resume == "" {
+		if err := refuse(cmd, "--stage 2, which reads no text and begins anew", "half", "dropout", "from"); err != nil {
+			return training.Config{}, err
+		}
+		c := text2image.SecondRecipe()
+		f.defaults(cmd, c)
+		c.Steps = cmp.Or(f.length, c.Steps)
+		if cmd.Flags().Changed("keep-every") {
+			c.KeepEvery = f.keepEvery
+		}
+		return c, f.apply(&c)
+	}
 	if f.resume == "" {
 		c := text2image.Recipe()
 		c.Steps, c.KeepEvery, c.Dropout = cmp.Or(f.length, c.Steps), f.keepEvery, f.dropout
 		return c, f.apply(&c)
 	}
 	if err := refuse(cmd, "--resume: the run goes on as it was begun",
-		append(fixed, "half", "keep-every")...); err != nil {
+		append(fixed, "stage", "half", "keep-every")...); err != nil {
 		return training.Config{}, err
 	}
 	c, err := training.ReadConfig(f.resume)
+	if err != nil {
+		return c, err
+	}
 	f.goOn(cmd, c)
-	return c, err
+	f.stage = 1
+	if _, err := text2image.ReadSecondStage(c.Network); err == nil {
+		f.stage = 2
+	}
+	return c, nil
 }
 
 // network is the run's, that of the model to begin with, or a new one with the words of the captions.

@@ -204,7 +204,7 @@ func (c Config) Validate() error {
 	}
 
 	choices := []struct{ name, found, allowed string }{
-		{"mid_block_type", orNull(c.MidBlockType), crossMid},
+		{"mid_block_type", orNull(c.MidBlockType), "null " + crossMid},
 		{"act_fn", strings.ToLower(c.ActFn), activationNames},
 		{"time_embedding_act_fn", strings.ToLower(orNull(c.TimeEmbeddingActFn)), "null " + activationNames},
 		{"timestep_post_act", strings.ToLower(orNull(c.TimestepPostAct)), "null " + activationNames},
@@ -351,6 +351,9 @@ func (c Config) timeDim() int {
 	}
 	return 4 * c.BlockOutChannels[0]
 }
+
+// ReadsText reports whether the network is told a text. Without a mid block and cross-attention it is not.
+func (c Config) ReadsText() bool { return c.AdditionEmbedType != nil || len(c.attentions()) > 0 }
 
 // TextDim is the channels of the text embeddings that the network takes.
 func (c Config) TextDim() int {

@@ -140,7 +140,6 @@ func TestConfigsRefused(t *testing.T) {
 		{"layers_per_block", 0, "layers_per_block is 0"},
 		{"layers_per_block", 60000, "layers_per_block is 60000, expected at most"},
 		{"mid_block_type", "UNetMidBlock2D", "mid_block_type is UNetMidBlock2D"},
-		{"mid_block_type", nil, "mid_block_type is null"},
 		{"norm_eps", nil, "norm_eps is null, expected a float64"},
 		{"norm_eps", 0, "norm_eps is 0"},
 		{"norm_num_groups", nil, "norm_num_groups is null"},

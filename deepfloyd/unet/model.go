@@ -90,8 +90,11 @@ func (m *Model) Close() {
 // once.
 type texts func(from, to int) model.Embeddings
 
-// texts checks the texts of n images, one for each or one for all.
+// texts checks the texts of n images, one for each or one for all. Where the network reads none, all will do.
 func (m *Model) texts(e model.Embeddings, n int) (texts, error) {
+	if !m.Config.ReadsText() {
+		return nil, nil
+	}
 	if e.N < 1 || e.Tokens < 1 || e.Dim < 1 || len(e.Data) != e.N*e.Tokens*e.Dim {
 		return nil, fmt.Errorf("text embeddings of shape [%d,%d,%d] with %d numbers", e.N, e.Tokens, e.Dim, len(e.Data))
 	}
@@ -238,12 +241,15 @@ func (m *Model) tellAndEvaluate(ctx context.Context, x diffusion.Images, t []flo
 		if err := ctx.Err(); err != nil {
 			return diffusion.Images{}, err
 		}
-		r, err := m.tell(texts(from, to), slices.Concat(read, m.read))
-		if err != nil {
-			return diffusion.Images{}, err
-		}
-		if !slices.ContainsFunc(read, r.is) {
-			read = append(read, r)
+		var r reading
+		if c.ReadsText() {
+			var err error
+			if r, err = m.tell(texts(from, to), slices.Concat(read, m.read)); err != nil {
+				return diffusion.Images{}, err
+			}
+			if !slices.ContainsFunc(read, r.is) {
+				read = append(read, r)
+			}
 		}
 		var part []float64
 		if class != nil {
@@ -319,7 +325,7 @@ func (c Config) sinusoids(t []float64) []float32 {
 
 // Condition is what the network is told besides x_t and t.
 type Condition struct {
-	Text model.Embeddings // one for each image, or one for all
+	Text model.Embeddings // one for each image, or one for all; empty where the network reads none
 	// Beside, if not empty, is one image for each, or one for all, that is laid beside x_t on the channel axis: the
 	// noised small image of super-resolution.
 	Beside diffusion.Images
@@ -341,9 +347,9 @@ func (m *Model) Denoiser(c Condition) diffusion.Denoiser {
 
 // GuidedDenoiser is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) with both estimates from one
 // evaluation of twice the batch; negative takes the text's place in the unconditional one. A scale of 1 is the
-// conditional estimate alone.
+// conditional estimate alone, and so is any where the network reads no text.
 func (m *Model) GuidedDenoiser(c Condition, negative model.Embeddings, scale float32) diffusion.Denoiser {
-	if scale == 1 {
+	if scale == 1 || !m.Config.ReadsText() {
 		return m.Denoiser(c)
 	}
 	return func(ctx context.Context, x diffusion.Images, t float64) (diffusion.Estimate, error) {

@@ -61,7 +61,7 @@ type Inputs struct {
 	X     *Node // [N,in_channels,H,W]
 	T     *Node // timesteps, [N]
 	Class *Node // class labels, [N], where the configuration has them; nil otherwise
-	Text  *Node // [N,L,C]
+	Text  *Node // [N,L,C]; nil where the network reads none
 	// Tokens, if larger than L, is the number of tokens of a text whose last one stands for all behind it.
 	Tokens int
 }
@@ -375,6 +375,9 @@ func (n *network) tell(text *Node) told {
 	if n.config.AdditionEmbedType != nil {
 		t.pooled = n.pooled(text)
 	}
+	if !n.config.ReadsText() {
+		return t
+	}
 	text = n.narrow(text)
 	if n.config.EncoderHidDim != nil {
 		text = n.linear("encoder_hid_proj", text)
@@ -409,9 +412,11 @@ func (n *network) forward(x, time, class *Node, text told) *Node {
 			skips = append(skips, x)
 		}
 	}
-	x = n.resnet(mid.resnets[0], x, emb)
-	x = n.attention(mid.attentions[0], x, text.crossed[mid.attentions[0].name])
-	x = n.resnet(mid.resnets[1], x, emb)
+	if mid.resnets != nil {
+		x = n.resnet(mid.resnets[0], x, emb)
+		x = n.attention(mid.attentions[0], x, text.crossed[mid.attentions[0].name])
+		x = n.resnet(mid.resnets[1], x, emb)
+	}
 	for _, b := range up {
 		for i, r := range b.resnets {
 			last := len(skips) - 1

@@ -38,7 +38,8 @@ type attention struct {
 	onlyCross         bool // no pixel attends to pixels
 }
 
-// blocks returns the down blocks, the mid block and the up blocks, each in the order they are applied in.
+// blocks returns the down blocks, the mid block, which is empty where there is none, and the up blocks, each in the
+// order they are applied in.
 func (c Config) blocks() (down []block, mid block, up []block) {
 	last := len(c.BlockOutChannels) - 1
 	for i, out := range c.BlockOutChannels {
@@ -64,11 +65,13 @@ func (c Config) blocks() (down []block, mid block, up []block) {
 	if c.MidBlockOnlyCrossAttention != nil {
 		onlyCross = *c.MidBlockOnlyCrossAttention
 	}
-	for j := range 2 {
-		mid.resnets = append(mid.resnets, resnet{fmt.Sprintf("mid_block.resnets.%d", j), deep, deep,
-			c.MidBlockScaleFactor, keep})
+	if c.MidBlockType != nil {
+		for j := range 2 {
+			mid.resnets = append(mid.resnets, resnet{fmt.Sprintf("mid_block.resnets.%d", j), deep, deep,
+				c.MidBlockScaleFactor, keep})
+		}
+		mid.attentions = []attention{{"mid_block.attentions.0", deep, c.AttentionHeadDim.at(last), onlyCross}}
 	}
-	mid.attentions = []attention{{"mid_block.attentions.0", deep, c.AttentionHeadDim.at(last), onlyCross}}
 
 	in := deep
 	for i := range c.BlockOutChannels {
