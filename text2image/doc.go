@@ -1,5 +1,6 @@
-// Package text2image trains the first stage of a cascade of DeepFloyd IF's classes from pictures with captions: a text
-// encoder and a UNet together. What it saves is a pipeline's folder as the hub has it.
+// Package text2image trains a cascade of DeepFloyd IF's classes from pictures with captions. The first stage is a text
+// encoder and a UNet that learn together, the second a UNet that makes the images larger. What is saved is a pipeline's
+// folder as the hub has it, for each stage.
 package text2image
 
 const (

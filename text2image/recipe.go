@@ -31,7 +31,7 @@ var Prompts = []string{
 // SecondRecipe is how the second stage that is shipped is trained.
 func SecondRecipe() training.Config {
 	return training.Config{
-		Steps: 2000, KeepEvery: 250, Batch: 16, LearningRate: 1e-3, Warmup: 100, Schedule: training.Cosine, Clip: 1,
+		Steps: 3200, KeepEvery: 200, Batch: 16, LearningRate: 1e-3, Warmup: 100, Schedule: training.Cosine, Clip: 1,
 		EMA: 0.995, DType: "auto",
 	}
 }

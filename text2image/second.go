@@ -64,7 +64,8 @@ func (n *SecondStage) parse() (*SecondStage, error) {
 		return nil, err
 	}
 	if n.unet.ReadsText() || n.unet.InChannels != 2*Channels || n.unet.ClassEmbedType == nil {
-		return nil, fmt.Errorf("unet: expected a network of %d channels without attention, told the noise level", 2*Channels)
+		return nil, fmt.Errorf("unet: expected a network of %d channels without attention, told the noise level",
+			2*Channels)
 	}
 	return n, nil
 }

@@ -159,7 +159,8 @@ func (f *trainText2ImageFlags) second(cmd *cobra.Command, c training.Config, nam
 		recipeFlags: &f.recipeFlags, dir: dir, config: c, task: task, options: o,
 		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)),
 			fmt.Sprintf("second stage, %d parameters, %d pictures", network.Parameters(), train.Len())},
-		then: fmt.Sprintf("Draw with: unnoise generate --model FIRST --upscale %s --prompt \"a rocket\"", shell.Quote(dir)),
+		then: fmt.Sprintf("Draw with: unnoise generate --model FIRST --upscale %s --prompt \"a rocket\"",
+			shell.Quote(dir)),
 	}.run(cmd)
 }
 

@@ -49,7 +49,21 @@ func TestTrainText2Image(t *testing.T) {
 	if _, err := os.Stat(picture); err != nil {
 		t.Error(err)
 	}
+	second := filepath.Join(t.TempDir(), "second")
+	succeed(t, "train", "text2image", "--stage", "2", "--data", data, "--out", second, "--steps", "1", "--batch", "2",
+		"--no-samples")
+	if out := succeed(t, "train", "text2image", "--resume", second, "--steps", "2",
+		"--no-samples").stdout; !strings.Contains(out, "step 2/2") {
+		t.Errorf("the second stage's run says %q, expected it to end with its second step", out)
+	}
+	var large struct{ Width int }
+	decode(t, succeed(t, "generate", "--model", run, "--upscale", second, "--prompt", "a red square", "--steps", "1",
+		"--upscale-steps", "1", "--no-cache", "--out", filepath.Join(run, "large.png"), "--json").stdout, &large)
+	if large.Width != 128 {
+		t.Errorf("the second stage draws images of %d pixels, want 128", large.Width)
+	}
 	for flag, args := range map[string][]string{
+		"--half": {"--stage", "2", "--half", "1"},
 		"--lr":   {"--resume", run, "--lr", "0.1"},
 		"--data": {"--data", filepath.Join(run, "nothing")},
 	} {

@@ -111,7 +111,7 @@ func TestEqualsDiffusers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Finalize()
-	for _, name := range []string{"lists", "classes", "odd"} {
+	for _, name := range []string{"lists", "classes", "odd", "textless"} {
 		for _, b := range []compute.Backend{enginetest.Backend(t), plain} {
 			t.Run(name+" on "+b.Name(), func(t *testing.T) {
 				dir := filepath.Join("testdata", name)

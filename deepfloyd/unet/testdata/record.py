@@ -27,6 +27,10 @@ UNETS = {
         kinds([CROSS, CROSS], [CROSS, CROSS]), in_channels=3, out_channels=3, block_out_channels=[9, 18], layers_per_block=1, attention_head_dim=3,
         only_cross_attention=True, cross_attention_dim=32, cross_attention_norm="group_norm", encoder_hid_dim=8, encoder_hid_dim_type="text_proj",
         addition_embed_type="text", addition_embed_type_num_heads=2, norm_num_groups=3, act_fn="relu", resnet_time_scale_shift="scale_shift")),
+    # Super-resolution by convolutions alone: no mid block, and nothing that reads the text.
+    "textless": (torch.float32, (4, 8), 123, dict(
+        kinds([RESNET, RESNET], [RESNET, RESNET]) | dict(mid_block_type=None), in_channels=6, out_channels=6, block_out_channels=[4, 8], layers_per_block=1,
+        attention_head_dim=4, cross_attention_dim=8, class_embed_type="timestep", norm_num_groups=2, act_fn="silu", resnet_time_scale_shift="scale_shift")),
 }
 
 for seed, (name, (dtype, (h, w), level, config)) in enumerate(UNETS.items()):
