@@ -1,13 +1,13 @@
 package studio
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"time"
@@ -223,12 +223,12 @@ func (s *Studio) native(mux *http.ServeMux) {
 		}
 		return &huma.StreamResponse{Body: func(c huma.Context) {
 			r, w := humago.Unwrap(c)
-			s.stream(w, r, in.ID)
+			s.stream(w, r, s.watchJob(in.ID))
 		}}, nil
 	})
 	huma.Register(api, add(http.MethodGet, "/api/models", "models", "The models of the studio"),
 		func(context.Context, *struct{}) (*withModels, error) {
-			return &withModels{s.models}, nil
+			return &withModels{s.models.all()}, nil
 		})
 	huma.Register(api, add(http.MethodGet, "/api/gallery", "gallery", "The pictures in the gallery"),
 		func(_ context.Context, in *listing) (*withGallery, error) {
@@ -236,6 +236,7 @@ func (s *Studio) native(mux *http.ServeMux) {
 			out.Body.Pictures, out.Body.Total = s.gallery.List(in.Before, in.Limit)
 			return out, nil
 		})
+	s.trainings(api, add)
 	huma.Register(api,
 		add(http.MethodGet, "/api/images/{name}", "image", "A picture in the gallery, a PNG with its recipe"),
 		func(_ context.Context, in *byName) (*file, error) {
@@ -284,6 +285,10 @@ func problem(err error) error {
 		return huma.ErrorWithHeaders(huma.Error429TooManyRequests(err.Error()), http.Header{"Retry-After": {"5"}})
 	case errors.Is(err, ErrClosed):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, errNoRun):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, errTraining):
+		return huma.Error409Conflict(err.Error())
 	}
 	var field *model.FieldError
 	var broken *lab.FileError
@@ -297,36 +302,43 @@ func problem(err error) error {
 // heartbeat is how often a stream tells that it is alive, so that connections that are gone are found.
 const heartbeat = 15 * time.Second
 
-// stream sends a job's events. Frames are those that are the newest when the client has taken the one before.
-func (s *Studio) stream(w http.ResponseWriter, r *http.Request, id string) {
+// stream sends events that watch tells of, until it ends. Watch is begun anew whenever its context ended after a while.
+func (s *Studio) stream(w http.ResponseWriter, r *http.Request,
+	watch func(ctx context.Context, send func(event string, value any) error) error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	control := http.NewResponseController(w)
-	var b bytes.Buffer
+	write := func(text string) error {
+		_ = control.SetWriteDeadline(time.Now().Add(heartbeat))
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
 	send := func(event string, value any) error {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", event, text)
-		return nil
-	}
-	flush := func() error {
-		_ = control.SetWriteDeadline(time.Now().Add(heartbeat))
-		if _, err := w.Write(b.Bytes()); err != nil {
-			return err
-		}
-		b.Reset()
-		return control.Flush()
+		return write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, text))
 	}
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	defer context.AfterFunc(s.closing, stop)()
 	for beat := true; beat; {
 		wait, end := context.WithTimeout(ctx, heartbeat)
-		err := s.board.Watch(wait, id, func(now sight) error {
+		err := watch(wait, send)
+		end()
+		beat = errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && write(": alive\n\n") == nil
+	}
+}
+
+// watchJob sends a job's events. Frames are those that are the newest when the client has taken the one before.
+func (s *Studio) watchJob(id string) func(context.Context, func(string, any) error) error {
+	return func(ctx context.Context, send func(string, any) error) error {
+		return s.board.Watch(ctx, id, func(now sight) error {
 			if now.frame != nil {
 				if err := send("frame", now.frame); err != nil {
 					return err
@@ -337,16 +349,7 @@ func (s *Studio) stream(w http.ResponseWriter, r *http.Request, id string) {
 					return err
 				}
 			}
-			if err := send("state", now.Status); err != nil {
-				return err
-			}
-			return flush()
+			return send("state", now.Status)
 		})
-		end()
-		beat = errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
-		if beat {
-			b.WriteString(": alive\n\n")
-			beat = flush() == nil
-		}
 	}
 }

@@ -56,8 +56,9 @@ func (t toImage) request(s *Studio, edits bool) (r lab.Request, err error) {
 	if r.Sampler = strings.ToLower(cmp.Or(t.SamplerName, t.SamplerIndex)); r.Sampler != "" {
 		r.Sampler = cmp.Or(aliases[r.Sampler], r.Sampler)
 	}
-	if i := slices.IndexFunc(s.models, func(m Model) bool { return m.Name == r.Model }); i >= 0 && !s.models[i].Texts &&
-		len(s.models[i].Vocabulary) == 0 {
+	all := s.models.all()
+	if i := slices.IndexFunc(all, func(m Model) bool { return m.Name == r.Model }); i >= 0 && !all[i].Texts &&
+		len(all[i].Vocabulary) == 0 {
 		r.Prompts, r.Negative, r.Guidance = nil, "", nil // it draws without
 	}
 	if !edits {
@@ -111,7 +112,7 @@ func (s *Studio) checkpoint() string {
 	if name, ok := s.chosen.Load().(string); ok {
 		return name
 	}
-	return s.drawable()[0].Name
+	return s.models.drawable()[0].Name
 }
 
 // automatic adds the part of AUTOMATIC1111's API that draws.
@@ -156,7 +157,7 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 	add("POST /sdapi/v1/options", s.setOptions)
 	plain("GET /sdapi/v1/sd-models", func() any {
 		list := []any{}
-		for _, m := range s.drawable() {
+		for _, m := range s.models.drawable() {
 			list = append(list, map[string]any{"title": m.Name, "model_name": m.Name, "hash": nil, "sha256": nil,
 				"filename": m.Name, "config": nil})
 		}
@@ -252,7 +253,7 @@ func (s *Studio) setOptions(w http.ResponseWriter, r *http.Request) (any, error)
 	if o.Checkpoint == "" {
 		return nil, nil
 	}
-	if !slices.ContainsFunc(s.drawable(), func(m Model) bool { return m.Name == o.Checkpoint }) {
+	if !slices.ContainsFunc(s.models.drawable(), func(m Model) bool { return m.Name == o.Checkpoint }) {
 		return nil, model.Errorf("sd_model_checkpoint", "%q is no model of this studio", o.Checkpoint)
 	}
 	s.chosen.Store(o.Checkpoint)

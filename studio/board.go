@@ -79,7 +79,8 @@ type board struct {
 
 	mu      sync.Mutex
 	records map[string]*record
-	ended   []string // the oldest first
+	ended   []string      // the oldest first
+	stirred chan struct{} // closed, and replaced, when a job has ended
 }
 
 // record is one job's.
@@ -96,7 +97,7 @@ type record struct {
 const mostEnded = 32
 
 func newBoard(g *Gallery, log *slog.Logger) *board {
-	return &board{gallery: g, log: log, records: map[string]*record{}}
+	return &board{gallery: g, log: log, records: map[string]*record{}, stirred: make(chan struct{})}
 }
 
 // newID returns a job's name: when it was asked for, and chance.
@@ -196,6 +197,8 @@ func (b *board) Ended(id string, d Drawn, err error) {
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	close(b.stirred)
+	b.stirred = make(chan struct{})
 	b.ended = append(b.ended, id)
 	for len(b.ended) > mostEnded {
 		delete(b.records, b.ended[0])
@@ -217,6 +220,16 @@ func (b *board) Status(id string) (Status, bool) {
 		return Status{}, false
 	}
 	return r.status, true
+}
+
+// Busy reports whether jobs wait or are at work. changed is closed when one of them has ended.
+func (b *board) Busy() (busy bool, changed <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.records {
+		busy = busy || !r.status.State.Ended()
+	}
+	return busy, b.stirred
 }
 
 // Current returns the job that is at work, if there is one.

@@ -30,7 +30,7 @@ const mostBranches = 8
 
 func (s *Studio) checkAt(r lab.Request, depth int) error {
 	name := func(field, name string) error {
-		if _, ok := s.served[name]; !ok {
+		if _, ok := s.models.path(name); !ok {
 			return model.Errorf(field, "%q is no model of this studio; see /api/models", name)
 		}
 		return nil

@@ -35,7 +35,7 @@ type generation struct {
 }
 
 func (g generation) request(s *Studio) (lab.Request, error) {
-	r := lab.Request{Model: cmp.Or(g.Model, s.drawable()[0].Name), Prompts: g.Prompt, Negative: g.NegativePrompt,
+	r := lab.Request{Model: cmp.Or(g.Model, s.models.drawable()[0].Name), Prompts: g.Prompt, Negative: g.NegativePrompt,
 		Count: g.N.or(0), Seed: g.Seed.seed()}
 	if r.Steps = g.Steps.or(0); g.Guidance.Given && g.Guidance.Value > 0 {
 		r.Guidance = &g.Guidance.Value
@@ -50,13 +50,13 @@ func (g generation) request(s *Studio) (lab.Request, error) {
 func (s *Studio) openAI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
 		data := []any{}
-		for _, m := range s.drawable() {
+		for _, m := range s.models.drawable() {
 			data = append(data, openAIModel(m))
 		}
 		answer(w, http.StatusOK, map[string]any{"object": "list", "data": data})
 	})
 	mux.HandleFunc("GET /v1/models/{name}", func(w http.ResponseWriter, r *http.Request) {
-		for _, m := range s.drawable() {
+		for _, m := range s.models.drawable() {
 			if m.Name == r.PathValue("name") {
 				answer(w, http.StatusOK, openAIModel(m))
 				return

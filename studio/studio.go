@@ -8,19 +8,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
-	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/dataset/emoji"
 	"github.com/unnoise/unnoise/lab"
-	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // Options say how a studio is set up.
 type Options struct {
 	Dir    string   // the gallery's folder
 	Models []string // that may be drawn with; see [registry.Find]
+	Data   []string // folders of captioned pictures or IDX files, besides MNIST, that may be trained on
 	Token  string   // that clients must know; empty: none is asked for, and only loopback names are answered
 	Lab    lab.Options
 	Log    *slog.Logger // nil: none
@@ -35,39 +37,17 @@ type Studio struct {
 	queue   Queue
 	drawing *lab.Lab // draws
 	plans   *lab.Lab // completes requests while the other draws
-	models  []Model
-	served  map[string]string // the names that a request may give a model, with those that it is opened by
+	models  *models
+	runs    *runs
 	handler http.Handler
 	chosen  atomic.Value    // the name of the model that AUTOMATIC1111's clients chose
 	closing context.Context // ends when the last job has ended: then streams end too
 	close   context.CancelFunc
 }
 
-// Model is a model of the studio, as forms need to know it.
-type Model struct {
-	Name       string         `json:"name"`
-	Family     string         `json:"family"`
-	Channels   int            `json:"channels"`
-	Height     int            `json:"height"`
-	Width      int            `json:"width"`
-	Vocabulary []string       `json:"vocabulary,omitempty" doc:"the prompts that it understands, where they are few"`
-	Texts      bool           `json:"texts" doc:"it understands any text"`
-	Samplers   []string       `json:"samplers"`
-	Defaults   model.Sampling `json:"defaults"`
-	Upscales   bool           `json:"upscales" doc:"it makes images larger; a request names it as upscale.model"`
-	Views      []View         `json:"views" doc:"that fit its images"`
-	Bytes      int64          `json:"bytes,omitempty" doc:"of its weights in memory"`
-}
-
-// View is a view of a picture, for anagrams.
-type View struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
-}
-
 // New sets a studio up. Models that can't be opened are an error.
 func New(o Options) (*Studio, error) {
-	s := &Studio{options: o, log: o.Log, served: map[string]string{}}
+	s := &Studio{options: o, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,41 +56,26 @@ func New(o Options) (*Studio, error) {
 		return nil, fmt.Errorf("the gallery: %w", err)
 	}
 	s.plans = lab.New(o.Lab)
-	if err := s.openModels(); err != nil {
+	s.models = &models{lab: s.plans, served: map[string]string{}}
+	for _, name := range o.Models {
+		if _, err = s.models.add(name, name); err != nil {
+			break
+		}
+	}
+	if err = cmp.Or(err, s.models.check()); err != nil {
 		s.plans.Close()
 		return nil, err
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.drawing = lab.New(o.Lab)
 	s.board = newBoard(s.gallery, s.log)
+	if s.runs, err = s.openRuns(); err != nil {
+		s.plans.Close()
+		return nil, err
+	}
 	s.queue = newLocal(Limits.Queue, drawWith(s.drawing), s.board)
 	s.handler = guard(o.Token, s.routes())
 	return s, nil
-}
-
-func (s *Studio) openModels() error {
-	for _, name := range s.options.Models {
-		spec, sampling, err := s.plans.About(lab.Request{Model: name})
-		if err != nil {
-			return fmt.Errorf("the model %s: %w", name, err)
-		}
-		m := Model{Name: name, Family: spec.Family, Channels: spec.Channels, Height: spec.Height, Width: spec.Width,
-			Vocabulary: spec.Vocabulary,
-			Texts:      spec.Texts, Samplers: spec.Samplers, Defaults: sampling, Upscales: spec.Upscales,
-			Bytes: spec.WeightBytes, Views: []View{}}
-		for _, k := range illusion.Views() {
-			v, err := illusion.ParseView(k.Name)
-			if err == nil && k.Name != "identity" && illusion.Fits(v, spec.Channels, spec.Height, spec.Width) == nil {
-				m.Views = append(m.Views, View{k.Name, k.Text})
-			}
-		}
-		s.models = append(s.models, m)
-		s.served[name], s.served[spec.ID] = name, name
-	}
-	if len(s.drawable()) == 0 {
-		return errors.New("expected at least one model that draws from noise")
-	}
-	return nil
 }
 
 // ServeHTTP answers a request.
@@ -121,10 +86,11 @@ func (s *Studio) complete(r lab.Request) (lab.Request, error) {
 	if err := s.check(r); err != nil {
 		return r, err
 	}
-	r.Model = s.served[r.Model]
+	r.Branch = s.opened(r.Branch)
+	r.Model, _ = s.models.path(r.Model)
 	if r.Upscale != nil {
 		u := *r.Upscale
-		u.Model = s.served[u.Model]
+		u.Model, _ = s.models.path(u.Model)
 		r.Upscale = &u
 	}
 	r.Backend = cmp.Or(r.Backend, s.options.Lab.Backend)
@@ -133,6 +99,17 @@ func (s *Studio) complete(r lab.Request) (lab.Request, error) {
 		return r, err
 	}
 	return o.Request, checkOutline(o)
+}
+
+// opened gives the drawings that a branch goes on from what their model is opened by.
+func (s *Studio) opened(b *lab.Branch) *lab.Branch {
+	if b == nil {
+		return nil
+	}
+	c := *b
+	c.From.Model, _ = s.models.path(b.From.Model)
+	c.From.Branch = s.opened(b.From.Branch)
+	return &c
 }
 
 // submit puts a request into the queue.
@@ -171,8 +148,26 @@ func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []Picture, er
 	return status, pictures, nil
 }
 
+// openRuns opens the trainings, and the sets that they may learn from.
+func (s *Studio) openRuns() (*runs, error) {
+	sets := []Set{{Name: mnist.Embedded}}
+	for _, path := range s.options.Data {
+		_, _, err := dataset.Open(path)
+		set := Set{Name: filepath.Base(path), path: path, Captions: err != nil}
+		if set.Captions {
+			if _, _, err := emoji.OpenAny(path); err != nil {
+				return nil, fmt.Errorf("the data %s: %w", path, err)
+			}
+		}
+		sets = append(sets, set)
+	}
+	return newRuns(&runs{dir: filepath.Join(s.options.Dir, "runs"), sets: sets, models: s.models, lab: s.options.Lab,
+		busy: s.board.Busy, log: s.log})
+}
+
 // Close takes no more jobs, waits for those that there are until ctx ends, and releases everything.
 func (s *Studio) Close(ctx context.Context) error {
+	s.runs.halt("")
 	err := s.queue.Close(ctx)
 	s.close()
 	s.drawing.Close()
@@ -210,9 +205,4 @@ func (s *Studio) Serve(ctx context.Context, l net.Listener) error {
 		server.Close()
 	}
 	return err
-}
-
-// drawable lists the models that draw from noise.
-func (s *Studio) drawable() []Model {
-	return slices.DeleteFunc(slices.Clone(s.models), func(m Model) bool { return m.Upscales })
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/registry"
@@ -19,7 +21,7 @@ import (
 type studioFlags struct {
 	computing
 	addr, dir, token string
-	models           []string
+	models, data     []string
 	open             bool
 }
 
@@ -47,6 +49,9 @@ Any address but loopback needs --token, a secret that browsers and programs must
 		"models to draw with, the first one at first: of 'unnoise model list', folders, or OWNER/NAME in the hub's "+
 			"cache")
 	completeModels(cmd, "models")
+	flags.StringSliceVar(&f.data, "data", nil,
+		"folders that may be trained on besides MNIST: pictures with captions, or IDX files (default: the emoji set, "+
+			"where 'unnoise dataset emoji' has made it)")
 	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
 	computeFlags(cmd, &f.computing)
 	return cmd
@@ -73,8 +78,12 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--addr: %w", err)
 	}
 	defer listener.Close()
+	data := f.data
+	if path, err := cachedir.Path("data", "emoji"); err == nil && !cmd.Flags().Changed("data") && emoji.Is(path) {
+		data = []string{path}
+	}
 	s, err := studio.New(studio.Options{
-		Dir: f.dir, Models: f.models, Token: f.token, Log: log,
+		Dir: f.dir, Models: f.models, Data: data, Token: f.token, Log: log,
 		Lab: lab.Options{Backend: f.other(), Threads: f.threads},
 	})
 	if err != nil {
