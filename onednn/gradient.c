@@ -165,6 +165,19 @@ static void add_images(const gradient_op *o, const uint16_t *x, const uint16_t *
 static int64_t sums_size(const gradient_op *o) { return o->n_taps * o->in * o->out; }
 static int64_t layouts_size(const gradient_op *o) { return o->images * (o->phases * o->in * o->x_pixels + o->out * o->y_pixels); }
 
+// Writes a row of a tile to elements of w that are so far apart.
+static inline void store(const gradient_op *o, __m512 row, void *w, int64_t to, int64_t apart) {
+  if (o->w_dtype == UN_F32) {
+    if (apart == 1) _mm512_storeu_ps((float *)w + to, row);
+    else _mm512_i32scatter_ps((float *)w + to, _mm512_mullo_epi32(_mm512_set1_epi32((int)apart), _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)), row, sizeof(float));
+    return;
+  }
+  uint16_t narrow[CHANNELS];
+  _mm256_storeu_si256((__m256i *)narrow, (__m256i)_mm512_cvtneps_pbh(row));
+  if (apart == 1) memcpy((uint16_t *)w + to, narrow, sizeof narrow);
+  else for (int c = 0; c < CHANNELS; c++) ((uint16_t *)w)[to + c * apart] = narrow[c];
+}
+
 // Adds up the threads' sums of a tile, and writes it to w.
 static void add_up(const gradient_op *o, const float *sums, int members, int64_t t, void *w) {
   const int64_t size = sums_size(o), tile = t % 4, tap = t / 4 % o->n_taps, block = t / 4 / o->n_taps, columns = o->out / BLOCK;
@@ -176,16 +189,13 @@ static void add_up(const gradient_op *o, const float *sums, int members, int64_t
     for (int m = 1; m < members; m++) sum = _mm512_add_ps(sum, _mm512_load_ps(row + m * size));
     rows[r] = _mm512_castps_si512(sum);
   }
-  int64_t to = o->taps[tap].w + i * o->w_in + j * o->w_out, step = o->w_in;
-  if (o->w_out != 1) {
+  int64_t to = o->taps[tap].w + i * o->w_in + j * o->w_out, step = o->w_in, apart = o->w_out;
+  if (apart != 1) {
     transpose(rows);
     step = o->w_out;
+    apart = o->w_in;
   }
-  for (int r = 0; r < CHANNELS; r++, to += step) {
-    const __m512 row = _mm512_castsi512_ps(rows[r]);
-    if (o->w_dtype == UN_F32) _mm512_storeu_ps((float *)w + to, row);
-    else _mm256_storeu_si256((__m256i *)((uint16_t *)w + to), (__m256i)_mm512_cvtneps_pbh(row));
-  }
+  for (int r = 0; r < CHANNELS; r++, to += step) store(o, _mm512_castsi512_ps(rows[r]), w, to, apart);
 }
 
 static const char *run_gradient(un_op *op, void *const *slots) {
@@ -238,8 +248,7 @@ static int64_t reach(const int64_t *dims, const int64_t *strides) { return (dims
 static int fits(const un_conv_spec *s, int threads) {
   const int kind = s->direction == UN_CONV_BACKWARD_WEIGHTS && s->n_spatial == 2 && s->groups == 1 && s->batch_groups == 1 && s->bias < 0;
   const int types = s->src_dtype == UN_BF16 && s->dst_dtype == UN_BF16 && (s->weights_dtype == UN_F32 || s->weights_dtype == UN_BF16);
-  const int channels = s->src_dims[1] % BLOCK == 0 && s->dst_dims[1] % BLOCK == 0 && s->src_strides[1] == 1 && s->dst_strides[1] == 1 &&
-                       (s->weights_strides[0] == 1 || s->weights_strides[1] == 1);
+  const int channels = s->src_dims[1] % BLOCK == 0 && s->dst_dims[1] % BLOCK == 0 && s->src_strides[1] == 1 && s->dst_strides[1] == 1;
   return !s->portable && un_isa() == 2 && un_dnnl_bf16() && kind && types && channels && s->src_spread[0] == 1 && s->src_spread[1] == 1 && s->src_dims[0] >= threads &&
          s->weights_dims[2] * s->weights_dims[3] * s->src_dims[1] * s->dst_dims[1] <= MOST_SUMS / (int64_t)sizeof(float) && reach(s->src_dims, s->src_strides) <= INT32_MAX &&
          reach(s->dst_dims, s->dst_strides) <= INT32_MAX;

@@ -40,7 +40,7 @@ func TestGradientOfBF16(t *testing.T) {
 			{4, 14, 12, 32, 32, 4, 2, 1, 1}, {7, 14, 12, 32, 64, 4, 2, 1, 1},
 			{3, 8, 17, 64, 32, 2, 3, 2, 2}, {4, 9, 8, 32, 32, 1, 2, 1, 0}, {3, 27, 26, 32, 32, 3, 4, 2, 1},
 			{3, 16, 16, 32, 32, 3, 1, 2, 0}, {8, 16, 16, 32, 32, 3, 1, 2, 0},
-			{12, 31, 31, 32, 32, 5, 1, 1, 2},
+			{12, 31, 31, 32, 32, 5, 1, 1, 2}, {10, 8, 8, 64, 32, 3, 1, 1, 1},
 		} {
 			extent := (c.window-1)*c.dilation + 1
 			high, wide := (c.height+2*c.pad-extent)/c.stride+1, (c.width+2*c.pad-extent)/c.stride+1
@@ -50,8 +50,11 @@ func TestGradientOfBF16(t *testing.T) {
 			f := func(in []*Node) []*Node {
 				x, dy := ConvertDType(in[0], dtypes.BFloat16), ConvertDType(in[1], dtypes.BFloat16)
 				axes := swapped
-				if turned { // the channels of x are last
+				switch {
+				case turned: // the channels of x are last
 					axes.OutputBatch, axes.OutputChannels = 3, 2
+				case c.batch%5 == 0: // PyTorch's order
+					axes.OutputBatch, axes.OutputChannels, axes.OutputSpatial = 1, 0, []int{2, 3}
 				}
 				dw := ConvGeneral(x, dy, axes, []int{c.dilation, c.dilation}, pads, nil, []int{c.stride, c.stride}, 1,
 					1)
