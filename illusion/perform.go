@@ -31,7 +31,7 @@ func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, err
 	for _, s := range scenes {
 		half.x, half.y = max(half.x, s.half.x), max(half.y, s.half.y)
 	}
-	c := canvas{picture: m, half: half, scale: max(1, (shownSide+m.H/2)/m.H)}
+	c := canvas{picture: m, half: half, scale: Scale(m.H)}
 	all := make([]image.Image, frames)
 	for i := range all {
 		at := float64(i) / float64(frames-1) * float64(len(scenes))
@@ -43,6 +43,9 @@ func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, err
 
 // shownSide is what small pictures are enlarged to, about.
 const shownSide = 256
+
+// Scale is how many pixels of a frame show a pixel of a picture of that height.
+func Scale(height int) int { return max(1, (shownSide+height/2)/height) }
 
 // scene is a performance of one thing. draw draws its moment t, from 0 to 1.
 type scene struct {

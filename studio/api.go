@@ -254,6 +254,8 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return nil, problem(err)
 		})
+	huma.Register(api, add(http.MethodPost, "/api/perform", "perform",
+		"The movement from a picture to what a view or band shows of it"), s.performs)
 	huma.Register(api, add(http.MethodPost, "/api/recipe", "recipe", "The request that a PNG was drawn by"),
 		func(_ context.Context, in *upload) (*withRequest, error) {
 			r, err := recipeOf(in.RawBody)

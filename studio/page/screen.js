@@ -1,96 +1,188 @@
-// The large picture and its strip of time.
+// The large picture, or several in a grid, and their strip of time.
+import { $, h, say, still } from "./dom.js";
 import { picture } from "./api.js";
 
-const $ = (id) => document.getElementById(id);
-const canvas = $("screen"), scrub = $("scrub"), time = $("time"), play = $("play");
-const context = canvas.getContext("2d");
+const square = $("square"), scrub = $("scrub"), time = $("time"), play = $("play"), film = $("film");
 
-let size = { width: 28, height: 28 };
+let size = { width: 28, height: 28 }; // of the model's images
 let images = [];   // the results
 let frames = [];   // the moments before
+let cells = [];    // an element with a canvas for each image
+let layout = {};   // columns, and labels of rows, columns and images
 let view = "x";
 let one = -1;      // the image that is shown alone; -1: all of them
 let timer = 0;
-let onFocus = () => {};
+let inherited = 0; // moments that another drawing made
+const hooks = { moved() {}, drawn() {}, focused() {} };
 
-export const showing = () => ({ images, one });
-export const whenFocused = (call) => { onFocus = call; };
+export const on = (name, call) => { hooks[name] = call; };
+export const results = () => images;
+export const focused = () => (images.length > 1 ? one : 0);
+export const moments = () => frames;
+export const canvas = () => cells[Math.max(one, 0)]?.querySelector("canvas");
 
 export function shape(width, height) {
   size = { width, height };
-  $("square").classList.toggle("smooth", width >= 128);
+  if (!cells.length) lay(1);
 }
 
-function columns(n) { return Math.ceil(Math.sqrt(n)); }
-
-// lay draws n images of a source each; at returns the source and where in it the image is.
-function lay(n, at) {
-  const all = one < 0 ? [...Array(n).keys()] : [Math.min(one, n - 1)];
-  const k = columns(all.length), gap = k > 1 ? 2 : 0;
-  const unit = Math.max(1, Math.round(448 / (k * size.width)));
-  const w = size.width * unit, h = size.height * unit;
-  const rows = Math.ceil(all.length / k);
-  const width = k * w + (k - 1) * gap * unit, height = rows * h + (rows - 1) * gap * unit;
-  if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-  context.imageSmoothingEnabled = size.width >= 128;
-  context.clearRect(0, 0, width, height);
-  all.forEach((i, place) => {
-    const s = at(i);
-    if (!s) return;
-    context.drawImage(s.image, s.x, s.y, s.w, s.h, (place % k) * (w + gap * unit), Math.floor(place / k) * (h + gap * unit), w, h);
-  });
+// moment is where the strip stands: so many steps are made. Nothing: at the result.
+export function moment() {
+  const frame = frames[Number(scrub.value)];
+  return frame ? { at: frame.index + 1, total: frame.total, t: frame.to } : null;
 }
+
+// lay makes room for n images.
+function lay(n) {
+  const alone = n === 1 || one >= 0;
+  const shown = alone ? 1 : n;
+  const columns = alone ? 1 : layout.columns ?? Math.ceil(Math.sqrt(n));
+  const key = [shown, columns, alone, JSON.stringify(layout)].join();
+  if (square.dataset.key === key) return;
+  square.dataset.key = key;
+  square.classList.toggle("several", !alone);
+  const rows = Math.ceil(shown / columns);
+  square.style.setProperty("--columns", columns);
+  square.style.setProperty("--rows", rows);
+  cells = [];
+  const grid = h("div", { className: "cells" });
+  const labelled = !alone && layout.columnLabels?.some(Boolean), named = !alone && layout.rowLabels?.some(Boolean);
+  grid.classList.toggle("named", Boolean(named));
+  if (labelled) {
+    if (named) grid.append(h("span"));
+    for (const text of layout.columnLabels) grid.append(h("span", { className: "label" }, text));
+  }
+  for (let i = 0; i < shown; i++) {
+    if (named && i % columns === 0) grid.append(h("span", { className: "label" }, layout.rowLabels[i / columns] ?? ""));
+    const c = h("canvas", { id: i === 0 ? "screen" : "", width: size.width, height: size.height });
+    let cell;
+    const caption = layout.captions?.[alone ? Math.max(one, 0) : i];
+    if (alone) {
+      c.setAttribute("role", "img");
+      c.setAttribute("aria-label", caption ?? "The picture");
+      cell = h("div", { className: "cell" }, c);
+      if (one >= 0) cell.append(h("button", { type: "button", className: "all", onclick: () => focus(-1) }, "all " + n));
+    } else {
+      cell = h("button", { type: "button", className: "cell", "aria-label": `Picture ${i + 1}${caption ? ": " + caption : ""}: show it alone`, onclick: () => focus(i) }, c);
+      if (caption) cell.append(h("span", { className: "label" }, caption));
+    }
+    cells.push(cell);
+    grid.append(cell);
+  }
+  square.replaceChildren(grid);
+}
+
+export function focus(i) {
+  one = i;
+  lay(Math.max(images.length, frames[0]?.images ?? 0, 1));
+  draw();
+  thumbs();
+  hooks.focused(i);
+}
+
+function paint(i, s) {
+  const cell = cells[one >= 0 ? 0 : i];
+  if (!cell || (one >= 0 && i !== one)) return;
+  const c = cell.querySelector("canvas"), context = c.getContext("2d", { willReadFrequently: true });
+  if (!s) { context.clearRect(0, 0, c.width, c.height); return; }
+  if (c.width !== s.width || c.height !== s.height) { c.width = s.width; c.height = s.height; }
+  c.classList.toggle("coarse", s.width < 48);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(s.image, s.x, 0, s.w, s.image.height, 0, 0, c.width, c.height);
+}
+
+// native is an image that is a file: small ones are enlarged there by repeating pixels.
+function native(image) {
+  const k = image.width / size.width;
+  const same = Number.isInteger(k) && image.height === k * size.height;
+  return { image, x: 0, w: image.width, width: same ? size.width : image.width, height: same ? size.height : image.height };
+}
+
+const part = (frame, i) => {
+  const image = frame.pictures?.[view];
+  if (!image || i >= frame.images) return null;
+  const w = image.width / frame.images;
+  return { image, x: i * w, w, width: w, height: image.height };
+};
 
 function draw() {
-  const i = Number(scrub.value);
-  const frame = frames[i];
+  const frame = frames[Number(scrub.value)];
+  const n = Math.max(images.length, frame?.images ?? 0);
   if (frame) {
-    const image = frame.pictures?.[view];
-    if (!image) { decode(frame).then(draw); return; }
-    lay(Math.max(images.length, frame.images), (n) => n < frame.images && { image, x: n * image.width / frame.images, y: 0, w: image.width / frame.images, h: image.height });
-    const t = frame.to, flow = frame.to > frame.from;
-    time.textContent = `step ${frame.index + 1} of ${frame.total} · t = ${flow ? t.toFixed(2) : Math.max(Math.round(t), 0)}`;
+    if (!frame.pictures?.[view]) { decode(frame).then(draw, () => {}); return; }
+    for (let i = 0; i < n; i++) paint(i, part(frame, i));
+    time.textContent = `${clock(frame.to, frame.to > frame.from)} · step ${frame.index + 1} of ${frame.total}`;
   } else if (images.length) {
-    lay(images.length, (n) => ({ image: images[n], x: 0, y: 0, w: images[n].width, h: images[n].height }));
+    images.forEach((image, i) => paint(i, native(image)));
     time.textContent = frames.length ? "the result" : "";
   }
-  scrub.setAttribute("aria-valuetext", time.textContent);
+  scrub.setAttribute("aria-valuetext", time.textContent.replace("·", ","));
+  hooks.moved(Boolean(frame));
 }
+
+const clock = (t, flow) => `t = ${flow ? t.toFixed(2) : Math.max(Math.round(t), 0)}`;
 
 async function decode(frame) {
-  if (frame.pictures) return;
-  const all = await Promise.all(["x", "x0", "epsilon"].map((v) => picture(`data:${frame.type};base64,${frame[v]}`)));
-  frame.pictures = { x: all[0], x0: all[1], epsilon: all[2] };
+  if (frame.pictures?.[view]) return;
+  const v = view, image = await picture(`data:${frame.type};base64,${frame[v]}`);
+  (frame.pictures ??= {})[v] = image;
 }
 
-function range() {
-  scrub.max = Math.max(frames.length - (images.length ? 0 : 1), 0);
+// thumbs draws the strip of time itself: moments side by side.
+async function thumbs() {
+  const places = frames.length + (images.length ? 1 : 0);
+  const ratio = size.width / size.height, height = film.clientHeight || 44;
+  const n = Math.min(places, Math.max(1, Math.floor((film.clientWidth || 400) / (height * ratio))));
+  const of = frames, v = view;
+  film.width = n * size.width || 1;
+  film.height = size.height;
+  film.classList.toggle("coarse", size.width < 48);
+  if (places < 2) return;
+  const context = film.getContext("2d");
+  for (let k = 0; k < n; k++) {
+    const at = Math.round(k * (places - 1) / Math.max(n - 1, 1)), frame = frames[at];
+    if (frame) await decode(frame).catch(() => {});
+    if (of !== frames || v !== view) return;
+    const s = frame ? part(frame, Math.max(one, 0)) : native(images[Math.max(one, 0)]);
+    if (s) context.drawImage(s.image, s.x, 0, s.w, s.image.height, k * size.width, 0, size.width, size.height);
+    if (frame && at < inherited) { context.fillStyle = "rgb(116 180 255 / .35)"; context.fillRect(k * size.width, 0, size.width, size.height); }
+  }
 }
+
+function range() { scrub.max = Math.max(frames.length - (images.length ? 0 : 1), 0); scrub.disabled = frames.length === 0; }
 
 // begin empties the strip for a drawing that is shown as it comes.
-export function begin() { halt(); frames = []; images = []; one = -1; range(); }
+export function begin(how = {}) { halt(); frames = []; images = []; one = -1; layout = how; inherited = how.inherited ?? 0; range(); }
 
 export async function live(frame) {
+  const of = frames;
   await decode(frame);
+  if (of !== frames) return;
   if (frames.length && frames.at(-1).index >= frame.index) frames = [];
   frames.push(frame);
+  lay(Math.max(frame.images, 1));
   range();
   scrub.value = scrub.max;
   draw();
 }
 
-// result shows what was drawn, and whether the film goes with it.
-export async function result(urls, film) {
+// result shows what was drawn, and whether the film goes with it. The strip stays where it was if it stood on a moment.
+export async function result(urls, moments, how = {}) {
   const all = await Promise.all(urls.map(picture));
-  if (film) await Promise.all(film.map(decode));
+  if (moments) await Promise.all(moments.map(decode));
+  const rest = frames.length && images.length && Number(scrub.value) < frames.length && moments?.length ? Number(scrub.value) / frames.length : 1;
   halt();
-  if (one >= all.length) one = -1;
+  layout = how;
+  inherited = how.inherited ?? 0;
+  if (one >= all.length || all.length === 1) one = -1;
   images = all;
-  frames = film ?? [];
+  frames = moments ?? [];
+  lay(all.length);
   range();
-  scrub.value = scrub.max;
-  canvas.setAttribute("aria-label", all.length === 1 ? "The picture" : `${all.length} pictures`);
+  scrub.value = rest < 1 ? Math.round(rest * frames.length) : scrub.max;
   draw();
+  thumbs();
+  hooks.drawn();
 }
 
 export function setView(v) {
@@ -98,9 +190,10 @@ export function setView(v) {
   for (const b of document.querySelectorAll("[data-view]")) b.setAttribute("aria-pressed", b.dataset.view === v);
   if (v !== "x" && frames.length && Number(scrub.value) >= frames.length) scrub.value = frames.length - 1;
   draw();
+  thumbs();
 }
 
-export function step(by) { halt(); scrub.value = Number(scrub.value) + by; draw(); }
+export function step(by) { halt(); scrub.value = Number(scrub.value) + by; draw(); say(time.textContent); }
 
 function halt() { clearInterval(timer); timer = 0; play.textContent = "▶"; play.setAttribute("aria-label", "Play the steps"); }
 
@@ -117,23 +210,13 @@ export function toggle() {
   }, Math.max(40, Math.min(120, 2400 / frames.length)));
 }
 
+// arise plays the picture once from noise, for a first sight.
+export function arise() {
+  if (still() || frames.length < 4) return;
+  toggle();
+}
+
 scrub.addEventListener("input", () => { halt(); draw(); });
 play.addEventListener("click", toggle);
 for (const b of document.querySelectorAll("[data-view]")) b.addEventListener("click", () => setView(b.dataset.view));
-
-// A click shows one of several pictures alone, and all of them again.
-canvas.addEventListener("click", (e) => {
-  if (images.length < 2 || $("square").classList.contains("turns")) return;
-  if (one >= 0) one = -1;
-  else {
-    const r = canvas.getBoundingClientRect(), k = columns(images.length), rows = Math.ceil(images.length / k);
-    const scale = Math.min(r.width / canvas.width, r.height / canvas.height);
-    const x = (e.clientX - r.left - (r.width - canvas.width * scale) / 2) / (canvas.width * scale);
-    const y = (e.clientY - r.top - (r.height - canvas.height * scale) / 2) / (canvas.height * scale);
-    const i = Math.floor(y * rows) * k + Math.floor(x * k);
-    if (x < 0 || y < 0 || x >= 1 || i < 0 || i >= images.length) return;
-    one = i;
-  }
-  onFocus();
-  draw();
-});
+addEventListener("resize", () => thumbs());

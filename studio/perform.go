@@ -1,0 +1,104 @@
+package studio
+
+import (
+	"bytes"
+	"context"
+	"image"
+	"image/draw"
+	"image/png"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/picture"
+)
+
+// mostPerformed is the side of pictures that are performed: larger ones are made smaller.
+const mostPerformed = 256
+
+// Performance is a movement from a picture to what a view or band shows of it.
+type Performance struct {
+	Frames  int    `json:"frames"`
+	Width   int    `json:"width" doc:"of a frame"`
+	Height  int    `json:"height" doc:"of a frame"`
+	Picture int    `json:"picture" doc:"width of the picture in the middle of a frame"`
+	Data    []byte `json:"data" doc:"a PNG: the frames, one below the other"`
+}
+
+type (
+	performed struct {
+		As      string `query:"as" required:"true" maxLength:"80" doc:"a view or band, such as jigsaw or low_pass:2"`
+		Frames  int    `query:"frames" default:"24" minimum:"2" maximum:"48"`
+		RawBody []byte `contentType:"image/png"`
+	}
+	withPerformance struct {
+		Body Performance
+	}
+)
+
+func (s *Studio) performs(_ context.Context, in *performed) (*withPerformance, error) {
+	p, err := perform(in.RawBody, in.As, in.Frames)
+	if err != nil {
+		return nil, huma.Error422UnprocessableEntity(err.Error())
+	}
+	return &withPerformance{p}, nil
+}
+
+// perform draws the movement of a PNG.
+func perform(data []byte, as string, frames int) (p Performance, err error) {
+	if err := checkPicture("picture", data); err != nil {
+		return p, err
+	}
+	m, err := picture.Decode(data)
+	if err != nil {
+		return p, err
+	}
+	viewOrBand, err := lab.ParseViewOrBand(as)
+	if err != nil {
+		return p, err
+	}
+	x, err := performable(m)
+	if err != nil {
+		return p, err
+	}
+	all, err := illusion.Perform(viewOrBand, x, frames)
+	if err != nil {
+		return p, err
+	}
+	size := all[0].Bounds().Size()
+	p = Performance{Frames: len(all), Width: size.X, Height: size.Y, Picture: x.W * illusion.Scale(x.H)}
+	var strip draw.Image = image.NewGray(image.Rect(0, 0, size.X, size.Y*len(all)))
+	if _, gray := all[0].(*image.Gray); !gray {
+		strip = image.NewRGBA(strip.Bounds())
+	}
+	for i, frame := range all {
+		draw.Draw(strip, image.Rectangle{Max: size}.Add(image.Pt(0, i*size.Y)), frame, frame.Bounds().Min, draw.Src)
+	}
+	var b bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, strip)
+	p.Data = b.Bytes()
+	return p, err
+}
+
+// performable makes images of a picture, of 1 channel where all of it is gray.
+func performable(m image.Image) (diffusion.Images, error) {
+	size := m.Bounds().Size()
+	height, width := size.Y, size.X
+	if longer := max(height, width); longer > mostPerformed {
+		height, width = max(1, height*mostPerformed/longer), max(1, width*mostPerformed/longer)
+	}
+	f, err := picture.Fit{C: 3, H: height, W: width, High: model.ZeroToOne.High, Mode: picture.Stretch}.Picture(m)
+	if err != nil {
+		return f.Images, err
+	}
+	x, plane := f.Images, height*width
+	for i := range plane {
+		if x.Data[i] != x.Data[plane+i] || x.Data[i] != x.Data[2*plane+i] {
+			return x, nil
+		}
+	}
+	return diffusion.Images{N: 1, C: 1, H: height, W: width, Data: x.Data[:plane]}, nil
+}
