@@ -14,6 +14,11 @@ import (
 // values from 0 to 1; small ones are shown enlarged. Frames are *image.Gray or *image.RGBA, all of one size. Angles
 // between are for the eye only: the view itself is the last frame.
 func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
+	return PerformAt(max(1, (shownSide+m.H/2)/max(m.H, 1)), viewOrBand, m, frames)
+}
+
+// PerformAt is Perform with scale pixels of a frame for a pixel of the picture.
+func PerformAt(scale int, viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
 	if m.N != 1 || m.C != 1 && m.C != 3 || len(m.Data) != m.Size() || m.Size() == 0 {
 		return nil, fmt.Errorf("a performance is one of an image of 1 or 3 channels, found %s", m.Shape())
 	}
@@ -31,7 +36,7 @@ func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, err
 	for _, s := range scenes {
 		half.x, half.y = max(half.x, s.half.x), max(half.y, s.half.y)
 	}
-	c := canvas{picture: m, half: half, scale: Scale(m.H)}
+	c := canvas{picture: m, half: half, scale: scale}
 	all := make([]image.Image, frames)
 	for i := range all {
 		at := float64(i) / float64(frames-1) * float64(len(scenes))
@@ -43,9 +48,6 @@ func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, err
 
 // shownSide is what small pictures are enlarged to, about.
 const shownSide = 256
-
-// Scale is how many pixels of a frame show a pixel of a picture of that height.
-func Scale(height int) int { return max(1, (shownSide+height/2)/height) }
 
 // scene is a performance of one thing. draw draws its moment t, from 0 to 1.
 type scene struct {

@@ -254,6 +254,7 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return nil, problem(err)
 		})
+	huma.Register(api, add(http.MethodGet, "/api/words", "words", "Words that a model's tokenizer knows"), s.wordsOf)
 	huma.Register(api, add(http.MethodPost, "/api/perform", "perform",
 		"The movement from a picture to what a view or band shows of it"), s.performs)
 	huma.Register(api, add(http.MethodPost, "/api/recipe", "recipe", "The request that a PNG was drawn by"),

@@ -1,7 +1,14 @@
 package studio
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,90 +27,319 @@ func value[T any](b tab, expression string) T {
 	return browsertest.Value[T](b.Tab, expression)
 }
 
+// awaited is the value that a promise of the page comes to.
+func awaited[T any](b tab, expression string) T {
+	b.T.Helper()
+	v, err := chromedp.Run(b.Ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.T.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
 // until waits for an expression of the page to become true.
 func (b tab) until(what, expression string) {
 	b.T.Helper()
 	for start := time.Now(); !value[bool](b, expression); time.Sleep(30 * time.Millisecond) {
-		if time.Since(start) > 30*time.Second {
+		if time.Since(start) > time.Minute {
 			b.T.Fatalf("%s: it does not happen; the page says %q", what,
 				value[string](b, `document.querySelector("main").innerText`))
 		}
 	}
 }
 
-// The page's signs that nothing is being drawn, and that the canvas is not of one color.
-const (
-	rests   = `document.getElementById("stop").disabled && document.getElementById("wait").textContent === ""`
-	drawnOn = `(() => { const c = document.getElementById("screen"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-		return d.some((v, i) => i % 4 !== 3 && v !== d[i % 4]); })()`
-)
+func (b tab) click(selector string) {
+	b.T.Helper()
+	b.Do("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
 
-func TestPageInBrowser(t *testing.T) {
-	s := serve(t, Options{})
-	b := newTab(t)
-	click := func(selector string) { b.Do("clicking "+selector, chromedp.Click(chromedp.CSS(selector))) }
-	b.Do("opening", chromedp.Navigate(s.url), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
-	b.until("a picture at once", drawnOn+" && "+rests)
-	b.until("its steps",
-		`Number(document.getElementById("scrub").max) === Number(document.getElementById("steps").value)`)
+func (b tab) choose(tool string) {
+	b.T.Helper()
+	b.click(fmt.Sprintf("#tools button[value=%s]", tool))
+	b.until(tool, fmt.Sprintf(`document.body.dataset.tool === %q`, tool))
+}
 
-	before := value[string](b, `document.getElementById("screen").toDataURL()`)
-	click(`#prompts button[aria-pressed=false]`)
-	b.until("another word draws another picture",
-		fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`, before, rests))
-	click("#keep")
-	b.until("the shelf",
-		`document.querySelectorAll("#shelf li").length === 1 && document.querySelector("#shelf img").naturalWidth > 0`)
-	seed := value[string](b, `document.getElementById("seed").value`)
-	result := value[string](b, `document.getElementById("screen").toDataURL()`)
-	value[bool](b,
-		`(() => { const r = document.getElementById("scrub"); r.value = 3; r.dispatchEvent(new Event("input")); return true; })()`)
-	b.until("the fourth step", `document.getElementById("time").textContent.startsWith("step 4 of")`)
-	if moment := value[string](b, `document.getElementById("screen").toDataURL()`); moment == result {
-		t.Error("a step shows the result")
-	}
+func (b tab) open(url string) {
+	b.T.Helper()
+	b.Do("opening", chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
+}
 
-	b.Do("another tool", chromedp.Click(chromedp.CSS(`[data-tool=turn]`)))
-	b.until("an anagram", rests+` && !document.getElementById("turned").hidden`)
-	value[bool](b, `document.querySelector("#turned button").click() ?? true`)
-	b.until("turned", `document.getElementById("screen").style.transform === "rotate(180deg)"`)
+// set gives an input of the page another value, as a hand would.
+func (b tab) set(id string, v any) {
+	b.T.Helper()
+	value[bool](b, fmt.Sprintf(`(() => { const e = document.getElementById(%q); if (e.max && Number(e.max) < %[2]v) e.max = %[2]v;
+		e.value = %[2]v; e.dispatchEvent(new Event("input", { bubbles: true })); return true; })()`, id, v))
+}
 
-	click(`[data-tool=edit]`)
-	b.until("the sheet", rests+` && document.getElementById("drawing").checkVisibility()`)
-	at := value[[]float64](b,
-		`(() => { const r = document.getElementById("drawing").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 4, r.height / 2]; })()`)
-	unedited := value[string](b, `document.getElementById("screen").toDataURL()`)
+func (b tab) screen() string {
+	b.T.Helper()
+	return value[string](b, `document.getElementById("screen").toDataURL()`)
+}
+
+// stroke paints over the middle of the sheet.
+func (b tab) stroke() {
+	b.T.Helper()
+	at := value[[]float64](b, `(() => { const r = document.querySelector("#sheet .painted").getBoundingClientRect();
+		return [r.x + r.width / 2, r.y + r.height / 4, r.height / 2]; })()`)
 	b.Do("a stroke",
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMousePressed, at[0], at[1], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]+at[2], chromedp.ButtonLeft),
 		chromedp.MouseEvent(input.DispatchMouseEventTypeMouseReleased, at[0], at[1]+at[2], chromedp.ButtonLeft))
-	b.until("the answer to the stroke", fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q && %s`,
-		unedited, rests))
+}
 
-	// A long job is stopped.
-	click(`[data-tool=draw]`)
-	b.until("drawing again", rests)
-	value[bool](b, `(() => { const set = (id, v) => { const e = document.getElementById(id); e.value = v; e.dispatchEvent(new Event("input")); };
-		document.getElementById("more").open = true; set("sampler", "ddpm"); document.getElementById("steps").max = 300; set("count", 16); set("steps", 300); return true; })()`)
-	b.until("a long job runs", `!document.getElementById("stop").disabled`)
+// The page's signs that nothing is being drawn, and that the canvas is not of one color.
+const (
+	rests = `/^Seed/.test(document.getElementById("says").textContent) && !document.getElementById("keep").disabled`
+	// The first picture is played from noise once.
+	played  = `document.getElementById("time").textContent === "the result" && document.getElementById("play").textContent === "▶"`
+	drawnOn = `(() => { const c = document.getElementById("screen"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+		return d.some((v, i) => i % 4 !== 3 && v !== d[i % 4]); })()`
+)
+
+// another waits for another picture than before.
+func (b tab) another(what, before string) {
+	b.T.Helper()
+	b.until(what, fmt.Sprintf(`%s && document.getElementById("screen").toDataURL() !== %q`, rests, before))
+}
+
+func TestDrawInBrowser(t *testing.T) {
+	s := serve(t, Options{})
+	b := newTab(t)
+	b.open(s.url)
+	b.until("a picture at once", drawnOn+" && "+rests)
+	b.until("its steps", `document.getElementById("scrub").max === document.getElementById("steps").value`)
+	b.until("at the result", played)
+
+	before := b.screen()
+	b.click(`#prompts button[aria-pressed=false]`)
+	b.another("another word draws another picture", before)
+	result := b.screen()
+	b.click("#keep")
+	b.until("the shelf",
+		`document.querySelectorAll("#shelf li").length === 1 && document.querySelector("#shelf img").naturalWidth > 0`)
+	seed := value[string](b, `document.getElementById("seed").value`)
+
+	// Time is gone through, and seen in three ways.
+	b.set("scrub", 3)
+	b.until("the fourth step", `document.getElementById("time").textContent.endsWith("step 4 of 20")`)
+	seen := []string{result, b.screen()}
+	for _, view := range []string{"x0", "epsilon"} {
+		b.click(fmt.Sprintf("[data-view=%s]", view))
+		b.until(view, fmt.Sprintf(`document.getElementById("screen").toDataURL() !== %q`, seen[len(seen)-1]))
+		seen = append(seen, b.screen())
+	}
+	b.click("[data-view=x]")
+	b.set("scrub", 9)
+	b.until("the tenth step", `document.getElementById("time").textContent.endsWith("step 10 of 20")`)
+	half := b.screen()
+	b.click("#branch")
+	b.until("a branch", rests+` && document.getElementById("fromSays").textContent.includes("step 10 of seed `+seed+`")`)
+	b.set("scrub", 9)
+	b.until("the branch begins as the other", fmt.Sprintf(`document.getElementById("screen").toDataURL() === %q`, half))
+	b.set("scrub", 20)
+	b.another("the branch ends elsewhere", result)
+	b.click("#fromAway")
+	b.until("begun anew", `document.getElementById("from").hidden && `+rests)
+
+	// A grid.
+	value[bool](b, `(() => { const e = document.getElementById("grid"); e.value = "steps"; e.dispatchEvent(new Event("input")); return true; })()`)
+	b.until("a grid of steps", rests+` && document.querySelectorAll(".several .cell").length >= 4`)
+	b.click(".several .cell:nth-of-type(2)")
+	b.click(".takes button")
+	b.until("its settings", rests+` && document.getElementById("steps").value === "8" && !document.querySelector(".several")`)
+
+	// A long job is stopped, and survives that the page is loaded again.
+	b.set("steps", 300)
+	value[bool](b, `(() => { const e = document.getElementById("sampler"); e.value = "ddpm"; e.dispatchEvent(new Event("input")); return true; })()`)
+	b.set("count", 16)
+	b.until("it says how long", `/about/.test(document.getElementById("go").textContent)`)
+	b.click("#go")
+	b.until("a long job runs", `!document.getElementById("stop").hidden`)
 	b.Do("loading again while it runs", chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#prompts button")))
 	b.until("the job goes on",
-		`!document.getElementById("stop").disabled && document.getElementById("count").value === "16"`)
-	click("#stop")
-	b.until("stopped", `document.getElementById("says").textContent === "stopped"`)
+		`!document.getElementById("stop").hidden && document.getElementById("count").value === "16"`)
+	b.click("#stop")
+	b.until("stopped", `document.getElementById("says").textContent === "Stopped"`)
 
-	// A picture of the shelf brings its settings back.
-	click("#shelf .open")
-	b.until("the settings",
-		fmt.Sprintf(`document.getElementById("seed").value === %q && document.getElementById("count").value === "1" && %s`, seed, rests))
-	b.until("the picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() === %q`, result))
+	// A picture of the shelf brings its settings back, and so does one that is dropped.
+	b.click("#shelf .open")
+	b.until("the settings", fmt.Sprintf(`document.getElementById("seed").value === %q && document.getElementById("count").value === "1"`, seed))
+	b.until("the picture", fmt.Sprintf(`%s && document.getElementById("screen").toDataURL() === %q`, rests, result))
+	b.click("#dice")
+	b.until("another seed", fmt.Sprintf(`%s && document.getElementById("seed").value !== %q`, rests, seed))
+	files, err := filepath.Glob(filepath.Join(s.dir, "*.png"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the gallery has %q, %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	value[bool](b, fmt.Sprintf(`(() => { const bytes = Uint8Array.from(atob(%q), (c) => c.charCodeAt(0)), t = new DataTransfer();
+		t.items.add(new File([bytes], "kept.png", { type: "image/png" }));
+		document.dispatchEvent(new DragEvent("drop", { dataTransfer: t, cancelable: true })); return true; })()`,
+		base64.StdEncoding.EncodeToString(data)))
+	b.until("the dropped picture's settings", fmt.Sprintf(`%s && document.getElementById("seed").value === %q`, rests, seed))
+	b.until("the dropped picture", fmt.Sprintf(`document.getElementById("screen").toDataURL() === %q`, result))
 
 	b.Do("phone", chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 	if overflow := value[int](b, `document.documentElement.scrollWidth - 360`); overflow > 0 {
 		t.Errorf("on a phone the page is %d pixels too wide", overflow)
 	}
-	if requests := value[[]string](b,
-		`performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin) && !/^(data|blob):/.test(n))`); len(requests) > 0 {
+	if below := value[bool](b, `document.getElementById("screen").getBoundingClientRect().top >
+		document.getElementById("prompts").getBoundingClientRect().top`); below {
+		t.Error("on a phone the picture does not stand first")
+	}
+	if requests := value[[]string](b, `performance.getEntriesByType("resource").map(e => e.name)
+		.filter(n => !n.startsWith(location.origin) && !/^(data|blob):/.test(n))`); len(requests) > 0 {
 		t.Errorf("the page asked for %q", requests)
+	}
+}
+
+func TestToolsInBrowser(t *testing.T) {
+	s := serve(t, Options{})
+	b := newTab(t)
+	b.open(s.url)
+	b.until("a picture at once", drawnOn+" && "+rests)
+	b.until("at the result", played)
+
+	// Fill: what is not painted over stays.
+	b.choose("fill")
+	known := b.screen()
+	b.stroke()
+	b.another("the hole is filled", known)
+	kept := awaited[float64](b, fmt.Sprintf(`(async () => {
+		const old = new Image(); old.src = %q; await old.decode();
+		const c = document.createElement("canvas"); c.width = old.width; c.height = old.height;
+		const x = c.getContext("2d"); x.drawImage(old, 0, 0);
+		const now = document.getElementById("screen").getContext("2d").getImageData(0, 0, c.width, c.height).data;
+		const was = x.getImageData(0, 0, c.width, c.height).data;
+		let most = 0;
+		for (let y = 0; y < c.height; y++) for (let k = 0; k < c.width / 4; k++) most = Math.max(most, Math.abs(now[4 * (y * c.width + k)] - was[4 * (y * c.width + k)]));
+		return most; })()`, known))
+	if kept > 2 {
+		t.Errorf("the known part of the picture changed by %g of 255", kept)
+	}
+
+	b.choose("edit")
+	unedited := b.screen()
+	b.stroke()
+	start := time.Now()
+	b.another("the answer to the stroke", unedited)
+	t.Logf("the answer to a stroke came after %.2f s", time.Since(start).Seconds())
+
+	b.choose("turn")
+	b.until("an anagram", `!document.getElementById("keep").disabled`)
+	b.click(".lever button")
+	b.until("turned by hand", `document.querySelector(".cells").style.transform === "rotate(180deg)"`)
+	b.click(`.pictograms button[title^="a puzzle"]`)
+	b.click(".lever button")
+	b.until("the jigsaw comes apart", `document.querySelector(".moving")?.hidden === false &&
+		document.querySelector(".moving").width > 28`)
+
+	b.choose("blend")
+	b.until("a hybrid and its bands", rests+` && document.querySelectorAll(".bands canvas").length === 2`)
+
+	b.choose("watch")
+	b.until("noise in and out", `document.querySelectorAll("#own figure:not(.waits)").length === 5 &&
+		document.getElementById("watchAt").textContent.startsWith("t = ")`)
+}
+
+// Two tabs draw at once; each gets its own.
+func TestTwoTabs(t *testing.T) {
+	s := serve(t, Options{})
+	a := newTab(t)
+	ctx, stop := chromedp.NewContext(a.Ctx)
+	defer stop()
+	b := tab{browsertest.Tab{T: t, Ctx: ctx}}
+	for _, one := range []tab{a, b} {
+		one.open(s.url)
+		one.until("a picture", drawnOn+" && "+rests)
+	}
+	for i := range 3 {
+		a.set("seed", 10+i)
+		b.set("seed", 20+i)
+	}
+	for i, one := range []tab{a, b} {
+		want := fmt.Sprintf("Seed %d ", 10*(i+1)+2)
+		one.until(want, fmt.Sprintf(`document.getElementById("says").textContent.startsWith(%q) && %s`, want, rests))
+	}
+	a.click("#keep")
+	a.until("kept", `document.querySelectorAll("#shelf li").length === 1`)
+	b.Do("the other tab again", chromedp.Reload())
+	b.until("it is there too", `document.querySelectorAll("#shelf li").length === 1`)
+}
+
+// The studio is killed while the page is open, and comes back.
+func TestStudioComesBack(t *testing.T) {
+	dir := t.TempDir()
+	begin := func(address string) (*http.Server, *Studio, string) {
+		s, err := New(Options{Dir: dir, Models: []string{digits}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: s}
+		go func() { _ = server.Serve(l) }()
+		return server, s, l.Addr().String()
+	}
+	server, s, address := begin("127.0.0.1:0")
+	b := newTab(t)
+	b.open("http://" + address)
+	b.until("a picture", drawnOn+" && "+rests)
+	server.Close()
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.set("seed", 77)
+	b.until("the page says so", `!document.getElementById("lost").hidden`)
+	server, s, _ = begin(address)
+	defer func() {
+		server.Close()
+		if err := s.Close(t.Context()); err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+	}()
+	b.until("and draws what was asked for", `document.getElementById("lost").hidden && document.getElementById("says").textContent.startsWith("Seed 77 ")`)
+}
+
+// axe-core finds nothing that keeps people from using the page.
+func TestAccessible(t *testing.T) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	axe, err := os.ReadFile(filepath.Join(cache, "unnoise", "axe.min.js"))
+	if err != nil {
+		t.Skipf("no axe-core: %v (fetch it with scripts/browser.sh)", err)
+	}
+	s := serve(t, Options{})
+	b := newTab(t)
+	b.open(s.url)
+	b.until("a picture", drawnOn+" && "+rests)
+	b.click("#keep")
+	b.until("the shelf", `document.querySelectorAll("#shelf li").length === 1`)
+	value[bool](b, `(() => { document.getElementById("more").open = true; return true; })()`)
+	value[bool](b, string(axe)+"; true")
+	for _, scheme := range []string{"light", "dark"} {
+		if scheme == "dark" {
+			b.click("#theme")
+		}
+		for _, tool := range value[[]string](b, `[...document.querySelectorAll("#tools button:not([hidden])")].map((b) => b.value)`) {
+			b.choose(tool)
+			time.Sleep(300 * time.Millisecond)
+			found := awaited[string](b, `(async () => { const r = await axe.run(document, { resultTypes: ["violations"] });
+				return JSON.stringify(r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.target.join(" ") + ": " + n.failureSummary)])); })()`)
+			var violations [][]any
+			if err := json.Unmarshal([]byte(found), &violations); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range violations {
+				t.Errorf("%s in %s: %s", tool, scheme, strings.TrimSpace(fmt.Sprint(v...)))
+			}
+		}
 	}
 }

@@ -32,6 +32,7 @@ type (
 	performed struct {
 		As      string `query:"as" required:"true" maxLength:"80" doc:"a view or band, such as jigsaw or low_pass:2"`
 		Frames  int    `query:"frames" default:"24" minimum:"2" maximum:"48"`
+		Side    int    `query:"side" default:"256" minimum:"1" maximum:"512" doc:"that the picture is enlarged to, about"`
 		RawBody []byte `contentType:"image/png"`
 	}
 	withPerformance struct {
@@ -40,15 +41,15 @@ type (
 )
 
 func (s *Studio) performs(_ context.Context, in *performed) (*withPerformance, error) {
-	p, err := perform(in.RawBody, in.As, in.Frames)
+	p, err := perform(in.RawBody, in.As, in.Frames, in.Side)
 	if err != nil {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
 	return &withPerformance{p}, nil
 }
 
-// perform draws the movement of a PNG.
-func perform(data []byte, as string, frames int) (p Performance, err error) {
+// perform draws the movement of a PNG, enlarged to about the given side.
+func perform(data []byte, as string, frames, side int) (p Performance, err error) {
 	if err := checkPicture("picture", data); err != nil {
 		return p, err
 	}
@@ -64,12 +65,13 @@ func perform(data []byte, as string, frames int) (p Performance, err error) {
 	if err != nil {
 		return p, err
 	}
-	all, err := illusion.Perform(viewOrBand, x, frames)
+	scale := max(1, side/x.H)
+	all, err := illusion.PerformAt(scale, viewOrBand, x, frames)
 	if err != nil {
 		return p, err
 	}
 	size := all[0].Bounds().Size()
-	p = Performance{Frames: len(all), Width: size.X, Height: size.Y, Picture: x.W * illusion.Scale(x.H)}
+	p = Performance{Frames: len(all), Width: size.X, Height: size.Y, Picture: x.W * scale}
 	var strip draw.Image = image.NewGray(image.Rect(0, 0, size.X, size.Y*len(all)))
 	if _, gray := all[0].(*image.Gray); !gray {
 		strip = image.NewRGBA(strip.Bounds())

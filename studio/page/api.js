@@ -43,7 +43,8 @@ export const film = (id) => json("api/jobs/" + id + "/film");
 export const filmOf = (p) => film(p.name.replace(/-\d+\.png$/, ""));
 export const recipe = (blob) => json("api/recipe", png(blob));
 export const healthy = () => fetch("healthz", { cache: "no-store" }).then((a) => a.ok, () => false);
-export const perform = (blob, as, frames) => json(`api/perform?frames=${frames}&as=` + encodeURIComponent(as), png(blob));
+export const words = (model) => json("api/words?model=" + encodeURIComponent(model));
+export const perform = (blob, as, frames, side = 256) => json(`api/perform?frames=${frames}&side=${side}&as=` + encodeURIComponent(as), png(blob));
 
 // watch calls each with a job's states and frames until it has ended, and returns its last state. A lost connection is made again.
 export function watch(id, onState, onFrame, onSheet) {

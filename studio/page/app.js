@@ -51,7 +51,7 @@ function put(id, content) {
   $(id).replaceChildren(...(content ? [content] : []));
 }
 
-for (const t of b.tools) t.refresh = () => { put("panel", t.panel()); put("lever", t.under?.()); t.start?.(); write(); };
+for (const t of b.tools) t.refresh = () => { prompts.build(); put("panel", t.panel()); put("lever", t.under?.()); t.start?.(); write(); };
 
 // choose takes another tool.
 function choose(t) {
@@ -69,7 +69,20 @@ function chooseModel(m) {
   for (const t of b.tools) t.changedModel?.();
   if (!fits(b.tool)) { b.tool.leave?.(); b.tool = drawTool; }
   screen.shape(m.width, m.height);
+  screen.clear();
+  b.job = null;
   defaults();
+  if (m.texts && !m.words) {
+    m.words = [];
+    api.words(m.name).then((words) => {
+      m.words = words;
+      m.examples = ["heart", "cat", "moon", "tree", "apple", "star"].filter((w) => words.length < 2000 && words.includes(w)).map((w) => "a " + w);
+      if (b.model !== m) return;
+      if (!b.s.prompts.length && m.examples.length) b.s.prompts = [m.examples[0]];
+      build();
+      change();
+    }, () => {});
+  }
 }
 
 // ---- Recipes
@@ -263,7 +276,7 @@ async function start() {
     b.branch = before.branch ?? null;
     const tool = b.tools.find((t) => t.id === before.tool);
     if (tool && fits(tool)) b.tool = tool;
-  } else if (b.model.texts && b.model.examples) b.s.prompts = [b.model.examples[0]];
+  }
   build();
   shelf.load().catch(blame);
   const old = before?.job && await api.job(before.job).catch(() => null);
@@ -278,7 +291,7 @@ async function start() {
 // first shows a picture at once, and how it comes to be.
 async function first(r) {
   draw(r, { draft: true, calm: true });
-  screen.on("drawn", () => { screen.on("drawn", () => {}); setTimeout(screen.arise, 0); });
+  screen.on("drawn", () => { screen.on("drawn", () => {}); screen.arise(); });
 }
 
 start();

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as screen from "./screen.js";
 
 export const breath = 150;   // ms after the last change until it is drawn
-const quick = 1.5;           // seconds that a drawing may take to follow every change
+const quick = 2.5;           // seconds that a drawing may take to follow every change
 const worth = 0.3;           // seconds from which fewer steps are drawn first, while the hand moves
 
 // b is the state of the page.
@@ -115,21 +115,33 @@ async function run(r, how) {
 // follow shows a job until it has ended.
 export async function follow(how) {
   const calm = how.calm && screen.results().length;
-  let began = false;
+  let began = false, first = null, latest = null;
   const last = await api.watch(b.job.id, (state) => {
     b.job = state;
     progress(state, how);
   }, (frame) => {
+    latest = { index: frame.index, at: performance.now() };
+    first ??= latest;
     if (calm) { if (how.few) return; b.tool.frame?.(frame); return; }
     if (!began) { began = true; screen.begin(layout(b.job.request)); }
     screen.live(frame);
     b.tool.frame?.(frame);
-  }, (sheet) => b.tool.sheet?.(sheet, b.job.id));
+  }, (sheet) => b.tool.candidates?.(sheet, b.job.id));
   b.job = last;
   if (last.state !== "done") return last;
+  learn(last, first, latest);
   const film = how.few ? null : await api.film(last.id).catch(() => null);
   if (!b.tool.result?.(last, film)) await screen.result(last.images, film?.[0]?.images >= last.images.length ? film : null, layout(last.request));
   return last;
+}
+
+// learn measures how quick a model is: by its steps, because the first drawing reads and compiles it too.
+function learn(job, first, latest) {
+  const r = job.request, n = latest ? latest.index - first.index : 0;
+  if (r.illusion?.candidates || r.vary || n < 2) return;
+  const share = n / latest.index, rate = (latest.at - first.at) / 1000 / (units(r) * share), before = rates[b.model.name];
+  rates[b.model.name] = before === undefined ? rate : Math.min(rate, 0.5 * before + 0.5 * rate);
+  store.set("rates", rates);
 }
 
 // resume takes a job up that was there before the page was loaded.
@@ -180,11 +192,6 @@ function ended(state, how) {
   if (state.state === "failed") { blame(state.error); return; }
   if (state.state === "cancelled") { if (!wanted) { $("says").textContent = "Stopped"; say("Stopped"); } return; }
   const r = state.request;
-  if (state.seconds && !r.illusion?.candidates && !state.warnings?.length) {
-    const rate = state.seconds / units(r), before = rates[b.model.name];
-    rates[b.model.name] = before === undefined ? rate : 0.5 * before + 0.5 * rate;
-    store.set("rates", rates);
-  }
   const what = how.few ? `${r.steps} steps at first` : `Seed ${r.seed} · ${state.seconds.toFixed(1)} s`;
   $("says").textContent = state.warnings?.length ? state.warnings.at(-1) : what;
   if (!how.calm) say("Drawn. " + what);
@@ -275,6 +282,6 @@ export function defaults() {
   if (b.model.vocabulary?.length) {
     s.prompts = s.prompts.filter((p) => b.model.vocabulary.includes(p));
     if (!s.prompts.length) s.prompts = [b.model.vocabulary[chance() % b.model.vocabulary.length]];
-  } else if (!b.model.texts) s.prompts = [];
+  } else if (!b.model.texts || s.prompts.every((p) => b.models.some((m) => m.vocabulary?.includes(p)))) s.prompts = [];
 }
 

@@ -17,7 +17,7 @@ function texts() {
   const v = b.model.vocabulary, e = b.model.examples;
   parts.forEach((p, i) => {
     if (v?.length && !b.model.texts && !v.includes(p.prompt)) p.prompt = v[[3, 8][i] % v.length];
-    if (b.model.texts && !p.prompt && e) p.prompt = e[i % e.length];
+    if (b.model.texts && !p.prompt && e?.length) p.prompt = e[i % e.length];
   });
 }
 
@@ -26,13 +26,13 @@ function card(i) {
   const file = h("label", { className: "button" }, p.data ? "Another photo…" : "A photo…", h("input", { type: "file", accept: "image/*", className: "unseen", onchange: (e) => { if (e.target.files[0]) photo(i, e.target.files[0]); } }));
   if (!p.data) {
     const field = prompts.one(name, p.prompt, (v) => { p.prompt = v; }, "illusion.bands");
-    field.append(file);
+    field.append(h("div", { className: "joined" }, field.lastElementChild, file));
     return field;
   }
   const image = new Image();
   image.src = "data:image/png;base64," + p.data;
   image.alt = name + ": a photo";
-  return h("div", { className: "field", "data-field": "illusion.bands" }, h("span", { className: "label" }, name), image, h("div", { className: "copies" }, file, button("A prompt", () => { parts[i] = { prompt: p.prompt }; tool.refresh(); change(); })));
+  return h("div", { className: "field", "data-field": "illusion.bands" }, h("span", { className: "label" }, name), h("div", { className: "joined" }, image, file, button("A prompt", () => { parts[i] = { prompt: p.prompt }; tool.refresh(); change(); })));
 }
 
 async function photo(i, file) {
@@ -79,8 +79,8 @@ function gauss(plane, w, height, sd) {
 
 // bands draws what each part of the picture holds.
 function bands() {
-  const c = screen.canvas();
-  if (b.tool !== tool || !c?.width || !screen.results().length) return;
+  const c = screen.resultCanvas();
+  if (b.tool !== tool || !c) return;
   const w = c.width, height = c.height, d = c.getContext("2d").getImageData(0, 0, w, height).data;
   const planes = [0, 1, 2].map((k) => Float32Array.from({ length: w * height }, (_, i) => d[4 * i + k]));
   const low = kinds[kind].color
@@ -97,16 +97,18 @@ function bands() {
 }
 
 const tool = {
-  id: "blend", title: "Blend", key: "b", ownPrompts: true,
+  id: "blend", title: "Blend", key: "b",
   fits: (m) => m.texts || m.vocabulary?.length > 1,
   beside: () => beside,
-  panel() {
+  asks() {
     if (b.model.channels === 1) kind = "pass";
     texts();
+    return [card(0), card(1)];
+  },
+  panel() {
     const sigmaSays = h("output", {}, String(sigma));
     return h("div", {},
       b.model.channels > 1 ? h("div", { className: "field" }, h("span", { className: "label" }, "Seen"), choice("Seen", Object.entries(kinds).map(([id, k]) => [id, k.text]), kind, (v) => { kind = v; far = 0; tool.refresh(); change(); })) : null,
-      h("div", { className: "card" }, card(0)), h("div", { className: "card" }, card(1)),
       kind === "pass" ? labelled("Border of the bands", slider(0.5, 6, 0.25, sigma, (v) => { sigma = v; sigmaSays.textContent = v; change(); }), "illusion", sigmaSays) : null);
   },
   under() {

@@ -16,6 +16,9 @@ export function h(tag, properties = {}, ...children) {
 
 export const button = (text, onclick, properties = {}) => h("button", { type: "button", onclick, ...properties }, text);
 
+// icon is a drawing of 24 by 24, in lines.
+export const icon = (path) => h("svg:svg", { viewBox: "0 0 24 24", width: 20, height: 20, fill: "none", stroke: "currentColor", "stroke-width": 2, "aria-hidden": "true" }, h("svg:path", { d: path }));
+
 export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 export const dpr = () => Math.min(devicePixelRatio || 1, 2);
 

@@ -28,7 +28,7 @@ export default {
     sheet.start(b.model.width, b.model.height, ground);
     sheet.colors(gray ? ["#ffffff", "#000000", "#808080"] : palette);
     if (fresh || !sheet.touched) sheet.paint(gray ? "#ffffff" : "#2f74c9");
-    return [sheet.square, sheet.tools];
+    return [sheet.square];
   },
   panel() {
     const strengthSlider = slider(0.05, 1, 0.05, strength, (v) => { strength = v; words(); change(); });
@@ -36,9 +36,10 @@ export default {
     field.append(says);
     words();
     return h("div", {}, field, h("div", { className: "copies" },
-      button("Paint over the answer", () => { const c = screen.canvas(); if (c) sheet.beneath(c); }),
+      button("Paint over the answer", () => { const c = screen.resultCanvas(); if (c) sheet.beneath(c); }),
       h("label", { className: "button" }, "A photo…", h("input", { type: "file", accept: "image/*", className: "unseen", onchange: (e) => { if (e.target.files[0]) b.dropped(e.target.files[0], true); } }))));
   },
+  under: () => make().tools,
   write: words,
   request(r) {
     if (sheet && !sheet.isEmpty()) r.edit = { picture: { name: "drawing", data: sheet.data(), fit: "stretch", ink: "light" }, strength };

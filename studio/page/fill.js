@@ -27,10 +27,17 @@ export default {
   stage() {
     make();
     sheet.start(b.model.width, b.model.height, b.model.channels === 1 ? "#000000" : "#ffffff");
-    const c = screen.canvas();
-    if (!has && c && screen.results().length) take(c);
+    const c = screen.resultCanvas();
+    if (!has && c) take(c);
     empty.hidden = has;
-    return [sheet.square, sheet.tools];
+    return [sheet.square];
+  },
+  under: () => make().tools,
+  // The first picture that is drawn is there to be painted over.
+  drawn(job) {
+    if (has || !job || job.request.inpaint) return;
+    const c = screen.resultCanvas();
+    if (c) take(c);
   },
   changedModel() { has = false; },
   panel() {
@@ -43,7 +50,7 @@ export default {
       h("div", { className: "field", "data-field": "inpaint.method" }, h("span", { className: "label" }, "How"),
         choice("How", [["course", "Once", "After each step the known part is put back, noised to that time"], ["repaint", "Repaint", "Steps are repeated, so that the new part comes to fit"]], method, (v) => { method = v; change(); })),
       h("div", { className: "copies" }, show,
-        button("Go on with the answer", () => { const c = screen.canvas(); if (c && screen.results().length) { take(c); screen.focus(-1); } }),
+        button("Go on with the answer", () => { const c = screen.resultCanvas(); if (c) { take(c); screen.focus(-1); } }),
         h("label", { className: "button" }, "A photo…", h("input", { type: "file", accept: "image/*", className: "unseen", onchange: (e) => { if (e.target.files[0]) b.dropped(e.target.files[0], true); } }))));
   },
   request(r) {

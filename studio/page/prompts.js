@@ -104,6 +104,7 @@ export function build() {
   field.replaceChildren();
   field.hidden = !(b.model.texts || b.model.vocabulary?.length) || b.tool.ownPrompts;
   if (field.hidden) return;
+  if (b.tool.asks) { field.append(h("div", { className: "parts" }, ...b.tool.asks())); return; }
   if (!b.model.texts && b.model.vocabulary.length <= 40) {
     field.append(h("span", { className: "label", id: "showsLabel" }, "Shows"), chips("showsLabel"));
     return;
@@ -115,7 +116,7 @@ export function build() {
   field.append(h("label", { for: "prompt" }, "Prompt ", b.tool.id === "draw" ? h("span", { className: "hint" }, "Shift + Enter: another beside it") : null), element);
 }
 
-export const placeholder = () => b.model.examples?.[0] ?? "What the picture shows";
+export const placeholder = () => b.model.examples?.[0] || "What the picture shows";
 
 // one is an input for a single prompt, such as that of a part of an illusion.
 export function one(label, value, set, field) {

@@ -21,6 +21,16 @@ export const focused = () => (images.length > 1 ? one : 0);
 export const moments = () => frames;
 export const canvas = () => cells[Math.max(one, 0)]?.querySelector("canvas");
 
+// resultCanvas is the result that is shown, in the model's size; nothing where there is none.
+export function resultCanvas() {
+  const image = images[Math.max(one, 0)];
+  if (!image) return null;
+  const s = native(image), c = h("canvas", { width: s.width, height: s.height }), x = c.getContext("2d", { willReadFrequently: true });
+  x.imageSmoothingEnabled = false;
+  x.drawImage(image, 0, 0, c.width, c.height);
+  return c;
+}
+
 export function shape(width, height) {
   size = { width, height };
   if (!cells.length) lay(1);
@@ -150,6 +160,16 @@ async function thumbs() {
 }
 
 function range() { scrub.max = Math.max(frames.length - (images.length ? 0 : 1), 0); scrub.disabled = frames.length === 0; }
+
+// clear leaves an empty sheet.
+export function clear() {
+  begin();
+  delete square.dataset.key;
+  lay(1);
+  range();
+  time.textContent = "";
+  film.width = 1;
+}
 
 // begin empties the strip for a drawing that is shown as it comes.
 export function begin(how = {}) { halt(); frames = []; images = []; one = -1; layout = how; inherited = how.inherited ?? 0; range(); }

@@ -8,8 +8,8 @@ import * as prompts from "./prompts.js";
 // How views of the whole picture are seen: turned by an angle, folded over an axis, or with dark and light exchanged. The others move pieces.
 const hands = {
   rotate_180: { angle: 180, text: "upside down" },
-  rotate_cw: { angle: 90, text: "clockwise" },
-  rotate_ccw: { angle: -90, text: "counterclockwise" },
+  rotate_cw: { angle: 90, text: "to the right" },
+  rotate_ccw: { angle: -90, text: "to the left" },
   flip: { axis: "X", text: "flipped" },
   mirror: { axis: "Y", text: "mirrored" },
   negate: { negative: true, text: "negative" },
@@ -91,8 +91,8 @@ async function ready() {
   } catch (e) { blame(e); }
 }
 
-async function movement(blob, as, frames = moves) {
-  const told = await api.perform(blob, as, frames);
+async function movement(blob, as, frames = moves, side = 256) {
+  const told = await api.perform(blob, as, frames, side);
   return { ...told, image: await api.picture("data:image/png;base64," + told.data) };
 }
 
@@ -147,7 +147,8 @@ function signPicture() {
 }
 async function pictogram(v, c) {
   sign ??= new Promise((r) => signPicture().toBlob(r, "image/png"));
-  if (!signs.has(v)) signs.set(v, sign.then((blob) => movement(blob, v, 16)).catch(() => null));
+  const owner = c.closest("button");
+  if (!signs.has(v)) signs.set(v, sign.then((blob) => movement(blob, v, 16, 96)).catch(() => null));
   const f = await signs.get(v);
   if (!f) return;
   c.width = f.width; c.height = f.height;
@@ -161,7 +162,6 @@ async function pictogram(v, c) {
     let i = -4;
     timer = setInterval(() => { show(Math.max(0, Math.min(f.frames - 1, i))); if (++i > f.frames) clearInterval(timer); }, 40);
   };
-  const owner = c.closest("button");
   owner.addEventListener("pointerenter", play);
   owner.addEventListener("focus", play);
 }
@@ -169,7 +169,7 @@ async function pictogram(v, c) {
 function texts() {
   const v = b.model.vocabulary, e = b.model.examples;
   if (v?.length && !b.model.texts) parts = parts.map((p, i) => (v.includes(p) ? p : v[[6, 9][i] % v.length]));
-  else if (e) parts = parts.map((p, i) => p || e[i % e.length]);
+  else if (e?.length) parts = parts.map((p, i) => p || e[i % e.length]);
 }
 
 // The contact sheet of candidates, which fills while they are judged.
@@ -226,10 +226,12 @@ function contact(told, job) {
 }
 
 const tool = {
-  id: "turn", title: "Turn", key: "t", ownPrompts: true,
-  fits: (m) => m.texts || m.vocabulary?.length > 1,
-  panel() {
+  id: "turn", title: "Turn", key: "t",fits: (m) => m.texts || m.vocabulary?.length > 1,
+  asks() {
     texts();
+    return [prompts.one("As it is", parts[0], (v) => { parts[0] = v; }, "illusion.views"), prompts.one("Turned", parts[1], (v) => { parts[1] = v; })];
+  },
+  panel() {
     const grid = h("div", { className: "pictograms", role: "group", "aria-label": "View" });
     const known = b.model.views.filter((v) => hands[v.name]).sort((a, c) => Object.keys(hands).indexOf(a.name) - Object.keys(hands).indexOf(c.name));
     if (!known.some((v) => v.name === name())) view = known[0]?.name ?? view;
@@ -244,12 +246,11 @@ const tool = {
       }, { "aria-pressed": String(v.name === name()), title: v.text });
       e.append(h("span", { className: "sign" }, c), h("span", {}, hands[v.name].text));
       grid.append(e);
-      setTimeout(() => pictogram(v.name, c), 0);
+      pictogram(v.name, c);
     }
     const how = select([[1, "any picture"], [8, "the best of 8"], [32, "the best of 32"], ["race", "the best of 64, in a race"]], race ? "race" : String(candidates), (v) => { race = v === "race"; candidates = race ? 64 : Number(v); write(); change(); });
     how.value = race ? "race" : String(candidates);
     return h("div", {},
-      h("div", { className: "card sides" }, prompts.one("As it is", parts[0], (v) => { parts[0] = v; }, "illusion.views"), prompts.one("Turned", parts[1], (v) => { parts[1] = v; })),
       h("div", { className: "field" }, h("span", { className: "label" }, "How it is turned"), grid),
       labelled("Keep", how, "illusion.candidates"));
   },
@@ -277,7 +278,7 @@ const tool = {
   start() { square.classList.add("turns"); sheet.hidden = true; film = null; see(0); tell(); },
   leave() { square.classList.remove("turns"); overlay.remove(); film = null; see(0); },
   drawn(job) { film = null; const a = amount; see(Math.abs(a) < 0.01 ? 0 : a); if (amount) ready().then(() => see(a)); count(); },
-  sheet: contact,
+  candidates: contact,
   write: count,
   keys: { r: over },
 };

@@ -1,5 +1,5 @@
 // Watch: noise goes into a picture and out again, for any moment of the process.
-import { $, h, button, slider, choice, labelled, still } from "./dom.js";
+import { $, h, icon, button, slider, choice, labelled, still } from "./dom.js";
 import { b, change, request, draw, follows, prompted, blame } from "./bench.js";
 import * as api from "./api.js";
 import * as screen from "./screen.js";
@@ -57,7 +57,8 @@ const tool = {
     figures = names.map(([name, text]) => h("figure", { className: "waits" }, h("canvas", { width: b.model.width, height: b.model.height, role: "img", "aria-label": name }), h("figcaption", {}, h("b", {}, name), h("span", {}, text))));
     range = slider(1, 100, 1, share, (v) => { share = v; write(); change(); });
     const play = button("▶", () => toggle(play), { className: "icon", "aria-label": "Let noise come and go", title: "Let noise come and go (P)" });
-    const full = button("⛶", () => (document.fullscreenElement ? document.exitFullscreen() : $("own").requestFullscreen().catch(() => {})), { className: "icon", "aria-label": "Full screen", title: "Full screen (F)" });
+    const full = button("", () => (document.fullscreenElement ? document.exitFullscreen() : $("own").requestFullscreen().catch(() => {})), { className: "icon", "aria-label": "Full screen", title: "Full screen (F)" });
+    full.append(icon("M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"));
     tool.play = () => toggle(play);
     tool.full = () => full.click();
     write();
@@ -72,8 +73,8 @@ const tool = {
       h("div", { className: "copies" }, h("label", { className: "button" }, "A photo…", h("input", { type: "file", accept: "image/*", className: "unseen", onchange: (e) => { if (e.target.files[0]) b.dropped(e.target.files[0], true); } }))));
   },
   start() {
-    const c = screen.canvas();
-    if (c && screen.results().length) take(c);
+    const c = screen.resultCanvas();
+    if (c) take(c);
     else if (source) api.picture("data:image/png;base64," + source).then((image) => show(0, image));
     empty.hidden = Boolean(source);
   },
