@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as screen from "./screen.js";
 import * as shelf from "./shelf.js";
 import * as prompts from "./prompts.js";
-import { b, on, change, write, draw, now, another, keep, stop, branch, blame, defaults, request, follows, resume, prompted } from "./bench.js";
+import { b, on, change, write, draw, go, another, keep, stop, branch, blame, defaults, request, follows, resume, prompted } from "./bench.js";
 import drawTool from "./draw.js";
 import edit from "./edit.js";
 import fill from "./fill.js";
@@ -205,7 +205,7 @@ function listen() {
   $("stop").addEventListener("click", stop);
   $("branch").addEventListener("click", branchHere);
   $("fromAway").addEventListener("click", () => { b.branch = null; change(); });
-  $("form").addEventListener("submit", (e) => { e.preventDefault(); if (follows(request()) || b.job?.state === "done") another(); else now(); });
+  $("form").addEventListener("submit", (e) => { e.preventDefault(); go(); });
   for (const c of document.querySelectorAll("[data-copy]")) c.addEventListener("click", () => copy(c.dataset.copy));
   $("theme").addEventListener("click", () => {
     const root = document.documentElement, dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;

@@ -21,6 +21,7 @@ const hooks = { write: [], drawn: [], kept: [] };
 export const on = (name, call) => hooks[name].push(call);
 const tell = (name, ...of) => { for (const call of hooks[name]) call(...of); };
 
+let asked = "";        // the last request that was drawn
 let wanted = null;     // what is to be drawn after the job
 let current = null;    // how the job is drawn
 let timer = 0, changedAt = 0;
@@ -92,6 +93,7 @@ export function draw(r, how) {
 async function run(r, how) {
   b.running = true;
   current = how;
+  asked = JSON.stringify(r);
   blame(null);
   b.opened = "";
   let last = null;
@@ -209,6 +211,12 @@ export function another() {
 
 function refuse() { blame({ field: "prompts", message: b.tool.missing?.() ?? "Say what the picture shows." }); return null; }
 
+// isDrawn reports whether what the forms say is what was drawn last.
+const isDrawn = (r) => r && asked === JSON.stringify(r);
+
+// go draws what the forms say, or where that is done the same with another seed.
+export function go() { if (isDrawn(request()) || (follows(request()) && !b.branch)) another(); else now(); }
+
 // now draws what the forms say, without waiting for a breath.
 export function now() { draw(request() ?? refuse(), { draft: true, calm: follows(request()) }); }
 
@@ -263,7 +271,7 @@ export function write() {
   $("keep").disabled = !(known && b.job.draft);
   $("keep").textContent = known && !b.job.draft && !b.tool.own ? "Kept" : "Keep";
   $("stop").hidden = !b.running || Boolean(current?.calm);
-  $("go").textContent = (follows(r) ? "Another" : "Draw") + (takes > quick ? ` (about ${span(takes)})` : "");
+  $("go").textContent = (follows(r) || isDrawn(r) ? "Another" : "Draw") + (takes > quick ? ` (about ${span(takes)})` : "");
   $("from").hidden = !b.branch || !b.tool.branches;
   if (b.branch) $("fromSays").textContent = `Goes on from step ${b.branch.at} of seed ${b.branch.from.seed}. Change the prompt or the seed.`;
   $("branch").disabled = !known || !screen.moment() || !b.job.request || Boolean(b.job.request.inpaint || b.job.request.illusion?.candidates || b.job.request.strip || b.job.request.vary) || screen.focused() < 0;

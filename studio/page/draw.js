@@ -25,7 +25,7 @@ function values(field) {
 }
 
 export default {
-  id: "draw", title: "Draw", key: "d", branches: true, first: "prompt",
+  id: "draw", title: "Draw", key: "d", branches: true,
   panel() {
     const field = h("div", { className: "field", "data-field": "vary" }, h("label", { for: "grid" }, "Show"));
     const e = select(grids(), grid, (v) => { grid = v; change(); });
