@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/weights"
@@ -165,7 +166,7 @@ func (e TextEncoder) openCache() (cache, error) {
 	}
 	tokens := filepath.Join(e.Dir, "tokenizer")
 	for _, path := range append(tokenizer.Files(tokens), filepath.Join(e.folder(), hubfile.Network)) {
-		data, err := os.ReadFile(path)
+		data, err := modelfile.ReadFile(path)
 		if err != nil {
 			return cache{}, fmt.Errorf("identifying the text encoder: %w", err)
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/deepfloyd/tokenizer"
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -72,7 +72,7 @@ func Inspect(dir, variant string) (Index, []PartInfo, error) {
 
 func (p *PartInfo) read(dir, variant string) (err error) {
 	path := filepath.Join(dir, p.Name)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := modelfile.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		p.Missing = true
 		return nil
 	}
@@ -114,7 +114,7 @@ func (p *PartInfo) read(dir, variant string) (err error) {
 		}
 	}
 	for _, name := range p.Files {
-		info, err := os.Stat(filepath.Join(path, name))
+		info, err := modelfile.Stat(filepath.Join(path, name))
 		if err != nil {
 			return fmt.Errorf("inspecting the %s: %w", p.Name, err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/model"
 )
 
@@ -23,6 +24,15 @@ type Options struct {
 	Cache   string       // where embeddings are kept; see [TextEncoder]
 	Backend string       // what computes, if not onednn; see [TextEncoder]
 	Warn    func(string) // told what does not stop the work; may be nil
+	Usual   Usual
+}
+
+// Usual is how one samples with a folder, where that is not said. What is zero is as diffusers' pipelines have it.
+type Usual struct {
+	Sampler    string
+	Steps      int // of that sampler
+	Guidance   float64
+	NoiseLevel int
 }
 
 // Pipeline is a folder's stage and its text encoder as a model that one can draw with. Text encoder and UNet are not in
@@ -56,9 +66,9 @@ func (p *Pipeline) Spec() model.Spec {
 		ID: p.options.ID, Family: "deepfloyd-if",
 		Channels: shape.C, Height: shape.H, Width: shape.W, SideFactor: 1 << (len(s.Config.BlockOutChannels) - 1),
 		Range: model.MinusOneToOne, Process: s.Scheduler.Schedule, Prediction: s.Scheduler.Prediction(),
-		Texts: true, Guidance: 7, LeftOut: s.Index.LeftOut,
+		Texts: true, Guidance: cmp.Or(p.options.Usual.Guidance, 7), LeftOut: s.Index.LeftOut,
 	}
-	if s.Dir != p.options.ID { // the hub's cache has it, by its commit
+	if s.Dir != p.options.ID && !modelfile.IsInProgram(s.Dir) { // the hub's cache has it, by its commit
 		spec.Revision = filepath.Base(s.Dir)
 	}
 	for _, name := range model.Samplers() {
@@ -67,12 +77,12 @@ func (p *Pipeline) Spec() model.Spec {
 		}
 	}
 	if s.Noising != nil {
-		spec.Upscales, spec.Guidance = true, 4
+		spec.Upscales, spec.Guidance = true, cmp.Or(p.options.Usual.Guidance, 4)
 		if !s.Config.ReadsText() {
 			spec.Guidance = 1
 		}
 		spec.MaxLevel = s.Noising.Schedule.Len() - 1
-		spec.NoiseLevel = min(250, spec.MaxLevel)
+		spec.NoiseLevel = min(cmp.Or(p.options.Usual.NoiseLevel, 250), spec.MaxLevel)
 	}
 	if s.weights != nil {
 		spec.WeightBytes = int64(s.Config.Parameters() * p.options.DType.Size())
@@ -91,9 +101,9 @@ func (p *Pipeline) own() string {
 }
 
 // Plan completes how to sample: with the folder's scheduler by default, 100 steps of ancestral sampling, 50 in
-// super-resolution and of the others, as diffusers' pipelines do.
+// super-resolution and of the others, as diffusers' pipelines do, or as [Options] say.
 func (p *Pipeline) Plan(s model.Sampling) (model.Sampling, diffusion.Sampler, error) {
-	s.Sampler = cmp.Or(s.Sampler, p.own())
+	s.Sampler = cmp.Or(s.Sampler, p.options.Usual.Sampler, p.own())
 	scheduler := p.stage.Scheduler
 	if s.Sampler == "" {
 		return s, diffusion.Sampler{}, &model.FieldError{Field: "sampler", Err: scheduler.Check()}
@@ -149,7 +159,10 @@ func (p *Pipeline) timesteps(scheduler *Scheduler, s model.Sampling) ([]int, mod
 	usual := s.Steps == 0
 	if usual {
 		s.Steps = 50
-		if s.Sampler == "ddpm" && p.stage.Noising == nil {
+		switch u := p.options.Usual; {
+		case u.Steps > 0 && s.Sampler == u.Sampler:
+			s.Steps = u.Steps
+		case s.Sampler == "ddpm" && p.stage.Noising == nil:
 			s.Steps = 100
 		}
 		s.Steps = min(s.Steps, scheduler.Schedule.Len())

@@ -314,7 +314,7 @@ func (l *Lab) keyOf(r *Request) (modelKey, error) {
 		return key, inFile("model", err)
 	}
 	// Who asks for float32 wants diffusers' picture: many steps magnify what other sums round.
-	key.engine.exact = place.Kind == registry.Pipeline && key.dtype == dtypes.Float32
+	key.engine.exact = place.Kind == registry.Pipeline && !place.InProgram() && key.dtype == dtypes.Float32
 	return key, nil
 }
 

@@ -22,7 +22,7 @@ func TestModels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Finalize()
-	for _, name := range Names() {
+	for _, name := range Digits() {
 		s, err := Summary(name)
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -29,6 +30,12 @@ func Describe(s training.Summary) string {
 			row("classes", "%d (%s), hidden for %.4g %% of the images", len(classes), ranges.Format(classes),
 				100*c.Dropout)
 		}
+	} else if n, err := text2image.Read(c.Network); err == nil {
+		row("network", "first stage of %d×%d, %d parameters", n.Side(), n.Side(), n.Parameters())
+		row("learns", "v, from captions, hidden for %.4g %% of the images", 100*c.Dropout)
+	} else if n, err := text2image.ReadSecondStage(c.Network); err == nil {
+		row("network", "second stage of %d×%d, %d parameters", n.Side(), n.Side(), n.Parameters())
+		row("learns", "v, from crops and small images")
 	} else {
 		row("network", "%s", compact(c.Network))
 	}

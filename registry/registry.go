@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/pretrained"
@@ -27,9 +28,9 @@ type Kind int
 
 // The kinds.
 const (
-	Bundled  Kind = iota // in the program
+	Bundled  Kind = iota // a network for digits in the program
 	Folder               // a network for digits: config.json and model.safetensors
-	Pipeline             // the hub's layout, with a model_index.json
+	Pipeline             // the hub's layout, with a model_index.json; in the program too
 )
 
 // Place is where a model lies.
@@ -37,16 +38,35 @@ type Place struct {
 	Kind Kind
 	Name string // what it was asked for
 	Dir  string // the model's folder; of a run, that of its newest epoch. Empty for Bundled
+
+	usual deepfloyd.Usual
 }
+
+// InProgram reports whether the model comes with the program.
+func (p Place) InProgram() bool { return p.Kind == Bundled || modelfile.IsInProgram(p.Dir) }
 
 // Names lists the models in the program.
 func Names() []string { return pretrained.Names() }
 
-// Find finds a model. A folder goes before a model in the program, and that before the hub's cache.
+// Default is the model that draws where none is named.
+func Default() string {
+	if pretrained.Has(pretrained.Emoji) {
+		return pretrained.Emoji
+	}
+	return "mnist-class"
+}
+
+// Larger returns the model in the program that makes a model's images larger, where it has one.
+func Larger(name string) (string, bool) {
+	p, err := Find(name)
+	return pretrained.EmojiLarge, err == nil && p.InProgram() && name == pretrained.Emoji &&
+		pretrained.Has(pretrained.EmojiLarge)
+}
+
+// Find finds a model. One in the program goes before a folder, which ./NAME is then, and that before the hub's cache.
 func Find(name string) (Place, error) {
 	p := Place{Name: name, Dir: name}
-	info, err := os.Stat(name)
-	isFolder := err == nil && info.IsDir()
+	_, err := os.Stat(name)
 	if dir, ok, err := hub.Snapshot(name); ok {
 		p.Kind, p.Dir = Pipeline, dir
 		return p, err
@@ -54,8 +74,11 @@ func Find(name string) (Place, error) {
 	switch {
 	case name == "":
 		return p, errors.New("expected a model, found nothing")
-	case !isFolder && pretrained.Has(name):
+	case pretrained.Has(name):
 		p.Kind, p.Dir = Bundled, ""
+		if dir, usual, ok := pretrained.Stage(name); ok {
+			p.Kind, p.Dir, p.usual = Pipeline, dir, usual
+		}
 		return p, nil
 	case err != nil && hub.IsRepo(name):
 		if p.Dir, err = hub.Cached(name, "main"); err != nil {
@@ -106,6 +129,7 @@ func (p Place) Open(o Options) (model.Model, error) {
 	}
 	return deepfloyd.OpenPipeline(o.Backend, p.Dir, deepfloyd.Options{
 		ID: p.Name, Variant: o.Variant, DType: o.DType, Cache: o.Embeddings, Backend: o.BackendName, Warn: o.Warn,
+		Usual: p.usual,
 	})
 }
 
@@ -131,7 +155,7 @@ func (p Place) Digits(o Options) (m *mnistunet.Model, err error) {
 // Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest
 // epoch.
 func (p Place) Summary() (training.Summary, error) {
-	if p.Kind == Bundled {
+	if p.InProgram() {
 		return pretrained.Summary(p.Name)
 	}
 	if s, err := training.ReadSummary(p.Dir); !errors.Is(err, fs.ErrNotExist) {

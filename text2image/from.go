@@ -3,11 +3,11 @@ package text2image
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -22,7 +22,7 @@ func From(dir string) (*Network, map[string]weights.Tensor, error) {
 		filepath.Join("tokenizer", "spiece.model"):     &n.Vocabulary,
 	} {
 		var err error
-		if *to, err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+		if *to, err = modelfile.ReadFile(filepath.Join(dir, name)); err != nil {
 			return nil, nil, fmt.Errorf("reading the model to begin with: %w", err)
 		}
 	}

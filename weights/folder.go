@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
@@ -35,7 +36,7 @@ var shardFile = regexp.MustCompile(`-\d+-of-\d+$`)
 // of the variant that is named (fp16: model.fp16.safetensors or model.safetensors.index.fp16.json). Where variant is
 // empty it takes those without one, or the only variant there is.
 func OpenFolder(dir, variant string) (*File, error) {
-	files, err := os.ReadDir(dir)
+	files, err := modelfile.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening a model folder: %w", err)
 	}
@@ -63,12 +64,12 @@ func OpenFolder(dir, variant string) (*File, error) {
 // own.
 func beside(dir, variant string) bool {
 	pipeline := filepath.Dir(filepath.Clean(dir))
-	parts, err := os.ReadDir(pipeline)
+	parts, err := modelfile.ReadDir(pipeline)
 	if err != nil {
 		return false
 	}
 	for _, part := range parts {
-		files, _ := os.ReadDir(filepath.Join(pipeline, part.Name()))
+		files, _ := modelfile.ReadDir(filepath.Join(pipeline, part.Name()))
 		for _, f := range files {
 			if m := weightsFile.FindStringSubmatch(f.Name()); m != nil && m[1]+m[2] == variant {
 				return true
@@ -200,7 +201,7 @@ func shardsOf(index map[string]string) []string {
 }
 
 func readIndex(path string) (map[string]string, error) {
-	data, err := os.ReadFile(path)
+	data, err := modelfile.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening an index of weights: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"slices"
 
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
@@ -206,6 +207,13 @@ type File struct {
 // Open maps a file into memory and checks its header: every tensor's range must fit its dtype and shape, and the ranges
 // must cover the rest of the file without gap or overlap. Errors name the file and the tensor.
 func Open(path string) (*File, error) {
+	if modelfile.IsInProgram(path) {
+		data, err := modelfile.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("opening weights: %w", err)
+		}
+		return Parse(path, data)
+	}
 	data, unmap, err := mapFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)

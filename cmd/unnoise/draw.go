@@ -17,6 +17,7 @@ import (
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -40,6 +41,9 @@ type drawFlags struct {
 	unwritten error                                            // of the first preview that failed
 }
 
+// none is what --upscale is told to leave the images as they are.
+const none = "none"
+
 // add adds the flags. fallback is the model where none is named.
 func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	flags, r := cmd.Flags(), &f.request
@@ -58,11 +62,13 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	intFlag(cmd, &r.Count, "count", 1, 1, 100_000, "images of each prompt")
 	samplingFlags(cmd, &r.Sampling, "", "images")
 	flags.StringVar(&f.upscale.Model, "upscale", "",
-		"stage of super-resolution that makes the images larger: a folder, or OWNER/NAME in the hub's cache")
+		"stage of super-resolution that makes the images larger: a folder, OWNER/NAME in the hub's cache, or none "+
+			"(default: emoji-128 with --model emoji, without --animate and --previews)")
 	completeFolder(cmd, "upscale")
 	samplingFlags(cmd, &f.upscale.Sampling, "upscale-", "larger images")
 	pointerFlag(cmd, &f.upscale.NoiseLevel, "noise-level", "int",
-		"timestep that the small images are noised to before they are made larger (default 250)", parseInt(0, 1<<20))
+		"timestep that the small images are noised to before they are made larger (default 250, 100 with "+
+			"emoji-128)", parseInt(0, 1<<20))
 	pointerFlag(cmd, &r.Seed, "seed", "int", "seed of PyTorch's random numbers; without, one is chosen and told",
 		parseSeed)
 	varyFlag(cmd, &r.Vary)
@@ -144,7 +150,12 @@ func (f *drawFlags) fill(cmd *cobra.Command) error {
 			}
 		}
 		r.DType, r.Backend = f.dtype, f.other()
-		if f.upscale.Model != "" {
+		larger, ok := registry.Larger(r.Model)
+		switch ok = ok && f.animate == "" && f.previews == 0 && r.Strip == nil; {
+		case f.upscale.Model == "" && ok:
+			f.upscale.Model = larger
+			r.Upscale = &f.upscale
+		case f.upscale.Model != "" && f.upscale.Model != none:
 			f.upscale.Variant = r.Variant
 			if f.upscale.Sampler == "" {
 				f.upscale.Sampler = r.Sampler
@@ -201,7 +212,12 @@ func (f *drawFlags) change(cmd *cobra.Command, r *lab.Request) error {
 	set("dtype", func() { r.DType = f.dtype })
 	set("backend", func() { r.Backend = f.other() })
 	changeSampling(changed, "", &r.Sampling, given.Sampling)
-	set("upscale", func() { r.Upscale = &lab.Upscale{Model: f.upscale.Model, Variant: given.Variant} })
+	set("upscale", func() {
+		r.Upscale = nil
+		if f.upscale.Model != none {
+			r.Upscale = &lab.Upscale{Model: f.upscale.Model, Variant: given.Variant}
+		}
+	})
 	if u := r.Upscale; u != nil {
 		changeSampling(changed, "upscale-", &u.Sampling, f.upscale.Sampling)
 		set("noise-level", func() { u.NoiseLevel = f.upscale.NoiseLevel })
@@ -479,18 +495,21 @@ func newGenerate() *cobra.Command {
 		Short: "Draw images from prompts",
 		Long: `Draws images from noise, as prompts say: with a model that comes with the program, with one that you
 trained, or with DeepFloyd IF as the hub has it. Models that know classes take them as prompts.
+emoji, the default, draws small pictures of everyday things, and emoji-128 makes them larger.
 
 The PNG carries its recipe, from which 'unnoise again' draws it again. A .safetensors file gets the raw
 numbers: images [N,C,H,W], labels [N] of classes, and with --upscale also small, the images before.
 With --dtype f32, a seed makes the picture of DeepFloyd IF that diffusers makes of it on the CPU.`,
-		Example: `  unnoise generate --model mnist-class --prompt 3 --prompt 8 --count 4
+		Example: `  unnoise generate --prompt "a rocket"
+  unnoise generate --prompt "a red apple on a blue background, flat style" --count 8 --upscale none
+  unnoise generate --model mnist-class --prompt 3 --prompt 8 --count 4
   unnoise generate --model mnist-class --prompt all --count 4 --seed 7 --out digits.png --animate digits.gif
   unnoise generate --model IF-I-XL-v1.0 --prompt "a red fox in the snow" --seed 7 --out fox.png
   unnoise generate --model IF-I-XL-v1.0 --upscale IF-II-L-v1.0 --prompt "a red fox" --timesteps smart50 --out fox.png`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.fillAndRun(cmd) },
 	}
-	f.add(cmd, "mnist-class", "generated.png")
+	f.add(cmd, registry.Default(), "generated.png")
 	return cmd
 }
 

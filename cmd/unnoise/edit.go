@@ -9,6 +9,7 @@ import (
 
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/picture"
+	"github.com/unnoise/unnoise/registry"
 )
 
 // pictureFlags say how a picture becomes images of a model.
@@ -85,7 +86,7 @@ come with the program: ` + alternatives(picture.Examples()) + `.
 			return f.fillAndRun(cmd)
 		},
 	}
-	f.add(cmd, "mnist-class", "edited.png")
+	f.add(cmd, registry.Default(), "edited.png")
 	listFlag(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas",
 		func(s string) (float64, bool) {
 			v, err := strconv.ParseFloat(s, 64)
@@ -142,7 +143,7 @@ diffusers overwrites it by the original without noise, as that library does.`,
 			return f.fillAndRun(cmd)
 		},
 	}
-	f.add(cmd, "mnist-class", "inpainted.png")
+	f.add(cmd, registry.Default(), "inpainted.png")
 	flags := cmd.Flags()
 	flags.StringVar(&mask, "mask", "", "image of the picture's size, light where to draw anew")
 	flags.StringVar(&in.Mask.Box, "box", "",

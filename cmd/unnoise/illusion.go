@@ -11,6 +11,7 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/illusion"
 	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/registry"
 )
 
 // illusionFlags are those of every verb that draws illusions.
@@ -21,7 +22,7 @@ type illusionFlags struct {
 }
 
 func (f *illusionFlags) add(cmd *cobra.Command, out string) {
-	f.drawFlags.add(cmd, "mnist-class", out)
+	f.drawFlags.add(cmd, registry.Default(), out)
 	for _, flag := range []string{"prompt", "prompts", "embeds"} {
 		cmd.Flags().Lookup(flag).Hidden = true // the parts have their own
 	}
@@ -189,7 +190,7 @@ reads best. The animation beside the picture performs the illusion.
 
 Views:
 ` + kinds(illusion.Views()),
-		Example: `  unnoise anagram --view identity=6 --view rotate_180=9 --candidates 16
+		Example: `  unnoise anagram --view identity="a cat" --view rotate_180="a dog" --candidates 16
   unnoise anagram --model DeepFloyd/IF-I-M-v1.0 --view identity="an oil painting of people around a campfire" \
       --view flip="an oil painting of an old man"`,
 		Args: noArgs,
@@ -228,7 +229,7 @@ bands of the estimates are added. Bands must add up to the whole picture. A band
 Bands:
 ` + kinds(illusion.Bands()),
 		Example: `  unnoise hybrid --model DeepFloyd/IF-I-M-v1.0 --band low_pass="a lithograph of a skull" --band high_pass="a lithograph of waterfalls"
-  unnoise hybrid --band low_pass=0 --band high_pass=8 --candidates 16`,
+  unnoise hybrid --model mnist-class --band low_pass=0 --band high_pass=8 --candidates 16`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, p := range pictures {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/registry"
+	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/weights"
@@ -27,6 +28,12 @@ func newModelList() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if _, _, ok := pretrained.Stage(name); ok {
+					if err := listStage(cmd, name, s); err != nil {
+						return err
+					}
+					continue
+				}
 				c, err := mnist.Of(s.Config)
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
@@ -42,6 +49,23 @@ func newModelList() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// listStage prints the line of a stage for pictures.
+func listStage(cmd *cobra.Command, name string, s training.Summary) error {
+	about := ""
+	if n, err := text2image.Read(s.Config.Network); err == nil {
+		about = fmt.Sprintf("draws %d×%d from captions, %d parameters", n.Side(), n.Side(), n.Parameters())
+	} else {
+		second, err := text2image.ReadSecondStage(s.Config.Network)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		about = fmt.Sprintf("makes them %d×%d, %d parameters", second.Side(), second.Side(), second.Parameters())
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s, %d of %d steps on emoji\n", name, about, s.Epoch,
+		s.Config.Steps)
+	return err
 }
 
 // lastEpoch is the newest epoch of which a run keeps the model.
@@ -77,11 +101,11 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 			return pretrained.Names(), cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if dir, ok, err := f.pipeline(args[0]); ok || err != nil {
+			if place, ok, err := f.pipeline(args[0]); ok || err != nil {
 				if err != nil {
 					return err
 				}
-				return f.describePipeline(cmd, dir)
+				return f.describePipeline(cmd, place)
 			}
 			if err := f.check(cmd); err != nil {
 				return err
@@ -109,17 +133,39 @@ func newModelExport() *cobra.Command {
 	var run, out, dtype string
 	var epoch int
 	cmd := &cobra.Command{
-		Use: "export", Short: "Write a run's model to a small folder, with how it was trained",
+		Use: "export [MODEL]", Short: "Write a run's model to a small folder, with how it was trained",
 		Long: `Writes the model that a run kept after an epoch: config.json, model.safetensors (PyTorch's names and
 layouts; matrices and kernels in --dtype, the rest in f32), training.json (recipe, seed, commit, each
-epoch's loss) and metrics.jsonl.gz (each step's).`,
-		Example: "  unnoise model export --run runs/digits --out digits",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+epoch's loss) and metrics.jsonl.gz (each step's).
+
+With emoji for MODEL, it writes both stages of the cascade that comes with the program to the folders stage1 and
+stage2 in --out, as they are. diffusers' IFPipeline and IFSuperResolutionPipeline load them.`,
+		Example: "  unnoise model export --run runs/digits --out digits\n  unnoise model export emoji --out emoji",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != pretrained.Emoji {
+				return usagef("%s: expected %s or nothing, found %q", cmd.CommandPath(), pretrained.Emoji, args)
+			}
+			return nil
+		},
+		ValidArgs: []string{pretrained.Emoji},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if err := refuse(cmd, "the name of a model", "run", "epoch", "dtype"); err != nil {
+					return err
+				}
+				run = args[0]
+			}
 			for _, of := range []struct{ flag, folder string }{{"run", run}, {"out", out}} {
 				if of.folder == "" {
 					return usagef("--%s: expected a folder, found nothing", of.flag)
 				}
+			}
+			if len(args) == 1 {
+				if err := pretrained.Export(out); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%[1]s: %[2]s/stage1, %[2]s/stage2\n", args[0], out)
+				return err
 			}
 			if epoch == 0 {
 				var err error

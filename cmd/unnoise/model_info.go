@@ -35,13 +35,14 @@ func (f *modelInfoFlags) check(cmd *cobra.Command) error {
 }
 
 // pipeline reports whether a model is a pipeline in the hub's layout, and where it lies.
-func (f *modelInfoFlags) pipeline(path string) (dir string, ok bool, err error) {
-	place, err := registry.Find(path)
-	return place.Dir, place.Kind == registry.Pipeline, err
+func (f *modelInfoFlags) pipeline(path string) (place registry.Place, ok bool, err error) {
+	place, err = registry.Find(path)
+	return place, place.Kind == registry.Pipeline, err
 }
 
-// describePipeline prints what a pipeline's folder has and needs.
-func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error {
+// describePipeline prints what a pipeline's folder has and needs, and how one of the program's own was trained.
+func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, place registry.Place) error {
+	dir := place.Dir
 	index, parts, err := deepfloyd.Inspect(dir, f.variant)
 	if err != nil {
 		return err
@@ -59,6 +60,14 @@ func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, dir string) error 
 	if f.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	_, err = io.WriteString(cmd.OutOrStdout(), r.Text())
+	text := r.Text()
+	if place.InProgram() {
+		s, err := place.Summary()
+		if err != nil {
+			return err
+		}
+		text += "\n" + registry.Describe(s)
+	}
+	_, err = io.WriteString(cmd.OutOrStdout(), text)
 	return err
 }

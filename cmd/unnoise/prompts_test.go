@@ -20,7 +20,8 @@ func TestPrompts(t *testing.T) {
 		}
 	}
 	write("3\n\n 8 \r\n3\n")
-	args := []string{"generate", "--prompts", list, "--steps", "2", "--out", filepath.Join(dir, "night.png"), "--out",
+	args := []string{"generate", "--model", "mnist-class",
+		"--prompts", list, "--steps", "2", "--out", filepath.Join(dir, "night.png"), "--out",
 		filepath.Join(dir, "night.safetensors")}
 	succeed(t, args...)
 	picture := func(name string) []byte {
@@ -55,8 +56,10 @@ func TestPrompts(t *testing.T) {
 		t.Errorf("a wrong line: exit code %d, %q", r.code, r.stderr)
 	}
 	for want, more := range map[string][]string{
-		"--prompts can't be given with --prompt": {"generate", "--prompts", list, "--prompt", "3"},
-		"--prompts has no meaning with illusions": {"anagram", "--prompts", list, "--view", "identity=3", "--view",
+		"--prompts can't be given with --prompt": {"generate", "--model", "mnist-class",
+			"--prompts", list, "--prompt", "3"},
+		"--prompts has no meaning with illusions": {"anagram", "--model", "mnist-class",
+			"--prompts", list, "--view", "identity=3", "--view",
 			"flip=3"},
 	} {
 		if r := unnoise(t, more...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
@@ -84,25 +87,29 @@ func TestStrips(t *testing.T) {
 		t.Errorf("denoise: %+v", report)
 	}
 	succeed(t, "again", path("d.png"), "--out", path("again.png"))
-	succeed(t, "edit", "cat", "--prompt", "3", "--steps", "4", "--start", "1,2", "--out", path("e.png"))
+	succeed(t, "edit", "cat", "--model", "mnist-class",
+		"--prompt", "3", "--steps", "4", "--start", "1,2", "--out", path("e.png"))
 	for want, args := range map[string][]string{
 		"--at: the process has no time 300": {"noise", "cat", "--at", "300"},
 		"--at: there is no noise at 0%":     {"denoise", "cat", "--at", "0%"},
 		"--animate shows one way from noise": {"denoise", "cat", "--animate", path("x.gif"), "--out",
 			path("x.png")},
-		"--at needs a picture":                   {"denoise", "--at", "50%"},
-		"--sigma has no meaning with a picture":  {"denoise", "cat", "--sigma", "0.4"},
-		"--show: the forward process has no x0":  {"noise", "cat", "--show", "x0"},
-		"--show: expected some of":               {"denoise", "cat", "--show", "x1"},
-		"--start can't be given with --strength": {"edit", "cat", "--start", "1", "--strength", "0.5,0.6"},
-		"--start: expected 0 to 3": {"edit", "cat", "--prompt", "3", "--steps", "4",
+		"--at needs a picture":                  {"denoise", "--at", "50%"},
+		"--sigma has no meaning with a picture": {"denoise", "cat", "--sigma", "0.4"},
+		"--show: the forward process has no x0": {"noise", "cat", "--show", "x0"},
+		"--show: expected some of":              {"denoise", "cat", "--show", "x1"},
+		"--start can't be given with --strength": {"edit", "cat", "--model", "mnist-class",
+			"--start", "1", "--strength", "0.5,0.6"},
+		"--start: expected 0 to 3": {"edit", "cat", "--model", "mnist-class", "--prompt", "3", "--steps", "4",
 			"--start", "4"},
-		"--box: the mask selects the whole": {"inpaint", "cat", "--box", "0,0,100%,100%"},
-		"--view: ": {"anagram", "--view", "identity=3", "--view",
+		"--box: the mask selects the whole": {"inpaint", "cat", "--model", "mnist-class", "--box", "0,0,100%,100%"},
+		"--view: ": {"anagram", "--model", "mnist-class", "--view", "identity=3", "--view",
 			"rotate_7=3"},
-		"--combine: parts that alternate have no weights": {"anagram", "--view", "identity=3", "--view", "flip=3",
+		"--combine: parts that alternate have no weights": {"anagram", "--model", "mnist-class",
+			"--view", "identity=3", "--view", "flip=3",
 			"--combine", "alternate", "--weights", "1,2"},
-		"--weights: all of them are 0 at one end of the path": {"anagram", "--view", "identity=3", "--view", "flip=3",
+		"--weights: all of them are 0 at one end of the path": {"anagram", "--model", "mnist-class",
+			"--view", "identity=3", "--view", "flip=3",
 			"--weights-end", "0,0"},
 	} {
 		if r := unnoise(t, args...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
@@ -115,7 +122,8 @@ func TestStrips(t *testing.T) {
 func TestAgainOtherCandidates(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
-	succeed(t, "anagram", "--view", "identity=6", "--view", "rotate_180=9", "--steps", "2", "--candidates", "2",
+	succeed(t, "anagram", "--model", "mnist-class",
+		"--view", "identity=6", "--view", "rotate_180=9", "--steps", "2", "--candidates", "2",
 		"--keep", "2", "--seed", "1", "--perform", "none", "--out", path("a.png"))
 	succeed(t, "again", path("a.png"), "--seed", "7", "--out", path("b.png"))
 	for name, want := range map[string][]uint64{"a.png": {1, 2}, "b.png": {7, 8}} {

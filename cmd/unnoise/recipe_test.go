@@ -60,7 +60,8 @@ func TestAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for name, args := range map[string][]string{
-		"digits": {"generate", "--prompt", "3", "--prompt", "8", "--count", "3", "--sampler", "ddim", "--steps", "4",
+		"digits": {"generate", "--model", "mnist-class",
+			"--prompt", "3", "--prompt", "8", "--count", "3", "--sampler", "ddim", "--steps", "4",
 			"--eta", "0.5", "--guidance", "2", "--batch", "5"},
 		"noseed": {"generate", "--model", "mnist-time", "--count", "2", "--steps", "3"},
 		"sample": {"sample", "--count", "13", "--steps", "2", "--seed", "1"},
@@ -131,7 +132,8 @@ func TestRecipes(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	first, again := path("first.png"), path("again.png")
-	succeed(t, "generate", "--prompt", "3", "--prompt", "1", "--steps", "3", "--seed", "2", "--out", first)
+	succeed(t, "generate", "--model", "mnist-class",
+		"--prompt", "3", "--prompt", "1", "--steps", "3", "--seed", "2", "--out", first)
 	p, err := figure.ReadParametersFile(first)
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +265,8 @@ func TestGenerateDigits(t *testing.T) {
 	}
 	raw, picture := path("a.safetensors"), path("a.png")
 	var report struct{ Images, Height, Width, Evaluations int }
-	decode(t, succeed(t, "generate", "--prompt", "3", "--prompt", "8", "--count", "4", "--steps", "3", "--seed", "6",
+	decode(t, succeed(t, "generate", "--model", "mnist-class",
+		"--prompt", "3", "--prompt", "8", "--count", "4", "--steps", "3", "--seed", "6",
 		"--out", raw, "--out", picture, "--scale", "1", "--json").stdout, &report)
 	got, images := labels(raw)
 	if want := []int32{3, 8, 3, 8, 3, 8, 3, 8}; !slices.Equal(got, want) {
@@ -281,7 +284,8 @@ func TestGenerateDigits(t *testing.T) {
 	}
 
 	for name, args := range map[string][]string{"all": {"--prompt", "all"}, "without": nil} {
-		succeed(t, append([]string{"generate", "--count", "2", "--steps", "2", "--seed", "6", "--out", raw},
+		succeed(t, append([]string{"generate", "--model", "mnist-class",
+			"--count", "2", "--steps", "2", "--seed", "6", "--out", raw},
 			args...)...)
 		if got, _ := labels(raw); len(got) != 20 ||
 			!slices.Equal(got, slices.Repeat([]int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 2)) {

@@ -14,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/studio"
 )
@@ -57,10 +58,11 @@ Any address but loopback needs --token, a secret that browsers and programs must
 	return cmd
 }
 
-// drawingModels are the models in the program that draw from noise. The denoiser of one noise level does not.
+// drawingModels are the models in the program that draw from noise. The denoiser of one noise level and the second
+// stage do not.
 func drawingModels() (names []string) {
 	for _, name := range registry.Names() {
-		if name != "mnist-none" {
+		if name != "mnist-none" && name != pretrained.EmojiLarge {
 			names = append(names, name)
 		}
 	}

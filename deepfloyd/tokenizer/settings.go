@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/unnoise/unnoise/internal/hubfile"
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
@@ -134,7 +134,7 @@ func (t *Tokenizer) readSettings(dir string) error {
 		return err
 	}
 	var added map[string]int
-	data, err := os.ReadFile(filepath.Join(dir, addedFile))
+	data, err := modelfile.ReadFile(filepath.Join(dir, addedFile))
 	if err == nil {
 		if err := json.Unmarshal(data, &added); err != nil {
 			return fmt.Errorf("%s: expected tokens and their ids: %w", filepath.Join(dir, addedFile),

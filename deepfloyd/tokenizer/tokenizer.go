@@ -12,10 +12,10 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
@@ -49,8 +49,8 @@ const (
 // ModelFile returns the name of the model in a tokenizer's folder: spiece.model, or tokenizer.json where there is no
 // other.
 func ModelFile(dir string) string {
-	if _, err := os.Stat(filepath.Join(dir, modelFile)); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, libraryFile)); err == nil {
+	if _, err := modelfile.Stat(filepath.Join(dir, modelFile)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := modelfile.Stat(filepath.Join(dir, libraryFile)); err == nil {
 			return libraryFile
 		}
 	}
@@ -64,7 +64,7 @@ const maxModel = 1 << 24
 // Files returns the paths of the files that make a tokenizer of a folder, those that there are.
 func Files(dir string) (paths []string) {
 	for _, name := range []string{ModelFile(dir), settingsFile, specialFile, addedFile} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+		if _, err := modelfile.Stat(filepath.Join(dir, name)); err == nil {
 			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
@@ -75,7 +75,7 @@ func Files(dir string) (paths []string) {
 // must not ask for other ids.
 func Open(dir string) (*Tokenizer, error) {
 	path := filepath.Join(dir, ModelFile(dir))
-	info, err := os.Stat(path)
+	info, err := modelfile.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening a tokenizer: %w", err)
 	}
@@ -97,7 +97,7 @@ func Open(dir string) (*Tokenizer, error) {
 }
 
 func readModel(path string) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
+	data, err := modelfile.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening a tokenizer: %w", err)
 	}

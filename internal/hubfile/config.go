@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/internal/otherfile"
 )
 
@@ -26,7 +26,7 @@ var unclipped = regexp.MustCompile(`("lambda_min_clipped"\s*:\s*)-Infinity`)
 
 // ReadConfig reads a file.
 func ReadConfig(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := modelfile.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a model's configuration: %w", err)
 	}
