@@ -77,9 +77,15 @@ func (c Config) bias() nn.Param {
 	return nn.Normal(biasName, 1/math.Sqrt(float64(c.DModel)), c.RelativeAttentionNumBuckets, c.NumHeads)
 }
 
+// tableRate multiplies the learning rate of the words' embeddings. They begin some 20 times as large as other
+// parameters, and a step of Adam is as large for all of them: rare words would hardly change.
+const tableRate = 16
+
 // Params lists what the encoder has, its tables too.
 func (c Config) Params() []nn.Param {
-	return append(c.params(), nn.Normal(tableName, 1, c.VocabSize, c.DModel), c.bias())
+	table := nn.Normal(tableName, 1, c.VocabSize, c.DModel)
+	table.Rate = tableRate
+	return append(c.params(), table, c.bias())
 }
 
 // Shapes returns the shape of each tensor of the encoder's file, by name, in PyTorch's layout.

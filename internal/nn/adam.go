@@ -88,7 +88,11 @@ func (a *Adam) Update(g *Graph, l *Layers, gradients []*Node) []*Node {
 		first[j] = Add(MulScalar(first[j], adamBeta1), MulScalar(gradient, 1-adamBeta1))
 		second[j] = Add(MulScalar(second[j], adamBeta2), MulScalar(Square(gradient), 1-adamBeta2))
 		denominator := AddScalar(Mul(Sqrt(second[j]), correction), adamEpsilon)
-		updated[name] = Sub(l.Params[name], Div(Mul(first[j], rate), denominator))
+		own := rate
+		if r := a.trained[j].Rate; r != 0 {
+			own = MulScalar(rate, r)
+		}
+		updated[name] = Sub(l.Params[name], Div(Mul(first[j], own), denominator))
 	}
 	var out []*Node
 	for _, p := range a.params {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestAdam compares steps with other gradients and rates with Algorithm 1 of Kingma & Ba in float64. After a single
-// step, whatever the gradient, all β give the same.
+// step, whatever the gradient, all β give the same. The parameter has half the rate.
 func TestAdam(t *testing.T) {
 	const n = 16
 	b, err := compute.NewWithConfig("onednn")
@@ -21,7 +21,7 @@ func TestAdam(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Finalize()
-	params := []Param{{Name: "w", Shape: []int{n}}}
+	params := []Param{{Name: "w", Shape: []int{n}, Rate: 0.5}}
 	a, err := NewAdam(b, params)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestAdam(t *testing.T) {
 			m[i] = 0.9*m[i] + 0.1*d
 			v[i] = 0.999*v[i] + 0.001*d*d
 			mean, square := m[i]/(1-math.Pow(0.9, float64(k))), v[i]/(1-math.Pow(0.999, float64(k)))
-			want[i] -= rate * mean / (math.Sqrt(square) + 1e-8)
+			want[i] -= 0.5 * rate * mean / (math.Sqrt(square) + 1e-8)
 			if !(math.Abs(float64(got[i])-want[i]) <= 1e-6) {
 				t.Fatalf("after step %d value %d is %g, want %g", k, i, got[i], want[i])
 			}

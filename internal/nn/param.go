@@ -19,6 +19,7 @@ type Param struct {
 	Name  string
 	Shape []int   // PyTorch's
 	Stat  bool    // a running statistic, not trained
+	Rate  float64 // what its learning rate is multiplied by; 0: 1
 	order []int   // graph axis i is PyTorch's axis order[i]; nil: the same
 	fanIn int     // PyTorch's, for the initial values; 0: normal, ones or zeros
 	sigma float64 // of normal initial values
