@@ -48,6 +48,25 @@ func (s *Sampling) Complete(c mnistunet.Config) error {
 	return err
 }
 
+// Ways completes all combinations of samplings and guidance scales for a model. One without classes has no use for the
+// scales.
+func Ways(c mnistunet.Config, samplings []Sampling, guidance []float64, seed uint64) (ways []Sampling, err error) {
+	if c.Condition == mnistunet.Time {
+		guidance = []float64{1}
+	}
+	for _, s := range samplings {
+		for _, s.Guidance = range guidance {
+			way := s
+			way.Seed = seed
+			if err := way.Complete(c); err != nil {
+				return nil, &model.FieldError{Field: "sampler", Err: fmt.Errorf("%s: %w", s, err)}
+			}
+			ways = append(ways, way)
+		}
+	}
+	return ways, nil
+}
+
 // Plan is what a model plans a sampler by.
 func (s Sampling) Plan() model.Sampling {
 	return model.Sampling{Sampler: s.Sampler, Steps: s.Steps, Eta: s.Eta, Guidance: &s.Guidance}

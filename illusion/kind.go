@@ -3,8 +3,10 @@ package illusion
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 )
 
 // Kind tells of a named view or band. Its parameters follow the name after a colon, separated by commas, as in
@@ -144,3 +146,40 @@ func (p Parameter) parse(text string) (float64, error) {
 }
 
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// Catalog lists views and bands.
+type Catalog struct {
+	Views []Kind `json:"views"`
+	Bands []Kind `json:"bands"`
+}
+
+// All is the catalog of this package.
+func All() Catalog { return Catalog{Views(), Bands()} }
+
+// String is the catalog for people.
+func (c Catalog) String() string {
+	var out strings.Builder
+	var parameters []Parameter
+	list := func(title string, kinds []Kind) {
+		fmt.Fprintln(&out, title)
+		w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+		for _, k := range kinds {
+			fmt.Fprintf(w, "  %s\t%s\n", k.Usage(), k.Text)
+			for _, p := range k.Parameters {
+				if !slices.Contains(parameters, p) {
+					parameters = append(parameters, p)
+				}
+			}
+		}
+		w.Flush()
+	}
+	list("views", c.Views)
+	list("\nbands", c.Bands)
+	fmt.Fprintln(&out, "\nparameters, which may be left out from the last one on")
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, p := range parameters {
+		fmt.Fprintf(w, "  %s\t%s\t(default %g)\n", p.Name, p.Text, p.Default)
+	}
+	w.Flush()
+	return out.String()
+}

@@ -19,6 +19,7 @@ type Event struct {
 	Stage             Stage
 	Variant, Variants int // which of the drawings that a request stands for, from 0, and how many there are
 
+	Outline *Outline // the first event of [Lab.Draw]: what will be drawn
 	Loading *Loading
 	Step    *Step
 	Judged  *Judged
@@ -93,7 +94,10 @@ func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 		l.untold = nil
 		var err error
 		if d.plan, err = l.complete(r); err == nil {
-			err = d.run()
+			outline := d.outline()
+			if d.send(Event{Outline: &outline}); !d.stopped {
+				err = d.run()
+			}
 		}
 		d.fail(err)
 	}
@@ -131,8 +135,10 @@ func Run(events iter.Seq2[Event, error], each func(Event)) (Result, error) {
 			each(event)
 		}
 	}
-	return Result{}, errors.New("the drawing ended without a result")
+	return Result{}, errNoResult
 }
+
+var errNoResult = errors.New("the drawing ended without a result")
 
 // errStopped says that who ranges over the events has stopped.
 var errStopped = errors.New("stopped")

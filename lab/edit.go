@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,13 @@ type Picture struct {
 	Ground string `json:"ground,omitempty"`
 }
 
+// Read reads a picture's file, or one of the photographs that come with the program.
+func (p *Picture) Read(name string) (err error) {
+	p.Name = filepath.Base(name)
+	p.Data, err = picture.ReadFile(name)
+	return err
+}
+
 // Edit is image-to-image (SDEdit, arXiv:2108.01073): the picture is noised to a time in the middle of the path, and
 // drawn from there.
 type Edit struct {
@@ -33,6 +41,30 @@ type Edit struct {
 	// the share of the path that is gone: 1 starts from noise alone; default 0.6
 	Strength float64 `json:"strength,omitempty"`
 	Start    *int    `json:"start,omitempty"` // the step to start with, from 0, instead of the strength
+}
+
+// Starts sets the only start, or returns what varies it.
+func (e *Edit) Starts(starts []int) []Vary {
+	return orVary(starts, "start", func(i int) { e.Start = &i })
+}
+
+// Strengths sets the only strength, or returns what varies it.
+func (e *Edit) Strengths(strengths []float64) []Vary {
+	return orVary(strengths, "strength", func(v float64) { e.Strength = v })
+}
+
+func orVary[T any](values []T, field string, set func(T)) []Vary {
+	if len(values) == 1 {
+		set(values[0])
+	}
+	if len(values) < 2 {
+		return nil
+	}
+	v := Vary{Field: field}
+	for _, value := range values {
+		v.Values = append(v.Values, fmt.Sprint(value))
+	}
+	return []Vary{v}
 }
 
 // Inpaint draws a part of a picture anew and keeps the rest.

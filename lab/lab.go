@@ -202,6 +202,7 @@ type Outline struct {
 	Images      int          // that are drawn, of all variants
 	Evaluations int          // of networks, for each image
 	Steps       int          // of the longest path
+	Repeated    bool         // steps are made again, so that there are many more evaluations than steps
 }
 
 // GoRound completes the prompts of a request for total images that go round the classes of its model: all of them, or
@@ -278,6 +279,8 @@ func (l *Lab) Complete(r Request) (Outline, error) {
 
 func (p plan) outline() Outline {
 	o := Outline{Request: p.Request, Specs: []model.Spec{p.model.spec}, Images: len(p.variants) * p.Request.Images()}
+	r := p.Request
+	o.Repeated = r.Inpaint != nil && r.Inpaint.Method == RePaint || r.Illusion != nil && r.Illusion.Repeats > 1
 	if p.upscaler != nil {
 		o.Specs = append(o.Specs, p.upscaler.spec)
 	}

@@ -3,6 +3,8 @@ package lab
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,23 +12,53 @@ import (
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/weights"
 )
 
 // RecipeKey is the keyword of the chunk of a PNG that holds its recipe.
 const RecipeKey = "recipe"
 
-// ReadRecipe reads the recipe in a PNG file.
+// ReadRecipe reads the recipe in a PNG file, or in one of raw numbers.
 func ReadRecipe(path string) (Request, error) {
-	p, err := figure.ReadParametersFile(path)
+	text, err := recipeIn(path)
 	if err != nil {
 		return Request{}, err
 	}
-	text, ok := p.Get(RecipeKey)
-	if !ok {
+	if text == "" {
 		return Request{}, fmt.Errorf("%s carries no recipe: it was drawn by an older program or another one, or "+
 			"saved again without its texts", path)
 	}
 	r, err := ParseRequest([]byte(text))
+	if err != nil {
+		return Request{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func recipeIn(path string) (string, error) {
+	if IsRaw(path) {
+		f, err := weights.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		return f.Metadata()[RecipeKey], nil
+	}
+	p, err := figure.ReadParametersFile(path)
+	text, _ := p.Get(RecipeKey)
+	return text, err
+}
+
+// ReadRequest reads a request from a JSON file, or the recipe that a PNG file or one of raw numbers carries.
+func ReadRequest(path string) (Request, error) {
+	if IsRaw(path) || strings.EqualFold(filepath.Ext(path), ".png") {
+		return ReadRecipe(path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Request{}, err
+	}
+	r, err := ParseRequest(text)
 	if err != nil {
 		return Request{}, fmt.Errorf("%s: %w", path, err)
 	}

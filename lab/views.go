@@ -9,6 +9,8 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/picture"
 )
 
@@ -142,4 +144,48 @@ func Ways(m diffusion.Images) (image.Image, error) {
 		Images: images, Columns: 2, Scale: max(1, 128/m.W), Padding: 8,
 		RowLabels: labels, ColumnLabels: []string{"picture", "noise"},
 	}.Draw()
+}
+
+// Demonstration shows what views and bands do to a picture.
+type Demonstration struct {
+	Picture string // a file, or one of the photographs that come with the program
+	Side    int    // pixels a side that it is brought to; 0: its own, at most 256
+	Perform string // the view or band that is performed; empty: all are drawn
+	Frames  int    // of the performance
+	Ways    bool   // draw what views and functions that are none do to noise, as [Ways]
+}
+
+// Write draws it to a file: .png, or .gif of a performance.
+func (d Demonstration) Write(path string) error {
+	var shown any // what is performed
+	var err error
+	if d.Perform != "" {
+		if shown, err = ParseViewOrBand(d.Perform); err != nil {
+			return &model.FieldError{Field: "perform", Err: err}
+		}
+	}
+	m, err := Square(d.Picture, d.Side)
+	if err != nil {
+		return err
+	}
+	var p figure.Parameters
+	p.Add("Software", "unnoise "+build.Commit())
+	p.Add("picture", d.Picture)
+	if d.Perform != "" {
+		all, err := illusion.Perform(shown, m, d.Frames)
+		if err != nil {
+			return &model.FieldError{Field: "perform", Err: err}
+		}
+		p.Add("view", fmt.Sprint(shown))
+		return figure.WriteAnimation(path, figure.Animation{Frames: all, Back: true}, p)
+	}
+	draw := Views
+	if d.Ways {
+		draw = Ways
+	}
+	sheet, err := draw(m)
+	if err != nil {
+		return err
+	}
+	return figure.WritePNG(path, sheet, p)
 }

@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
 
-// Describe tells people what a training's summary says.
-func Describe(s training.Summary) string {
+// Trained tells how a model was trained.
+type Trained struct{ training.Summary }
+
+// String tells people what the summary says.
+func (s Trained) String() string {
 	var text strings.Builder
 	c := s.Config
 	row := func(name, format string, values ...any) {
@@ -69,6 +74,40 @@ func Describe(s training.Summary) string {
 		row(at, "mean loss %.4f, %.0f images/s", m.MeanLoss, m.ImagesPerSecond)
 	}
 	return text.String()
+}
+
+// List describes the models in the program, a line for each.
+func List() (lines []string, err error) {
+	for _, name := range Names() {
+		s, err := pretrained.Summary(name)
+		if err != nil {
+			return nil, err
+		}
+		about, err := briefly(s.Config)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		done := fmt.Sprintf("%d of %d epochs", s.Epoch, s.Config.Epochs)
+		data := s.Config.Data.Name
+		if s.Config.Epochs == 0 {
+			done, data = fmt.Sprintf("%d of %d steps", s.Epoch, s.Config.Steps), filepath.Base(data)
+		}
+		lines = append(lines, fmt.Sprintf("%-14s %s, %s on %s", name, about, done, data))
+	}
+	return lines, nil
+}
+
+// briefly tells what a run's network does.
+func briefly(c training.Config) (string, error) {
+	if n, err := text2image.Read(c.Network); err == nil {
+		return fmt.Sprintf("draws %d×%d from captions, %d parameters", n.Side(), n.Side(), n.Parameters()), nil
+	}
+	if n, err := text2image.ReadSecondStage(c.Network); err == nil {
+		return fmt.Sprintf("makes them %d×%d, %d parameters", n.Side(), n.Side(), n.Parameters()), nil
+	}
+	digits, err := mnist.Of(c)
+	n := digits.Network
+	return fmt.Sprintf("condition %s (%s), dim %d, %d parameters", n.Condition, n.Learns(), n.Dim, n.Parameters()), err
 }
 
 // compact is JSON without spaces, shortened.

@@ -87,8 +87,8 @@ func ReportPipeline(b compute.Backend, dtype dtypes.DType, dir string, index dee
 	return r, nil
 }
 
-// Text writes the report for people.
-func (r PipelineReport) Text() string {
+// String is the report for people.
+func (r PipelineReport) String() string {
 	var text strings.Builder
 	row := func(name, format string, values ...any) {
 		fmt.Fprintf(&text, "%-24s %s\n", name, fmt.Sprintf(format, values...))

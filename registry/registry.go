@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -133,6 +134,15 @@ func (p Place) Open(o Options) (model.Model, error) {
 	})
 }
 
+// OpenDigits finds and opens a network for digits.
+func OpenDigits(name string, o Options) (*mnistunet.Model, error) {
+	p, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Digits(o)
+}
+
 // Digits opens the model at a place as a network for digits.
 func (p Place) Digits(o Options) (m *mnistunet.Model, err error) {
 	id := p.Dir
@@ -152,6 +162,34 @@ func (p Place) Digits(o Options) (m *mnistunet.Model, err error) {
 	return m, nil
 }
 
+// Start opens a network for digits as what a run begins with, and returns what it is.
+func Start(b compute.Backend, name string) (mnistunet.Config, training.Start, error) {
+	m, err := OpenDigits(name, Options{Backend: b, DType: dtypes.Float32})
+	if err != nil {
+		return mnistunet.Config{}, training.Start{}, err
+	}
+	defer m.Close()
+	values, err := m.Tensors()
+	return m.Config, training.Start{Name: name, Values: values}, err
+}
+
+// FindPipeline finds a model that reads texts.
+func FindPipeline(name string) (Place, error) {
+	p, err := Find(name)
+	if err == nil && p.Kind != Pipeline {
+		err = fmt.Errorf("%s reads no texts; expected the folder of a pipeline as the hub has it", name)
+	}
+	return p, err
+}
+
+// Encode encodes texts with a pipeline's text encoder.
+func (p Place) Encode(ctx context.Context, o Options, report func(done, total int), texts ...string) (deepfloyd.Prompts,
+	error) {
+	e := deepfloyd.TextEncoder{Dir: p.Dir, Variant: o.Variant, DType: o.DType, Backend: o.BackendName,
+		Cache: o.Embeddings, Warn: o.Warn, Progress: report}
+	return e.Encode(ctx, o.Backend, texts...)
+}
+
 // Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest
 // epoch.
 func (p Place) Summary() (training.Summary, error) {
@@ -161,13 +199,19 @@ func (p Place) Summary() (training.Summary, error) {
 	if s, err := training.ReadSummary(p.Dir); !errors.Is(err, fs.ErrNotExist) {
 		return s, err
 	}
-	epochs, err := training.Epochs(p.Name)
+	epoch, err := training.LastEpoch(p.Name)
 	if err != nil {
-		return training.Summary{}, err
+		return training.Summary{}, fmt.Errorf("%w, nor a folder with a %s", err, training.SummaryFile)
 	}
-	if len(epochs) == 0 {
-		return training.Summary{}, fmt.Errorf("%s is not a training run with a model in it, nor a folder with a %s",
-			p.Name, training.SummaryFile)
+	return training.Summarize(p.Name, epoch)
+}
+
+// Data returns which images the model at a place was trained on. Where that is not told, the error wraps
+// fs.ErrNotExist.
+func (p Place) Data() (training.Data, error) {
+	if !p.InProgram() {
+		return training.DataOf(p.Name)
 	}
-	return training.Summarize(p.Name, epochs[len(epochs)-1])
+	s, err := p.Summary()
+	return s.Config.Data, err
 }

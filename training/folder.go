@@ -129,6 +129,18 @@ func Epochs(dir string) ([]int, error) {
 	return all, err
 }
 
+// LastEpoch is the newest epoch of which a run keeps the model: the step where its data have no end.
+func LastEpoch(dir string) (int, error) {
+	epochs, err := Epochs(dir)
+	if err != nil {
+		return 0, err
+	}
+	if len(epochs) == 0 {
+		return 0, fmt.Errorf("%s is not a training run with a model in it", dir)
+	}
+	return epochs[len(epochs)-1], nil
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
 
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/weights"
 )
 
@@ -61,6 +63,16 @@ type Progress struct {
 	Remaining         time.Duration // of the whole run, without drawing and validation; an estimate
 }
 
+// String is the progress on one line.
+func (p Progress) String() string {
+	at := fmt.Sprintf("step %d/%d", p.RunStep, p.RunSteps)
+	if p.Epoch > 0 {
+		at = fmt.Sprintf("epoch %d/%d  step %d/%d", p.Epoch, p.Epochs, p.Step, p.Steps)
+	}
+	return fmt.Sprintf("%s  loss %.4f (mean %.4f)  %.0f images/s  %s left", at, p.Loss, p.MeanLoss, p.ImagesPerSecond,
+		duration.Format(p.Remaining))
+}
+
 // Kept is a model that was kept just now.
 type Kept struct {
 	Epoch, Epochs int // from 1; 0 where the data have no end
@@ -72,6 +84,19 @@ type Kept struct {
 	Scores        map[string]float64 // what Validate measured, when OnKept is told
 
 	run *run
+}
+
+// String is what is known of the model, on one line.
+func (k Kept) String() string {
+	at := fmt.Sprintf("step %d/%d", k.Step, k.Steps)
+	if k.Epoch > 0 {
+		at = fmt.Sprintf("epoch %d/%d", k.Epoch, k.Epochs)
+	}
+	scores := ""
+	for _, name := range slices.Sorted(maps.Keys(k.Scores)) {
+		scores += fmt.Sprintf("  %s %.4f", name, k.Scores[name])
+	}
+	return fmt.Sprintf("%s  mean loss %.4f%s  %s", at, k.MeanLoss, scores, k.Sample)
 }
 
 // Loss is the kept model's mean loss over the first n images of held-out data, with the same noise each time.

@@ -2,6 +2,10 @@ package writeup
 
 import (
 	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
@@ -55,6 +59,19 @@ func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k 
 	return g.WritePNG(k.Sample, p)
 }
 
+// EpochDrawer returns what draws, by [DrawEpoch], each model that a run keeps.
+func EpochDrawer(b compute.Backend, dtype dtypes.DType, draw evaluation.Draw, test *dataset.Labeled,
+	seed uint64) func(context.Context, training.Kept) error {
+	return func(ctx context.Context, k training.Kept) error {
+		m, err := mnistunet.Load(b, k.ModelDir, dtype)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		return DrawEpoch(ctx, m, draw, k, test, seed)
+	}
+}
+
 // Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images.
 func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int,
 	seed uint64) (diffusion.Images, error) {
@@ -71,4 +88,41 @@ func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, si
 func DenoisedGrid(x diffusion.Images) figure.Grid {
 	return figure.Grid{Images: x, Columns: x.N / 3, Scale: 2, Padding: 4,
 		RowLabels: []string{"noisy", "denoised", "clean"}}
+}
+
+// DenoisedPicture is a picture of what a model of condition none makes of test images with noise.
+type DenoisedPicture struct {
+	Data           string   // what the test images are called
+	Count          int      // of images
+	Sigma          *float64 // the noise's level; nil: the model's
+	Seed           uint64
+	DType, Backend string // what computes; no backend: onednn
+}
+
+// Write draws it to a PNG file: noisy, denoised, clean.
+func (d DenoisedPicture) Write(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, path string) error {
+	if m.Config.Condition != mnistunet.None {
+		return fmt.Errorf("%s has condition %s; without a picture, denoise wants a model of condition none", m.Name,
+			m.Config.Condition)
+	}
+	sigma := m.Config.Sigma
+	if d.Sigma != nil {
+		sigma = *d.Sigma
+	}
+	images, err := Denoised(ctx, m, test, sigma, d.Count, d.Seed)
+	if err != nil {
+		return err
+	}
+	var p figure.Parameters
+	p.Add("Software", "unnoise "+build.Commit())
+	p.Add("model", m.Name)
+	p.Add("data", d.Data)
+	p.Add("count", images.N/3)
+	p.Add("sigma", sigma)
+	p.Add("seed", d.Seed)
+	p.Add("dtype", d.DType)
+	if d.Backend != "" {
+		p.Add("backend", d.Backend)
+	}
+	return DenoisedGrid(images).WritePNG(path, p)
 }

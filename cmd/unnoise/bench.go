@@ -1,129 +1,129 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/deepfloyd/synthetic"
 	"github.com/unnoise/unnoise/internal/bench"
-	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/onednn"
 )
 
-// timing are the flags that all benchmarks have.
-type timing struct {
-	computing
-	batch, runs int
-	json        bool
-}
-
-func (t *timing) add(cmd *cobra.Command, batch, runs int, batchUsage string) {
-	intFlag(cmd, &t.batch, "batch", batch, 1, 65536, batchUsage)
-	intFlag(cmd, &t.runs, "runs", runs, 1, 100_000, "counted runs")
-	computeFlags(cmd, &t.computing)
-	cmd.Flags().StringSliceVar(&t.without, "without", nil,
-		"optimizations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
-	cmd.Flags().BoolVar(&t.profile, "profile", false,
-		"print what each operation takes to stderr, from as many runs again")
-	jsonFlag(cmd, &t.json, "print a JSON object")
-}
-
-// timed says how a function is timed.
-func (t *timing) timed(cmd *cobra.Command, warmup int) bench.Runs {
-	r := bench.Runs{Warmup: warmup, Counted: t.runs}
-	if t.profile {
-		r.Profile = cmd.ErrOrStderr()
-	}
-	return r
-}
-
+// benchFlags are the flags that all benchmarks have.
 type benchFlags struct {
-	timing
-	condition   string
-	dim, warmup int
+	computing
+	batch, warmup, runs int
+	json                bool
 }
 
-// benchReport is what --json prints.
-type benchReport struct {
-	Version         int     `json:"version"`
-	What            string  `json:"what"`
-	Condition       string  `json:"condition"`
-	Dim             int     `json:"dim"`
-	Batch           int     `json:"batch"`
-	DType           string  `json:"dtype"`
-	Threads         int     `json:"threads"`
-	Device          string  `json:"device"`
-	BestSeconds     float64 `json:"best_s"`
-	MedianSeconds   float64 `json:"median_s"`
-	ImagesPerSecond float64 `json:"images_per_s"` // of the best run
-	FirstSeconds    float64 `json:"first_s"`      // the first run, which compiles
-	PeakBytes       int64   `json:"peak_bytes"`   // of the process
-}
-
-func newBench() *cobra.Command {
-	return group("bench", "Time the engine on this machine",
-		newBenchOf("train", "Time a training step of the UNet for digits"),
-		newBenchOf("evaluate", "Time an evaluation of the UNet for digits"),
-		newBenchModel(), newBenchText2Image())
-}
-
-func newBenchOf(what, short string) *cobra.Command {
-	var f benchFlags
-	cmd := &cobra.Command{
-		Use: what, Short: short, Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, what) },
+// verb adds the flags to a benchmark's, and runs it.
+func (f *benchFlags) verb(cmd *cobra.Command, batch, runs int, batchUsage string,
+	measure func(context.Context, bench.Setting) (bench.Report, error)) *cobra.Command {
+	cmd.Args = cli.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		b, info, dtype, err := f.open(cmd)
+		if err != nil {
+			return err
+		}
+		defer b.Finalize()
+		s := bench.Setting{Backend: b, Info: info, DType: dtype, Batch: f.batch,
+			Runs: bench.Runs{Warmup: f.warmup, Counted: f.runs}}
+		if f.profile {
+			s.Profile = cmd.ErrOrStderr()
+		}
+		r, err := measure(cmd.Context(), s)
+		if err != nil {
+			return err
+		}
+		return cli.Print(cmd, f.json, r)
 	}
-	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
-		"class")
-	intFlag(cmd, &f.dim, "dim", 64, 1, 4096, "channels of the network's first level")
-	intFlag(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before those that count")
-	images := "images at once"
-	if what == "evaluate" {
-		images = "images; a network evaluates at most 256 at once"
-	}
-	f.add(cmd, 128, 8, images)
+	cli.Int(cmd, &f.batch, "batch", batch, 1, 65536, batchUsage)
+	cli.Int(cmd, &f.runs, "runs", runs, 1, 100_000, "counted runs")
+	computeFlags(cmd, &f.computing)
+	cmd.Flags().StringSliceVar(&f.without, "without", nil,
+		"optimizations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
+	cmd.Flags().BoolVar(&f.profile, "profile", false,
+		"print what each operation takes to stderr, from as many runs again")
+	cli.JSONFlag(cmd, &f.json, "print a JSON object")
 	return cmd
 }
 
-func (f *benchFlags) run(cmd *cobra.Command, what string) error {
-	b, info, dtype, err := f.open(cmd)
-	if err != nil {
-		return err
+func newBench() *cobra.Command {
+	return cli.Group("bench", "Time the engine on this machine",
+		newBenchDigits("train", "Time a training step of the UNet for digits", "images at once"),
+		newBenchDigits("evaluate", "Time an evaluation of the UNet for digits",
+			"images; a network evaluates at most 256 at once"),
+		newBenchModel(), newBenchText2Image())
+}
+
+func newBenchDigits(what, short, images string) *cobra.Command {
+	var f benchFlags
+	var condition string
+	var dim int
+	cmd := &cobra.Command{Use: what, Short: short}
+	cli.Choice(cmd, &condition, "condition", "class", "what the network is told besides the image", "none", "time",
+		"class")
+	cli.Int(cmd, &dim, "dim", 64, 1, 4096, "channels of the network's first level")
+	cli.Int(cmd, &f.warmup, "warmup", 2, 0, 1000, "runs before those that count")
+	return f.verb(cmd, 128, 8, images, func(ctx context.Context, s bench.Setting) (bench.Report, error) {
+		c := mnistunet.Default(mnistunet.Condition(condition))
+		c.Dim = dim
+		return s.Digits(ctx, c, what == "train")
+	})
+}
+
+func newBenchModel() *cobra.Command {
+	f := benchFlags{warmup: 1}
+	var size, dir string
+	cmd := &cobra.Command{
+		Use: "model", Short: "Time a network of DeepFloyd IF in full size",
+		Long: `Times one evaluation of a network of DeepFloyd IF in its full size: stage I's UNet for images of 64×64
+(M, L, XL), stage II's for 256×256 (sr-M), or its text encoder for texts of 77 tokens (t5-xxl).
+
+The weights are random numbers, written once to a folder in the hub's layout: no download, no licence.
+They take 2 bytes a parameter: 0.7 GB (M), 1.3 GB (sr-M), 1.9 GB (L), 8.6 GB (XL), 9.5 GB (t5-xxl).`,
+		Example: "  unnoise bench model --size M\n  unnoise bench model --size XL --dir /data/random --json",
 	}
-	defer b.Finalize()
-	c := mnistunet.Default(mnistunet.Condition(f.condition))
-	c.Dim = f.dim
-	var once func() error
-	var release func()
-	if what == "train" {
-		once, release, err = bench.TrainDigits(b, c, dtype, f.batch)
-	} else {
-		once, release, err = bench.EvaluateDigits(cmd.Context(), b, c, dtype, f.batch)
+	cli.Choice(cmd, &size, "size", "M", "the network", synthetic.Sizes()...)
+	cli.Folder(cmd, &dir, "dir", "", "folder for the networks' folders (default: unnoise/random in the cache folder)")
+	return f.verb(cmd, 2, 3, "images or texts at once", func(ctx context.Context, s bench.Setting) (bench.Report, error) {
+		memory.Save()
+		p := cli.Progress(cmd, f.json)
+		defer p.Clear()
+		return s.Model(ctx, size, dir, func(folder string, written synthetic.Progress) {
+			if written.Done == 0 {
+				p.Print("writing %.1f GB of random weights, once: %s", float64(written.Total)/1e9, folder)
+				return
+			}
+			p.Update(func() string {
+				return fmt.Sprintf("%s of %s", megabytes(written.Done), megabytes(written.Total))
+			})
+		})
+	})
+}
+
+func newBenchText2Image() *cobra.Command {
+	f := benchFlags{warmup: 2}
+	var folder string
+	cmd := &cobra.Command{
+		Use: "text2image", Short: "Time training and evaluating the text-to-image network",
+		Long: `Times a training step of the first stage of 'unnoise train text2image' at 32×32, text encoder and UNet
+together, and a guided evaluation of one image: both texts encoded, and the UNet with both. Values and
+texts are random.`,
+		Example: "  unnoise bench text2image\n  unnoise bench text2image --batch 64 --dtype f32 --json",
 	}
-	if err != nil {
-		return err
-	}
-	defer release()
-	s, err := f.timed(cmd, f.warmup).Time(cmd.Context(), b, once)
-	if err != nil {
-		return err
-	}
-	r := benchReport{
-		Version: jsonVersion, What: what, Condition: f.condition, Dim: f.dim, Batch: f.batch, DType: engine.Name(dtype),
-		Threads: info.Threads, Device: info.Device,
-		BestSeconds: s.Best, MedianSeconds: s.Median, ImagesPerSecond: float64(f.batch) / s.Best, FirstSeconds: s.First,
-		PeakBytes: memory.Peak(),
-	}
-	if f.json {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(),
-		"%s, condition %s, dim %d, batch %d, %s, %s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms; "+
-			"peak memory %.0f MB\n",
-		what, r.Condition, r.Dim, r.Batch, r.DType, r.Device, 1e3*r.BestSeconds, 1e3*r.MedianSeconds, r.ImagesPerSecond,
-		1e3*r.FirstSeconds, float64(r.PeakBytes)/1e6)
-	return err
+	cli.Folder(cmd, &folder, "folder", "",
+		"also write the network with its values to this folder, in the hub's layout, for other programs' benchmarks")
+	return f.verb(cmd, 32, 5, "images a training step", func(ctx context.Context, s bench.Setting) (bench.Report, error) {
+		if err := f.trains(); err != nil {
+			return bench.Report{}, err
+		}
+		return s.Text2Image(ctx, folder)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/unnoise/unnoise/deepfloyd/synthetic"
+	"github.com/unnoise/unnoise/internal/bench"
 )
 
 // Small networks stand where the large ones would be written.
@@ -18,7 +19,7 @@ func TestBenchModel(t *testing.T) {
 		}
 		folder := filepath.Join(dir, n.Folder)
 		copyModel(t, model, folder)
-		var r benchModelReport
+		var r bench.Report
 		decode(t, succeed(t, "bench", "model", "--size", size, "--dir", dir, "--batch", "1", "--dtype", "f32",
 			"--threads", "1", "--json").stdout, &r)
 		if r.What != "model" || r.Size != size || r.Folder != folder || r.Batch != 1 || r.DType != "f32" ||

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -10,12 +9,12 @@ import (
 
 	"github.com/unnoise/unnoise/dataset/captioned"
 	"github.com/unnoise/unnoise/dataset/emoji"
-	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/duration"
 )
 
 func newDataset() *cobra.Command {
-	return group("dataset", "Make captioned pictures for training, and look at them", newDatasetEmoji(),
+	return cli.Group("dataset", "Make captioned pictures for training, and look at them", newDatasetEmoji(),
 		newDatasetShow())
 }
 
@@ -37,35 +36,36 @@ The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_nam
 sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`,
 		Example: `  unnoise dataset emoji --out emoji
   unnoise dataset show emoji --out sheet.png`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if sheet != "" {
-				if err := checkOutput("sheet", sheet, ".png"); err != nil {
+				if err := cli.CheckOutput("sheet", sheet, ".png"); err != nil {
 					return err
 				}
 			}
 			if b.Dir == "" {
 				var err error
-				if b.Dir, err = cachedir.Path("data", "emoji"); err != nil {
+				if b.Dir, err = emoji.DefaultDir(); err != nil {
 					return err
 				}
 			}
 			start := time.Now()
-			shown := newProgress(cmd.ErrOrStderr())
-			shown.show("reading the packages")
+			shown := cli.Progress(cmd, false)
+			shown.Show("reading the packages")
 			b.Progress = func(done, total int) {
-				shown.update(func() string {
-					return fmt.Sprintf("pictures %d/%d%s", done, total,
-						duration.Left(start, done, total))
+				shown.Update(func() string {
+					return fmt.Sprintf("pictures %d/%d%s", done, total, duration.Left(start, done, total))
 				})
 			}
 			info, err := b.Build(cmd.Context())
-			shown.clear()
+			shown.Clear()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d pictures of %d things in %s: %s\n",
-				info.Pictures, info.Concepts, duration.Format(time.Since(start)), b.Dir)
+			if err := cli.Printf(cmd, "%d pictures of %d things in %s: %s", info.Pictures, info.Concepts,
+				duration.Format(time.Since(start)), b.Dir); err != nil {
+				return err
+			}
 			if len(info.LeftOut) > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "unnoise: %d pictures could not be drawn and are left out: %s\n",
 					len(info.LeftOut), strings.Join(info.LeftOut, "; "))
@@ -77,15 +77,12 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 			if err != nil {
 				return err
 			}
-			return writeSheet(cmd.OutOrStdout(), sheet, set, captioned.Examples{Count: 96, Size: 32})
+			return writeSheet(cmd, sheet, set, captioned.Examples{Count: 96, Size: 32})
 		},
 	}
-	cmd.Flags().StringVar(&b.Dir, "out", "", "folder to make (default data/emoji in the program's cache folder)")
-	cmd.Flags().StringVar(&b.From, "from", "",
-		"folder with the packages unpacked, such as node_modules, instead of npm")
+	cli.Folder(cmd, &b.Dir, "out", "", "folder to make (default data/emoji in the program's cache folder)")
+	cli.Folder(cmd, &b.From, "from", "", "folder with the packages unpacked, such as node_modules, instead of npm")
 	cmd.Flags().StringVar(&sheet, "sheet", "", "also write a contact sheet of training examples: a PNG file")
-	completeFolder(cmd, "out")
-	completeFolder(cmd, "from")
 	return cmd
 }
 
@@ -100,17 +97,12 @@ func newDatasetShow() *cobra.Command {
 		Short: "Show what training would see of a folder of captioned pictures",
 		Long: `Draws a contact sheet of training examples from a folder of pictures with captions, as the model sees
 them: of the emoji set, or of any folder with metadata.jsonl, or with a text file beside each picture.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("expected one folder of pictures with captions, found %d", len(args))
-			}
-			return nil
-		},
+		Args: cli.Arg("folder of pictures with captions"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkOutput("out", out, ".png"); err != nil {
+			if err := cli.CheckOutput("out", out, ".png"); err != nil {
 				return err
 			}
-			if err := refuseUnnamed(cmd, out); err != nil {
+			if err := cli.RefuseUnnamed(cmd, out); err != nil {
 				return err
 			}
 			train, held, err := emoji.OpenAny(args[0])
@@ -123,22 +115,21 @@ them: of the emoji set, or of any folder with metadata.jsonl, or with a text fil
 				}
 				train = held
 			}
-			return writeSheet(cmd.OutOrStdout(), out, train, o)
+			return writeSheet(cmd, out, train, o)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "sheet.png", "file to write")
 	cmd.Flags().BoolVar(&heldout, "held-out", false, "show what training never sees")
-	intFlag(cmd, &o.Count, "count", 96, 1, 10000, "examples")
-	intFlag(cmd, &o.Size, "size", 32, 8, 1024, "pixels in height and width")
-	intFlag(cmd, &o.First, "first", 0, 0, 1<<40, "number of the first example")
-	seedFlag(cmd, &o.Seed, "seed of the examples")
+	cli.Int(cmd, &o.Count, "count", 96, 1, 10000, "examples")
+	cli.Int(cmd, &o.Size, "size", 32, 8, 1024, "pixels in height and width")
+	cli.Int(cmd, &o.First, "first", 0, 0, 1<<40, "number of the first example")
+	cli.Seed(cmd, &o.Seed, "seed of the examples")
 	return cmd
 }
 
-func writeSheet(stdout io.Writer, path string, src captioned.Source, o captioned.Examples) error {
+func writeSheet(cmd *cobra.Command, path string, src captioned.Source, o captioned.Examples) error {
 	if err := o.WriteSheet(path, src); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(stdout, "%d examples: %s\n", o.Count, path)
-	return err
+	return cli.Printf(cmd, "%d examples: %s", o.Count, path)
 }

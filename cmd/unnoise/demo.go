@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/terminal"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
@@ -36,15 +38,14 @@ func newDemo() *cobra.Command {
 A second run uses the trained model again, or goes on where the first was stopped; --fresh starts
 over. Where networks compute in float32, for want of bfloat16 units or of oneDNN, this one has 32
 channels instead of 64, so that it takes minutes there too; --dim changes that.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	cmd.Flags().StringVar(&f.out, "out", "out/demo", "folder for the run and the page")
-	completeFolder(cmd, "out")
-	intFlag(cmd, &f.epochs, "epochs", 1, 1, 1000, "times to go through the 60,000 digits")
-	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: 64, or 32 in float32")
-	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first digits only; 0: all")
-	seedFlag(cmd, &f.seed, "seed of everything random")
+	cli.Folder(cmd, &f.out, "out", "out/demo", "folder for the run and the page")
+	cli.Int(cmd, &f.epochs, "epochs", 1, 1, 1000, "times to go through the 60,000 digits")
+	cli.Int(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: 64, or 32 in float32")
+	cli.Int(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first digits only; 0: all")
+	cli.Seed(cmd, &f.seed, "seed of everything random")
 	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "train again from the start")
 	computeFlags(cmd, &f.computing)
 	return cmd
@@ -70,54 +71,20 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer b.Finalize()
-	p := newProgress(cmd.OutOrStdout())
-	p.print("%s, %s", info, engine.Name(dtype))
+	p := terminal.NewProgress(cmd.OutOrStdout(), cmd.ErrOrStderr())
+	p.Print("%s, %s", info, engine.Name(dtype))
 
-	c := mnist.Default(mnistunet.Class)
-	c.Epochs, c.Seed, c.DType, c.Backend = f.epochs, f.seed, engine.Name(dtype), f.other()
-	c.Batch, c.DecaySteps = 32, true // more steps in the one epoch: digits are legible after it
-	switch {
-	case f.dim > 0:
-		c.Network.Dim = f.dim
-	case c.DType == "f32":
-		c.Network.Dim = 32
-	}
+	c := mnist.ForDemo(engine.Name(dtype), f.dim)
+	c.Epochs, c.Seed, c.Backend = f.epochs, f.seed, f.other()
 	dir := filepath.Join(f.out, "run")
 	if f.fresh {
 		if err := training.Remove(dir); err != nil {
 			return err
 		}
 	}
-	task, err := c.Task(train, mnist.Embedded)
-	if err != nil {
-		return err
-	}
-	o := training.Options{Backend: b,
-		Warn: p.warn(cmd),
-		OnStep: func(s training.Progress) {
-			p.update(func() string {
-				return fmt.Sprintf("training: epoch %d/%d  step %d/%d  loss %.4f (mean %.4f)  %.0f images/s  %s left",
-					s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, s.MeanLoss, s.ImagesPerSecond,
-					duration.Format(s.Remaining))
-			})
-		}}
-	var r training.Result
-	switch old, readErr := mnist.ReadConfig(dir); {
-	case !training.IsRun(dir):
-		p.print("training a network of %d parameters on %d digits, %d epoch(s)", c.Network.Parameters(), train.Len(),
-			c.Epochs)
-		r, err = training.Train(cmd.Context(), dir, c.Config, task, o)
-	case readErr != nil:
-		return fmt.Errorf("%w; give --fresh to replace the run", readErr)
-	default:
-		if old.Epochs != c.Epochs || old.Seed != c.Seed || old.Network != c.Network || old.DType != c.DType ||
-			old.Backend != c.Backend || old.Data.Images != train.Len() {
-			return fmt.Errorf("%s holds a run with other settings; give --fresh to replace it, or another --out", dir)
-		}
-		p.print("using the run in %s; --fresh trains anew", dir)
-		r, err = training.Resume(cmd.Context(), dir, task, o)
-	}
-	p.clear()
+	r, err := c.Ensure(cmd.Context(), dir, train, training.Options{Backend: b, Warn: p.Warn,
+		OnStep: func(s training.Progress) { p.Update(func() string { return "training: " + s.String() }) }}, p.Print)
+	p.Clear()
 	if err != nil {
 		var stopped *training.StoppedError
 		if errors.As(err, &stopped) {
@@ -136,9 +103,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	}
 	defer m.Close()
 	d, err := writeup.DrawDemo(cmd.Context(), m, drawDigits, dir, f.seed, func(done, total int) {
-		p.update(func() string { return fmt.Sprintf("drawing: step %d/%d", done, total) })
+		p.Update(func() string { return fmt.Sprintf("drawing: step %d/%d", done, total) })
 	})
-	p.clear()
+	p.Clear()
 	if err != nil {
 		return err
 	}
@@ -149,9 +116,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	if full, err := filepath.Abs(page); err == nil {
 		page = full
 	}
-	p.print("trained in %s, drew %d digits in %s, %s in all", duration.Format(d.TrainingTime), d.Samples.N,
+	p.Print("trained in %s, drew %d digits in %s, %s in all", duration.Format(d.TrainingTime), d.Samples.N,
 		duration.Format(d.SamplingTime), duration.Format(time.Since(start)))
-	p.print("The page: %s", page)
+	p.Print("The page: %s", page)
 	return nil
 }
 
@@ -163,5 +130,5 @@ func (f *demoFlags) command(cmd *cobra.Command, c mnist.Config) string {
 	if c.Backend == "" {
 		line += fmt.Sprintf(" --threads %d", c.Threads)
 	}
-	return line + given(cmd, "limit", "backend", "out")
+	return line + cli.Given(cmd, "limit", "backend", "out")
 }

@@ -1,117 +1,26 @@
 package main
 
 import (
-	"cmp"
-	"fmt"
-	"io"
-	"runtime"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/internal/build"
-	"github.com/unnoise/unnoise/internal/cachedir"
-	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/internal/memory"
+	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/doctor"
 )
-
-type doctorReport struct {
-	Version   int      `json:"version"`
-	Unnoise   string   `json:"unnoise"`
-	Commit    string   `json:"commit,omitempty"`
-	Go        string   `json:"go"`
-	Platform  string   `json:"platform"`
-	Library   string   `json:"library,omitempty"` // oneDNN's path
-	OneDNN    string   `json:"onednn,omitempty"`  // its version
-	ISA       string   `json:"isa"`
-	Threads   int      `json:"threads"`
-	DType     string   `json:"dtype"` // what auto is here
-	Plugins   []string `json:"xla_plugins"`
-	Memory    uint64   `json:"memory_bytes"`
-	Available uint64   `json:"memory_available_bytes"`
-	Cache     string   `json:"cache"`
-	Problems  []string `json:"problems"`
-}
 
 func newDoctor() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell what networks run on here, what is missing and how to get it",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := examine()
+			r, err := doctor.Examine(version)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			library := "none"
-			if r.Library != "" {
-				library = fmt.Sprintf("%s (%s)", r.OneDNN, r.Library)
-			}
-			why := "the CPU multiplies bfloat16"
-			switch {
-			case r.Library == "":
-				why = "bfloat16 is fast with oneDNN only"
-			case r.DType == "f32":
-				why = "oneDNN knows no fast bfloat16 on this CPU"
-			}
-			memory := "unknown"
-			if r.Memory > 0 {
-				memory = fmt.Sprintf("%.1f GiB, %.1f GiB of it available", float64(r.Memory)/(1<<30),
-					float64(r.Available)/(1<<30))
-			}
-			var text strings.Builder
-			for _, line := range [][2]string{
-				{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform},
-				{"oneDNN", library}, {"instructions", r.ISA},
-				{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why},
-				{"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory},
-				{"cache", cmp.Or(r.Cache, "none")},
-			} {
-				fmt.Fprintf(&text, "%-14s%s\n", line[0], line[1])
-			}
-			for _, p := range r.Problems {
-				fmt.Fprintf(&text, "\n%s\n", p)
-			}
-			if len(r.Problems) == 0 {
-				fmt.Fprintln(&text, "\nNothing is missing.")
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
-			return err
+			return cli.Print(cmd, asJSON, r)
 		},
 	}
-	jsonFlag(cmd, &asJSON, "print a JSON object")
+	cli.JSONFlag(cmd, &asJSON, "print a JSON object")
 	return cmd
-}
-
-func examine() (doctorReport, error) {
-	b, info, err := engine.New(engine.Options{})
-	if err != nil {
-		return doctorReport{}, err
-	}
-	defer b.Finalize()
-	dtype, err := engine.DType("auto", "")
-	if err != nil {
-		return doctorReport{}, err
-	}
-	v := readVersion()
-	r := doctorReport{Version: jsonVersion, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(),
-		Platform: platform(),
-		Library:  info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads,
-		DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
-		Problems: []string{}}
-	if r.Cache, err = cachedir.Path(); err == nil {
-		err = cachedir.Check(r.Cache)
-	}
-	if err != nil {
-		r.Problems = append(r.Problems, err.Error())
-	}
-	r.Memory, r.Available = memory.Read()
-	if w := info.Warning(); w != "" {
-		r.Problems = append(r.Problems, w)
-	}
-	return r, nil
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/picture"
 	"github.com/unnoise/unnoise/registry"
@@ -14,22 +14,15 @@ import (
 
 // pictureFlags say how a picture becomes images of a model.
 func pictureFlags(cmd *cobra.Command, p *lab.Picture) {
-	choiceFlag(cmd, &p.Fit, "fit", "",
+	cli.Choice(cmd, &p.Fit, "fit", "",
 		"how the picture gets the images' size: crop (default), pad, stretch, whole (not square, for models that "+
 			"allow it) or digit (as MNIST's digits are)",
 		"crop", "pad", "stretch", "whole", "digit")
-	choiceFlag(cmd, &p.Ink, "ink", "",
+	cli.Choice(cmd, &p.Ink, "ink", "",
 		"dark: exchange dark and light; light: don't; auto: where dark ink on light ground is plain (default: auto "+
 			"for models of digits, light else)", "dark", "light", "auto")
 	cmd.Flags().StringVar(&p.Ground, "ground", "",
 		"color behind transparent parts: white, black, gray or #rrggbb (default white)")
-}
-
-// readPicture reads a picture's file, or one of the photographs that come with the program.
-func readPicture(p *lab.Picture, name string) (err error) {
-	p.Name = filepath.Base(name)
-	p.Data, err = picture.ReadFile(name)
-	return err
 }
 
 // pictureOrExample completes a picture's name.
@@ -38,21 +31,6 @@ func pictureOrExample(_ *cobra.Command, args []string, _ string) ([]string, cobr
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return picture.Examples(), cobra.ShellCompDirectiveDefault
-}
-
-// orVary sets a field to the only value, or varies it.
-func orVary[T any](values []T, field string, set func(T)) []lab.Vary {
-	if len(values) == 1 {
-		set(values[0])
-	}
-	if len(values) < 2 {
-		return nil
-	}
-	v := lab.Vary{Field: field}
-	for _, value := range values {
-		v.Values = append(v.Values, fmt.Sprint(value))
-	}
-	return []lab.Vary{v}
 }
 
 func newEdit() *cobra.Command {
@@ -65,36 +43,33 @@ func newEdit() *cobra.Command {
 		Short: "Draw a picture anew from a photo or a drawing (SDEdit)",
 		Long: `Noises a picture up to a time in the middle of the path and draws from there, as prompts say: the more noise,
 the more may change. The picture is a file (PNG, JPEG, GIF, WebP, BMP or TIFF), or one of the photographs that
-come with the program: ` + alternatives(picture.Examples()) + `.
+come with the program: ` + cli.Alternatives(picture.Examples()) + `.
 
 --start counts the steps of the path from 0, which is noise alone. Several values with commas, of --start or of
 --strength, are drawn in one row beside the picture.`,
 		Example: `  unnoise edit drawing.png --model mnist-class --prompt 3 --strength 0.5
   unnoise edit cat --model DeepFloyd/IF-I-M-v1.0 --prompt "a high quality photo" --steps 34 --start 1,3,5,7,10,20`,
-		Args:              onePicture,
+		Args:              cli.Arg("picture"),
 		ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := readPicture(&e.Picture, args[0]); err != nil {
+			if err := e.Picture.Read(args[0]); err != nil {
 				return err
 			}
 			if len(start) > 0 && len(strength) > 0 {
-				return usagef("--start can't be given with --strength")
+				return cli.Usagef("--start can't be given with --strength")
 			}
 			f.request.Edit = &e
-			f.request.Vary = append(f.request.Vary, orVary(start, "start", func(i int) { e.Start = &i })...)
-			f.request.Vary = append(f.request.Vary, orVary(strength, "strength", func(v float64) { e.Strength = v })...)
-			return f.fillAndRun(cmd)
+			f.request.Vary = append(f.request.Vary, e.Starts(start)...)
+			f.request.Vary = append(f.request.Vary, e.Strengths(strength)...)
+			return f.run(cmd)
 		},
 	}
 	f.add(cmd, registry.Default(), "edited.png")
-	listFlag(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas",
-		func(s string) (float64, bool) {
-			v, err := strconv.ParseFloat(s, 64)
-			return v, err == nil && v > 0 && v <= 1
-		}, formatFloat,
+	cli.Numbers(cmd, &strength, "strength", "float", "numbers above 0 and at most 1, with commas",
+		func(v float64) bool { return v > 0 && v <= 1 },
 		"how much of the path is gone, and may change: 1 starts from noise alone; several with commas: a row "+
 			"(default 0.6)")
-	listFlag(cmd, &start, "start", "int", "whole numbers from 0, with commas", func(s string) (int, bool) {
+	cli.List(cmd, &start, "start", "int", "whole numbers from 0, with commas", func(s string) (int, bool) {
 		v, err := strconv.Atoi(s)
 		return v, err == nil && v >= 0
 	}, strconv.Itoa, "step of the path to start with, from 0, instead of --strength; several with commas: a row")
@@ -106,6 +81,7 @@ func newInpaint() *cobra.Command {
 	var f drawFlags
 	var in lab.Inpaint
 	var mask string
+	method := string(lab.Course)
 	cmd := &cobra.Command{
 		Use:   "inpaint PICTURE",
 		Short: "Draw a part of a picture anew",
@@ -118,10 +94,10 @@ repaint does so too and goes back --length steps again and again, --repeats time
 diffusers overwrites it by the original without noise, as that library does.`,
 		Example: `  unnoise inpaint seven.png --model mnist-class --prompt 7 --box 0,0,100%,50%
   unnoise inpaint cat --box 30%,30%,40%,40% --model DeepFloyd/IF-I-M-v1.0 --prompt "a cat with glasses" --method repaint`,
-		Args:              onePicture,
+		Args:              cli.Arg("picture"),
 		ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := readPicture(&in.Picture, args[0]); err != nil {
+			if err := in.Picture.Read(args[0]); err != nil {
 				return err
 			}
 			given := 0
@@ -131,7 +107,7 @@ diffusers overwrites it by the original without noise, as that library does.`,
 				}
 			}
 			if given != 1 {
-				return usagef("expected one of --mask, --box and --alpha, found %d", given)
+				return cli.Usagef("expected one of --mask, --box and --alpha, found %d", given)
 			}
 			if mask != "" {
 				var err error
@@ -139,8 +115,9 @@ diffusers overwrites it by the original without noise, as that library does.`,
 					return fmt.Errorf("--mask: %w", err)
 				}
 			}
+			in.Method = lab.Fill(method)
 			f.request.Inpaint = &in
-			return f.fillAndRun(cmd)
+			return f.run(cmd)
 		},
 	}
 	f.add(cmd, registry.Default(), "inpainted.png")
@@ -149,18 +126,12 @@ diffusers overwrites it by the original without noise, as that library does.`,
 	flags.StringVar(&in.Mask.Box, "box", "",
 		"rectangle to draw anew: x,y,width,height in the picture's pixels or percent")
 	flags.BoolVar(&in.Mask.Alpha, "alpha", false, "draw anew what is transparent in the picture, and what padding adds")
-	floatFlag(cmd, &in.Mask.Feather, "feather", 0, 0, 1024,
+	cli.Float(cmd, &in.Mask.Feather, "feather", 0, 0, 1024,
 		"pixels of the images over which old and new are mixed, from the mask's edge inwards")
-	method := string(lab.Course)
-	choiceFlag(cmd, &method, "method", method, "how the known part enters: course, repaint or diffusers",
+	cli.Choice(cmd, &method, "method", method, "how the known part enters: course, repaint or diffusers",
 		string(lab.Course), string(lab.RePaint), string(lab.Diffusers))
-	intFlag(cmd, &in.Length, "length", 0, 0, 1000, "repaint: steps that a jump goes back; 0: 5")
-	intFlag(cmd, &in.Repeats, "repeats", 0, 0, 1000, "repaint: how often each step is made; 0: 3")
+	cli.Int(cmd, &in.Length, "length", 0, 0, 1000, "repaint: steps that a jump goes back; 0: 5")
+	cli.Int(cmd, &in.Repeats, "repeats", 0, 0, 1000, "repaint: how often each step is made; 0: 3")
 	pictureFlags(cmd, &in.Picture)
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in.Method = lab.Fill(method)
-		return run(cmd, args)
-	}
 	return cmd
 }

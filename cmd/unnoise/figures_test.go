@@ -123,8 +123,8 @@ func TestTrainFlags(t *testing.T) {
 		}
 		return c
 	}
-	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, dropout: 0.3, seed: 4},
-		condition: "class", dim: 8, timesteps: 50}
+	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, seed: 4},
+		condition: "class", Choice: mnist.Choice{Dim: 8, Timesteps: 50, Dropout: 0.3}}
 	f.dtype = "f32"
 	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
@@ -134,18 +134,18 @@ func TestTrainFlags(t *testing.T) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: mnist.Embedded, Images: 60000}
-	if got, line := trainCommand(want, false, "r"),
+	if got, line := want.Command(false, "r"),
 		"unnoise train mnist --condition class --dim 8 --timesteps 50 --epochs 3 --batch 32 --lr 0.01 --decay 0.5 "+
 			"--dropout 0.3 --seed 4 --dtype f32 --threads 2 --out r"; got != line {
 		t.Errorf("%s, want %s", got, line)
 	}
 	want.DecaySteps = true
-	if got, line := trainCommand(want, true, "r"),
+	if got, line := want.Command(true, "r"),
 		"unnoise demo --epochs 3 --dim 8 --limit 60000 --seed 4 --dtype f32 --threads 2"; !strings.HasPrefix(got,
 		line) {
 		t.Errorf("%s, want %s", got, line)
 	}
-	f = trainFlags{condition: "none", sigma: 0.2}
+	f = trainFlags{condition: "none", Choice: mnist.Choice{Sigma: 0.2}}
 	if got := config(f); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/registry"
 )
@@ -18,139 +18,87 @@ import (
 type illusionFlags struct {
 	drawFlags
 	lab.Illusion
-	perform, sheet string
+	weights, ends, guidances []float64 // of the parts
 }
 
 func (f *illusionFlags) add(cmd *cobra.Command, out string) {
 	f.drawFlags.add(cmd, registry.Default(), out)
-	for _, flag := range []string{"prompt", "prompts", "embeds"} {
-		cmd.Flags().Lookup(flag).Hidden = true // the parts have their own
-	}
-	intFlag(cmd, &f.Repeats, "repeats", 1, 1, 100,
+	cli.Hide(cmd, "prompt", "prompts", "embeds") // the parts have their own
+	cli.Int(cmd, &f.Repeats, "repeats", 1, 1, 100,
 		"how often the steps between 20 and 80 % of the path are made: time travel")
-	intFlag(cmd, &f.Candidates, "candidates", 0, 0, 10_000,
+	cli.Int(cmd, &f.Candidates, "candidates", 0, 0, 10_000,
 		"draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
-	intFlag(cmd, &f.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
+	cli.Int(cmd, &f.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
 	cmd.Flags().BoolVar(&f.Race, "race", false,
 		"judge candidates after 40 % of the steps and finish the best tenth only")
-	cmd.Flags().StringVar(&f.sheet, "sheet", "",
+	cmd.Flags().StringVar(&f.output.Sheet, "sheet", "",
 		"write a contact sheet of all candidates too, best first, with what is read in each, .png")
-	cmd.Flags().StringVar(&f.perform, "perform", "",
+	cmd.Flags().StringVar(&f.output.Perform, "perform", "",
 		"animation that performs the illusion, .gif or .png; none: nothing (default: beside the picture, .gif)")
 }
 
-// part reads VIEW=PROMPT or BAND=PROMPT.
-func part(text string) (lab.Part, error) {
-	as, prompt, ok := strings.Cut(text, "=")
-	if !ok || as == "" {
-		return lab.Part{}, expected("NAME=PROMPT")
-	}
-	return lab.Part{As: as, Prompts: []string{prompt}}, nil
-}
-
-// partsFlag adds a flag that takes parts of an illusion.
+// partsFlag adds a flag that takes parts of an illusion: VIEW=PROMPT or BAND=PROMPT.
 func partsFlag(cmd *cobra.Command, target *[]lab.Part, name, usage string) {
-	cmd.Flags().Var(flagValue[[]lab.Part]{target, "name=prompt", func(s string) ([]lab.Part, error) {
-		p, err := part(s)
-		return append(*target, p), err
-	}, func([]lab.Part) string { return "" }}, name, usage)
+	cli.Each(cmd, target, name, "name=prompt", usage, func(s string) (lab.Part, error) {
+		as, prompt, ok := strings.Cut(s, "=")
+		if !ok || as == "" {
+			return lab.Part{}, cli.Expected("NAME=PROMPT")
+		}
+		return lab.Part{As: as, Prompts: []string{prompt}}, nil
+	})
 }
 
 // weigh gives parts their weights and guidance, where these were given.
-func weigh(parts []lab.Part, weights, ends, guidance []float64) error {
+func (f *illusionFlags) weigh(parts []lab.Part) error {
 	for _, list := range []struct {
 		flag   string
 		values []float64
-		set    func(*lab.Part, *float64)
+		of     func(*lab.Part) **float64
 	}{
-		{"weights", weights, func(p *lab.Part, v *float64) { p.Weight = v }},
-		{"weights-end", ends, func(p *lab.Part, v *float64) { p.WeightEnd = v }},
-		{"guidances", guidance, func(p *lab.Part, v *float64) { p.Guidance = v }},
+		{"weights", f.weights, func(p *lab.Part) **float64 { return &p.Weight }},
+		{"weights-end", f.ends, func(p *lab.Part) **float64 { return &p.WeightEnd }},
+		{"guidances", f.guidances, func(p *lab.Part) **float64 { return &p.Guidance }},
 	} {
-		if len(list.values) == 0 {
-			continue
+		if n := len(list.values); n > 0 && n != len(parts) {
+			return cli.Usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts), n)
 		}
-		if len(list.values) != len(parts) {
-			return usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts),
-				len(list.values))
-		}
-		for i := range parts {
-			list.set(&parts[i], &list.values[i])
+		for i := range list.values {
+			*list.of(&parts[i]) = &list.values[i]
 		}
 	}
 	return nil
 }
 
 // weightFlags add weights and guidance for each part.
-func weightFlags(cmd *cobra.Command, weights, ends, guidance *[]float64) {
-	cmd.Flags().Float64SliceVar(weights, "weights", nil,
+func (f *illusionFlags) weightFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Float64SliceVar(&f.weights, "weights", nil,
 		"`numbers`: weight of each part's estimate, in their order, with commas (default: 1 each)")
-	cmd.Flags().Float64SliceVar(ends, "weights-end", nil,
+	flags.Float64SliceVar(&f.ends, "weights-end", nil,
 		"`numbers`: weights at the end of the path, if they change on the way, with commas (default: --weights all "+
 			"the way)")
-	cmd.Flags().Float64SliceVar(guidance, "guidances", nil,
+	flags.Float64SliceVar(&f.guidances, "guidances", nil,
 		"`numbers`: guidance scale γ of each part, in their order, with commas (default: --guidance for all)")
 	for _, name := range []string{"weights", "weights-end", "guidances"} {
-		cmd.Flags().Lookup(name).DefValue = "" // an empty list says nothing
+		flags.Lookup(name).DefValue = "" // an empty list says nothing
 	}
 }
 
 // run draws the illusion, ranks it, performs it.
 func (f *illusionFlags) run(cmd *cobra.Command) error {
-	if f.sheet != "" {
-		if err := checkOutput("sheet", f.sheet, ".png"); err != nil {
-			return err
-		}
-		if f.Candidates == 0 {
-			return usagef("--sheet has no meaning without --candidates")
-		}
-	}
-	if !cmd.Flags().Changed("perform") && f.picture() != "" {
-		f.perform = strings.TrimSuffix(f.picture(), filepath.Ext(f.picture())) + ".gif"
-	}
-	if f.perform != "" && f.perform != "none" {
-		if err := checkOutput("perform", f.perform, ".gif", ".png"); err != nil {
-			return err
-		}
-		f.also = append(f.also, f.performed)
-	}
-	if f.sheet != "" {
-		f.also = append(f.also, f.sheeted)
-	}
-	if f.prompts != "" {
-		return usagef("--prompts has no meaning with illusions, whose parts have their own")
+	o := &f.output
+	switch {
+	case f.prompts != "":
+		return cli.Usagef("--prompts has no meaning with illusions, whose parts have their own")
+	case o.Sheet != "" && f.Candidates == 0:
+		return cli.Usagef("--sheet has no meaning without --candidates")
+	case o.Perform == "none":
+		o.Perform = ""
+	case o.Perform == "" && o.Picture() != "":
+		o.Perform = strings.TrimSuffix(o.Picture(), filepath.Ext(o.Picture())) + ".gif"
 	}
 	f.request.Illusion = &f.Illusion
-	return f.fillAndRun(cmd)
-}
-
-// performed writes the animation that performs the first picture.
-func (f *illusionFlags) performed(r lab.Result) (string, error) {
-	frames, err := lab.Perform(r, 24)
-	if err != nil {
-		return f.perform, err
-	}
-	parameters, err := r.Request.Parameters()
-	if err != nil {
-		return f.perform, err
-	}
-	return f.perform, figure.WriteAnimation(f.perform, frames, parameters)
-}
-
-// sheeted writes the contact sheet.
-func (f *illusionFlags) sheeted(r lab.Result) (string, error) {
-	if r.Ranking == nil {
-		return f.sheet, fmt.Errorf("the recipe's candidates were ranked before; give --candidates to rank new ones")
-	}
-	sheet, err := r.Ranking.Sheet(r.Range)
-	if err != nil {
-		return f.sheet, err
-	}
-	parameters, err := r.Request.Parameters()
-	if err != nil {
-		return f.sheet, err
-	}
-	return f.sheet, figure.WritePNG(f.sheet, sheet, parameters)
+	return f.drawFlags.run(cmd)
 }
 
 // kinds lists views or bands for --help.
@@ -167,16 +115,12 @@ func completeKinds(cmd *cobra.Command, flag string, all []illusion.Kind) {
 	for _, k := range all {
 		names = append(names, k.Name+"=")
 	}
-	err := cmd.RegisterFlagCompletionFunc(flag,
+	cli.CompleteBy(cmd, flag,
 		cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
-	if err != nil {
-		panic(err) // the flag's name is misspelt in the program
-	}
 }
 
 func newAnagram() *cobra.Command {
 	var f illusionFlags
-	var weights, ends, guidances []float64
 	combine := string(illusion.Mean)
 	cmd := &cobra.Command{
 		Use:   "anagram",
@@ -193,10 +137,10 @@ Views:
 		Example: `  unnoise anagram --view identity="a cat" --view rotate_180="a dog" --candidates 16
   unnoise anagram --model DeepFloyd/IF-I-M-v1.0 --view identity="an oil painting of people around a campfire" \
       --view flip="an oil painting of an old man"`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.Combine = illusion.Reduction(combine)
-			if err := weigh(f.Views, weights, ends, guidances); err != nil {
+			if err := f.weigh(f.Views); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -205,18 +149,17 @@ Views:
 	partsFlag(cmd, &f.Views, "view",
 		"a view and what is to be seen in it, as in flip=\"an old man\"; given two to four times")
 	f.add(cmd, "anagram.png")
-	choiceFlag(cmd, &combine, "combine", combine,
+	cli.Choice(cmd, &combine, "combine", combine,
 		"how the views' estimates become one: their mean, alternate from step to step, or their mean with the "+
 			"variance of noise",
 		string(illusion.Mean), string(illusion.Alternate), string(illusion.Rectified))
-	weightFlags(cmd, &weights, &ends, &guidances)
+	f.weightFlags(cmd)
 	completeKinds(cmd, "view", illusion.Views())
 	return cmd
 }
 
 func newHybrid() *cobra.Command {
 	var f illusionFlags
-	var weights, ends, guidances []float64
 	var pictures []lab.Part
 	cmd := &cobra.Command{
 		Use:   "hybrid",
@@ -230,17 +173,17 @@ Bands:
 ` + kinds(illusion.Bands()),
 		Example: `  unnoise hybrid --model DeepFloyd/IF-I-M-v1.0 --band low_pass="a lithograph of a skull" --band high_pass="a lithograph of waterfalls"
   unnoise hybrid --model mnist-class --band low_pass=0 --band high_pass=8 --candidates 16`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, p := range pictures {
 				name := p.Prompts[0]
 				p.Prompts, p.Picture = nil, &lab.Picture{}
-				if err := readPicture(p.Picture, name); err != nil {
+				if err := p.Picture.Read(name); err != nil {
 					return fmt.Errorf("--picture: %w", err)
 				}
 				f.Bands = append(f.Bands, p)
 			}
-			if err := weigh(f.Bands, weights, ends, guidances); err != nil {
+			if err := f.weigh(f.Bands); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -250,7 +193,7 @@ Bands:
 		"a band and what is to be seen in it, as in low_pass=\"a skull\"; given two to four times")
 	partsFlag(cmd, &pictures, "picture", "a band that stays a picture's, as in low_pass=photo.jpg")
 	f.add(cmd, "hybrid.png")
-	weightFlags(cmd, &weights, &ends, &guidances)
+	f.weightFlags(cmd)
 	completeKinds(cmd, "band", illusion.Bands())
 	completeKinds(cmd, "picture", illusion.Bands())
 	return cmd
@@ -266,7 +209,7 @@ by digit an anagram, the best of --candidates by the model's own judgement.`,
 		Example: "  unnoise ambigram 2026 1984",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
-				return usagef("%s: expected one number or two, found %d arguments", cmd.CommandPath(), len(args))
+				return cli.Usagef("%s: expected one number or two, found %d arguments", cmd.CommandPath(), len(args))
 			}
 			return nil
 		},
@@ -274,7 +217,7 @@ by digit an anagram, the best of --candidates by the model's own judgement.`,
 			upright := strings.Split(args[0], "")
 			turned := strings.Split(args[len(args)-1], "")
 			if len(upright) != len(turned) || len(upright) == 0 {
-				return usagef("expected numbers of the same length, found %q and %q", args[0], args[len(args)-1])
+				return cli.Usagef("expected numbers of the same length, found %q and %q", args[0], args[len(args)-1])
 			}
 			slices.Reverse(turned)
 			f.Views = []lab.Part{{As: "identity", Prompts: upright}, {As: "rotate_180", Prompts: turned}}

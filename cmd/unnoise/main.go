@@ -4,37 +4,17 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/terminal"
 )
 
 func main() {
-	keepOutput()
-	ctx, stop := interruptible(context.Background())
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	terminal.KeepOutput("ONEDNN_VERBOSE", "DNNL_VERBOSE")
+	ctx, stop := terminal.Interruptible(context.Background())
+	code := cli.Execute(ctx, newRoot(), os.Args[1:], os.Stdout, os.Stderr, explain)
 	stop()
 	os.Exit(code)
 }
-
-// keepOutput keeps oneDNN's report, which ONEDNN_VERBOSE asks for, out of the program's own output: the library prints
-// to the process's standard output, which becomes standard error.
-func keepOutput() {
-	if verbose := cmp.Or(os.Getenv("ONEDNN_VERBOSE"), os.Getenv("DNNL_VERBOSE")); verbose == "" || verbose == "0" {
-		return
-	}
-	own, err := unix.Dup(1)
-	if err != nil {
-		return
-	}
-	unix.CloseOnExec(own)
-	if err := unix.Dup3(2, 1, 0); err == nil {
-		libraries = os.Stdout
-		os.Stdout = os.NewFile(uintptr(own), "/dev/stdout")
-	}
-}
-
-// libraries is what libraries print to. It is kept, since a file that is forgotten is closed.
-var libraries *os.File

@@ -12,10 +12,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/cli"
 )
 
 // binary is the command line as users get it, built once for all tests.
 var binary string
+
+const exitFailure, exitUsage = cli.Failure, cli.Usage
+
 
 func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
 
@@ -91,8 +97,8 @@ func decode(t *testing.T, text string, into any) {
 	if err := json.Unmarshal([]byte(text), &head); err != nil {
 		t.Fatalf("%v in %q", err, text)
 	}
-	if head.Version != jsonVersion {
-		t.Errorf("version %d, want %d, in %q", head.Version, jsonVersion, text)
+	if head.Version != cli.Version {
+		t.Errorf("version %d, want %d, in %q", head.Version, cli.Version, text)
 	}
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		t.Fatal(err)
@@ -104,7 +110,7 @@ func TestVersion(t *testing.T) {
 	if !strings.HasPrefix(out, "unnoise ") || strings.Count(out, "\n") != 1 || succeed(t, "--version").stdout != out {
 		t.Errorf("version printed %q", out)
 	}
-	var v versionReport
+	var v build.Info
 	decode(t, succeed(t, "version", "--json").stdout, &v)
 	if v.Unnoise == "" || !strings.HasPrefix(v.Go, "go1.") || !strings.Contains(v.Platform, "/") {
 		t.Errorf("version --json printed %+v", v)

@@ -1,49 +1,67 @@
 package main
 
 import (
-	"io"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/weights/hub"
 )
 
-// modelInfoFlags are those for pipelines of the hub, but for json.
 type modelInfoFlags struct {
 	computing
 	variant string
 	json    bool
 }
 
-func (f *modelInfoFlags) add(cmd *cobra.Command) {
+func newModelInfo() *cobra.Command {
+	var f modelInfoFlags
+	cmd := &cobra.Command{
+		Use: "info MODEL", Short: "Tell what a model is, how it was trained, what it needs",
+		Long: `Tells a model's network and recipe, seed, commit and losses. MODEL is a run's folder, an exported model's, or one of
+'unnoise model list'.
+
+Of a pipeline of DeepFloyd IF, a folder or OWNER/NAME in the hub's cache, it tells the parts, their weights' files, dtypes and
+sizes, and what to expect here: the memory, and the time of one evaluation. The time is an estimate: the network's
+multiply-adds at the rate of one convolution and one product, which are run for a second.`,
+		Example: "  unnoise model info mnist-class\n  unnoise model info DeepFloyd/IF-I-M-v1.0 --variant fp16",
+		Args:    cli.Arg("model"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return registry.Names(), cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			place, err := registry.Find(args[0])
+			if err != nil {
+				return err
+			}
+			if place.Kind == registry.Pipeline {
+				return f.pipeline(cmd, place)
+			}
+			why := fmt.Sprintf("is for pipelines of the hub, with a %s in their folder", hub.IndexFile)
+			if err := cli.Refuse(cmd, why, "variant", "backend", "dtype", "threads"); err != nil {
+				return err
+			}
+			s, err := place.Summary()
+			if err != nil {
+				return err
+			}
+			return cli.Print(cmd, f.json, registry.Trained{Summary: s})
+		},
+	}
 	cmd.Flags().StringVar(&f.variant, "variant", "",
 		"weights to take where a pipeline's folder has several, such as fp16")
 	computeFlags(cmd, &f.computing)
-	jsonFlag(cmd, &f.json, "print a JSON object")
+	cli.JSONFlag(cmd, &f.json, "print a JSON object")
+	return cmd
 }
 
-// check refuses the flags that are for pipelines only.
-func (f *modelInfoFlags) check(cmd *cobra.Command) error {
-	for _, name := range []string{"variant", "backend", "dtype", "threads"} {
-		if cmd.Flags().Changed(name) {
-			return usagef("--%s is for pipelines of the hub, with a %s in their folder", name, hub.IndexFile)
-		}
-	}
-	return nil
-}
-
-// pipeline reports whether a model is a pipeline in the hub's layout, and where it lies.
-func (f *modelInfoFlags) pipeline(path string) (place registry.Place, ok bool, err error) {
-	place, err = registry.Find(path)
-	return place, place.Kind == registry.Pipeline, err
-}
-
-// describePipeline prints what a pipeline's folder has and needs, and how one of the program's own was trained.
-func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, place registry.Place) error {
-	dir := place.Dir
-	index, parts, err := deepfloyd.Inspect(dir, f.variant)
+// pipeline tells what a pipeline's folder has and needs, and how one of the program's own was trained.
+func (f *modelInfoFlags) pipeline(cmd *cobra.Command, place registry.Place) error {
+	index, parts, err := deepfloyd.Inspect(place.Dir, f.variant)
 	if err != nil {
 		return err
 	}
@@ -52,22 +70,17 @@ func (f *modelInfoFlags) describePipeline(cmd *cobra.Command, place registry.Pla
 		return err
 	}
 	defer b.Finalize()
-	r, err := registry.ReportPipeline(b, dtype, dir, index, parts)
+	r, err := registry.ReportPipeline(b, dtype, place.Dir, index, parts)
 	if err != nil {
 		return err
 	}
-	r.Version, r.Threads, r.Device = jsonVersion, info.Threads, info.Device
-	if f.json {
-		return printJSON(cmd.OutOrStdout(), r)
+	r.Version, r.Threads, r.Device = cli.Version, info.Threads, info.Device
+	if err := cli.Print(cmd, f.json, r); err != nil || f.json || !place.InProgram() {
+		return err
 	}
-	text := r.Text()
-	if place.InProgram() {
-		s, err := place.Summary()
-		if err != nil {
-			return err
-		}
-		text += "\n" + registry.Describe(s)
+	s, err := place.Summary()
+	if err != nil {
+		return err
 	}
-	_, err = io.WriteString(cmd.OutOrStdout(), text)
-	return err
+	return cli.Printf(cmd, "\n%s", strings.TrimSpace(registry.Trained{Summary: s}.String()))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/weights/hub"
 )
@@ -26,39 +27,37 @@ another cache. Second stages come without text encoder, since generate takes the
   unnoise generate --model DeepFloyd/IF-I-M-v1.0 --variant fp16 --prompt "a red fox in the snow" --out fox.png`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || !hub.IsRepo(args[0]) {
-				return usagef("%s: expected a repository, OWNER/NAME, found %q", cmd.CommandPath(), args)
+				return cli.Usagef("%s: expected a repository, OWNER/NAME, found %q", cmd.CommandPath(), args)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := hub.Options{Repo: args[0], Revision: revision, Variant: variant, Without: without, Out: out}
 			if err := o.Check(); err != nil {
-				return usageError{err}
+				return cli.UsageError{Err: err}
 			}
 			client, err := hub.New()
 			if err != nil {
 				return err
 			}
-			p := newProgress(cmd.ErrOrStderr())
+			p := cli.Progress(cmd, false)
 			start := time.Now()
 			o.Report = func(s hub.Progress) {
 				if s.Retry != nil {
-					p.print("%s: %v; trying again", cmp.Or(s.File, args[0]), s.Retry)
+					p.Print("%s: %v; trying again", cmp.Or(s.File, args[0]), s.Retry)
 					return
 				}
-				p.update(func() string {
-					return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done),
-						megabytes(s.Total))
+				p.Update(func() string {
+					return fmt.Sprintf("%s: %s of %s", s.File, megabytes(s.Done), megabytes(s.Total))
 				})
 			}
 			r, err := client.Pull(cmd.Context(), o)
-			p.clear()
+			p.Clear()
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s, of which %s were fetched in %s: %s\n", r.Files,
-				megabytes(r.Total), megabytes(r.Fetched), duration.Format(time.Since(start)), r.Dir)
-			return err
+			return cli.Printf(cmd, "%d files, %s, of which %s were fetched in %s: %s", r.Files, megabytes(r.Total),
+				megabytes(r.Fetched), duration.Format(time.Since(start)), r.Dir)
 		},
 	}
 	cmd.Flags().StringVar(&revision, "revision", "main",
@@ -66,8 +65,7 @@ another cache. Second stages come without text encoder, since generate takes the
 	cmd.Flags().StringVar(&variant, "variant", "", "variant of the weights, such as fp16")
 	cmd.Flags().StringSliceVar(&without, "without", nil,
 		"parts to leave out: tokenizer, text_encoder or image_noising_scheduler")
-	cmd.Flags().StringVar(&out, "out", "", "folder to write (default: the hub's cache)")
-	completeFolder(cmd, "out")
+	cli.Folder(cmd, &out, "out", "", "folder to write (default: the hub's cache)")
 	return cmd
 }
 

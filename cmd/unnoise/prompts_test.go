@@ -92,7 +92,7 @@ func TestStrips(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--at: the process has no time 300": {"noise", "cat", "--at", "300"},
 		"--at: there is no noise at 0%":     {"denoise", "cat", "--at", "0%"},
-		"--animate shows one way from noise": {"denoise", "cat", "--animate", path("x.gif"), "--out",
+		"--animate: it shows one way from noise": {"denoise", "cat", "--animate", path("x.gif"), "--out",
 			path("x.png")},
 		"--at needs a picture":                  {"denoise", "--at", "50%"},
 		"--sigma has no meaning with a picture": {"denoise", "cat", "--sigma", "0.4"},

@@ -1,95 +1,31 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"runtime/debug"
 	"strings"
 
-	pkgerrors "github.com/pkg/errors"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 )
 
-// Exit codes: 0 success, 1 failure, 2 wrong usage, 128+n stopped by signal n
-// (130 for Ctrl-C).
-const (
-	exitFailure = 1
-	exitUsage   = 2
-)
-
-// usageError is a mistake in the command line, as opposed to a failure of
-// what it asked for.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
-
-// execute runs the command line and returns the process's exit code.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
-	verbose := os.Getenv("UNNOISE_DEBUG") == "1"
-	defer func() {
-		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "unnoise: internal error: %v\n", firstLine(fmt.Sprint(p)))
-			if verbose {
-				fmt.Fprintf(stderr, "%s\n", debug.Stack())
-			} else {
-				fmt.Fprintln(stderr, "Please report it with the output of the same command under UNNOISE_DEBUG=1.")
-			}
-			code = exitFailure
-		}
-	}()
-
-	started := false
-	root := newRoot(&started)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return 0
-	}
-	var usage usageError
+// explain says what people are told of an error, and reports whether it is a mistake in the command line. A field of a
+// request is called by its flag.
+func explain(cmd *cobra.Command, err error) (message string, usage bool) {
 	var field *model.FieldError
 	var file *lab.FileError
-	wrongUsage := !started || errors.As(err, &usage) || errors.As(err, &field) && !errors.As(err, &file)
-
-	message := strings.TrimSpace(err.Error())
-	if field != nil {
-		message = flagOf(cmd, field.Field) + ": " + field.Err.Error()
+	if _, usage := errors.AsType[cli.UsageError](err); usage || !errors.As(err, &field) {
+		return strings.TrimSpace(err.Error()), usage
 	}
-	var signal signaled
-	stopped := errors.As(context.Cause(ctx), &signal)
-	if stopped && message == context.Canceled.Error() {
-		message = "stopped by " + signal.Error()
-	}
-	fmt.Fprintf(stderr, "unnoise: %s\n", message)
-	if verbose {
-		fmt.Fprint(stderr, origin(err))
-	}
-	if wrongUsage {
-		fmt.Fprintf(stderr, "Run '%s --help' for its usage.\n", cmd.CommandPath())
-		return exitUsage
-	}
-	if stopped {
-		return signal.exitCode()
-	}
-	return exitFailure
+	return flagOf(cmd, field.Field) + ": " + field.Err.Error(), !errors.As(err, &file)
 }
 
-// newRoot builds the command tree. It sets started once a verb is about to
-// run: whatever fails before that is a mistake in the command line.
-func newRoot(started *bool) *cobra.Command {
+// newRoot builds the command tree.
+func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "unnoise",
 		Short: "A diffusion-model laboratory",
@@ -100,16 +36,15 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			*started = true
-			expandHome(cmd)
-			return refuseEmpty(cmd)
+			cli.ExpandHome(cmd, "prompt", "negative")
+			return cli.RefuseEmpty(cmd, "negative", "variant")
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
-	root.Version = readVersion().String()
+	root.Version = build.Read(version).String()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(flagError)
-	wrapHelp(root)
+	root.SetFlagErrorFunc(cli.FlagError)
+	cli.WrapHelp(root)
 	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(),
 		newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(),
 		newEval(), newModel(), newWriteup(), newStudio(), newDataset(), newBench(), newDoctor(), newVersion())
@@ -125,56 +60,15 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 	return root
 }
 
-// wrapHelp lets the flags' texts in --help end where the terminal does, and at 120 columns elsewhere.
-func wrapHelp(root *cobra.Command) {
-	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string {
-		columns, ok := terminalWidth(os.Stdout)
-		if !ok {
-			columns = 120
-		}
-		return f.FlagUsagesWrapped(columns)
-	})
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", "Flags | wrapped "))
-}
-
-// group is a verb that only leads to others, which it asks for when it is
-// given another word or none.
-func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	var names []string
-	for _, v := range verbs {
-		names = append(names, v.Name())
-	}
-	cmd := &cobra.Command{
-		Use:       use,
-		Short:     short,
-		ValidArgs: names,
-		Args:      cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s: expected %s after it, found nothing", cmd.CommandPath(), alternatives(names))
-			}
-			return usagef("%s: expected %s after it, found %q", cmd.CommandPath(), alternatives(names), args[0])
-		},
-	}
-	cmd.AddCommand(verbs...)
-	return cmd
-}
+// flagNames are flags that are called otherwise than the fields of requests that they fill in.
+var flagNames = map[string]string{"prompts": "prompt", "prompts_file": "prompts", "views": "view", "bands": "band",
+	"upscale.model": "upscale", "upscale.noise_level": "noise-level"}
 
 // flagOf names the flag of a command that fills in a field of a request, or the field where there is none.
 func flagOf(cmd *cobra.Command, field string) string {
-	flag := strings.NewReplacer(".", "-", "_", "-").Replace(field)
-	switch flag {
-	case "prompts":
-		flag = "prompt"
-		if class := cmd.Flags().Lookup("class"); class != nil && class.Changed {
-			flag = "class"
-		}
-	case "views", "bands":
-		flag = strings.TrimSuffix(flag, "s")
-	case "upscale-model":
-		flag = "upscale"
-	case "upscale-noise-level":
-		flag = "noise-level"
+	flag := cmp.Or(flagNames[field], strings.NewReplacer(".", "-", "_", "-").Replace(field))
+	if cmd.Flags().Changed("class") && field == "prompts" {
+		flag = "class"
 	}
 	if _, last, ok := strings.Cut(field, "."); ok && cmd.Flags().Lookup(flag) == nil {
 		flag = last // of a technique, whose verb it is
@@ -186,22 +80,4 @@ func flagOf(cmd *cobra.Command, field string) string {
 		return flag
 	}
 	return field
-}
-
-// origin tells where the innermost error arose that knows it, as the engine's do.
-func origin(err error) (stack string) {
-	var traced interface {
-		error
-		StackTrace() pkgerrors.StackTrace
-	}
-	for errors.As(err, &traced) {
-		stack = strings.TrimPrefix(fmt.Sprintf("%+v\n", traced.StackTrace()), "\n")
-		err = errors.Unwrap(traced)
-	}
-	return stack
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }

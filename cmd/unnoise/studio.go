@@ -5,13 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os/exec"
-	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset/emoji"
-	"github.com/unnoise/unnoise/internal/cachedir"
+	"github.com/unnoise/unnoise/internal/browser"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/pretrained"
@@ -37,13 +36,12 @@ Pictures lie in --dir as PNG files with their recipes. Ctrl-C draws what waits, 
 Any address but loopback needs --token, a secret that browsers and programs must know.`,
 		Example: `  unnoise studio --open
   unnoise studio --models mnist-class,runs/letters --addr 127.0.0.1:8080`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:7860", "address and port to serve")
-	flags.StringVar(&f.dir, "dir", "out/studio", "folder for the pictures")
-	completeFolder(cmd, "dir")
+	cli.Folder(cmd, &f.dir, "dir", "out/studio", "folder for the pictures")
 	flags.StringVar(&f.token, "token", "",
 		"secret of at least 16 characters that clients must know; none for loopback alone")
 	flags.StringSliceVar(&f.models, "models", drawingModels(),
@@ -71,7 +69,7 @@ func drawingModels() (names []string) {
 
 func (f *studioFlags) run(cmd *cobra.Command) error {
 	if err := studio.CheckAddress(f.addr, f.token); err != nil {
-		return usageError{err}
+		return cli.UsageError{Err: err}
 	}
 	memory.Save()
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
@@ -81,7 +79,7 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 	}
 	defer listener.Close()
 	data := f.data
-	if path, err := cachedir.Path("data", "emoji"); err == nil && !cmd.Flags().Changed("data") && emoji.Is(path) {
+	if path, err := emoji.DefaultDir(); err == nil && !cmd.Flags().Changed("data") && emoji.Is(path) {
 		data = []string{path}
 	}
 	s, err := studio.New(studio.Options{
@@ -97,27 +95,9 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 		if f.token != "" {
 			page.RawQuery = url.Values{"token": {f.token}}.Encode()
 		}
-		if err := openBrowser(page.String()); err != nil {
+		if err := browser.Open(page.String()); err != nil {
 			log.Warn("no browser could be opened", "error", err)
 		}
 	}
 	return s.Serve(cmd.Context(), listener)
-}
-
-// openBrowser opens an address in the user's browser.
-func openBrowser(address string) error {
-	var cmd *exec.Cmd
-	switch runtime.GOOS {
-	case "darwin":
-		cmd = exec.Command("open", address)
-	case "windows":
-		cmd = exec.Command("rundll32", "url.dll,FileProtocolHandler", address)
-	default:
-		cmd = exec.Command("xdg-open", address)
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	go func() { _ = cmd.Wait() }()
-	return nil
 }

@@ -5,22 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/shell"
+	"github.com/unnoise/unnoise/internal/terminal"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
 )
 
 func newTrain() *cobra.Command {
-	return group("train", "Train a model", newTrainMNIST(), newTrainText2Image())
+	return cli.Group("train", "Train a model", newTrainMNIST(), newTrainText2Image())
 }
 
 const aboutRuns = `The run is a folder: config.json, metrics.jsonl, checkpoints/ and samples/. Ctrl-C stops after the
@@ -47,37 +47,29 @@ func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
 		}
 		return usage
 	}
-	for _, folder := range []struct {
-		to          *string
-		name, usage string
-	}{
-		{&f.out, "out", "folder for the run (default: one with the date in runs)"},
-		{&f.resume, "resume", "go on with the run in this folder"},
-	} {
-		flags.StringVar(folder.to, folder.name, "", folder.usage)
-		completeFolder(cmd, folder.name)
-	}
+	cli.Folder(cmd, &f.out, "out", "", "folder for the run (default: one with the date in runs)")
+	cli.Folder(cmd, &f.resume, "resume", "", "go on with the run in this folder")
 	flags.StringVar(&f.from, "from", "",
 		"begin with this model's weights: a run's folder, a model's, or one of 'unnoise model list'")
 	completeModels(cmd, "from")
-	intFlag(cmd, &f.batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
-	floatFlag(cmd, &f.lr, "lr", c.LearningRate, 0, 10,
+	cli.Int(cmd, &f.batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
+	cli.Float(cmd, &f.lr, "lr", c.LearningRate, 0, 10,
 		orRecipe("Adam's learning rate before it falls", c.LearningRate == 0))
-	choiceFlag(cmd, &f.schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
+	cli.Choice(cmd, &f.schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
 		"how the learning rate falls: by the same factor, by as much after each step, or as half a cosine",
 		training.Exponential, training.Linear, training.Cosine)
-	floatFlag(cmd, &f.decay, "decay", c.Decay, 0, 1,
+	cli.Float(cmd, &f.decay, "decay", c.Decay, 0, 1,
 		"what the learning rate falls to, as a part of --lr; 1 keeps it; 0: nothing, or with exponential the recipe's")
-	intFlag(cmd, &f.warmup, "warmup", c.Warmup, 0, 1_000_000, "steps over which the learning rate rises at first")
-	floatFlag(cmd, &f.clip, "clip", c.Clip, 0, 1e6,
+	cli.Int(cmd, &f.warmup, "warmup", c.Warmup, 0, 1_000_000, "steps over which the learning rate rises at first")
+	cli.Float(cmd, &f.clip, "clip", c.Clip, 0, 1e6,
 		"largest norm of the gradients of a step; larger ones are scaled down; 0: any")
-	floatFlag(cmd, &f.ema, "ema", c.EMA, 0, 0.999999,
+	cli.Float(cmd, &f.ema, "ema", c.EMA, 0, 0.999999,
 		"decay of the moving average of the parameters, which the kept models have then; 0: none")
-	seedFlag(cmd, &f.seed, "seed of everything random")
-	intFlag(cmd, &f.checkpointEvery, "checkpoint-every", seconds, 1, 1_000_000,
+	cli.Seed(cmd, &f.seed, "seed of everything random")
+	cli.Int(cmd, &f.checkpointEvery, "checkpoint-every", seconds, 1, 1_000_000,
 		"seconds between checkpoints; there is one with each kept model besides")
 	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples when a model is kept")
-	jsonFlag(cmd, &f.json, "print JSON lines instead of progress")
+	cli.JSONFlag(cmd, &f.json, "print JSON lines instead of progress")
 	computeFlags(cmd, &f.computing)
 }
 
@@ -85,15 +77,7 @@ func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
 var fixed = []string{"from", "out", "batch", "lr", "schedule", "decay", "warmup", "clip", "ema", "dropout", "seed",
 	"dtype"}
 
-// refuse refuses flags, where something has decided what they would say.
-func refuse(cmd *cobra.Command, why string, flags ...string) error {
-	for _, name := range flags {
-		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
-			return usagef("--%s can't be given with %s", name, why)
-		}
-	}
-	return nil
-}
+const goesOn = "can't be given with --resume: the run goes on as it was begun"
 
 // apply changes a recipe as the flags say.
 func (f *recipeFlags) apply(c *training.Config) error {
@@ -105,7 +89,7 @@ func (f *recipeFlags) apply(c *training.Config) error {
 		c.Schedule, c.Decay = schedule, f.decay
 	}
 	if c.Decay == 0 && schedule == training.Exponential {
-		return usagef("--decay: expected a number above 0 with --schedule %s", schedule)
+		return cli.Usagef("--decay: expected a number above 0 with --schedule %s", schedule)
 	}
 	c.Warmup, c.Clip, c.EMA, c.Seed, c.DType = f.warmup, f.clip, f.ema, f.seed, f.dtype
 	return nil
@@ -155,11 +139,10 @@ type trainRun struct {
 // run trains, and prints how far it is.
 func (t trainRun) run(cmd *cobra.Command) error {
 	out := cmd.OutOrStdout()
-	p := newProgress(out)
-	show := p.print
+	p := terminal.NewProgress(out, cmd.ErrOrStderr())
 	if t.json {
-		show = func(string, ...any) {}
-		if err := printJSON(out, map[string]any{"version": jsonVersion, "event": "start", "run": t.dir}); err != nil {
+		p = cli.Progress(cmd, true)
+		if err := cli.JSON(cmd, map[string]any{"version": cli.Version, "event": "start", "run": t.dir}); err != nil {
 			return err
 		}
 	}
@@ -169,39 +152,26 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		planned = planned.WithLength(t.length)
 	}
 	for _, line := range append(t.about, "run folder "+t.dir, "learning rate (Adam): "+planned.Rate()) {
-		show("%s", line)
+		p.Print("%s", line)
 	}
 	for _, note := range t.notes {
-		p.warn(cmd)(note)
+		p.Warn(note)
 	}
 	o := t.options
-	o.Length, o.CheckpointEvery, o.Warn = t.length, time.Duration(t.checkpointEvery)*time.Second, p.warn(cmd)
+	o.Length, o.CheckpointEvery, o.Warn = t.length, time.Duration(t.checkpointEvery)*time.Second, p.Warn
 	made := 0 // steps
 	o.OnStep = func(s training.Progress) {
 		made++
-		if !t.json {
-			p.update(func() string {
-				return fmt.Sprintf("%s  loss %.4f (mean %.4f)  %.0f images/s  %s left", progressed(s), s.Loss,
-					s.MeanLoss, s.ImagesPerSecond, duration.Format(s.Remaining))
-			})
-		}
+		p.Update(s.String)
 	}
 	o.OnKept = func(k training.Kept) error {
 		if t.noSamples {
 			k.Sample = ""
 		}
 		if t.json {
-			return printJSON(out, keptJSON(k))
+			return cli.JSON(cmd, keptJSON(k))
 		}
-		scores := ""
-		for _, name := range slices.Sorted(maps.Keys(k.Scores)) {
-			scores += fmt.Sprintf("  %s %.4f", name, k.Scores[name])
-		}
-		at := fmt.Sprintf("step %d/%d", k.Step, k.Steps)
-		if k.Epoch > 0 {
-			at = fmt.Sprintf("epoch %d/%d", k.Epoch, k.Epochs)
-		}
-		show("%s  mean loss %.4f%s  %s", at, k.MeanLoss, scores, k.Sample)
+		p.Print("%s", k)
 		return nil
 	}
 
@@ -213,12 +183,12 @@ func (t trainRun) run(cmd *cobra.Command) error {
 	} else {
 		r, err = training.Train(cmd.Context(), t.dir, t.config, t.task, o)
 	}
-	p.clear()
+	p.Clear()
 	if err != nil {
 		return howToGoOn(err, strings.TrimPrefix(cmd.CommandPath(), "unnoise "), t.dir)
 	}
 	if t.json {
-		return printJSON(out, map[string]any{"version": jsonVersion, "event": "end", "run": r.Dir, "model": r.ModelDir,
+		return cli.JSON(cmd, map[string]any{"version": cli.Version, "event": "end", "run": r.Dir, "model": r.ModelDir,
 			"steps": r.Steps, "mean_loss": r.MeanLoss, "seconds": time.Since(start).Seconds()})
 	}
 	last, longer := "the last epoch", "--epochs"
@@ -226,26 +196,18 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		last, longer = "the last ones", "--steps"
 	}
 	if made == 0 {
-		show("The run was finished already. It goes on with a larger %s.", longer)
+		p.Print("The run was finished already. It goes on with a larger %s.", longer)
 	}
-	show("%d steps, mean loss of %s %.4f, %s", r.Steps, last, r.MeanLoss, duration.Format(time.Since(start)))
+	p.Print("%d steps, mean loss of %s %.4f, %s", r.Steps, last, r.MeanLoss, duration.Format(time.Since(start)))
 	if t.then != "" {
-		show("%s", t.then)
+		p.Print("%s", t.then)
 	}
 	return nil
 }
 
-// progressed says how far a run is.
-func progressed(s training.Progress) string {
-	if s.Epoch == 0 {
-		return fmt.Sprintf("step %d/%d", s.RunStep, s.RunSteps)
-	}
-	return fmt.Sprintf("epoch %d/%d  step %d/%d", s.Epoch, s.Epochs, s.Step, s.Steps)
-}
-
 // keptJSON tells of a kept model: of an epoch's, or of a step's where the data have no end.
 func keptJSON(k training.Kept) map[string]any {
-	line := map[string]any{"version": jsonVersion, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss,
+	line := map[string]any{"version": cli.Version, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss,
 		"samples": k.Sample}
 	if k.Epoch > 0 {
 		line["event"], line["epoch"], line["epochs"] = "epoch", k.Epoch, k.Epochs

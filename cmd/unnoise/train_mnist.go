@@ -1,19 +1,15 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/registry"
@@ -24,9 +20,9 @@ import (
 
 type trainFlags struct {
 	recipeFlags
-	condition, objective            string
-	dim, timesteps, limit, validate int
-	sigma                           float64
+	mnist.Choice
+	condition, objective string
+	limit, validate      int
 }
 
 func newTrainMNIST() *cobra.Command {
@@ -55,51 +51,31 @@ weights; the network is the model's.`,
   unnoise train mnist --resume runs/short
   unnoise train mnist --resume runs/short --epochs 10
   unnoise train mnist --from mnist-class --data letters --lr 1e-4`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	flags := cmd.Flags()
-	choiceFlag(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
+	cli.Choice(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
 		"class")
-	choiceFlag(cmd, &f.objective, "objective", "noise",
+	cli.Choice(cmd, &f.objective, "objective", "noise",
 		"what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
-	flags.StringVar(&f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
-	completeFolder(cmd, "data")
-	intFlag(cmd, &f.length, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
-	intFlag(cmd, &f.dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
-	intFlag(cmd, &f.timesteps, "timesteps", 0, 0, 1_000_000,
+	cli.Folder(cmd, &f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
+	cli.Int(cmd, &f.length, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
+	cli.Int(cmd, &f.Dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
+	cli.Int(cmd, &f.Timesteps, "timesteps", 0, 0, 1_000_000,
 		"T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
-	intFlag(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
-	floatFlag(cmd, &f.dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
-	floatFlag(cmd, &f.sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
-	intFlag(cmd, &f.validate, "validate", 0, 0, 1<<31-1,
+	cli.Int(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
+	cli.Float(cmd, &f.Dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
+	cli.Float(cmd, &f.Sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
+	cli.Int(cmd, &f.validate, "validate", 0, 0, 1<<31-1,
 		"test images to measure the loss on after each epoch, with the same noise each time; 0: none")
 	f.add(cmd, training.Config{}, 60)
 	return cmd
 }
 
-// testLoss is what --validate measures.
-const testLoss = "test_loss"
-
 // config is the recipe with what the flags change. from is the network of the model to begin with, or nil.
 func (f *trainFlags) config(from *mnistunet.Config) (mnist.Config, error) {
-	c := mnist.Default(mnistunet.Condition(f.condition))
-	switch {
-	case from != nil:
-		c = mnist.Default(from.Condition)
-		c.Network = *from
-	case f.objective == "flow":
-		c.Network = c.Network.ForFlow()
-	case c.Network.Condition == mnistunet.None:
-		c.Network.Sigma = cmp.Or(f.sigma, c.Network.Sigma)
-	case f.timesteps > 0:
-		c.Network = c.Network.ForTimesteps(f.timesteps)
-	}
-	c.Network.Dim = cmp.Or(f.dim, c.Network.Dim)
-	c.Epochs = cmp.Or(f.length, c.Epochs)
-	if c.Network.Condition == mnistunet.Class {
-		c.Dropout = f.dropout
-	}
+	f.From, f.Condition, f.Flow, f.Epochs = from, mnistunet.Condition(f.condition), f.objective == "flow", f.length
+	c := f.Config()
 	return c, f.apply(&c.Config)
 }
 
@@ -107,24 +83,23 @@ func (f *trainFlags) config(from *mnistunet.Config) (mnist.Config, error) {
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	network := []string{"condition", "objective", "dim", "timesteps", "sigma"}
 	if f.resume != "" {
-		return refuse(cmd, "--resume: the run goes on as it was begun",
-			slices.Concat(fixed, network, []string{"limit"})...)
+		return cli.Refuse(cmd, goesOn, slices.Concat(fixed, network, []string{"limit"})...)
 	}
 	if f.from != "" {
-		return refuse(cmd, "--from: the network is the model's", network...)
+		return cli.Refuse(cmd, "can't be given with --from: the network is the model's", network...)
 	}
 	given := cmd.Flags().Changed
 	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"},
 		{"timesteps", "time class"}, {"dropout", "class"}} {
 		if given(of.flag) && !slices.Contains(strings.Fields(of.conditions), f.condition) {
-			return usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
+			return cli.Usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
 		}
 	}
-	if given("timesteps") && f.timesteps == 1 {
-		return usagef("--timesteps: expected at least 2, found 1")
+	if given("timesteps") && f.Timesteps == 1 {
+		return cli.Usagef("--timesteps: expected at least 2, found 1")
 	}
 	if f.objective == "flow" && given("timesteps") {
-		return usagef("--timesteps has no meaning with --objective flow: its time is continuous")
+		return cli.Usagef("--timesteps has no meaning with --objective flow: its time is continuous")
 	}
 	return nil
 }
@@ -151,13 +126,15 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	defer b.Finalize()
 	var from training.Start
 	if f.resume == "" {
-		var network *mnistunet.Config
+		var start *mnistunet.Config
 		if f.from != "" {
-			if network, from, err = startFrom(b, f.from); err != nil {
+			var network mnistunet.Config
+			if network, from, err = registry.Start(b, f.from); err != nil {
 				return fmt.Errorf("--from: %w", err)
 			}
+			start = &network
 		}
-		if c, err = f.config(network); err != nil {
+		if c, err = f.config(start); err != nil {
 			return err
 		}
 	}
@@ -183,59 +160,26 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	o := training.Options{Backend: b, From: from}
 	if !f.noSamples {
-		o.Draw = func(ctx context.Context, k training.Kept) error {
-			m, err := mnistunet.Load(b, k.ModelDir, dtype)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			return writeup.DrawEpoch(ctx, m, drawDigits, k, test, c.Seed)
-		}
+		o.Draw = writeup.EpochDrawer(b, dtype, drawDigits, test, c.Seed)
 	}
 	if f.validate > 0 {
-		held, err := c.Task(test.Head(f.validate), name)
-		if err != nil {
+		if o.Validate, err = c.Measure(test.Head(f.validate), name); err != nil {
 			return fmt.Errorf("--validate: %w", err)
 		}
-		o.Validate = func(ctx context.Context, k training.Kept) (map[string]float64, error) {
-			loss, err := k.Loss(ctx, held.Data, held.Data.Describe().Images)
-			return map[string]float64{"test_loss": loss}, err
-		}
-	}
-	images := fmt.Sprintf("%d images", train.Len())
-	if c.Network.Condition == mnistunet.Class {
-		classes := c.Network.Occurring()
-		images += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
 	}
 	run := trainRun{recipeFlags: &f.recipeFlags, dir: dir, config: c.Config, task: task, options: o,
 		notes: train.Notes(test)}
-	run.about = []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)),
-		fmt.Sprintf("%d parameters, %s", c.Network.Parameters(), images)}
+	run.about = []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), c.About(train)}
 	if c.Network.Condition != mnistunet.None {
 		run.then = fmt.Sprintf("Draw digits with: unnoise sample --model %s --out digits.png", shell.Quote(dir))
 	}
 	return run.run(cmd)
 }
 
-// startFrom opens the model of --from.
-func startFrom(b compute.Backend, path string) (*mnistunet.Config, training.Start, error) {
-	place, err := registry.Find(path)
-	if err != nil {
-		return nil, training.Start{}, err
-	}
-	m, err := place.Digits(registry.Options{Backend: b, DType: dtypes.Float32})
-	if err != nil {
-		return nil, training.Start{}, err
-	}
-	defer m.Close()
-	values, err := m.Tensors()
-	return &m.Config, training.Start{Name: path, Values: values}, err
-}
-
 // openData opens the images of --data, or those that a run to go on with has learned from.
 func (f *trainFlags) openData(dir string, data training.Data) (name string, train, test *dataset.Labeled, err error) {
 	if f.resume == "" || f.data != "" {
-		return openFlagData(f.data)
+		return openData(f.data)
 	}
 	if train, test, err = mnist.OpenDataOf(dir, data); err != nil {
 		err = fmt.Errorf("%w. Say where they are now with --data", err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/unnoise/unnoise/internal/bench"
 )
 
 // coloredPictures are pictures of one color each, with captions beside them.
@@ -75,7 +77,7 @@ func TestTrainText2Image(t *testing.T) {
 
 func TestBenchText2Image(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "network")
-	var r benchText2ImageReport
+	var r bench.Report
 	decode(t, succeed(t, "bench", "text2image", "--batch", "1", "--runs", "1", "--folder", folder, "--json").stdout, &r)
 	if r.Batch != 1 || r.Parameters < 8_000_000 || r.Parameters > 12_000_000 ||
 		!(r.BestSeconds > 0 && r.GuidedBestSeconds > 0 && r.ImagesPerSecond > 0 && r.PeakBytes > 0) {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	pkgerrors "github.com/pkg/errors"
-
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/bench"
+	"github.com/unnoise/unnoise/internal/doctor"
 	"github.com/unnoise/unnoise/internal/golden"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/weights"
@@ -30,16 +27,6 @@ func small(t *testing.T, flags ...string) string {
 	succeed(t, append([]string{"train", "mnist", "--limit", "300", "--dim", "4", "--batch", "64", "--epochs", "2",
 		"--out", dir, "--dtype", "f32"}, flags...)...)
 	return dir
-}
-
-func TestOrigin(t *testing.T) {
-	err := fmt.Errorf("step 3: %w", errors.Join(io.EOF, pkgerrors.WithMessage(pkgerrors.New("no memory"), "outside")))
-	if got := origin(err); !strings.Contains(got, "TestOrigin") || strings.Contains(got, "no memory") {
-		t.Errorf("origin is %q", got)
-	}
-	if got := origin(io.EOF); got != "" {
-		t.Errorf("of an error that does not know it: %q", got)
-	}
 }
 
 func TestUsage(t *testing.T) {
@@ -416,13 +403,13 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestDoctorAndBench(t *testing.T) {
-	var d doctorReport
+	var d doctor.Report
 	decode(t, succeed(t, "doctor", "--json").stdout, &d)
 	if d.Threads < 1 || d.ISA == "" || d.Problems == nil || d.DType != "f32" && d.DType != "bf16" {
 		t.Errorf("doctor printed %+v", d)
 	}
 	for _, what := range []string{"train", "evaluate"} {
-		var b benchReport
+		var b bench.Report
 		decode(t, succeed(t, "bench", what, "--dim", "4", "--batch", "8", "--runs", "3", "--json").stdout, &b)
 		if b.What != what || b.BestSeconds <= 0 || b.MedianSeconds < b.BestSeconds || b.ImagesPerSecond <= 0 ||
 			b.Batch != 8 {

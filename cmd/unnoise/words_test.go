@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/training"
 )
@@ -112,7 +113,7 @@ func TestPromptsFileIsText(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		lines, err := readLines(path)
+		lines, err := lab.ReadPrompts(path)
 		if want == "" && (err != nil || strings.ContainsAny(strings.Join(lines, ""), "\ufeff\r")) || want != "" &&
 			(err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %q, %v; want %q", text, lines, err, want)

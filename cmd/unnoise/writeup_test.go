@@ -144,13 +144,13 @@ func TestWriteup(t *testing.T) {
 func TestTrainCommand(t *testing.T) {
 	c := mnist.Default(mnistunet.Time)
 	c.DType, c.Threads, c.Data = "f32", 2, training.Data{Name: mnist.Embedded, Images: 60000}
-	if got, want := trainCommand(c, false, "my runs"),
+	if got, want := c.Command(false, "my runs"),
 		"unnoise train mnist --condition time --seed 0 --dtype f32 --threads 2 --out 'my runs'"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	c.Network = c.Network.ForTimesteps(50)
 	c.Network.Dim, c.Decay, c.Data.Images, c.Seed = 8, 1, 1000, 4
-	if got, want := trainCommand(c, true, "runs/a"),
+	if got, want := c.Command(true, "runs/a"),
 		"unnoise train mnist --condition time --dim 8 --timesteps 50 --decay 1 --limit 1000 --seed 4 --dtype f32 "+
 			"--threads 2 --out runs/a"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -158,13 +158,14 @@ func TestTrainCommand(t *testing.T) {
 	long := c
 	long.Config = long.WithLength(30)
 	long.Schedule, long.Warmup, long.Clip, long.EMA, long.From = training.Cosine, 10, 1, 0.99, "mnist-time"
-	if got := trainCommand(long, true, "runs/a"); !strings.HasPrefix(got,
+	if got := long.Command(true, "runs/a"); !strings.HasPrefix(got,
 		"unnoise train mnist --from mnist-time --decay") || !strings.Contains(got,
 		" --decay 1 --schedule cosine --warmup 10 --clip 1 --ema 0.99 --limit") ||
 		!strings.HasSuffix(got, " --out runs/a && unnoise train mnist --resume runs/a --epochs 30") {
 		t.Errorf("a longer run: %s", got)
 	}
-	f := trainFlags{recipeFlags: recipeFlags{decay: 1, seed: 4}, condition: "time", dim: 8, timesteps: 50}
+	f := trainFlags{recipeFlags: recipeFlags{decay: 1, seed: 4}, condition: "time",
+		Choice: mnist.Choice{Dim: 8, Timesteps: 50}}
 	if got, err := f.config(nil); err != nil || got.Network != c.Network || got.Decay != c.Decay ||
 		got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
 		t.Errorf("the flags give %+v, want %+v", got, c)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
+	"github.com/unnoise/unnoise/internal/cachedir"
 )
 
 // Styles are the styles of the set, as its metadata names them.
@@ -60,6 +61,9 @@ type Picture struct {
 	Edge     [3]float64 `json:"edge"`    // lightness, chroma and hue of the outline, on the average
 	Split    string     `json:"split"`   // train, or test where name and style together are held out
 }
+
+// DefaultDir is where the set is made where no folder is named.
+func DefaultDir() (string, error) { return cachedir.Path("data", "emoji") }
 
 // Is reports whether dir is a folder that Build made.
 func Is(dir string) bool {

@@ -3,12 +3,15 @@ package mnist
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/ranges"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 )
@@ -34,6 +37,60 @@ func Default(condition mnistunet.Condition) Config {
 		c.Dropout = 0.1
 	}
 	return c
+}
+
+// Choice is what may be chosen of a recipe. Zeros leave what [Default] has.
+type Choice struct {
+	Condition      mnistunet.Condition
+	Flow           bool // of time and class
+	Dim, Timesteps int
+	Sigma          float64 // of none
+	Epochs         int
+	Dropout        float64           // of class; 0 is none
+	From           *mnistunet.Config // the network of the model to begin with: it decides all but Epochs and Dropout
+}
+
+// Config is the recipe that was chosen.
+func (o Choice) Config() Config {
+	c := Default(o.Condition)
+	n := &c.Network
+	switch {
+	case o.From != nil:
+		c = Default(o.From.Condition)
+		*n = *o.From
+	case o.Flow:
+		*n = n.ForFlow()
+	case n.Condition == mnistunet.None:
+		n.Sigma = cmp.Or(o.Sigma, n.Sigma)
+	case o.Timesteps > 0:
+		*n = n.ForTimesteps(o.Timesteps)
+	}
+	n.Dim = cmp.Or(o.Dim, n.Dim)
+	c.Epochs = cmp.Or(o.Epochs, c.Epochs)
+	if n.Condition == mnistunet.Class {
+		c.Dropout = o.Dropout
+	}
+	return c
+}
+
+// Measure returns what measures the loss on held-out images, of each model that a run keeps.
+func (c Config) Measure(held *dataset.Labeled, name string) (func(context.Context, training.Kept) (map[string]float64,
+	error), error) {
+	task, err := c.Task(held, name)
+	return func(ctx context.Context, k training.Kept) (map[string]float64, error) {
+		loss, err := k.Loss(ctx, task.Data, held.Len())
+		return map[string]float64{"test_loss": loss}, err
+	}, err
+}
+
+// About tells people of the network, and of the images that it learns from.
+func (c Config) About(images *dataset.Labeled) string {
+	about := fmt.Sprintf("%d parameters, %d images", c.Network.Parameters(), images.Len())
+	if c.Network.Condition == mnistunet.Class {
+		classes := c.Network.Occurring()
+		about += fmt.Sprintf(" of %d classes (%s)", len(classes), ranges.Format(classes))
+	}
+	return about
 }
 
 // ReadConfig reads a run folder's config.json.

@@ -1,0 +1,81 @@
+package text2image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/unnoise/unnoise/dataset/captioned"
+	"github.com/unnoise/unnoise/training"
+)
+
+// Set is what a run learns from.
+type Set struct {
+	Name  string // where the pictures can be opened again
+	Train captioned.Source
+	Held  captioned.Source // nil where nothing is held out
+}
+
+// Run is a run of either stage that is to begin or to go on.
+type Run struct {
+	Config training.Config
+	Task   training.Task
+	From   training.Start // what it begins with instead of random values
+	About  string         // the network and the data, for people
+	look   func(compute.Backend, dtypes.DType) look
+}
+
+// look draws and measures models that are kept.
+type look interface {
+	Draw(context.Context, training.Kept) error
+	Measure(context.Context, training.Kept) (map[string]float64, error)
+}
+
+// FirstRun is a run of the first stage.
+func FirstRun(n *Network, c training.Config, of Set) (Run, error) {
+	task, err := Task(n, of.Train, of.Name, c)
+	return Run{Config: c, Task: task,
+		About: fmt.Sprintf("%d parameters, %d pictures", n.Parameters(), of.Train.Len()),
+		look: func(b compute.Backend, dtype dtypes.DType) look {
+			return Look{Backend: b, DType: dtype, Network: n, Held: of.Held, Batch: c.Batch}
+		}}, err
+}
+
+// SecondRun is a run of the second stage.
+func SecondRun(n *SecondStage, c training.Config, of Set) (Run, error) {
+	task, err := SecondTask(n, of.Train, of.Name, c)
+	shown := of.Held
+	if shown == nil {
+		shown = of.Train
+	}
+	return Run{Config: c, Task: task,
+		About: fmt.Sprintf("second stage, %d parameters, %d pictures", n.Parameters(), of.Train.Len()),
+		look: func(b compute.Backend, dtype dtypes.DType) look {
+			return SecondLook{Backend: b, DType: dtype, Network: n, Source: shown}
+		}}, err
+}
+
+// OldRun is the run of a recipe that was begun before.
+func OldRun(c training.Config, of Set) (Run, error) {
+	if second, err := ReadSecondStage(c.Network); err == nil {
+		return SecondRun(second, c, of)
+	}
+	n, err := Read(c.Network)
+	if err != nil {
+		return Run{}, fmt.Errorf("network: %w", err)
+	}
+	return FirstRun(n, c, of)
+}
+
+// Options are the run's on a backend, without what the caller is told. Kept models are drawn and measured if they are
+// looked at.
+func (r Run) Options(b compute.Backend, dtype dtypes.DType, looked bool) training.Options {
+	o := training.Options{Backend: b, From: r.From}
+	if looked {
+		look := r.look(b, dtype)
+		o.Draw, o.Validate = look.Draw, look.Measure
+	}
+	return o
+}
