@@ -22,7 +22,6 @@ var binary string
 
 const exitFailure, exitUsage = cli.Failure, cli.Usage
 
-
 func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
 
 func buildAndTest(m *testing.M) int {
