@@ -6,7 +6,7 @@ ARGS   ?=
 VCS    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
 .NOTPARALLEL: # setup goes before build
-.PHONY: help setup build demo writeup test test-arm64 test-amx bench clean
+.PHONY: help setup build demo writeup release test test-arm64 test-amx bench clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,8 +17,11 @@ setup: ## check Go and gcc, and get oneDNN into your cache
 build: ## build bin/unnoise
 	$(GO) build -buildvcs=$(VCS) -o bin/unnoise ./cmd/unnoise
 
-demo: setup build ## train on MNIST for one epoch, draw digits, make a page of it
+demo: setup build ## show what the program does, in two minutes, on a page
 	bin/unnoise demo $(ARGS)
+
+release: setup ## build archives for linux/amd64 and linux/arm64
+	@GO='$(GO)' bash scripts/release.sh $(ARGS)
 
 writeup: setup build ## train all models by their recipes, measure them, make the page: hours
 	@bash scripts/writeup.sh

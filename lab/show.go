@@ -125,11 +125,25 @@ func (r Ranking) Sheet(of model.Range) (image.Image, error) {
 			if rank < r.Keep {
 				g.Marked = append(g.Marked, len(g.Captions))
 			}
-			g.Captions = append(g.Captions, fmt.Sprintf("%s %+.1f", v.read(r.Prompts[group]), v.Score))
+			g.Captions = append(g.Captions, v.caption(r.Prompts[group]))
 		}
 	}
 	g.Images = of.To(model.ZeroToOne, g.Images)
 	return g.Draw()
+}
+
+// Captions say of each of Images what the model reads in its looks, and its score.
+func (r Ranking) Captions() (all []string) {
+	for rank := range r.Images.N / len(r.Verdicts) {
+		for group, verdicts := range r.Verdicts {
+			all = append(all, verdicts[rank].caption(r.Prompts[group]))
+		}
+	}
+	return all
+}
+
+func (v Verdict) caption(prompts []string) string {
+	return fmt.Sprintf("%s %+.1f", v.read(prompts), v.Score)
 }
 
 // read tells in few letters what is read in each look.

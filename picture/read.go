@@ -11,7 +11,7 @@ import (
 func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		if data, missing := examples.ReadFile("examples/" + name + ".jpg"); missing == nil {
+		if data, ok := example(name); ok {
 			return data, nil
 		}
 		return nil, fmt.Errorf("%w; the pictures that come with the program are %s", err,

@@ -1,11 +1,15 @@
 // Package pretrained holds models of our own training, embedded in the program. Each is a folder here, made by `unnoise
 // model export`: a network for digits as mnistunet writes it, or a stage for pictures in the hub's layout; training.json
-// with the recipe, seed, commit and the losses; and, not embedded, metrics.jsonl.gz with every step's.
+// with the recipe, seed, commit and the losses; and of digits metrics.jsonl.gz with every step's.
 package pretrained
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -26,7 +30,7 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-//go:embed mnist-*/config.json mnist-*/model.safetensors mnist-*/training.json
+//go:embed mnist-*/config.json mnist-*/model.safetensors mnist-*/training.json mnist-*/metrics.jsonl.gz
 //go:embed emoji/stage1 emoji/stage2
 var files embed.FS
 
@@ -144,6 +148,33 @@ func Summary(name string) (training.Summary, error) {
 		return training.Summary{}, err
 	}
 	return training.ParseSummary(path.Join(name, training.SummaryFile), b)
+}
+
+// Metrics returns the loss of every step of the model's training.
+func Metrics(name string) ([]training.Metric, error) {
+	const file = "metrics.jsonl.gz"
+	b, err := read(name, file)
+	if err != nil {
+		return nil, err
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return training.ParseMetrics(path.Join(name, file), unzipped)
+}
+
+// Checksum returns the SHA-256 of the model's weights and configuration.
+func Checksum(name string) (string, error) {
+	h := sha256.New()
+	for _, file := range []string{mnistunet.WeightsFile, mnistunet.ConfigFile} {
+		b, err := read(name, file)
+		if err != nil {
+			return "", err
+		}
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func read(name, file string) ([]byte, error) {

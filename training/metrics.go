@@ -49,8 +49,13 @@ func ReadMetrics(dir string) ([]Metric, error) {
 		return nil, fmt.Errorf("reading the run's metrics: %w", err)
 	}
 	defer f.Close()
+	return ParseMetrics(path, f)
+}
+
+// ParseMetrics reads metrics from a file that is called path.
+func ParseMetrics(path string, from io.Reader) ([]Metric, error) {
 	var all []Metric
-	r := bufio.NewReader(f)
+	r := bufio.NewReader(from)
 	for line := 1; ; line++ {
 		b, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {

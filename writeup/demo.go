@@ -34,6 +34,11 @@ type DemoData struct {
 	Guidance float32
 	Steps    int // of the sampler
 
+	Sections []Section // what is shown before the training
+	Next     string    // what is being drawn: the page shows itself again until there is nothing more
+	Stopped  bool      // before all was there
+	Try      []string  // commands to try next
+
 	Trajectory       []Frame // in the sampler's order, from pure noise to the result; at most DemoFrames are shown
 	TrajectoryLabels []int   // one per image of a frame
 }
@@ -52,14 +57,17 @@ func Demo(dir string, d DemoData) (page string, err error) {
 		Sampling: spokenTime(d.SamplingTime),
 		Images:   spokenCount(d.ImagesSeen),
 	}
-	if view.Curve, err = lossCurve(&f, "loss.svg", "Training loss", d.Loss, d.StepsPerEpoch, d.Batch, ""); err != nil {
-		return "", err
+	for _, s := range d.Sections {
+		section, err := s.view(&f)
+		if err != nil {
+			return "", err
+		}
+		view.Sections = append(view.Sections, section)
 	}
-	if view.Grid, err = d.grid().view(&f, d.Parameters); err != nil {
-		return "", err
-	}
-	if view.Player, err = d.player(&f); err != nil {
-		return "", err
+	if len(d.Loss) > 0 {
+		if err := view.training(&f); err != nil {
+			return "", err
+		}
 	}
 	if err := f.add("index.html", func(w io.Writer) error { return demoTemplate.Execute(w, view) }); err != nil {
 		return "", err
@@ -67,9 +75,25 @@ func Demo(dir string, d DemoData) (page string, err error) {
 	return f.write(dir)
 }
 
+// training makes the figures of the training.
+func (view *demoView) training(f *files) (err error) {
+	d := view.DemoData
+	if view.Curve, err = lossCurve(f, "loss.svg", "Training loss", d.Loss, d.StepsPerEpoch, d.Batch, ""); err != nil {
+		return err
+	}
+	if view.Grid, err = d.grid().view(f, d.Parameters); err != nil {
+		return err
+	}
+	view.Player, err = d.player(f)
+	return err
+}
+
 func (d DemoData) check() error {
 	if len(d.Loss) == 0 {
-		return fmt.Errorf("there is no training loss")
+		if len(d.Sections) == 0 {
+			return fmt.Errorf("there is no training loss")
+		}
+		return nil
 	}
 	if len(d.Labels) != d.Samples.N {
 		return fmt.Errorf("%d samples have %d labels", d.Samples.N, len(d.Labels))
@@ -83,6 +107,9 @@ func (d DemoData) check() error {
 	return nil
 }
 
+// demoSteps are enough for what a short training has learned.
+const demoSteps = 100
+
 // demoRows is how many digits of each class the demo draws.
 const demoRows = 4
 
@@ -91,6 +118,9 @@ type DemoRun struct {
 	DemoData
 	config mnist.Config
 }
+
+// Config is the run's recipe.
+func (d DemoRun) Config() mnist.Config { return d.config }
 
 // DrawDemo draws four digits of each class with the model of the run in dir, and keeps how the first row came out of
 // noise.
@@ -104,7 +134,7 @@ func DrawDemo(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, dir
 	d := DemoRun{config: c, DemoData: DemoData{
 		Loss: run.Loss, StepsPerEpoch: run.StepsPerEpoch, Batch: c.Batch, ImagesSeen: c.Epochs * c.Data.Images,
 		TrainingTime: run.Time,
-		Guidance:     usualGuidance, Steps: c.Network.Timesteps,
+		Guidance:     usualGuidance, Steps: min(demoSteps, c.Network.Timesteps),
 	}}
 	classes := m.Config.Classes
 	for i := range demoRows * classes {
@@ -146,6 +176,7 @@ func (d DemoRun) Write(dir, command, device string) (string, error) {
 
 type demoView struct {
 	DemoData
+	Sections                   []sectionView
 	Training, Sampling, Images string
 	Curve                      curveView
 	Grid                       pictureView

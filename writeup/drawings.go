@@ -16,7 +16,6 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
-	"github.com/unnoise/unnoise/internal/checksum"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -43,7 +42,7 @@ type drawings struct {
 	planned, done int  // drawings
 	used          []by // what made them, each once
 
-	opened string // folder of the model
+	opened stored // where the model lies
 	model  *mnistunet.Model
 }
 
@@ -71,12 +70,12 @@ type drawing struct {
 	Input    string  `json:"input,omitempty"` // SHA-256 of the images, for a denoiser
 }
 
-// sample draws images with the model in a folder.
-func (d *drawings) sample(ctx context.Context, dir, name string, what evaluation.Drawing) ([]Frame, error) {
+// sample draws images with a model.
+func (d *drawings) sample(ctx context.Context, of stored, name string, what evaluation.Drawing) ([]Frame, error) {
 	s := what.Sampling
 	key := drawing{Sampler: s.Sampler, Steps: s.Steps, Eta: s.Eta, Guidance: s.Guidance, Seed: s.Seed,
 		Labels: what.Labels, Count: what.Count, Frames: what.Frames}
-	return d.draw(dir, name, key, func(m *mnistunet.Model, show func(string)) ([]Frame, error) {
+	return d.draw(of, name, key, func(m *mnistunet.Model, show func(string)) ([]Frame, error) {
 		start := time.Now()
 		what.OnStep = func(done, total int) {
 			show(fmt.Sprintf("step %d/%d  %s left", done, total, duration.Left(start, done, total)))
@@ -85,11 +84,11 @@ func (d *drawings) sample(ctx context.Context, dir, name string, what evaluation
 	})
 }
 
-// denoise returns what the denoiser in a folder makes of images.
-func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Images) (diffusion.Images, error) {
+// denoise returns what a denoiser makes of images.
+func (d *drawings) denoise(ctx context.Context, of stored, name string, x diffusion.Images) (diffusion.Images, error) {
 	h := sha256.New()
 	h.Write(weights.FromFloat32([]int{len(x.Data)}, x.Data).Data)
-	frames, err := d.draw(dir, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))},
+	frames, err := d.draw(of, name, drawing{Count: x.N, Input: hex.EncodeToString(h.Sum(nil))},
 		func(m *mnistunet.Model, _ func(string)) ([]Frame, error) {
 			y, err := m.Denoise(ctx, x)
 			return []Frame{{X: y}}, err
@@ -100,16 +99,12 @@ func (d *drawings) denoise(ctx context.Context, dir, name string, x diffusion.Im
 	return frames[0].X, nil
 }
 
-func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]Frame,
+func (d *drawings) draw(of stored, name string, key drawing, make func(m *mnistunet.Model, show func(string)) ([]Frame,
 	error)) ([]Frame, error) {
 	d.done++
-	sum, err := checksum.File(filepath.Join(dir, mnistunet.WeightsFile))
+	sum, config, err := of.checksums()
 	if err != nil {
-		return nil, fmt.Errorf("reading the model: %w", err)
-	}
-	config, err := checksum.File(filepath.Join(dir, mnistunet.ConfigFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the model: %w", err)
+		return nil, err
 	}
 	key.Version, key.Model, key.Config, key.DType, key.Backend = 3, sum, config, engine.Name(d.DType), d.BackendName
 	text, err := json.Marshal(key)
@@ -122,12 +117,12 @@ func (d *drawings) draw(dir, name string, key drawing, make func(m *mnistunet.Mo
 		d.use(by)
 		return frames, nil
 	}
-	if d.opened != dir {
+	if d.opened != of {
 		d.close()
-		if d.model, err = mnistunet.Load(d.Backend, dir, d.DType); err != nil {
+		if d.model, err = of.load(d.Backend, d.DType); err != nil {
 			return nil, err
 		}
-		d.opened = dir
+		d.opened = of
 	}
 	line := fmt.Sprintf("drawing %d/%d, %s", d.done, d.planned, name)
 	d.Update(func() string { return line })
@@ -160,7 +155,7 @@ func (d *drawings) all(of func(by) string) string {
 func (d *drawings) close() {
 	if d.model != nil {
 		d.model.Close()
-		d.model, d.opened = nil, ""
+		d.model, d.opened = nil, stored{}
 	}
 }
 

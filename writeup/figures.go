@@ -10,7 +10,6 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/mnistunet"
-	"github.com/unnoise/unnoise/training"
 )
 
 const (
@@ -116,7 +115,7 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 		if err != nil {
 			return nil, err
 		}
-		y, err := o.drawings.denoise(ctx, training.EpochDir(r.Dir, epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch),
+		y, err := o.drawings.denoise(ctx, r.at(epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch),
 			x)
 		if err != nil {
 			return nil, err
@@ -216,7 +215,7 @@ func (o *page) model(ctx context.Context, kind string, r *ShownRun) (Model, erro
 	m := Model{Run: r.Run, Kind: kind, Columns: columns}
 	s.Describe(&m.Sampling)
 	for _, epoch := range r.epochs {
-		frames, err := o.drawings.sample(ctx, training.EpochDir(r.Dir, epoch),
+		frames, err := o.drawings.sample(ctx, r.at(epoch),
 			fmt.Sprintf("%s, epoch %d", r.Name, epoch), evaluation.Drawing{Sampling: s, Labels: classes, Count: n,
 				Frames: MostFrames})
 		if err != nil {

@@ -22,19 +22,23 @@ func (o *Page) Open(dir string, kind Kind) error {
 		o.Class = run
 	case FlatRun.name:
 		o.Flat = run
+	case FlowTimeRun.name:
+		o.FlowTime = run
 	case FlowRun.name:
 		o.Flow = run
 	}
 	return nil
 }
 
+// HasRuns reports whether there is a run to show.
+func (o Page) HasRuns() bool {
+	return o.None != nil || o.Time != nil || o.Class != nil || o.Flat != nil || o.FlowTime != nil || o.Flow != nil
+}
+
 // CheckRuns tells what is wrong with the runs together.
 func (o Page) CheckRuns() error {
 	class, flat := o.Class, o.Flat
 	switch {
-	case o.None == nil && o.Time == nil && class == nil && o.Flow == nil:
-		return &model.FieldError{Field: "class", Err: fmt.Errorf("expected the folder of a run for --none, --time, " +
-			"--class or --flow, found nothing (train one with 'unnoise train mnist')")}
 	case flat == nil:
 		return nil
 	case class == nil:

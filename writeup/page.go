@@ -18,7 +18,11 @@ type Page struct {
 	Dir  string
 	Seed uint64 // of all noise
 
-	None, Time, Class, Flat, Flow *ShownRun // the page shows those that are not nil; Flat is compared with Class
+	None, Time, Class, Flat, FlowTime, Flow *ShownRun // the page shows those that are not nil; Flat is compared with Class
+
+	Course       []Section // the first half
+	Drawn        string    // what draws there, for people
+	Deliverables []Deliverable
 
 	Tables  []evaluation.Table
 	Command string // makes the page again
@@ -63,9 +67,10 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 	d := &drawings{dir: o.drawingsDir(), Drawer: o.Drawer, by: by{"unnoise " + build.Commit(), o.Device}}
 	defer d.close()
 	p := page{o, d}
-	w := Data{Item: "digit", Tables: o.Tables, Command: o.Command}
+	w := Data{Item: "digit", Tables: o.Tables, Command: o.Command, Course: o.Course, Drawn: o.Drawn,
+		Deliverables: o.Deliverables}
 	var test *dataset.Labeled
-	for _, r := range []*ShownRun{o.None, o.Time, o.Class, o.Flat, o.Flow} {
+	for _, r := range []*ShownRun{o.None, o.Time, o.Class, o.Flat, o.FlowTime, o.Flow} {
 		if r == nil {
 			continue
 		}
@@ -78,7 +83,7 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 		if r != o.Flat {
 			d.planned += len(r.epochs)
 		}
-		if r != o.None && r != o.Time {
+		if r != o.None && r != o.Time && r != o.FlowTime {
 			d.planned += len(guidanceScales)
 		}
 	}
@@ -89,7 +94,9 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 		}
 		d.planned += len(ways)
 	}
-	w.Forward = forward(test, o.Seed)
+	if test != nil {
+		w.Forward = forward(test, o.Seed)
+	}
 	if o.None != nil {
 		if w.Denoiser, err = p.denoiser(ctx, o.None); err != nil {
 			return "", err
@@ -109,6 +116,11 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 			return "", err
 		}
 	}
+	if o.FlowTime != nil {
+		if err := add(p.model(ctx, "flow-time", o.FlowTime)); err != nil {
+			return "", err
+		}
+	}
 	if o.Flow != nil {
 		if err := add(p.flow(ctx, ways)); err != nil {
 			return "", err
@@ -119,7 +131,9 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 		w.Parameters.Add("drawn by", by)
 	}
 	w.Parameters.Add("drawn in", engine.Name(o.DType))
-	w.Parameters.Add("engine", d.all(func(b by) string { return b.Engine }))
+	if by := d.all(func(b by) string { return b.Engine }); by != "" {
+		w.Parameters.Add("engine", by)
+	}
 	o.Update(func() string { return "writing the page" })
 	return Write(o.Dir, w)
 }

@@ -32,6 +32,7 @@ type Picture struct {
 	Corner     string // stands above the rows' labels, and says what the columns' mean
 	Rows       []Row
 	Parameters figure.Parameters // that made it, besides the page's
+	Carried    figure.Parameters // that stand in the file only
 }
 
 // Row is a part of a picture under its own label: one line of images, or several if there are more of them than the
@@ -110,7 +111,7 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	}
 	return v, f.add(p.Name+".png", func(w io.Writer) error {
 		return figure.EncodePNG(w, large,
-			slices.Concat(all, p.Parameters))
+			slices.Concat(all, p.Parameters, p.Carried))
 	})
 }
 

@@ -42,6 +42,7 @@ type playerView struct {
 	Across   string // says the same
 	Screens  []screenView
 	Last     int    // frame
+	Back     bool   // it is played forth and back, and rests at the first frame
 	Captions string // of the frames, as JSON
 	Result   string // the last frame's caption
 	How      string // it was made
@@ -50,6 +51,7 @@ type playerView struct {
 type screenView struct {
 	Style       template.HTMLAttr
 	Title, Note string
+	Smooth      bool // pixels are no squares
 }
 
 // thin keeps at most n frames.
@@ -68,9 +70,21 @@ func (v *playerView) setCaptions(frames []Frame) error {
 	for _, f := range frames {
 		captions = append(captions, f.Caption)
 	}
+	return v.caption(captions)
+}
+
+func (v *playerView) caption(captions []string) error {
 	asJSON, err := json.Marshal(captions)
-	v.Captions, v.Last, v.Result = string(asJSON), len(frames)-1, captions[len(frames)-1]
+	v.Captions, v.Last, v.Result = string(asJSON), len(captions)-1, captions[len(captions)-1]
 	return err
+}
+
+// Rest is the frame that is shown while nobody plays.
+func (v playerView) Rest() int {
+	if v.Back {
+		return 0
+	}
+	return v.Last
 }
 
 func frameGrid(m diffusion.Images, columns, scale int) figure.Grid {
@@ -95,6 +109,12 @@ func newScreen(title, note string, batches []diffusion.Images, columns int) (scr
 	if err != nil {
 		return screenView{}, err
 	}
+	return newStrip(title, note, frames, true)
+}
+
+// newStrip is newScreen for pictures. last: the last one is shown first.
+func newStrip(title, note string, frames []image.Image, last bool) (screenView, error) {
+	position := map[bool]string{true: "100%", false: "0"}[last]
 	size := frames[0].Bounds().Size()
 	all := image.Rect(0, 0, size.X, size.Y*len(frames))
 	var strip draw.Image
@@ -109,13 +129,15 @@ func newScreen(title, note string, batches []diffusion.Images, columns int) (scr
 	for i, frame := range frames {
 		draw.Draw(strip, image.Rect(0, i*size.Y, size.X, (i+1)*size.Y), frame, frame.Bounds().Min, draw.Src)
 	}
-	coarsen(levels[:len(levels)/len(frames)*(len(frames)-1)]) // the result keeps all
+	if last {
+		coarsen(levels[:len(levels)/len(frames)*(len(frames)-1)]) // the result keeps all
+	}
 	url, err := pngURL(strip)
 	return screenView{
 		Title: title, Note: note,
 		Style: template.HTMLAttr(fmt.Sprintf(
-			`style="aspect-ratio: %d / %d; background-image: url(%s); background-size: 100%% %d00%%; background-position: 0 100%%"`,
-			size.X, size.Y, url, len(frames))),
+			`style="aspect-ratio: %d / %d; background-image: url(%s); background-size: 100%% %d00%%; background-position: 0 %s"`,
+			size.X, size.Y, url, len(frames), position)),
 	}, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -37,6 +38,27 @@ func ReadRun(dir string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
+	return newRun(dir, c, metrics)
+}
+
+// readBundled reads the run of a model that comes with the program.
+func readBundled(name string) (Run, error) {
+	s, err := pretrained.Summary(name)
+	if err != nil {
+		return Run{}, err
+	}
+	c, err := mnist.Of(s.Config)
+	if err != nil {
+		return Run{}, err
+	}
+	metrics, err := pretrained.Metrics(name)
+	if err != nil {
+		return Run{}, err
+	}
+	return newRun(name, c, metrics)
+}
+
+func newRun(dir string, c mnist.Config, metrics []training.Metric) (Run, error) {
 	r := Run{Config: c, Computers: []string{engine.Computer(c.Backend, c.Threads)}}
 	commit := c.Program.Commit
 	for _, m := range metrics {

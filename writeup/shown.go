@@ -2,11 +2,17 @@ package writeup
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/internal/checksum"
 	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -15,6 +21,7 @@ import (
 type ShownRun struct {
 	Run
 	Dir         string
+	bundled     bool // Dir is the name of a model in the program, of the last epoch
 	epochs      []int
 	train, test *dataset.Labeled
 }
@@ -22,7 +29,42 @@ type ShownRun struct {
 // Limited reports whether the run learned from the first images of its set only.
 func (r ShownRun) Limited() bool { return r.Data.Images < r.train.Len() }
 
-func (r ShownRun) last() string { return training.EpochDir(r.Dir, r.epochs[len(r.epochs)-1]) }
+// Epochs are those that the page shows.
+func (r ShownRun) Epochs() []int { return r.epochs }
+
+func (r ShownRun) last() stored { return r.at(r.epochs[len(r.epochs)-1]) }
+
+func (r ShownRun) at(epoch int) stored {
+	if r.bundled {
+		return stored{bundled: r.Dir}
+	}
+	return stored{dir: training.EpochDir(r.Dir, epoch)}
+}
+
+// stored is where a model lies: in a folder, or in the program.
+type stored struct{ dir, bundled string }
+
+// checksums are those of the model's weights and of its configuration.
+func (s stored) checksums() (of, config string, err error) {
+	if s.bundled != "" {
+		of, err = pretrained.Checksum(s.bundled)
+		return of, "", err
+	}
+	if of, err = checksum.File(filepath.Join(s.dir, mnistunet.WeightsFile)); err == nil {
+		config, err = checksum.File(filepath.Join(s.dir, mnistunet.ConfigFile))
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the model: %w", err)
+	}
+	return of, config, err
+}
+
+func (s stored) load(b compute.Backend, dtype dtypes.DType) (*mnistunet.Model, error) {
+	if s.bundled != "" {
+		return pretrained.Load(b, s.bundled, dtype)
+	}
+	return mnistunet.Load(b, s.dir, dtype)
+}
 
 // Kind is what a page shows a run as.
 type Kind struct {
@@ -32,7 +74,7 @@ type Kind struct {
 	epochs    []int // that are shown, where the run has them, besides its last
 }
 
-var byEpoch = []int{1, 6, 11, 16, 20}
+var byEpoch = []int{1, 5, 10, 15, 20}
 
 // The kinds of runs that a page shows.
 var (
@@ -41,7 +83,20 @@ var (
 	ClassRun    = Kind{"class-conditional", mnistunet.Class, mnistunet.Noise, byEpoch}
 	FlatRun     = Kind{"class-conditional, constant rate", mnistunet.Class, mnistunet.Noise, nil}
 	FlowRun     = Kind{"flow matching", mnistunet.Class, mnistunet.Flow, byEpoch}
+	FlowTimeRun = Kind{"flow matching without classes", mnistunet.Time, mnistunet.Flow, byEpoch}
 )
+
+// OpenBundled reads the run of a model that comes with the program. Of its epochs there is the last one.
+func OpenBundled(name string, kind Kind) (*ShownRun, error) {
+	run, err := readBundled(name)
+	if err != nil {
+		return nil, err
+	}
+	run.Name = kind.name
+	r := &ShownRun{Run: run, Dir: name, bundled: true, epochs: []int{run.Done()}}
+	r.train, r.test, err = mnist.OpenDataOf(name, run.Data)
+	return r, err
+}
 
 // OpenRun reads a run that is to be shown as one of a kind.
 func OpenRun(dir string, kind Kind) (*ShownRun, error) {
@@ -58,8 +113,7 @@ func OpenRun(dir string, kind Kind) (*ShownRun, error) {
 	case got != kind.objective && kind.condition == mnistunet.Class:
 		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow", dir, got)
 	case got != kind.objective:
-		return nil, fmt.Errorf("%s was trained with --objective %s, of which the page shows condition class only, by "+
-			"--flow", dir, got)
+		return nil, fmt.Errorf("%s was trained with --objective %s; give it to --flow-time", dir, got)
 	}
 	train, test, err := mnist.OpenDataOf(dir, run.Data)
 	if err != nil {

@@ -23,10 +23,15 @@ type Data struct {
 	Parameters figure.Parameters // of all figures: written into the PNG files with the command, and shown at the end
 	Item       string            // what an image shows, such as "digit"
 
+	Course []Section // the first half: what a trained model can do
+	Drawn  string    // what draws there, for people
+
 	Forward  *Picture // a row for each noise level
 	Denoiser *Denoiser
 	Models   []Model
 	Tables   []Table
+
+	Deliverables []Deliverable // what a course asks for, ticked off
 }
 
 // Denoiser is the section on a model that removes noise of one level.
@@ -49,7 +54,7 @@ type Level struct{ Sigma, Noisy, Denoised float64 }
 // Model is the section on a model that draws images from noise.
 type Model struct {
 	Run
-	Kind         string // which text it gets, time, class or flow; one of each at most
+	Kind         string // which text it gets, one of kinds; one of each at most
 	Columns      []string
 	Trajectories []Trajectory      // by rising epoch, with equally many frames
 	Sampling     figure.Parameters // of the trajectories
@@ -58,7 +63,7 @@ type Model struct {
 	Flat         *Flat
 }
 
-var kinds = []string{"time", "class", "flow"} // as writeup.html has texts for
+var kinds = []string{"time", "class", "flow-time", "flow"} // as writeup.html has texts for
 
 // Trajectory is how images came out of noise after an epoch of training.
 type Trajectory struct {
@@ -120,7 +125,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 }
 
 func (d Data) check() error {
-	if d.Denoiser == nil && len(d.Models) == 0 {
+	if d.Denoiser == nil && len(d.Models) == 0 && len(d.Course) == 0 {
 		return fmt.Errorf("it needs at least one model")
 	}
 	for _, r := range d.runs() {
@@ -185,6 +190,7 @@ func (d Data) runs() []Run {
 
 type writeupView struct {
 	Data
+	Course   []sectionView
 	Time     string // of all training
 	Forward  *pictureView
 	Denoiser *denoiserView
@@ -218,6 +224,8 @@ type modelView struct {
 	Slowing             bool    // nearly all of the loss's fall is in the first epoch
 	Introduces          bool    // the first with timesteps: explains them
 	Explains            bool    // the first UNet: explains it
+	Straight            bool    // a flow
+	Explained           bool    // flows were explained before
 	Renames             bool    // a flow behind a model of x₀
 	Guides              bool    // the first with classes: explains guidance
 	Signal              float64 // what is left of the image at the last timestep: √ᾱ
@@ -252,6 +260,13 @@ func (d Data) view(f *files) (*writeupView, error) {
 		}
 		return lossCurve(f, file, title, r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
 	}
+	for _, s := range d.Course {
+		section, err := s.view(f)
+		if err != nil {
+			return nil, err
+		}
+		v.Course = append(v.Course, section)
+	}
 	if d.Forward != nil {
 		p, err := picture(*d.Forward)
 		if err != nil {
@@ -272,13 +287,16 @@ func (d Data) view(f *files) (*writeupView, error) {
 		n.UNet = network("denoiser", n.Network)
 		v.Denoiser = n
 	}
-	introduced, guided, drawn := false, false, d.Denoiser != nil
+	introduced, guided, drawn, straight := false, false, d.Denoiser != nil, false
 	for _, m := range d.Models {
 		n, err := m.view(picture, curve)
 		if err != nil {
 			return nil, err
 		}
-		n.Introduces = m.Kind != "flow" && !introduced
+		n.Straight = strings.HasPrefix(m.Kind, "flow")
+		n.Explained = n.Straight && straight
+		straight = straight || n.Straight
+		n.Introduces = !n.Straight && !introduced
 		introduced = introduced || n.Introduces
 		n.Guides = len(m.Columns) > 0 && !guided
 		guided = guided || n.Guides
@@ -286,7 +304,7 @@ func (d Data) view(f *files) (*writeupView, error) {
 			n.UNet, n.Explains = network(m.Kind, m.Network), !drawn
 			drawn = true
 		}
-		n.Renames = m.Kind == "flow" && (introduced || d.Denoiser != nil || d.Forward != nil)
+		n.Renames = n.Straight && (introduced || d.Denoiser != nil || d.Forward != nil)
 		v.Models = append(v.Models, n)
 		for _, t := range m.Trajectories {
 			noisy, _ := batches(thin(t.Frames, MostFrames))

@@ -8,13 +8,13 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var asJSON bool
+	var asJSON, quick bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Tell what networks run on here, what is missing and how to get it",
+		Short: "Tell what networks run on here, what is missing, and what this machine is good for",
 		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := doctor.Examine(version)
+			r, err := doctor.Examine(cmd.Context(), version, !quick)
 			if err != nil {
 				return err
 			}
@@ -22,5 +22,6 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	cli.JSONFlag(cmd, &asJSON, "print a JSON object")
+	cmd.Flags().BoolVar(&quick, "quick", false, "don't measure what this machine is good for, which takes some seconds")
 	return cmd
 }

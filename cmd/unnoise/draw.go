@@ -47,6 +47,7 @@ func (f *drawFlags) add(cmd *cobra.Command, fallback, out string) {
 	flags.StringArrayVar(&r.Prompts, "prompt", nil,
 		"what the images show: a text, or a class of a model that knows classes, or all of them; may be given more "+
 			"than once")
+	completePrompts(cmd, "prompt")
 	flags.StringVar(&f.prompts, "prompts", "",
 		"file with a prompt on each line: each is drawn into a file of its own, named by it; those that are there "+
 			"are skipped")

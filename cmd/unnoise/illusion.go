@@ -46,6 +46,11 @@ func partsFlag(cmd *cobra.Command, target *[]lab.Part, name, usage string) {
 		}
 		return lab.Part{As: as, Prompts: []string{prompt}}, nil
 	})
+	names := kindNames(illusion.Views())
+	if name != "view" {
+		names = kindNames(illusion.Bands())
+	}
+	completeParts(cmd, name, names)
 }
 
 // weigh gives parts their weights and guidance, where these were given.
@@ -110,15 +115,6 @@ func kinds(all []illusion.Kind) string {
 	return text.String()
 }
 
-func completeKinds(cmd *cobra.Command, flag string, all []illusion.Kind) {
-	var names []string
-	for _, k := range all {
-		names = append(names, k.Name+"=")
-	}
-	cli.CompleteBy(cmd, flag,
-		cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
-}
-
 func newAnagram() *cobra.Command {
 	var f illusionFlags
 	combine := string(illusion.Mean)
@@ -154,7 +150,6 @@ Views:
 			"variance of noise",
 		string(illusion.Mean), string(illusion.Alternate), string(illusion.Rectified))
 	f.weightFlags(cmd)
-	completeKinds(cmd, "view", illusion.Views())
 	return cmd
 }
 
@@ -194,8 +189,6 @@ Bands:
 	partsFlag(cmd, &pictures, "picture", "a band that stays a picture's, as in low_pass=photo.jpg")
 	f.add(cmd, "hybrid.png")
 	f.weightFlags(cmd)
-	completeKinds(cmd, "band", illusion.Bands())
-	completeKinds(cmd, "picture", illusion.Bands())
 	return cmd
 }
 

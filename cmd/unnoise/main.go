@@ -13,6 +13,7 @@ import (
 
 func main() {
 	terminal.KeepOutput("ONEDNN_VERBOSE", "DNNL_VERBOSE")
+	released()
 	ctx, stop := terminal.Interruptible(context.Background())
 	code := cli.Execute(ctx, newRoot(), os.Args[1:], os.Stdout, os.Stderr, explain)
 	stop()

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/terminal"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 )
@@ -32,7 +34,7 @@ func newRoot() *cobra.Command {
 		Long: `Unnoise trains diffusion models on your own CPU, samples from them and shows
 every curve and every sample on the way.
 
-Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
+Start with 'unnoise demo': in two minutes it shows what there is, and trains a network.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,6 +42,12 @@ Start with 'unnoise demo': it trains on MNIST for one epoch and draws digits.`,
 			return cli.RefuseEmpty(cmd, "negative", "variant")
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, ok := terminal.Width(os.Stdout); ok && isTerminal(os.Stdin) {
+				return offer(cmd, os.Stdin)
+			}
+			return cmd.Help()
+		},
 	}
 	root.Version = build.Read(version).String()
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -431,7 +431,7 @@ func TestWithoutOneDNN(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	args := []string{"demo", "--limit", "256", "--dim", "4", "--out", dir}
+	args := []string{"demo", "--only", "training", "--limit", "256", "--dim", "4", "--out", dir}
 	out := succeed(t, args...).stdout
 	if !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("demo printed %q", out)
@@ -445,17 +445,17 @@ func TestDemo(t *testing.T) {
 	}
 	line, _ := p.Get("command")
 	if ok, err := regexp.MatchString(
-		`^unnoise demo --epochs 1 --dim 4 --seed 0 --dtype (f32|bf16) --threads \d+ --limit 256 --out `+regexp.QuoteMeta(dir)+"$", line); !ok || err != nil {
+		`^unnoise demo --epochs 1 --dim 4 --seed 0 --dtype (f32|bf16) --threads \d+ --limit 256 --only training --out `+regexp.QuoteMeta(dir)+"$", line); !ok || err != nil {
 		t.Errorf("command %q", line)
 	}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, "using the run") {
 		t.Errorf("a second demo printed %q", out)
 	}
-	if r := unnoise(t, "demo", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure ||
+	if r := unnoise(t, "demo", "--only", "training", "--limit", "256", "--dim", "5", "--out", dir); r.code != exitFailure ||
 		!strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("other settings: exit code %d, %q", r.code, r.stderr)
 	}
-	if r := unnoise(t, "demo", "--dim", "4", "--out", dir); r.code != exitFailure ||
+	if r := unnoise(t, "demo", "--only", "training", "--dim", "4", "--out", dir); r.code != exitFailure ||
 		!strings.Contains(r.stderr, "--fresh") {
 		t.Errorf("more digits: exit code %d, %q", r.code, r.stderr)
 	}

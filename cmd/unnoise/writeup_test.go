@@ -38,7 +38,7 @@ func TestWriteup(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "page")
-	args := []string{"writeup", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow,
+	args := []string{"writeup", "--half", "b", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow,
 		"--eval", report, "--seed", "3", "--out", dir}
 	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("writeup printed %q", out)
@@ -110,7 +110,7 @@ func TestWriteup(t *testing.T) {
 	}
 
 	// Another seed has other drawings.
-	succeed(t, "writeup", "--time", timed, "--seed", "4", "--out", dir)
+	succeed(t, "writeup", "--half", "b", "--time", timed, "--seed", "4", "--out", dir)
 	if again, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors")); err != nil ||
 		len(again) != len(drawings)+2 {
 		t.Errorf("with another seed there are %d drawings, %v", len(again), err)
@@ -121,7 +121,6 @@ func TestWriteup(t *testing.T) {
 		args []string
 		want string
 	}{
-		{exitUsage, nil, "expected the folder of a run for --none, --time, --class or --flow"},
 		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
 		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class +
 			" has condition class"},
@@ -133,7 +132,7 @@ func TestWriteup(t *testing.T) {
 		{exitFailure, []string{"--flow", class}, "--flow: expected a run trained with --objective flow"},
 		{exitFailure, []string{"--class", flat, "--class-flat", class}, "--class-flat: expected a run with decay 1"},
 	} {
-		if r := unnoise(t, append([]string{"writeup"}, c.args...)...); r.code != c.code ||
+		if r := unnoise(t, append([]string{"writeup", "--half", "b"}, c.args...)...); r.code != c.code ||
 			!strings.Contains(r.stderr, c.want) {
 			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, r.code, r.stderr, c.code, c.want)
 		}

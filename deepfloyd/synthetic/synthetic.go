@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/internal/hubfile"
 )
 
@@ -33,6 +34,16 @@ var (
 	//go:embed scheduler.json
 	schedulerConfig []byte
 )
+
+// UNet returns the configuration of a UNet, as Write writes it.
+func (n Network) UNet() (unet.Config, error) {
+	path := filepath.Join("unet", hubfile.Network)
+	text, err := json.Marshal(n.files[path])
+	if err != nil {
+		return unet.Config{}, err
+	}
+	return unet.ParseConfig(path, text)
+}
 
 // Networks returns the networks, from small to large.
 func Networks() []Network {

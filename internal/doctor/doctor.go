@@ -3,6 +3,7 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cachedir"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/forecast"
 	"github.com/unnoise/unnoise/internal/memory"
 )
 
@@ -30,10 +32,12 @@ type Report struct {
 	Available uint64   `json:"memory_available_bytes"`
 	Cache     string   `json:"cache"`
 	Problems  []string `json:"problems"`
+	*forecast.Forecast
 }
 
-// Examine looks at the machine. release is the program's version, if it was set when it was built.
-func Examine(release string) (Report, error) {
+// Examine looks at the machine. release is the program's version, if it was set when it was built. measure: it also says
+// what the machine is good for, which takes some seconds.
+func Examine(ctx context.Context, release string, measure bool) (Report, error) {
 	b, info, err := engine.New(engine.Options{})
 	if err != nil {
 		return Report{}, err
@@ -58,6 +62,13 @@ func Examine(release string) (Report, error) {
 	r.Memory, r.Available = memory.Read()
 	if w := info.Warning(); w != "" {
 		r.Problems = append(r.Problems, w)
+	}
+	if measure {
+		f, err := forecast.Measure(ctx, b, dtype)
+		if err != nil {
+			return r, err
+		}
+		r.Forecast = &f
 	}
 	return r, nil
 }
@@ -89,6 +100,9 @@ func (r Report) String() string {
 		{"cache", cmp.Or(r.Cache, "none")},
 	} {
 		fmt.Fprintf(&text, "%-14s%s\n", line[0], line[1])
+	}
+	if r.Forecast != nil {
+		fmt.Fprintf(&text, "\n%s", r.Forecast.Text(r.Available))
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&text, "\n%s\n", p)

@@ -1,6 +1,7 @@
-// A player shows one frame of its strips at a time. It plays while the pointer is on its stage, or the keyboard's focus, and when it is
-// left alone it shows the last frame again. Who asks for more, by a click, the button, a key or the slider, has it play or stand until
-// they ask again. Who prefers reduced motion starts it by these only.
+// A player shows one frame of its strips at a time. It plays while the pointer is on its stage, or the keyboard's focus,
+// and when it is left alone it shows the last frame again. A movement (data-back) runs forth and back, and rests at its
+// first frame. Who asks for more, by a click, the button, a key or the slider, has it play or stand until they ask
+// again. Who prefers reduced motion starts it by these only.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 for (const player of document.querySelectorAll(".player")) {
   const stage = player.querySelector(".stage");
@@ -12,7 +13,8 @@ for (const player of document.querySelectorAll(".player")) {
   const captions = JSON.parse(player.dataset.captions);
   const last = captions.length - 1;
   const delay = 50, pauseAtEnd = 1500; // milliseconds
-  let frame = last, timer = 0, asked = false, seen = true;
+  const back = "back" in player.dataset, home = back ? 0 : last;
+  let frame = home, by = 1, timer = 0, asked = false, seen = true;
 
   function show(n) {
     frame = n;
@@ -23,14 +25,18 @@ for (const player of document.querySelectorAll(".player")) {
     player.dataset.frame = n;
   }
   function tick() {
-    if (seen) show(frame === last ? 0 : frame + 1); // what nobody sees waits
-    timer = setTimeout(tick, !seen || frame === last ? pauseAtEnd : delay);
+    if (seen) { // what nobody sees waits
+      if (back && (frame + by < 0 || frame + by > last)) by = -by;
+      show(back ? frame + by : frame === last ? 0 : frame + 1);
+    }
+    const ends = frame === last || (back && frame === 0);
+    timer = setTimeout(tick, !seen || ends ? pauseAtEnd : delay);
   }
   function play() {
     if (timer) return;
     player.classList.add("playing");
     button.setAttribute("aria-label", "Pause");
-    if (frame === last) show(0);
+    if (frame === last && !back) show(0);
     timer = setTimeout(tick, delay);
   }
   function pause() {
@@ -45,7 +51,7 @@ for (const player of document.querySelectorAll(".player")) {
   function rest() {
     if (asked || player.matches(":hover") || player.querySelector(":focus-visible")) return;
     pause();
-    show(last);
+    show(home);
   }
   function toggle() {
     asked = true;
@@ -83,5 +89,5 @@ for (const player of document.querySelectorAll(".player")) {
   slider.addEventListener("input", () => hold(Number(slider.value)));
   new IntersectionObserver((changes) => { seen = changes.at(-1).isIntersecting; }).observe(player);
   controls.hidden = false;
-  show(last);
+  show(home);
 }

@@ -1,0 +1,78 @@
+package course
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/writeup"
+)
+
+// DefaultSubjects are those that suit a model.
+func DefaultSubjects(l *lab.Lab, name, variant string) (Subjects, error) {
+	spec, _, err := l.About(lab.Request{Model: name, Variant: variant})
+	if err != nil {
+		return Subjects{}, err
+	}
+	return Defaults(spec), nil
+}
+
+// Own puts a person's own pictures into the subjects: each list replaces that of the defaults, with the prompt that
+// says least.
+func (s *Subjects) Own(photos, web, drawings []string) {
+	own := func(list *[]Start, files []string) {
+		if len(files) == 0 {
+			return
+		}
+		prompt := s.Plain
+		if prompt == "" && len(s.Prompts) > 0 {
+			prompt = s.Prompts[0]
+		}
+		*list = nil
+		for _, file := range files {
+			*list = append(*list, Start{file, prompt})
+		}
+	}
+	own(&s.Photos, photos)
+	own(&s.Web, web)
+	own(&s.Drawings, drawings)
+	if len(photos) > 0 {
+		s.Subject = photos[0]
+	}
+}
+
+// About says what the course's model is, for people.
+func (c *Course) About() string {
+	return fmt.Sprintf("%s, of %d×%d pixels", c.Model, c.spec.Width, c.spec.Height)
+}
+
+// ShowBundled makes a page show the models of the program instead of runs.
+func ShowBundled(p *writeup.Page) (err error) {
+	for _, m := range []struct {
+		to   **writeup.ShownRun
+		name string
+		kind writeup.Kind
+	}{
+		{&p.None, "mnist-none", writeup.DenoiserRun}, {&p.Time, "mnist-time", writeup.TimeRun},
+		{&p.Class, "mnist-class", writeup.ClassRun},
+	} {
+		if *m.to, err = writeup.OpenBundled(m.name, m.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Page puts the first half, where it is asked for, and the checklist onto a page of runs.
+func (c *Course) Page(ctx context.Context, p *writeup.Page, half bool) (err error) {
+	var s *Subjects
+	if half {
+		if p.Course, err = c.Sections(ctx, nil); err != nil {
+			return err
+		}
+		s, p.Drawn = &c.Subjects, "drawn by "+c.About()
+	}
+	p.Deliverables = Checklist(s, Runs{Denoiser: p.None, Time: p.Time, Class: p.Class, Flat: p.Flat,
+		FlowTime: p.FlowTime, Flow: p.Flow})
+	return nil
+}

