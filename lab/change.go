@@ -24,7 +24,7 @@ func (r *Request) Change(to Request, changed func(field string) bool) {
 	set("seed", func() { r.Seed = to.Seed })
 	if i := r.Illusion; i != nil && (changed("seed") || changed("model")) { // other candidates, which are to be ranked
 		other := *i
-		other.Seeds = nil
+		other.Seeds, other.Parents = nil, nil
 		r.Illusion = &other
 	}
 	set("batch", func() { r.Batch = to.Batch })

@@ -295,6 +295,7 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 	i := *s.variant.Illusion
 	groups, n := i.groups(), i.Candidates*i.groups()
 	if len(i.Seeds) == 0 {
+		i.Parents = map[uint64]uint64{}
 		for k := range n {
 			i.Seeds = append(i.Seeds, *s.variant.Seed+uint64(k))
 		}
@@ -312,8 +313,13 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 		if err != nil {
 			return images, err
 		}
-		if err := d.sort(&i, images); err != nil {
+		if err := d.sort(&i, images, 0); err != nil {
 			return images, err
+		}
+		for round := range *i.Refine {
+			if err := d.refine(*s, &i, round, drawn); err != nil {
+				return images, err
+			}
 		}
 		if !i.Race && d.model.spec.WeightBytes > smallModels { // drawing again would take long
 			s.variant.Illusion, s.images, d.noise = &i, i.Keep*groups, nil
@@ -330,8 +336,7 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 	}
 	s.variant.Illusion = &i
 	s.images = i.Keep * groups
-	d.noise = seeded(i.Seeds[:s.images]...)
-	return d.draw(*s)
+	return d.again(*s, &i)
 }
 
 // finish draws the best tenth of raced candidates to the end, and ranks them anew.
@@ -347,7 +352,7 @@ func (d *drawing) finish(s *stage, i *Illusion) error {
 	if err != nil {
 		return err
 	}
-	if err := d.sort(&few, images); err != nil {
+	if err := d.sort(&few, images, 1); err != nil {
 		return err
 	}
 	i.Seeds = append(few.Seeds, i.Seeds[len(few.Seeds):]...)
@@ -355,7 +360,7 @@ func (d *drawing) finish(s *stage, i *Illusion) error {
 }
 
 // sort ranks candidates, group by group, and puts their seeds in that order.
-func (d *drawing) sort(i *Illusion, images diffusion.Images) error {
+func (d *drawing) sort(i *Illusion, images diffusion.Images, round int) error {
 	m, err := d.lab.use(d.model)
 	if err != nil {
 		return err
@@ -379,7 +384,7 @@ func (d *drawing) sort(i *Illusion, images diffusion.Images) error {
 		if err != nil {
 			return err
 		}
-		verdicts, prompts, err := d.rank(d.ctx, m, i, g, x, ownSeeds)
+		verdicts, prompts, err := d.rank(m, i, g, x, ownSeeds, round)
 		if err != nil {
 			return err
 		}
@@ -532,6 +537,8 @@ type stage struct {
 	until   int              // steps after which what the images are estimated to become is enough; 0: all
 	noisy   bool             // after so many, x_t is asked for, and not that estimate
 	total   int              // steps of the drawing that this is the beginning of; 0: it is the whole
+	first   int              // of the path's moves that is made
+	again   diffusion.Images // what is noised to where that begins; none: the start is noise
 }
 
 // draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the
@@ -654,6 +661,10 @@ func (d *drawing) begin(s stage) (x diffusion.Images, known *diffusion.Known, er
 	}
 	x = diffusion.NewImages(s.images, spec.Channels, height, width)
 	d.noise.normal(x)
+	if s.again.N > 0 {
+		x, err = s.sampler.Start(s.again, x)
+		return x, nil, err
+	}
 	if v.Inpaint == nil {
 		if source != nil {
 			x, err = s.sampler.Start(original, x)

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -29,8 +28,13 @@ type Illusion struct {
 	Keep       int `json:"keep,omitempty"`
 	// Race: candidates are judged after 40 % of the steps, and only the best tenth is finished.
 	Race bool `json:"race,omitempty"`
+	// Refine says how often the best quarter of the candidates is noised again, to 60 % of the path, and drawn on, in
+	// place of all others. Nil: 3 with models of digits, without a race.
+	Refine *int `json:"refine,omitempty"`
 	// Seeds are those of all candidates, the best first, once they were ranked: of them the first Keep are drawn again.
 	Seeds []uint64 `json:"seeds,omitempty"`
+	// Parents has the seeds of refined candidates, and of each the seed of the candidate that it goes on from.
+	Parents map[uint64]uint64 `json:"parents,omitempty"`
 }
 
 // Part is one thing that an illusion shows.
@@ -44,6 +48,9 @@ type Part struct {
 	Guidance  *float64 `json:"guidance,omitempty"` // default: the request's
 	Picture   *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
 }
+
+// viewGuidance is γ for the views of digits by default: docs/results.md.
+const viewGuidance = 7.0
 
 // parts returns the parts, and whether they are views.
 func (i *Illusion) parts() ([]Part, bool) {
@@ -117,7 +124,7 @@ func (i *Illusion) complete(spec model.Spec, upscaler *opened) error {
 	if i.Repeats < 1 || i.Repeats > 100 {
 		return model.Errorf("repeats", "expected 1 to 100, found %d", i.Repeats)
 	}
-	return i.completeCandidates()
+	return i.completeCandidates(spec)
 }
 
 // checkWeights refuses weights that a path would stumble over.
@@ -136,15 +143,29 @@ func (i *Illusion) checkWeights(parts []Part) error {
 	return nil
 }
 
-func (i *Illusion) completeCandidates() error {
+func (i *Illusion) completeCandidates(spec model.Spec) error {
 	if i.Candidates < 0 || i.Candidates > 10_000 {
 		return model.Errorf("candidates", "expected 1 to 10000, found %d", i.Candidates)
 	}
 	if i.Candidates == 0 {
-		if i.Keep != 0 || i.Race {
+		switch {
+		case i.Keep != 0 || i.Race:
 			return model.Errorf("keep", "it has no meaning without candidates")
+		case i.Refine != nil:
+			return model.Errorf("refine", "it has no meaning without candidates")
 		}
 		return nil
+	}
+	switch {
+	case i.Refine == nil:
+		i.Refine = new(int)
+		if !i.Race && len(spec.Vocabulary) > 0 {
+			*i.Refine = refineRounds
+		}
+	case *i.Refine < 0 || *i.Refine > maxRefine:
+		return model.Errorf("refine", "expected 0 to %d, found %d", maxRefine, *i.Refine)
+	case *i.Refine > 0 && i.Race:
+		return model.Errorf("refine", "raced candidates are not refined: expected one of both")
 	}
 	i.Keep = cmp.Or(i.Keep, 1)
 	if i.Keep < 1 || i.Keep > i.Candidates {
@@ -353,7 +374,7 @@ func (d *drawing) hold(s stage, x diffusion.Images) (func(iter.Seq2[diffusion.St
 		}
 		h := illusion.Held{Process: s.model.spec.Process, Images: repeated(original, x.N), Band: band,
 			Noise: d.noise.source}
-		if err := h.Replace(x, s.sampler.Path[0].From); err != nil {
+		if err := h.Replace(x, s.sampler.Path[s.first].From); err != nil {
 			return nil, err
 		}
 		all = append(all, h)
@@ -432,8 +453,8 @@ type Ranking struct {
 }
 
 // rank judges candidates and returns the best first. images are those of one group.
-func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group int, images diffusion.Images,
-	seeds []uint64) ([]Verdict, []string, error) {
+func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.Images, seeds []uint64,
+	round int) ([]Verdict, []string, error) {
 	looks, err := i.Looks(d.model.spec, group)
 	if err != nil {
 		return nil, nil, err
@@ -447,7 +468,8 @@ func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group in
 	for _, look := range looks {
 		told.Looks = append(told.Looks, look.Name)
 	}
-	j := Judge{Model: m, Progress: func(done, total int, soFar []Verdict) {
+	j := Judge{Model: m, Draws: i.drawsAt(round), Seed: uint64(round), Progress: func(done, total int, soFar []Verdict) {
+		i.tellParents(soFar)
 		now := told
 		now.Done, now.Total, now.Verdicts = done, total, soFar
 		d.send(Event{Stage: Judging, Judged: &now})
@@ -459,7 +481,12 @@ func (d *drawing) rank(ctx context.Context, m model.Model, i *Illusion, group in
 		}
 		j.Prompts = append(j.Prompts, p)
 	}
-	verdicts, err := j.Rank(ctx, images, seeds, looks)
+	shown := images.Clone() // as a picture shows them
+	for k, v := range shown.Data {
+		shown.Data[k] = min(max(v, told.Range.Low), told.Range.High)
+	}
+	verdicts, err := j.Rank(d.ctx, shown, seeds, looks)
+	i.tellParents(verdicts)
 	if d.stopped {
 		return nil, nil, errStopped
 	}

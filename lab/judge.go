@@ -22,20 +22,25 @@ type Look struct {
 
 // Verdict is what a model thinks of one candidate.
 type Verdict struct {
-	Seed uint64 `json:"seed"`
+	Seed   uint64  `json:"seed"`
+	Parent *uint64 `json:"parent,omitempty"` // seed of the candidate that this one was refined from
 	// Score is the least, over the looks, of the log odds of the asked prompt against all others: above 0 it is more
 	// probable than all of them together.
 	Score float64 `json:"score"`
 	// Matrix has a row for each look and a column for each of Prompts: how much less its log likelihood is than that of
 	// the best one, which has 0 and is what is read.
 	Matrix [][]float64 `json:"matrix"`
-	Draws  int         `json:"draws"` // of noise that it was judged by: those that do well are told apart by more
+	// Fit is the log likelihood of the asked prompts, summed over the looks: how much like an image of the model's each
+	// look is. Only differences between candidates of as many draws have a meaning.
+	Fit   float64 `json:"fit"`
+	Draws int     `json:"draws"` // of noise that it was judged by: those that do well are told apart by more
 }
 
 // Compare orders verdicts, the best first: of two candidates the one that was judged by more draws, then the one of a
-// higher score.
+// higher score, to which its fit adds a little.
 func (v Verdict) Compare(other Verdict) int {
-	return cmp.Or(cmp.Compare(other.Draws, v.Draws), cmp.Compare(other.Score, v.Score))
+	return cmp.Or(cmp.Compare(other.Draws, v.Draws),
+		cmp.Compare(other.Score+fitShare*other.Fit, v.Score+fitShare*v.Fit))
 }
 
 // Judge ranks candidates by a model's own judgement, without another network: a prompt explains an image where the
@@ -54,10 +59,11 @@ type Judge struct {
 	Progress func(done, total int, soFar []Verdict)
 }
 
-// The shares of signal at which images are judged: docs/results.md.
+// How images are judged: docs/results.md.
 const (
-	judgeLow, judgeHigh = 0.35, 0.55
+	judgeLow, judgeHigh = 0.33, 0.47
 	judgeDraws          = 16
+	fitShare            = 0.1
 	rivals              = 3 // prompts that stay beside the asked one after the first draws
 )
 
@@ -81,15 +87,15 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 	stay := make([]int, images.N)
 	for n := range all {
 		stay[n] = n
-		all[n] = make(evidence, len(looks))
+		all[n] = evidence{gaps: make([][]gap, len(looks)), fit: make([]gap, len(looks))}
 		for look := range looks {
-			all[n][look] = make([]gap, len(j.Prompts))
+			all[n].gaps[look] = make([]gap, len(j.Prompts))
 		}
 	}
 	g := diffusion.NewGenerator(j.Seed)
-	pairs := (j.Draws + 1) / 2 // of a noise and its opposite
-	for k, t := range j.times(pairs) {
-		if k > 0 && k == pairs/2 {
+	noise := diffusion.NewImages(1, images.C, images.H, images.W)
+	for draw, t := range j.times() {
+		if draw > 0 && draw == j.Draws/2 {
 			slices.SortStableFunc(stay, func(a, b int) int { return j.verdict(all[a]).Compare(j.verdict(all[b])) })
 			stay = stay[:(len(stay)+1)/2]
 			slices.Sort(stay)
@@ -102,8 +108,13 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 				}
 			}
 		}
-		noise := diffusion.NewImages(1, images.C, images.H, images.W)
-		g.Normal(noise.Data)
+		if draw%2 == 0 {
+			g.Normal(noise.Data)
+		} else {
+			for i := range noise.Data {
+				noise.Data[i] = -noise.Data[i]
+			}
+		}
 		errors, err := j.try(ctx, seen, trials, noise, t)
 		if err != nil {
 			return nil, err
@@ -112,11 +123,12 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 		for i, try := range trials {
 			if try.prompt == try.look { // the first of its look
 				asked = errors[i]
+				all[try.image].fit[try.look].add(-asked / 2)
 			}
-			all[try.image][try.look][try.prompt].add((errors[i] - asked) / 2)
+			all[try.image].gaps[try.look][try.prompt].add((errors[i] - asked) / 2)
 		}
 		if j.Progress != nil {
-			j.Progress(k+1, pairs, j.verdicts(all, seeds))
+			j.Progress(draw+1, j.Draws, j.verdicts(all, seeds))
 		}
 	}
 	return j.verdicts(all, seeds), nil
@@ -131,18 +143,21 @@ func (j Judge) verdicts(all []evidence, seeds []uint64) []Verdict {
 	return verdicts
 }
 
-// evidence is what was found of one image: for each look and prompt how much less likely it is than the look's own one.
-type evidence [][]gap
-
-// gap is a difference of log likelihoods, in the mean over some pairs of draws.
-type gap struct {
-	sum   float64
-	pairs int
+// evidence is what was found of one image.
+type evidence struct {
+	gaps [][]gap // for each look and prompt how much less likely it is than the look's own one
+	fit  []gap   // for each look the log likelihood of that one
 }
 
-func (g *gap) add(v float64) { g.sum, g.pairs = g.sum+v, g.pairs+1 }
+// gap is a log likelihood, or a difference of two, in the mean over some draws.
+type gap struct {
+	sum   float64
+	draws int
+}
 
-func (g gap) mean() float64 { return g.sum / float64(max(g.pairs, 1)) }
+func (g *gap) add(v float64) { g.sum, g.draws = g.sum+v, g.draws+1 }
+
+func (g gap) mean() float64 { return g.sum / float64(max(g.draws, 1)) }
 
 // trial asks how well one prompt explains one look at one image.
 type trial struct{ image, look, prompt int }
@@ -155,31 +170,28 @@ func (j Judge) told(e evidence, look int) []int {
 			others = append(others, p)
 		}
 	}
-	if e[look][look].pairs > 0 && len(others) > rivals {
-		slices.SortStableFunc(others, func(a, b int) int { return cmp.Compare(e[look][a].mean(), e[look][b].mean()) })
+	if e.gaps[look][look].draws > 0 && len(others) > rivals {
+		gaps := e.gaps[look]
+		slices.SortStableFunc(others, func(a, b int) int { return cmp.Compare(gaps[a].mean(), gaps[b].mean()) })
 		others = others[:rivals]
 	}
 	return append([]int{look}, others...)
 }
 
-// try returns the squared errors of the noise that the network estimates, one for each trial: the mean of those with
-// noise and with its opposite. Many trials go into one evaluation.
+// try returns the squared errors of the noise that the network estimates, one for each trial. Many trials go into one
+// evaluation.
 func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial, noise diffusion.Images,
 	t float64) ([]float64, error) {
 	const most = 256 // images in one evaluation: more are no quicker
 	process := j.Model.Spec().Process
-	opposite := noise.Clone()
-	for i := range opposite.Data {
-		opposite.Data[i] = -opposite.Data[i]
-	}
 	var errors []float64
-	for some := range slices.Chunk(trials, most/2) {
+	for some := range slices.Chunk(trials, most) {
 		ask := model.Ask{Guidance: 1}
 		var looked, noises []diffusion.Images
 		for _, try := range some {
-			ask.Show = append(ask.Show, j.Prompts[try.prompt], j.Prompts[try.prompt])
-			one := seen[try.look].Slice(try.image, try.image+1)
-			looked, noises = append(looked, one, one), append(noises, noise, opposite)
+			ask.Show = append(ask.Show, j.Prompts[try.prompt])
+			looked = append(looked, seen[try.look].Slice(try.image, try.image+1))
+			noises = append(noises, noise)
 		}
 		clean, err := diffusion.Concat(looked...)
 		if err != nil {
@@ -205,12 +217,12 @@ func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial,
 			return nil, err
 		}
 		for i := range some {
-			sum, two := 0.0, want.Slice(2*i, 2*i+2).Data
-			for k, v := range estimate.Value.Slice(2*i, 2*i+2).Data {
-				d := float64(v - two[k])
+			sum := 0.0
+			for k, v := range estimate.Value.Slice(i, i+1).Data {
+				d := float64(v - noise.Data[k])
 				sum += d * d
 			}
-			errors = append(errors, sum/2)
+			errors = append(errors, sum)
 		}
 	}
 	return errors, nil
@@ -219,7 +231,7 @@ func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial,
 // verdict sums evidence up.
 func (j Judge) verdict(e evidence) Verdict {
 	v := Verdict{Score: math.Inf(1)}
-	for look, gaps := range e {
+	for look, gaps := range e.gaps {
 		least := 0.0
 		row := make([]float64, len(gaps))
 		var others []float64 // log likelihoods
@@ -237,20 +249,23 @@ func (j Judge) verdict(e evidence) Verdict {
 			row[p] -= least
 		}
 		v.Matrix = append(v.Matrix, row)
-		v.Draws = 2 * gaps[look].pairs
+		v.Draws = gaps[look].draws
+		v.Fit += e.fit[look].mean()
 	}
 	return v
 }
 
-// times are the moments at which images are noised, in an order in which the first ones lie apart.
-func (j Judge) times(n int) (all []float64) {
+// times are the times to which images are noised, in an order in which the first ones lie apart: a noise and its
+// opposite have the same.
+func (j Judge) times() (all []float64) {
+	n := (j.Draws + 1) / 2
 	sorted := times(j.Model.Spec().Process, j.Low, j.High, n)
-	for first := 0; len(all) < n; first++ {
+	for first := 0; len(all) < j.Draws; first++ {
 		for k := first; k < n; k += (n + 1) / 2 {
-			all = append(all, sorted[k])
+			all = append(all, sorted[k], sorted[k])
 		}
 	}
-	return all
+	return all[:j.Draws]
 }
 
 // times are moments of a process with shares of signal from low to high; timesteps are whole.

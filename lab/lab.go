@@ -392,6 +392,10 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 	if err := r.completeCount(); err != nil {
 		return v, err
 	}
+	if r.Illusion != nil && r.Guidance == nil && len(r.Illusion.Views) > 0 && len(spec.Vocabulary) > 0 {
+		guidance := viewGuidance
+		r.Guidance = &guidance
+	}
 	if r.Sampling, v.sampler, err = p.model.model.Plan(r.Sampling); err != nil {
 		return v, err
 	}

@@ -121,6 +121,9 @@ func (r Request) Parameters() (figure.Parameters, error) {
 		p.Add("combine", i.Combine)
 		add("repeats", i.Repeats, i.Repeats > 1)
 		add("candidates", i.Candidates, i.Candidates > 0)
+		if i.Refine != nil {
+			p.Add("refine", *i.Refine)
+		}
 	}
 	if s := r.Strip; s != nil {
 		p.Add("picture", s.Picture.Name)

@@ -25,6 +25,9 @@ var variantName = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 // check refuses what a request may not ask for, before anything is opened or decoded for it.
 func (s *Studio) check(r lab.Request) error { return s.checkAt(r, 0) }
 
+// maxRefine bounds how often candidates are drawn on.
+const maxRefine = 5
+
 // mostBranches bounds how many drawings go on from another.
 const mostBranches = 8
 
@@ -147,6 +150,9 @@ func checkTechniques(r lab.Request) error {
 				}
 			}
 		}
+	}
+	if r := i.Refine; r != nil && (*r < 0 || *r > maxRefine) {
+		return model.Errorf("illusion.refine", "expected 0 to %d, found %d", maxRefine, *r)
 	}
 	if i.Candidates*groups > Limits.Images || i.Candidates < 0 {
 		return model.Errorf("illusion.candidates", "expected at most %d, found %d for each of %d pictures",

@@ -19,9 +19,11 @@ type Sheet struct {
 	Candidates []Candidate `json:"candidates" doc:"in the order of their seeds"`
 }
 
-// Candidate is a picture on a sheet. A request for a few of them has their seeds first in illusion.seeds.
+// Candidate is a picture on a sheet. A request for a few of them has their seeds first in illusion.seeds, and all
+// parents in illusion.parents.
 type Candidate struct {
 	Seed    uint64      `json:"seed"`
+	Parent  *uint64     `json:"parent,omitempty" doc:"seed of the candidate that this one was refined from"`
 	Group   int         `json:"group" doc:"which of several pictures it stands for, from 0"`
 	Score   float64     `json:"score" doc:"above 0 what was asked for is more probable than all else"`
 	Draws   int         `json:"draws" doc:"of noise that it was judged by"`
@@ -38,7 +40,7 @@ func sheetOf(j *lab.Judged) *Sheet {
 	s.Prompts[j.Group] = j.Prompts
 	x := j.Range.To(model.ZeroToOne, j.Images)
 	for n, v := range j.Verdicts {
-		c := Candidate{Seed: v.Seed, Group: j.Group, Score: math.Max(-farOff, math.Min(v.Score, farOff)),
+		c := Candidate{Seed: v.Seed, Parent: v.Parent, Group: j.Group, Score: math.Max(-farOff, math.Min(v.Score, farOff)),
 			Draws: v.Draws, Matrix: v.Matrix}
 		if j.Done == 1 {
 			m, err := figure.Grid{Images: x.Slice(n, n+1)}.Draw()

@@ -26,15 +26,23 @@ func (f *illusionFlags) add(cmd *cobra.Command, out string) {
 	cli.Hide(cmd, "prompt", "prompts", "embeds") // the parts have their own
 	cli.Int(cmd, &f.Repeats, "repeats", 1, 1, 100,
 		"how often the steps between 20 and 80 % of the path are made: time travel")
-	cli.Int(cmd, &f.Candidates, "candidates", 0, 0, 10_000,
-		"draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
-	cli.Int(cmd, &f.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
-	cmd.Flags().BoolVar(&f.Race, "race", false,
-		"judge candidates after 40 % of the steps and finish the best tenth only")
+	candidateFlags(cmd, &f.Illusion)
 	cmd.Flags().StringVar(&f.output.Sheet, "sheet", "",
 		"write a contact sheet of all candidates too, best first, with what is read in each, .png")
 	cmd.Flags().StringVar(&f.output.Perform, "perform", "",
 		"animation that performs the illusion, .gif or .png; none: nothing (default: beside the picture, .gif)")
+}
+
+// candidateFlags say how many pictures the best is chosen of, and how.
+func candidateFlags(cmd *cobra.Command, i *lab.Illusion) {
+	cli.Int(cmd, &i.Candidates, "candidates", 0, 0, 10_000,
+		"draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
+	cli.Int(cmd, &i.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
+	cmd.Flags().BoolVar(&i.Race, "race", false,
+		"judge candidates after 40 % of the steps and finish the best tenth only")
+	cli.Pointer(cmd, &i.Refine, "refine", "int",
+		"rounds in which the best quarter of the candidates is noised again and drawn on, in place of the others "+
+			"(default: 3 with models of digits)", cli.ParseInt(0, 20))
 }
 
 // partsFlag adds a flag that takes parts of an illusion: VIEW=PROMPT or BAND=PROMPT.

@@ -124,9 +124,13 @@ func TestAgainOtherCandidates(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	succeed(t, "anagram", "--model", "mnist-class",
 		"--view", "identity=6", "--view", "rotate_180=9", "--steps", "2", "--candidates", "2",
-		"--keep", "2", "--seed", "1", "--perform", "none", "--out", path("a.png"))
+		"--refine", "0", "--keep", "2", "--seed", "1", "--perform", "none", "--out", path("a.png"))
 	succeed(t, "again", path("a.png"), "--seed", "7", "--out", path("b.png"))
-	for name, want := range map[string][]uint64{"a.png": {1, 2}, "b.png": {7, 8}} {
+	succeed(t, "again", path("a.png"), "--candidates", "3", "--out", path("c.png"))
+	if r := unnoise(t, "again", path("a.png"), "--start", "1", "--out", path("d.png")); r.code != exitUsage {
+		t.Errorf("again with --start of what is no edit: exit code %d, %s", r.code, r.stderr)
+	}
+	for name, want := range map[string][]uint64{"a.png": {1, 2}, "b.png": {7, 8}, "c.png": {1, 2, 3}} {
 		r, err := lab.ReadRecipe(path(name))
 		if err != nil {
 			t.Fatal(err)

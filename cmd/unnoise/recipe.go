@@ -43,6 +43,8 @@ this program carry it, also after cropping or saving by programs that keep a PNG
 
 func newAgain() *cobra.Command {
 	var f drawFlags
+	var start *int
+	var chosen lab.Illusion
 	cmd := &cobra.Command{
 		Use:   "again PICTURE",
 		Short: "Draw a picture again from the recipe that it carries",
@@ -60,6 +62,9 @@ func newAgain() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := changeTechnique(cmd, &recipe, start, chosen); err != nil {
+				return err
+			}
 			if err := f.fillFrom(cmd, &recipe); err != nil {
 				return err
 			}
@@ -71,5 +76,46 @@ func newAgain() *cobra.Command {
 	}
 	f.add(cmd, "", "again.png")
 	cli.Hide(cmd, "recipe")
+	cli.Pointer(cmd, &start, "start", "int", "of an edit: the step to start with, from 0 (default: the recipe's)",
+		cli.ParseInt(0, 1<<20))
+	candidateFlags(cmd, &chosen)
 	return cmd
+}
+
+// changeTechnique puts what the flags say of an edit or of candidates into a recipe. Other candidates are ranked anew.
+func changeTechnique(cmd *cobra.Command, r *lab.Request, start *int, chosen lab.Illusion) error {
+	switch {
+	case r.Edit == nil:
+		if err := cli.Refuse(cmd, "has no meaning with this picture, which is no edit", "start"); err != nil {
+			return err
+		}
+	case start != nil:
+		edit := *r.Edit
+		edit.Start, edit.Strength = start, 0
+		r.Edit = &edit
+	}
+	if r.Illusion == nil {
+		return cli.Refuse(cmd, "has no meaning with this picture, which is no illusion", "candidates", "keep", "race",
+			"refine")
+	}
+	i, changed := *r.Illusion, cmd.Flags().Changed
+	if changed("candidates") {
+		if i.Candidates = chosen.Candidates; i.Candidates == 0 {
+			i.Keep, i.Race, i.Refine = 0, false, nil
+		}
+	}
+	if changed("keep") {
+		i.Keep = chosen.Keep
+	}
+	if changed("race") {
+		i.Race, i.Refine = chosen.Race, nil
+	}
+	if changed("refine") {
+		i.Refine = chosen.Refine
+	}
+	if changed("candidates") || changed("race") || changed("refine") {
+		i.Seeds, i.Parents = nil, nil
+	}
+	r.Illusion = &i
+	return nil
 }

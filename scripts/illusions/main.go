@@ -72,8 +72,9 @@ func run(ctx context.Context) error {
 		rounds   = flag.Int("rounds", 4, fmt.Sprintf("rounds of %d seeds for each pair", chosenOf))
 		pairs    = flag.Int("pairs", 9, "pairs that are drawn at once")
 		sampling = flag.String("sampling", "{}", "sampler, steps, eta, guidance in JSON; empty: the defaults")
-		how      = flag.String("illusion", "{}", "combine, repeats, race in JSON; empty: the defaults")
+		how      = flag.String("illusion", "{}", "combine, repeats, race, refine in JSON; empty: the defaults")
 		choose   = flag.Bool("choose", true, "rank the candidates too; not: only draw and read them")
+		threads  = flag.Int("threads", 0, "that compute; 0: one for each CPU")
 		table    = flag.Bool("table", false, "only show what was measured")
 	)
 	flag.Parse()
@@ -92,7 +93,7 @@ func run(ctx context.Context) error {
 		if s.Settings[name] == nil {
 			s.Settings[name] = &setting{Request: r, Commit: build.Commit()}
 		}
-		if err := s.measure(ctx, s.Settings[name], *rounds, *pairs, func() error { return s.save(*out) }); err != nil {
+		if err := s.measure(ctx, s.Settings[name], *rounds, *pairs, *threads, func() error { return s.save(*out) }); err != nil {
 			return err
 		}
 	}
@@ -168,10 +169,10 @@ func allPairs() (all [][2]string) {
 }
 
 // measure draws what is lacking of some rounds of all pairs.
-func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce int, save func() error) error {
-	l := lab.New(lab.Options{})
+func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce, threads int, save func() error) error {
+	l := lab.New(lab.Options{Threads: threads})
 	defer l.Close()
-	c, err := classifier(ctx)
+	c, err := classifier(ctx, threads)
 	if err != nil {
 		return err
 	}
@@ -199,18 +200,21 @@ func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce int, sa
 	return nil
 }
 
-// seedsApart lie between the first seeds of two rounds.
-const seedsApart = 1_000_000
+// seedsApart lie between the first seeds of two rounds; of them each pair has so many, for refined candidates too.
+const (
+	seedsApart  = 1_000_000
+	seedsOfPair = 1000
+)
 
 func (u unit) round() int { return int(slices.Min(u.Seeds) / seedsApart) }
 
 // classifier is the one that reads.
-func classifier(ctx context.Context) (*evaluation.Classifier, error) {
+func classifier(ctx context.Context, threads int) (*evaluation.Classifier, error) {
 	train, test, err := dataset.MNIST()
 	if err != nil {
 		return nil, err
 	}
-	b, _, err := engine.New(engine.Options{})
+	b, _, err := engine.New(engine.Options{Threads: threads})
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +242,7 @@ func draw(ctx context.Context, l *lab.Lab, c *evaluation.Classifier, r lab.Reque
 		}
 	}
 	// Each candidate has a seed of its own, and no two pairs the same; without candidates one seed makes all noise.
-	seed := uint64(round*seedsApart + slices.Index(allPairs(), pairs[0])*chosenOf)
+	seed := uint64(round*seedsApart + slices.Index(allPairs(), pairs[0])*seedsOfPair)
 	r.Illusion, r.Seed = &i, &seed
 	result, err := lab.Run(l.Draw(ctx, r), nil)
 	if err != nil {

@@ -173,10 +173,11 @@ function texts() {
 }
 
 // The contact sheet of candidates, which fills while they are judged.
-let chosen = new Set(), shown = null;
+let chosen = new Set(), shown = null, latest = [];
 const finish = button("Draw only these", () => {
   const r = request(), seeds = [...chosen];
-  r.illusion = { ...r.illusion, candidates: seeds.length, keep: seeds.length, seeds };
+  r.illusion = { ...r.illusion, candidates: seeds.length, keep: seeds.length, seeds,
+    parents: Object.fromEntries(latest.filter((c) => c.parent != null).map((c) => [c.seed, c.parent])) };
   delete r.illusion.race;
   draw(r, { draft: true, calm: true });
 }, { disabled: true });
@@ -219,6 +220,7 @@ function count() {
 
 function contact(told, job) {
   if (shown !== job) { shown = job; chosen = new Set(); }
+  latest = told.candidates;
   sheet.hidden = false;
   const sorted = [...told.candidates].sort((x, y) => y.draws - x.draws || y.score - x.score);
   list.replaceChildren(...sorted.map((c) => card(job, c, told)));
