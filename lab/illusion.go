@@ -468,12 +468,13 @@ func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.I
 	for _, look := range looks {
 		told.Looks = append(told.Looks, look.Name)
 	}
-	j := Judge{Model: m, Draws: i.drawsAt(round), Seed: uint64(round), Progress: func(done, total int, soFar []Verdict) {
+	j := Judge{Model: m, Draws: i.drawsAt(round), Seed: uint64(round)}
+	j.Progress = func(done, total int, soFar []Verdict) {
 		i.tellParents(soFar)
 		now := told
 		now.Done, now.Total, now.Verdicts = done, total, soFar
 		d.send(Event{Stage: Judging, Judged: &now})
-	}}
+	}
 	for _, text := range texts {
 		p, ok := d.prompts[text]
 		if !ok {

@@ -305,20 +305,21 @@ func TestEditAndTurn(t *testing.T) {
 		*j.Request.Edit.Start != 3 {
 		t.Errorf("the edit ended as %+v", j)
 	}
+	rounds := 1
 	r = seven(3)
 	r.Prompts = nil
 	r.Illusion = &lab.Illusion{Views: []lab.Part{{As: "identity", Prompts: []string{"6"}},
-		{As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2}
+		{As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2, Refine: &rounds}
 	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
 	if j.State != Done || len(j.Request.Illusion.Seeds) != 2 {
 		t.Errorf("the anagram ended as %+v", j)
 	}
 	sheet := want[Sheet](s, 200, "GET", "/api/jobs/"+j.ID+"/candidates", nil)
-	if len(sheet.Candidates) != 2 || len(sheet.Looks) != 2 || len(sheet.Prompts) != 1 || len(sheet.Prompts[0]) != 10 {
+	if len(sheet.Candidates) != 3 || len(sheet.Looks) != 2 || len(sheet.Prompts) != 1 || len(sheet.Prompts[0]) != 10 {
 		t.Fatalf("the sheet is %+v", sheet)
 	}
-	c := sheet.Candidates[1]
-	if len(c.Matrix) != 2 || len(c.Matrix[1]) != 10 || c.Draws == 0 || !slices.Contains(j.Request.Illusion.Seeds,
+	c := sheet.Candidates[2] // refined from one of the others
+	if c.Parent == nil || len(c.Matrix) != 2 || len(c.Matrix[1]) != 10 || c.Draws == 0 || !slices.Contains(j.Request.Illusion.Seeds,
 		c.Seed) {
 		t.Errorf("a candidate is %+v", c)
 	}
