@@ -1,6 +1,7 @@
 package text2image
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -11,12 +12,13 @@ import (
 
 // Sampling says how [Draw] draws.
 type Sampling struct {
+	Sampler     string // empty: ddim
 	Size, Steps int
 	Guidance    float32
 	Seed        uint64
 }
 
-// Draw draws an image of each prompt by DDIM, in a size that need not be the model's own, in [0,1].
+// Draw draws an image of each prompt, in a size that need not be the model's own, in [0,1].
 func Draw(ctx context.Context, m model.Model, prompts []string, s Sampling) (diffusion.Images, error) {
 	texts, err := m.Encode(ctx, append(prompts[:len(prompts):len(prompts)], ""), nil)
 	if err != nil {
@@ -26,12 +28,16 @@ func Draw(ctx context.Context, m model.Model, prompts []string, s Sampling) (dif
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	_, sampler, err := m.Plan(model.Sampling{Sampler: "ddim", Steps: s.Steps})
+	_, sampler, err := m.Plan(model.Sampling{Sampler: cmp.Or(s.Sampler, "ddim"), Steps: s.Steps})
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	x := diffusion.NewImages(len(prompts), Channels, s.Size, s.Size)
-	diffusion.NewGenerator(s.Seed).Normal(x.Data)
+	x, g := diffusion.NewImages(len(prompts), Channels, s.Size, s.Size), diffusion.NewGenerator(s.Seed)
+	g.Normal(x.Data)
+	sampler.Noise = func(_ int, _ float64, noise diffusion.Images) error {
+		g.Normal(noise.Data)
+		return nil
+	}
 	x, err = sampler.Sample(ctx, d, x)
 	return m.Spec().Range.To(model.ZeroToOne, x), err
 }

@@ -76,6 +76,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	flags.BoolVar(&f.retrain, "retrain", false, "train the classifier anew")
 	computeFlags(cmd, &f.computing)
 	cli.JSONFlag(cmd, &f.json, "print the report as JSON instead of tables and progress")
+	cmd.AddCommand(newEvalText2Image())
 	return cmd
 }
 

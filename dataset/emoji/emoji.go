@@ -65,6 +65,9 @@ type Picture struct {
 // DefaultDir is where the set is made where no folder is named.
 func DefaultDir() (string, error) { return cachedir.Path("data", "emoji") }
 
+// Everyday reports whether a picture shows something that everyone knows by its name.
+func (p Picture) Everyday() bool { return p.Weight >= everydayWeight }
+
 // Is reports whether dir is a folder that Build made.
 func Is(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, infoName))

@@ -63,7 +63,7 @@ func (s *Set) Heldout() *Heldout {
 	seen := map[string]bool{} // names in a style, of which one picture is enough
 	everyday := []int{}
 	for i, p := range s.pictures {
-		if p.Weight < everydayWeight || seen[p.Name+"/"+p.Style] {
+		if !p.Everyday() || seen[p.Name+"/"+p.Style] {
 			continue
 		}
 		seen[p.Name+"/"+p.Style] = true

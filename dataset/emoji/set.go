@@ -6,6 +6,7 @@ import (
 	"image/draw"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +85,12 @@ func (s *Set) Pictures() []Picture { return s.pictures }
 // Picture returns picture k of Pictures alone on white, as plain examples show it.
 func (s *Set) Picture(k, size int) (*image.RGBA, error) {
 	return s.draw(scene{ground: white, things: []thing{{picture: k, size: 28, x: 16, y: 16}}}, size)
+}
+
+// Single draws picture k of Pictures as training shows it alone on white: in about its place and size.
+func (s *Set) Single(r *rand.Rand, k, size int) (captioned.Example, error) {
+	return s.example(scene{ground: white, things: []thing{s.single(r, k)}, caption: s.pictures[k].Text,
+		mirror: mirrorable(s.pictures[k])}, size)
 }
 
 // Caption returns the caption of example i.
