@@ -43,6 +43,13 @@ export const film = (id) => json("api/jobs/" + id + "/film");
 export const filmOf = (p) => film(p.name.replace(/-\d+\.png$/, ""));
 export const recipe = (blob) => json("api/recipe", png(blob));
 export const healthy = () => fetch("healthz", { cache: "no-store" }).then((a) => a.ok, () => false);
+export const data = () => json("api/data");
+export const trainings = () => json("api/trainings");
+export const train = (request) => json("api/trainings", body(request));
+export const halt = (id) => json(`api/trainings/${id}/stop`, { method: "POST" });
+export const goOn = (id) => json(`api/trainings/${id}/resume`, { method: "POST" });
+export const removeTraining = (id) => json("api/trainings/" + id, { method: "DELETE" });
+export const losses = (id, points) => json(`api/trainings/${id}/losses?points=${points}`);
 export const words = (model) => json("api/words?model=" + encodeURIComponent(model));
 export const perform = (blob, as, frames, side = 256) => json(`api/perform?frames=${frames}&side=${side}&as=` + encodeURIComponent(as), png(blob));
 

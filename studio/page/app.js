@@ -11,8 +11,9 @@ import fill from "./fill.js";
 import turn from "./turn.js";
 import blend from "./blend.js";
 import watch from "./watch.js";
+import train, { whenDrawn } from "./train.js";
 
-b.tools = [drawTool, edit, fill, turn, blend, watch];
+b.tools = [drawTool, edit, fill, turn, blend, watch, train];
 const fits = (tool) => !tool.fits || tool.fits(b.model);
 
 // ---- Tools
@@ -32,7 +33,7 @@ function build() {
   $("sheet").hidden = !t.sheet;
   $("sheet").replaceChildren(...(t.sheet ? t.stage() : []));
   put("beside", t.beside?.());
-  $("beside").classList.toggle("below", Boolean(t.besideBelow));
+  put("below", t.below?.());
   put("lever", t.under?.());
   put("panel", t.panel?.());
   prompts.build();
@@ -240,6 +241,7 @@ function listen() {
   screen.on("focused", (i) => { b.tool.focused?.(i); b.tool.drawn?.(); });
   shelf.whenOpened(open);
   api.whenLost(lost);
+  whenDrawn(drawWith);
 }
 
 // lost says that the studio is gone, and waits until it is back.
@@ -259,15 +261,31 @@ function lost(is) {
   }, 1500);
 }
 
+// loadModels reads which models there are: trainings add some.
+b.reloadModels = async () => {
+  b.models = (await api.models()).filter((m) => !m.upscales).map((m) => Object.assign(b.models.find((o) => o.name === m.name) ?? {}, m));
+  $("model").replaceChildren(...b.models.map((m) => new Option(m.name.split("/").filter(Boolean).at(-1), m.name)));
+  if (b.model) $("model").value = b.model.name;
+};
+
+async function drawWith(name) {
+  try {
+    await b.reloadModels();
+    const m = b.models.find((x) => x.name === name);
+    if (!m) throw new api.Refused(`The model ${name} can't be opened.`, "model", 0);
+    chooseModel(m);
+    choose(drawTool);
+  } catch (e) { blame(e); }
+}
+
 async function start() {
   const theme = lasting.get("theme");
   if (theme) document.documentElement.dataset.theme = theme;
   $("tools").append(...b.tools.map((t) => button(t.title, () => choose(t), { value: t.id, "aria-pressed": "false", title: `${t.title} (${t.key.toUpperCase()})` })));
   listen();
   try {
-    b.models = (await api.models()).filter((m) => !m.upscales);
+    await b.reloadModels();
   } catch (e) { blame(e); return; }
-  $("model").replaceChildren(...b.models.map((m) => new Option(m.name.split("/").filter(Boolean).at(-1), m.name)));
   const before = store.get("bench");
   b.tool = drawTool;
   chooseModel(b.models.find((m) => m.name === before?.model) ?? b.models[0]);

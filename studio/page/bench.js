@@ -95,6 +95,7 @@ async function run(r, how) {
   current = how;
   asked = JSON.stringify(r);
   blame(null);
+  if (!how.calm) $("says").textContent = "\u00a0";
   b.opened = "";
   let last = null;
   try {
@@ -271,7 +272,7 @@ export function write() {
   $("keep").disabled = !(known && b.job.draft);
   $("keep").textContent = known && !b.job.draft && !b.tool.own ? "Kept" : "Keep";
   $("stop").hidden = !b.running || Boolean(current?.calm);
-  $("go").textContent = (follows(r) || isDrawn(r) ? "Another" : "Draw") + (takes > quick ? ` (about ${span(takes)})` : "");
+  $("go").textContent = (follows(r) || isDrawn(r) ? "Another" : "Draw") + (takes > quick ? ` · ${span(takes)}` : "");
   $("from").hidden = !b.branch || !b.tool.branches;
   if (b.branch) $("fromSays").textContent = `Goes on from step ${b.branch.at} of seed ${b.branch.from.seed}. Change the prompt or the seed.`;
   $("branch").disabled = !known || !screen.moment() || !b.job.request || Boolean(b.job.request.inpaint || b.job.request.illusion?.candidates || b.job.request.strip || b.job.request.vary) || screen.focused() < 0;

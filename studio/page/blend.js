@@ -97,7 +97,7 @@ function bands() {
 }
 
 const tool = {
-  id: "blend", title: "Blend", key: "b",
+  id: "blend", title: "Blend", key: "m",
   fits: (m) => m.texts || m.vocabulary?.length > 1,
   beside: () => beside,
   asks() {

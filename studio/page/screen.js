@@ -42,11 +42,18 @@ export function moment() {
   return frame ? { at: frame.index + 1, total: frame.total, t: frame.to } : null;
 }
 
+// columnsFor is in how many columns n pictures fill their rows.
+function columnsFor(n) {
+  const least = Math.ceil(Math.sqrt(n));
+  for (let c = least; c <= 2 * least; c++) if (n % c === 0) return c;
+  return least;
+}
+
 // lay makes room for n images.
 function lay(n) {
   const alone = n === 1 || one >= 0;
   const shown = alone ? 1 : n;
-  const columns = alone ? 1 : layout.columns ?? Math.ceil(Math.sqrt(n));
+  const columns = alone ? 1 : layout.columns ?? columnsFor(n);
   const key = [shown, columns, alone, JSON.stringify(layout)].join();
   if (square.dataset.key === key) return;
   square.dataset.key = key;

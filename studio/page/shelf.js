@@ -115,7 +115,7 @@ async function compare() {
     })),
     rows.length ? h("table", {}, h("tr", {}, h("th", { scope: "col" }, "What differs"), h("th", { scope: "col" }, "A"), h("th", { scope: "col" }, "B")), ...rows.map((r) => h("tr", {}, h("th", { scope: "row" }, r[0]), h("td", {}, r[1]), h("td", {}, r[2])))) : h("p", {}, "Their recipes are the same."),
     button("Close", () => { pins = []; mark(); box.hidden = true; }));
-  box.scrollIntoView({ block: "nearest", behavior: still() ? "auto" : "smooth" });
+  box.scrollIntoView({ block: "end", behavior: still() ? "auto" : "smooth" });
 }
 
 $("older").addEventListener("click", async () => {

@@ -191,8 +191,8 @@ function card(job, c, told) {
   const prompts = told.prompts[c.group] ?? [];
   const columns = prompts.map((_, i) => i).sort((x, y) => Math.min(...c.matrix.map((r) => r[x])) - Math.min(...c.matrix.map((r) => r[y]))).slice(0, 5).sort((x, y) => x - y);
   const as = (k) => (told.looks[k] === "identity" ? "as it is" : hands[told.looks[k].split(":")[0]]?.text ?? told.looks[k]);
-  const matrix = h("table", { className: "matrix" },
-    h("caption", {}, `Seed ${c.seed}, score ${c.score.toFixed(1)}. How much less likely each is:`),
+  const matrix = h("table", {},
+    h("caption", {}, `Seed ${c.seed}, score ${c.score.toFixed(1)}; how much less likely`),
     h("tr", {}, h("td"), ...columns.map((p) => h("th", { scope: "col" }, prompts[p] || "—"))),
     ...c.matrix.map((row, k) => h("tr", {}, h("th", { scope: "row" }, as(k)), ...columns.map((p) => {
       const td = h("td", { className: row[p] === 0 ? "read" : "" }, row[p] < 1000 ? row[p].toFixed(1) : "∞");
@@ -209,7 +209,7 @@ function card(job, c, told) {
     count();
   }, { className: "pick", "aria-pressed": String(chosen.has(c.seed)), "aria-label": `Seed ${c.seed}, score ${c.score.toFixed(1)}, read as ${says}` });
   pick.append(image, h("span", {}, says));
-  return h("li", { className: c.score > 0 ? "good" : "" }, pick, matrix);
+  return h("li", {}, pick, h("div", { className: "matrix" }, matrix));
 }
 
 function count() {
@@ -257,8 +257,7 @@ const tool = {
       labelled("Keep", how, "illusion.candidates"));
   },
   under: () => h("div", { className: "lever" }, turned, lever),
-  beside: () => sheet,
-  besideBelow: true,
+  below: () => sheet,
   request(r) {
     texts();
     if (parts.some((p) => !p)) return null;
