@@ -31,6 +31,7 @@ func (s *Studio) routes() http.Handler {
 		panic(err) // the embedded folder is there
 	}
 	mux.Handle("GET /", cached(files))
+	mux.HandleFunc("GET /writeup", s.writeup)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	s.native(mux)
 	s.openAI(mux)
@@ -254,6 +255,7 @@ func (s *Studio) native(mux *http.ServeMux) {
 			}
 			return nil, problem(err)
 		})
+	huma.Register(api, add(http.MethodGet, "/api/about", "about", "What there is in this studio"), s.about)
 	huma.Register(api, add(http.MethodGet, "/api/words", "words", "Words that a model's tokenizer knows"), s.wordsOf)
 	huma.Register(api, add(http.MethodPost, "/api/perform", "perform",
 		"The movement from a picture to what a view or band shows of it"), s.performs)

@@ -20,12 +20,13 @@ import (
 
 // Options say how a studio is set up.
 type Options struct {
-	Dir    string   // the gallery's folder
-	Models []string // that may be drawn with; see [registry.Find]
-	Data   []string // folders of captioned pictures or IDX files, besides MNIST, that may be trained on
-	Token  string   // that clients must know; empty: none is asked for, and only loopback names are answered
-	Lab    lab.Options
-	Log    *slog.Logger // nil: none
+	Dir     string   // the gallery's folder
+	Models  []string // that may be drawn with; see [registry.Find]
+	Data    []string // folders of captioned pictures or IDX files, besides MNIST, that may be trained on
+	Writeup string   // a page of one file, which is served at /writeup; empty: none
+	Token   string   // that clients must know; empty: none is asked for, and only loopback names are answered
+	Lab     lab.Options
+	Log     *slog.Logger // nil: none
 }
 
 // Studio is a server with its queue, its lab and its gallery.

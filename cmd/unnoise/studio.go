@@ -21,6 +21,7 @@ import (
 type studioFlags struct {
 	computing
 	addr, dir, token string
+	writeup          string
 	models, data     []string
 	open             bool
 }
@@ -51,6 +52,8 @@ Any address but loopback needs --token, a secret that browsers and programs must
 	flags.StringSliceVar(&f.data, "data", nil,
 		"folders that may be trained on besides MNIST: pictures with captions, or IDX files (default: the emoji set, "+
 			"where 'unnoise dataset emoji' has made it)")
+	flags.StringVar(&f.writeup, "writeup", "",
+		"page to show at /writeup: what 'unnoise writeup' or 'unnoise demo' made, a file or its folder")
 	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
 	computeFlags(cmd, &f.computing)
 	return cmd
@@ -71,6 +74,10 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 	if err := studio.CheckAddress(f.addr, f.token); err != nil {
 		return cli.UsageError{Err: err}
 	}
+	writeup, err := studio.FindWriteup(f.writeup)
+	if err != nil {
+		return fmt.Errorf("--writeup: %w", err)
+	}
 	memory.Save()
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	listener, err := net.Listen("tcp", f.addr)
@@ -83,7 +90,7 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 		data = []string{path}
 	}
 	s, err := studio.New(studio.Options{
-		Dir: f.dir, Models: f.models, Data: data, Token: f.token, Log: log,
+		Dir: f.dir, Models: f.models, Data: data, Writeup: writeup, Token: f.token, Log: log,
 		Lab: lab.Options{Backend: f.other(), Threads: f.threads},
 	})
 	if err != nil {

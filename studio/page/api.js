@@ -43,6 +43,7 @@ export const film = (id) => json("api/jobs/" + id + "/film");
 export const filmOf = (p) => film(p.name.replace(/-\d+\.png$/, ""));
 export const recipe = (blob) => json("api/recipe", png(blob));
 export const healthy = () => fetch("healthz", { cache: "no-store" }).then((a) => a.ok, () => false);
+export const about = () => json("api/about");
 export const data = () => json("api/data");
 export const trainings = () => json("api/trainings");
 export const train = (request) => json("api/trainings", body(request));

@@ -153,9 +153,9 @@ function commandLine(r) {
   const flags = { model: r.model, prompt: r.prompts?.length ? r.prompts : undefined, negative: r.negative || undefined, seed: r.seed, sampler: r.sampler, steps: r.steps, guidance: r.guidance, count: r.count > 1 ? r.count : undefined };
   const line = [];
   for (const [k, v] of Object.entries(flags)) for (const one of Array.isArray(v) ? v : [v]) if (one !== undefined) line.push(`--${k} ${q(one)}`);
-  if (r.edit || r.inpaint || r.branch || r.strip || r.vary || r.illusion?.bands || r.illusion?.candidates) return `unnoise again PICTURE.png   # the picture that Download gives; --seed 8 draws another`;
-  if (r.illusion) return `unnoise illusion ${r.illusion.views.map((p) => `--view ${q(p.as + "=" + p.prompts[0])}`).join(" ")} ${line.filter((f) => !f.startsWith("--prompt")).join(" ")}`;
-  return `unnoise draw ${line.join(" ")}`;
+  if (r.edit || r.inpaint || r.branch || r.strip || r.vary || r.illusion?.bands || r.illusion?.candidates || b.tool.own) return `unnoise again PICTURE.png   # the picture that Download gives; --seed 8 draws another`;
+  if (r.illusion) return `unnoise anagram ${r.illusion.views.map((p) => `--view ${p.as}=${q(p.prompts[0])}`).join(" ")} ${line.join(" ")}`;
+  return `unnoise generate ${line.join(" ")}`;
 }
 
 // ---- Page
@@ -297,6 +297,7 @@ async function start() {
   }
   build();
   shelf.load().catch(blame);
+  api.about().then((a) => { $("writeup").hidden = !a.writeup; }, () => {});
   const old = before?.job && await api.job(before.job).catch(() => null);
   if (old && ["queued", "running", "done"].includes(old.state) && !b.tool.own) { // the page was loaded again
     await resume(old);
