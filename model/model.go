@@ -85,8 +85,11 @@ func (s Spec) CheckPrompt(text string) error {
 // list writes some words, and how many more there are.
 func list(words []string) string {
 	const most = 12
-	if len(words) <= most {
-		return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+	switch last := len(words) - 1; {
+	case last == 0:
+		return words[0]
+	case last < most:
+		return strings.Join(words[:last], ", ") + " or " + words[last]
 	}
 	return fmt.Sprintf("%s or one of %d more", strings.Join(words[:most], ", "), len(words)-most)
 }

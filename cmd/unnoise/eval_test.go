@@ -161,7 +161,7 @@ func TestEvalOtherConditions(t *testing.T) {
 		t.Errorf("guidance of condition time: exit code %d, %q", out.code, out.stderr)
 	}
 	if out := evalIn(t, cache, "--model", run, "--sampler", "ddim:301"); out.code != exitUsage ||
-		!strings.Contains(out.stderr, "--sampler ddim:301: steps: expected 1 to 300 with this model, found 301") {
+		!strings.Contains(out.stderr, "--sampler: ddim:301: steps: expected 1 to 300 with this model, found 301") {
 		t.Errorf("301 steps: exit code %d, %q", out.code, out.stderr)
 	}
 
