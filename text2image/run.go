@@ -57,6 +57,14 @@ func SecondRun(n *SecondStage, c training.Config, of Set) (Run, error) {
 		}}, err
 }
 
+// StageOf is the stage that a run trains.
+func StageOf(c training.Config) int {
+	if _, err := ReadSecondStage(c.Network); err == nil {
+		return 2
+	}
+	return 1
+}
+
 // OldRun is the run of a recipe that was begun before.
 func OldRun(c training.Config, of Set) (Run, error) {
 	if second, err := ReadSecondStage(c.Network); err == nil {

@@ -170,3 +170,40 @@ func computer(b compute.Backend) computedBy {
 	}
 	return computedBy{backend: b.Name()}
 }
+
+// Change takes those values of another recipe that given reports, by the names of the flags of 'unnoise train'. What is
+// 0 there stays as it is, where 0 has no meaning.
+func (c *Config) Change(to Config, given func(flag string) bool) error {
+	set := func(flag string, do func()) {
+		if given(flag) {
+			do()
+		}
+	}
+	set("epochs", func() { c.Epochs = cmp.Or(to.Epochs, c.Epochs) })
+	set("steps", func() { c.Steps = cmp.Or(to.Steps, c.Steps) })
+	set("keep-every", func() { c.KeepEvery = cmp.Or(to.KeepEvery, c.KeepEvery) })
+	set("batch", func() { c.Batch = cmp.Or(to.Batch, c.Batch) })
+	set("lr", func() { c.LearningRate = cmp.Or(to.LearningRate, c.LearningRate) })
+	schedule, planned := cmp.Or(c.Schedule, Exponential), c.Decay
+	set("schedule", func() {
+		if to.Schedule != schedule {
+			schedule, c.Schedule, c.Decay = to.Schedule, to.Schedule, to.Decay
+		}
+	})
+	set("decay", func() {
+		c.Decay = to.Decay
+		if schedule == Exponential {
+			c.Decay = cmp.Or(to.Decay, planned)
+		}
+	})
+	set("warmup", func() { c.Warmup = to.Warmup })
+	set("clip", func() { c.Clip = to.Clip })
+	set("ema", func() { c.EMA = to.EMA })
+	set("dropout", func() { c.Dropout = to.Dropout })
+	set("seed", func() { c.Seed = to.Seed })
+	set("dtype", func() { c.DType = to.DType })
+	if c.Decay == 0 && schedule == Exponential {
+		return fmt.Errorf("--decay: expected a number above 0 with --schedule %s", schedule)
+	}
+	return nil
+}

@@ -86,6 +86,18 @@ type Kept struct {
 	run *run
 }
 
+// MarshalJSON makes an event of it: of an epoch, or of a model that was kept where the data have no end.
+func (k Kept) MarshalJSON() ([]byte, error) {
+	event := map[string]any{"version": 1, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss, "samples": k.Sample}
+	if k.Epoch > 0 {
+		event["event"], event["epoch"], event["epochs"] = "epoch", k.Epoch, k.Epochs
+	}
+	if k.Scores != nil {
+		event["scores"] = k.Scores
+	}
+	return json.Marshal(event)
+}
+
 // String is what is known of the model, on one line.
 func (k Kept) String() string {
 	at := fmt.Sprintf("step %d/%d", k.Step, k.Steps)

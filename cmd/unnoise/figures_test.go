@@ -115,22 +115,25 @@ func TestSamplingIsHeeded(t *testing.T) {
 
 // The flags are the recipe, and the command on the page is those flags.
 func TestTrainFlags(t *testing.T) {
-	config := func(f trainFlags) mnist.Config {
+	config := func(args ...string) mnist.Config {
 		t.Helper()
-		c, err := f.config(nil)
+		var f trainFlags
+		cmd := f.verb()
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		c, err := f.config(cmd, nil)
 		if err != nil {
 			t.Error(err)
 		}
 		return c
 	}
-	f := trainFlags{recipeFlags: recipeFlags{length: 3, batch: 32, lr: 0.01, decay: 0.5, seed: 4},
-		condition: "class", Choice: mnist.Choice{Dim: 8, Timesteps: 50, Dropout: 0.3}}
-	f.dtype = "f32"
 	want := mnist.Default(mnistunet.Class)
 	want.Network = want.Network.ForTimesteps(50)
 	want.Network.Dim, want.Epochs, want.Batch, want.LearningRate, want.Decay, want.Dropout, want.Seed, want.DType = 8,
 		3, 32, 0.01, 0.5, 0.3, 4, "f32"
-	if got := config(f); !reflect.DeepEqual(got, want) {
+	if got := config("--epochs", "3", "--batch", "32", "--lr", "0.01", "--decay", "0.5", "--seed", "4", "--condition",
+		"class", "--dim", "8", "--timesteps", "50", "--dropout", "0.3", "--dtype", "f32"); !reflect.DeepEqual(got, want) {
 		t.Errorf("the flags give %+v, want %+v", got, want)
 	}
 	want.Threads, want.Data = 2, training.Data{Name: mnist.Embedded, Images: 60000}
@@ -145,18 +148,19 @@ func TestTrainFlags(t *testing.T) {
 		line) {
 		t.Errorf("%s, want %s", got, line)
 	}
-	f = trainFlags{condition: "none", Choice: mnist.Choice{Sigma: 0.2}}
-	if got := config(f); got.Network.Sigma != 0.2 || got.Network.Condition != mnistunet.None {
+	if got := config("--condition", "none", "--sigma", "0.2"); got.Network.Sigma != 0.2 ||
+		got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}
-	f = trainFlags{condition: "time", objective: "flow"}
-	if got := config(f); got.Network.Objective != mnistunet.Flow || got.Network.Timesteps != 0 {
+	if got := config("--condition", "time", "--objective", "flow"); got.Network.Objective != mnistunet.Flow ||
+		got.Network.Timesteps != 0 || got.Batch != 128 || got.Decay != 0.1 {
 		t.Errorf("the objective flow gives %+v", got)
 	}
-	f = trainFlags{recipeFlags: recipeFlags{schedule: training.Cosine, warmup: 9, clip: 1, ema: 0.9},
-		condition: "class"}
-	if got := config(f); got.Schedule != training.Cosine || got.Decay != 0 || got.Warmup != 9 || got.Clip != 1 ||
-		got.EMA != 0.9 {
+	if got := config("--schedule", "cosine", "--warmup", "9", "--clip", "1", "--ema", "0.9"); got.Schedule !=
+		training.Cosine || got.Decay != 0 || got.Warmup != 9 || got.Clip != 1 || got.EMA != 0.9 || got.Dropout != 0.1 {
 		t.Errorf("a cosine gives %+v", got)
+	}
+	if got := config("--decay", "0"); got.Decay != 0.1 {
+		t.Errorf("--decay 0 gives %g, expected the recipe's", got.Decay)
 	}
 }

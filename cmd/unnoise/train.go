@@ -30,17 +30,15 @@ after a crash, to the same numbers (with another --threads they are added up in 
 // recipeFlags are what all trainings can be told.
 type recipeFlags struct {
 	computing
-	data, out, resume, from, schedule string
-	length, batch, warmup             int
-	lr, decay, clip, ema, dropout     float64
-	seed                              uint64
-	checkpointEvery                   int
-	noSamples, json                   bool
+	data, out, resume, from string
+	given                   training.Config
+	checkpointEvery         int
+	noSamples, json         bool
 }
 
 // add adds the flags. What c leaves at 0, it leaves to another recipe. seconds are between checkpoints.
 func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
-	flags := cmd.Flags()
+	flags, g := cmd.Flags(), &f.given
 	orRecipe := func(usage string, unset bool) string {
 		if unset {
 			return usage + "; 0: the recipe's"
@@ -52,20 +50,20 @@ func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
 	flags.StringVar(&f.from, "from", "",
 		"begin with this model's weights: a run's folder, a model's, or one of 'unnoise model list'")
 	completeModels(cmd, "from")
-	cli.Int(cmd, &f.batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
-	cli.Float(cmd, &f.lr, "lr", c.LearningRate, 0, 10,
+	cli.Int(cmd, &g.Batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
+	cli.Float(cmd, &g.LearningRate, "lr", c.LearningRate, 0, 10,
 		orRecipe("Adam's learning rate before it falls", c.LearningRate == 0))
-	cli.Choice(cmd, &f.schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
+	cli.Choice(cmd, &g.Schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
 		"how the learning rate falls: by the same factor, by as much after each step, or as half a cosine",
 		training.Exponential, training.Linear, training.Cosine)
-	cli.Float(cmd, &f.decay, "decay", c.Decay, 0, 1,
+	cli.Float(cmd, &g.Decay, "decay", c.Decay, 0, 1,
 		"what the learning rate falls to, as a part of --lr; 1 keeps it; 0: nothing, or with exponential the recipe's")
-	cli.Int(cmd, &f.warmup, "warmup", c.Warmup, 0, 1_000_000, "steps over which the learning rate rises at first")
-	cli.Float(cmd, &f.clip, "clip", c.Clip, 0, 1e6,
+	cli.Int(cmd, &g.Warmup, "warmup", c.Warmup, 0, 1_000_000, "steps over which the learning rate rises at first")
+	cli.Float(cmd, &g.Clip, "clip", c.Clip, 0, 1e6,
 		"largest norm of the gradients of a step; larger ones are scaled down; 0: any")
-	cli.Float(cmd, &f.ema, "ema", c.EMA, 0, 0.999999,
+	cli.Float(cmd, &g.EMA, "ema", c.EMA, 0, 0.999999,
 		"decay of the moving average of the parameters, which the kept models have then; 0: none")
-	cli.Seed(cmd, &f.seed, "seed of everything random")
+	cli.Seed(cmd, &g.Seed, "seed of everything random")
 	cli.Int(cmd, &f.checkpointEvery, "checkpoint-every", seconds, 1, 1_000_000,
 		"seconds between checkpoints; there is one with each kept model besides")
 	flags.BoolVar(&f.noSamples, "no-samples", false, "draw no samples when a model is kept")
@@ -79,34 +77,17 @@ var fixed = []string{"from", "out", "batch", "lr", "schedule", "decay", "warmup"
 
 const goesOn = "can't be given with --resume: the run goes on as it was begun"
 
-// apply changes a recipe as the flags say.
-func (f *recipeFlags) apply(c *training.Config) error {
-	c.Batch, c.LearningRate = cmp.Or(f.batch, c.Batch), cmp.Or(f.lr, c.LearningRate)
-	schedule := cmp.Or(f.schedule, training.Exponential)
-	if schedule == cmp.Or(c.Schedule, training.Exponential) {
-		c.Decay = cmp.Or(f.decay, c.Decay)
-	} else {
-		c.Schedule, c.Decay = schedule, f.decay
+// change changes a recipe as the flags say.
+func (f *recipeFlags) change(cmd *cobra.Command, c *training.Config) error {
+	f.given.DType = f.dtype
+	if err := c.Change(f.given, cmd.Flags().Changed); err != nil {
+		return cli.UsageError{Err: err}
 	}
-	if c.Decay == 0 && schedule == training.Exponential {
-		return cli.Usagef("--decay: expected a number above 0 with --schedule %s", schedule)
-	}
-	c.Warmup, c.Clip, c.EMA, c.Seed, c.DType = f.warmup, f.clip, f.ema, f.seed, f.dtype
 	return nil
 }
 
-// defaults takes a recipe's values where no flag says another.
-func (f *recipeFlags) defaults(cmd *cobra.Command, c training.Config) {
-	for name, set := range map[string]func(){
-		"batch": func() { f.batch = c.Batch }, "lr": func() { f.lr = c.LearningRate },
-		"schedule": func() { f.schedule = c.Schedule }, "decay": func() { f.decay = c.Decay },
-		"warmup": func() { f.warmup = c.Warmup }, "clip": func() { f.clip = c.Clip }, "ema": func() { f.ema = c.EMA },
-	} {
-		if !cmd.Flags().Changed(name) {
-			set()
-		}
-	}
-}
+// length is that of the run, in epochs or steps, or 0.
+func (f *recipeFlags) length() int { return max(f.given.Epochs, f.given.Steps) }
 
 // goOn takes what a run has been computed by, where no flag says another.
 func (f *recipeFlags) goOn(cmd *cobra.Command, c training.Config) {
@@ -148,8 +129,8 @@ func (t trainRun) run(cmd *cobra.Command) error {
 	}
 	planned := t.config
 	planned.Data = t.task.Data.Describe()
-	if t.resume != "" && t.length > 0 {
-		planned = planned.WithLength(t.length)
+	if t.resume != "" && t.length() > 0 {
+		planned = planned.WithLength(t.length())
 	}
 	for _, line := range append(t.about, "run folder "+t.dir, "learning rate (Adam): "+planned.Rate()) {
 		p.Print("%s", line)
@@ -158,7 +139,7 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		p.Warn(note)
 	}
 	o := t.options
-	o.Length, o.CheckpointEvery, o.Warn = t.length, time.Duration(t.checkpointEvery)*time.Second, p.Warn
+	o.Length, o.CheckpointEvery, o.Warn = t.length(), time.Duration(t.checkpointEvery)*time.Second, p.Warn
 	made := 0 // steps
 	o.OnStep = func(s training.Progress) {
 		made++
@@ -169,7 +150,7 @@ func (t trainRun) run(cmd *cobra.Command) error {
 			k.Sample = ""
 		}
 		if t.json {
-			return cli.JSON(cmd, keptJSON(k))
+			return cli.JSON(cmd, k)
 		}
 		p.Print("%s", k)
 		return nil
@@ -203,19 +184,6 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		p.Print("%s", t.then)
 	}
 	return nil
-}
-
-// keptJSON tells of a kept model: of an epoch's, or of a step's where the data have no end.
-func keptJSON(k training.Kept) map[string]any {
-	line := map[string]any{"version": cli.Version, "event": "kept", "step": k.Step, "mean_loss": k.MeanLoss,
-		"samples": k.Sample}
-	if k.Epoch > 0 {
-		line["event"], line["epoch"], line["epochs"] = "epoch", k.Epoch, k.Epochs
-	}
-	if k.Scores != nil {
-		line["scores"] = k.Scores
-	}
-	return line
 }
 
 // howToGoOn says with what stopped a run how to go on.

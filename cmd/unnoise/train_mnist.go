@@ -25,8 +25,9 @@ type trainFlags struct {
 	limit, validate      int
 }
 
-func newTrainMNIST() *cobra.Command {
-	var f trainFlags
+func newTrainMNIST() *cobra.Command { return new(trainFlags).verb() }
+
+func (f *trainFlags) verb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mnist",
 		Short: "Train the UNet for digits on MNIST or another IDX set",
@@ -59,12 +60,12 @@ weights; the network is the model's.`,
 	cli.Choice(cmd, &f.objective, "objective", "noise",
 		"what time and class learn to estimate: the noise of DDPM, or the velocity of flow matching", "noise", "flow")
 	cli.Folder(cmd, &f.data, "data", "", "folder with an IDX set of 28×28 images (default: the embedded MNIST)")
-	cli.Int(cmd, &f.length, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
+	cli.Int(cmd, &f.given.Epochs, "epochs", 0, 0, 1_000_000, "times to go through the set; 0: the recipe's")
 	cli.Int(cmd, &f.Dim, "dim", 0, 0, 4096, "channels of the network's first level; 0: the recipe's")
 	cli.Int(cmd, &f.Timesteps, "timesteps", 0, 0, 1_000_000,
 		"T, for time and class with objective noise; β are scaled to it; 0: the recipe's")
 	cli.Int(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
-	cli.Float(cmd, &f.Dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
+	cli.Float(cmd, &f.given.Dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	cli.Float(cmd, &f.Sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
 	cli.Int(cmd, &f.validate, "validate", 0, 0, 1<<31-1,
 		"test images to measure the loss on after each epoch, with the same noise each time; 0: none")
@@ -73,10 +74,10 @@ weights; the network is the model's.`,
 }
 
 // config is the recipe with what the flags change. from is the network of the model to begin with, or nil.
-func (f *trainFlags) config(from *mnistunet.Config) (mnist.Config, error) {
-	f.From, f.Condition, f.Flow, f.Epochs = from, mnistunet.Condition(f.condition), f.objective == "flow", f.length
+func (f *trainFlags) config(cmd *cobra.Command, from *mnistunet.Config) (mnist.Config, error) {
+	f.From, f.Condition, f.Flow = from, mnistunet.Condition(f.condition), f.objective == "flow"
 	c := f.Config()
-	return c, f.apply(&c.Config)
+	return c, f.change(cmd, &c.Config)
 }
 
 // misplaced refuses flags that the chosen condition, --resume or --from has no use for.
@@ -134,7 +135,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 			}
 			start = &network
 		}
-		if c, err = f.config(start); err != nil {
+		if c, err = f.config(cmd, start); err != nil {
 			return err
 		}
 	}

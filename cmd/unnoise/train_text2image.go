@@ -19,7 +19,7 @@ import (
 
 type trainText2ImageFlags struct {
 	recipeFlags
-	stage, half, keepEvery int
+	stage, half int
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -53,15 +53,15 @@ noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 	recipe, second := text2image.Recipe(), text2image.SecondRecipe()
 	cli.Folder(cmd, &f.data, "data", "",
 		"folder with pictures and captions (default: where 'unnoise dataset emoji' puts them)")
-	cli.Int(cmd, &f.length, "steps", 0, 0, 1_000_000_000,
+	cli.Int(cmd, &f.given.Steps, "steps", 0, 0, 1_000_000_000,
 		fmt.Sprintf("steps of the run; 0: %d, %d with --stage 2, or as it was planned", recipe.Steps, second.Steps))
 	cli.Int(cmd, &f.stage, "stage", 1, 1, 2, fmt.Sprintf("1: from captions to 32×32; 2: from 32×32 to 128×128, by "+
 		"default with --keep-every %d --batch %d --warmup %d --ema %g", second.KeepEvery, second.Batch, second.Warmup,
 		second.EMA))
 	cli.Int(cmd, &f.half, "half", text2image.Half, 0, 1_000_000_000, "pictures that come first in half the size")
-	cli.Int(cmd, &f.keepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000,
+	cli.Int(cmd, &f.given.KeepEvery, "keep-every", recipe.KeepEvery, 1, 1_000_000_000,
 		"steps between the models that are kept, each with a sheet of samples")
-	cli.Float(cmd, &f.dropout, "dropout", recipe.Dropout, 0, 1, "how often a caption is hidden, for guidance")
+	cli.Float(cmd, &f.given.Dropout, "dropout", recipe.Dropout, 0, 1, "how often a caption is hidden, for guidance")
 	f.add(cmd, recipe, 300)
 	return cmd
 }
@@ -151,37 +151,26 @@ func (f *trainText2ImageFlags) prepare(cmd *cobra.Command, c training.Config, se
 }
 
 // recipe is the run's.
-func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (training.Config, error) {
-	if f.stage == 2 && f.resume == "" {
-		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text and begins anew", "half", "dropout",
-			"from")
-		if err != nil {
-			return training.Config{}, err
+func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, err error) {
+	switch {
+	case f.resume != "":
+		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "half", "keep-every")...); err != nil {
+			return c, err
 		}
-		c := text2image.SecondRecipe()
-		f.defaults(cmd, c)
-		c.Steps = cmp.Or(f.length, c.Steps)
-		if cmd.Flags().Changed("keep-every") {
-			c.KeepEvery = f.keepEvery
+		if c, err = training.ReadConfig(f.resume); err != nil {
+			return c, err
 		}
-		return c, f.apply(&c)
+		f.goOn(cmd, c)
+		f.stage = text2image.StageOf(c)
+		return c, nil
+	case f.stage == 2:
+		why := "can't be given with --stage 2, which reads no text and begins anew"
+		if err := cli.Refuse(cmd, why, "half", "dropout", "from"); err != nil {
+			return c, err
+		}
+		c = text2image.SecondRecipe()
+	default:
+		c = text2image.Recipe()
 	}
-	if f.resume == "" {
-		c := text2image.Recipe()
-		c.Steps, c.KeepEvery, c.Dropout = cmp.Or(f.length, c.Steps), f.keepEvery, f.dropout
-		return c, f.apply(&c)
-	}
-	if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "half", "keep-every")...); err != nil {
-		return training.Config{}, err
-	}
-	c, err := training.ReadConfig(f.resume)
-	if err != nil {
-		return c, err
-	}
-	f.goOn(cmd, c)
-	f.stage = 1
-	if _, err := text2image.ReadSecondStage(c.Network); err == nil {
-		f.stage = 2
-	}
-	return c, nil
+	return c, f.change(cmd, &c)
 }

@@ -163,10 +163,4 @@ func TestTrainCommand(t *testing.T) {
 		!strings.HasSuffix(got, " --out runs/a && unnoise train mnist --resume runs/a --epochs 30") {
 		t.Errorf("a longer run: %s", got)
 	}
-	f := trainFlags{recipeFlags: recipeFlags{decay: 1, seed: 4}, condition: "time",
-		Choice: mnist.Choice{Dim: 8, Timesteps: 50}}
-	if got, err := f.config(nil); err != nil || got.Network != c.Network || got.Decay != c.Decay ||
-		got.LearningRate != c.LearningRate || got.Epochs != c.Epochs || got.Batch != c.Batch {
-		t.Errorf("the flags give %+v, want %+v", got, c)
-	}
 }

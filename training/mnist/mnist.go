@@ -44,10 +44,8 @@ type Choice struct {
 	Condition      mnistunet.Condition
 	Flow           bool // of time and class
 	Dim, Timesteps int
-	Sigma          float64 // of none
-	Epochs         int
-	Dropout        float64           // of class; 0 is none
-	From           *mnistunet.Config // the network of the model to begin with: it decides all but Epochs and Dropout
+	Sigma          float64           // of none
+	From           *mnistunet.Config // the network of the model to begin with, which decides all
 }
 
 // Config is the recipe that was chosen.
@@ -66,10 +64,6 @@ func (o Choice) Config() Config {
 		*n = n.ForTimesteps(o.Timesteps)
 	}
 	n.Dim = cmp.Or(o.Dim, n.Dim)
-	c.Epochs = cmp.Or(o.Epochs, c.Epochs)
-	if n.Condition == mnistunet.Class {
-		c.Dropout = o.Dropout
-	}
 	return c
 }
 
