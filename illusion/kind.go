@@ -147,6 +147,23 @@ func (p Parameter) parse(text string) (float64, error) {
 
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
+// Names lists the names of kinds.
+func Names(all []Kind) (names []string) {
+	for _, k := range all {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Usages describes kinds, a line for each.
+func Usages(all []Kind) string {
+	var text strings.Builder
+	for _, k := range all {
+		fmt.Fprintf(&text, "  %-26s %s\n", k.Usage(), k.Text)
+	}
+	return text.String()
+}
+
 // Catalog lists views and bands.
 type Catalog struct {
 	Views []Kind `json:"views"`

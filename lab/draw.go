@@ -10,6 +10,7 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/diffusion"
+	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/picture"
 )
@@ -25,6 +26,19 @@ type Event struct {
 	Judged  *Judged
 	Warning string
 	Result  *Result // the last event
+}
+
+// Line says how far a drawing is, after a step. The stage started at a time.
+func (e Event) Line(started time.Time) string {
+	s := e.Step
+	rest, of := "", ""
+	if s.Index > 0 {
+		rest = "  " + duration.Left(started, s.Index, s.Total-1) + " left"
+	}
+	if e.Variants > 1 {
+		of = fmt.Sprintf(" of %d/%d", e.Variant+1, e.Variants)
+	}
+	return fmt.Sprintf("%d×%d: step %d/%d%s%s", s.X.W, s.X.H, s.Index+1, s.Total, of, rest)
 }
 
 // Stage says what a drawing is at.

@@ -128,6 +128,17 @@ func (r Request) JSON() ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
+// Indented writes the request for people.
+func (r Request) Indented() (string, error) {
+	text, err := r.JSON()
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = json.Indent(&b, text, "", "  ")
+	return b.String(), err
+}
+
 func (r *Request) completeVersion() error {
 	if r.Version != 0 && r.Version != RequestVersion {
 		return model.Errorf("version", "expected %d, found %d: was it written by a newer program?", RequestVersion,

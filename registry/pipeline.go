@@ -59,15 +59,19 @@ type Estimate struct {
 // besides is what an evaluation of two images or texts needs besides the weights, in bytes.
 const besides = 1_000_000_000
 
-// ReportPipeline makes the report of a pipeline that [deepfloyd.Inspect] has read from dir. It measures what the
-// backend computes in dtype, which takes a second.
-func ReportPipeline(b compute.Backend, dtype dtypes.DType, dir string, index deepfloyd.Index,
-	parts []deepfloyd.PartInfo) (PipelineReport, error) {
+// ReportPipeline makes the report of a pipeline's folder, of which variant says what weights to take. It measures what
+// the backend computes in dtype, which takes a second.
+func ReportPipeline(b compute.Backend, info engine.Info, dtype dtypes.DType, dir, variant string) (PipelineReport,
+	error) {
+	index, parts, err := deepfloyd.Inspect(dir, variant)
+	if err != nil {
+		return PipelineReport{}, err
+	}
 	rates, err := engine.MeasureRates(b, dtype)
 	if err != nil {
 		return PipelineReport{}, err
 	}
-	r := PipelineReport{
+	r := PipelineReport{Version: 1, Threads: info.Threads, Device: info.Device,
 		Folder: dir, Class: index.Class, LeftOut: append([]string{}, index.LeftOut...), DType: engine.Name(dtype),
 		Rates: Rates(rates),
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"github.com/unnoise/unnoise/deepfloyd"
+	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/modelfile"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
@@ -48,6 +50,17 @@ func (p Place) InProgram() bool { return p.Kind == Bundled || modelfile.IsInProg
 
 // Names lists the models in the program.
 func Names() []string { return pretrained.Names() }
+
+// Drawing lists the models in the program that draw from noise. The denoiser of one noise level and the second stage do
+// not.
+func Drawing() (names []string) {
+	for _, name := range Names() {
+		if name != "mnist-none" && name != pretrained.EmojiLarge {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Default is the model that draws where none is named.
 func Default() string {
@@ -182,12 +195,19 @@ func FindPipeline(name string) (Place, error) {
 	return p, err
 }
 
-// Encode encodes texts with a pipeline's text encoder.
-func (p Place) Encode(ctx context.Context, o Options, report func(done, total int), texts ...string) (deepfloyd.Prompts,
-	error) {
+// Encode encodes texts with a pipeline's text encoder, and writes the embeddings to a safetensors file. It returns how
+// many texts there are: each is kept once.
+func (p Place) Encode(ctx context.Context, o Options, report model.Report, path string, texts ...string) (int, error) {
 	e := deepfloyd.TextEncoder{Dir: p.Dir, Variant: o.Variant, DType: o.DType, Backend: o.BackendName,
-		Cache: o.Embeddings, Warn: o.Warn, Progress: report}
-	return e.Encode(ctx, o.Backend, texts...)
+		Cache: o.Embeddings, Warn: o.Warn, Progress: func(done, total int) {
+			report(filepath.Join(p.Dir, "text_encoder"), done, total)
+		}}
+	prompts, err := e.Encode(ctx, o.Backend, texts...)
+	if err != nil {
+		return 0, err
+	}
+	return len(prompts.Texts), prompts.Write(path, map[string]string{"Software": "unnoise " + build.Commit(),
+		"model": p.Name, "dtype": engine.Name(o.DType)})
 }
 
 // Summary tells how a network for digits was trained: one of the program's own, an exported one, or a run's newest

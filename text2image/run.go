@@ -43,6 +43,21 @@ func FirstRun(n *Network, c training.Config, of Set) (Run, error) {
 		}}, err
 }
 
+// RunFrom is a run of the first stage that begins with the weights and the vocabulary of the model in dir, which is
+// called name. half is as in Network, where it is given: the model knows words and colors by now.
+func RunFrom(name, dir string, half *int, c training.Config, of Set) (Run, error) {
+	n, values, err := From(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	if half != nil {
+		n.Half = *half
+	}
+	r, err := FirstRun(n, c, of)
+	r.From = training.Start{Name: name, Values: values}
+	return r, err
+}
+
 // SecondRun is a run of the second stage.
 func SecondRun(n *SecondStage, c training.Config, of Set) (Run, error) {
 	task, err := SecondTask(n, of.Train, of.Name, c)

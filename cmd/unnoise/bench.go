@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ import (
 type benchFlags struct {
 	computing
 	batch, warmup, runs int
-	json                bool
+	profile, json       bool
 }
 
 // verb adds the flags to a benchmark's, and runs it.
@@ -46,8 +47,10 @@ func (f *benchFlags) verb(cmd *cobra.Command, batch, runs int, batchUsage string
 	cli.Int(cmd, &f.batch, "batch", batch, 1, 65536, batchUsage)
 	cli.Int(cmd, &f.runs, "runs", runs, 1, 100_000, "counted runs")
 	computeFlags(cmd, &f.computing)
-	cmd.Flags().StringSliceVar(&f.without, "without", nil,
-		"optimizations to leave out, to see what they earn: "+strings.Join(onednn.Optimizations(), ", "))
+	all := onednn.Optimizations()
+	cli.List(cmd, &f.without, "without", "strings", cli.Expected(cli.Alternatives(all)+", with commas"),
+		func(s string) (string, bool) { return s, slices.Contains(all, s) }, func(s string) string { return s },
+		"optimizations to leave out, to see what they earn: "+strings.Join(all, ", "))
 	cmd.Flags().BoolVar(&f.profile, "profile", false,
 		"print what each operation takes to stderr, from as many runs again")
 	cli.JSONFlag(cmd, &f.json, "print a JSON object")
@@ -92,7 +95,8 @@ They take 2 bytes a parameter: 0.7 GB (M), 1.3 GB (sr-M), 1.9 GB (L), 8.6 GB (XL
 	}
 	cli.Choice(cmd, &size, "size", "M", "the network", synthetic.Sizes()...)
 	cli.Folder(cmd, &dir, "dir", "", "folder for the networks' folders (default: unnoise/random in the cache folder)")
-	return f.verb(cmd, 2, 3, "images or texts at once", func(ctx context.Context, s bench.Setting) (bench.Report, error) {
+	return f.verb(cmd, 2, 3, "images or texts at once", func(ctx context.Context, s bench.Setting) (r bench.Report,
+		err error) {
 		memory.Save()
 		p := cli.Progress(cmd, f.json)
 		defer p.Clear()
@@ -120,9 +124,10 @@ texts are random.`,
 	}
 	cli.Folder(cmd, &folder, "folder", "",
 		"also write the network with its values to this folder, in the hub's layout, for other programs' benchmarks")
-	return f.verb(cmd, 32, 5, "images a training step", func(ctx context.Context, s bench.Setting) (bench.Report, error) {
+	return f.verb(cmd, 32, 5, "images a training step", func(ctx context.Context, s bench.Setting) (r bench.Report,
+		err error) {
 		if err := f.trains(); err != nil {
-			return bench.Report{}, err
+			return r, err
 		}
 		return s.Text2Image(ctx, folder)
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -25,7 +24,6 @@ type computing struct {
 	dtype   string
 	threads int
 	without []string // for benchmarks
-	profile bool     // for benchmarks
 }
 
 func computeFlags(cmd *cobra.Command, c *computing) {
@@ -56,17 +54,10 @@ func (c computing) trains() error {
 
 // open starts the backend and says once if it is slow.
 func (c computing) open(cmd *cobra.Command) (compute.Backend, engine.Info, dtypes.DType, error) {
-	for _, of := range []struct {
-		flag  string
-		given bool
-	}{{"threads", c.threads > 0}, {"without", len(c.without) > 0}, {"profile", c.profile}} {
-		if of.given && c.other() != "" {
-			return nil, engine.Info{}, 0, cli.Usagef("--%s is for --backend %s", of.flag, onednn.BackendName)
-		}
-	}
-	for _, name := range c.without {
-		if all := onednn.Optimizations(); !slices.Contains(all, name) {
-			return nil, engine.Info{}, 0, cli.Usagef("--without: expected %s, found %q", cli.Alternatives(all), name)
+	if c.other() != "" {
+		err := cli.Refuse(cmd, "is for --backend "+onednn.BackendName, "threads", "without", "profile")
+		if err != nil {
+			return nil, engine.Info{}, 0, err
 		}
 	}
 	b, info, err := engine.New(engine.Options{Backend: c.backend, Threads: c.threads, Without: c.without})

@@ -24,8 +24,7 @@ func newDatasetEmoji() *cobra.Command {
 		sheet string
 	)
 	cmd := &cobra.Command{
-		Use:   "emoji",
-		Short: "Make the emoji set for text-to-image training",
+		Use: "emoji", Short: "Make the emoji set for text-to-image training",
 		Long: `Makes a folder of some 5,000 pictures of 1,400 things in four styles, with names and keywords, from emoji
 with free licences: Noto, Twemoji, and Fluent Emoji flat and 3D. NOTICE.md in it says whose they are.
 
@@ -36,8 +35,7 @@ The layout is that of Hugging Face's "imagefolder": metadata.jsonl with file_nam
 sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`,
 		Example: `  unnoise dataset emoji --out emoji
   unnoise dataset show emoji --out sheet.png`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			if sheet != "" {
 				if err := cli.CheckOutput("sheet", sheet, ".png"); err != nil {
 					return err
@@ -93,29 +91,18 @@ func newDatasetShow() *cobra.Command {
 		heldout bool
 	)
 	cmd := &cobra.Command{
-		Use:   "show DIR",
-		Short: "Show what training would see of a folder of captioned pictures",
+		Use: "show DIR", Short: "Show what training would see of a folder of captioned pictures",
 		Long: `Draws a contact sheet of training examples from a folder of pictures with captions, as the model sees
 them: of the emoji set, or of any folder with metadata.jsonl, or with a text file beside each picture.`,
-		Args: cli.Arg("folder of pictures with captions"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cli.CheckOutput("out", out, ".png"); err != nil {
+		Args: cli.Arg("folder of pictures with captions"), RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cli.CheckNewFile(cmd, out, ".png"); err != nil {
 				return err
 			}
-			if err := cli.RefuseUnnamed(cmd, out); err != nil {
-				return err
-			}
-			train, held, err := emoji.OpenAny(args[0])
+			source, err := emoji.OpenSplit(args[0], heldout)
 			if err != nil {
 				return err
 			}
-			if heldout {
-				if held == nil {
-					return fmt.Errorf("%s holds nothing out: its metadata has no split other than train", args[0])
-				}
-				train = held
-			}
-			return writeSheet(cmd, out, train, o)
+			return writeSheet(cmd, out, source, o)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "sheet.png", "file to write")

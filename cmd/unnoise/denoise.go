@@ -44,8 +44,7 @@ func (f *stripFlags) run(cmd *cobra.Command, name string) error {
 func newNoise() *cobra.Command {
 	var f stripFlags
 	cmd := &cobra.Command{
-		Use:   "noise PICTURE",
-		Short: "Show how the forward process turns a picture into noise",
+		Use: "noise PICTURE", Short: "Show how the forward process turns a picture into noise",
 		Long: `Noises a picture to several times of a model's process, x_t = signal·x_0 + noise·ε, and draws them in one row. The
 network is not asked, and its weights are not read. The same ε is added at all times.
 
@@ -53,8 +52,7 @@ The picture is a file, or one of the photographs that come with the program: ` +
 		Example: `  unnoise noise cat --at 25,75,150,299
   unnoise noise cat --model DeepFloyd/IF-I-M-v1.0 --at 250,500,750
   unnoise noise seven.png --model mnist-class --at 25%,50%,75% --show x_t,epsilon`,
-		Args:              cli.Arg("picture"),
-		ValidArgsFunction: pictureOrExample,
+		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.Forward = true
 			if changed := cmd.Flags().Changed; !changed("model") && !changed("side") {
@@ -64,8 +62,8 @@ The picture is a file, or one of the photographs that come with the program: ` +
 		},
 	}
 	f.add(cmd, "noised.png")
-	cli.Hide(cmd, "prompt", "negative", "embeds", "no-cache", "animate", "previews", "sampler", "steps", "timesteps", "eta",
-		"guidance", "batch")
+	cli.Hide(cmd, "prompt", "negative", "embeds", "no-cache", "animate", "previews", "sampler", "steps", "timesteps",
+		"eta", "guidance", "batch")
 	cmd.Flags().Lookup("show").Usage = "what is shown, with commas: x_t, epsilon (default x_t)"
 	cli.Int(cmd, &f.Side, "side", 0, 0, 1024,
 		"pixels a side, in color; 0: images as the model's (default: 128, or 0 with --model)")
@@ -79,8 +77,7 @@ func newDenoise() *cobra.Command {
 		sigma float64
 	)
 	cmd := &cobra.Command{
-		Use:   "denoise [PICTURE]",
-		Short: "Show what a model makes of a noised picture, at once and step by step",
+		Use: "denoise [PICTURE]", Short: "Show what a model makes of a noised picture, at once and step by step",
 		Long: `Noises a picture to several times and removes the noise again. Each time has a row: the picture, the noised one, its
 Gaussian blur, the estimate of one evaluation, and what the sampler comes to step by step; with --every k also x_t
 after every k-th step of its path.

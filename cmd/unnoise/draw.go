@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -104,7 +103,8 @@ func varyFlag(cmd *cobra.Command, target *[]lab.Vary) {
 			"combination: the last goes along the rows", func(s string) (v lab.Vary, err error) {
 			field, values, ok := strings.Cut(s, "=")
 			if !ok || values == "" || !slices.Contains(lab.Variable(), field) {
-				return v, cli.Expected("FIELD=VALUE,VALUE,... with one of the fields " + cli.Alternatives(lab.Variable()))
+				return v, cli.Expected("FIELD=VALUE,VALUE,... with one of the fields " +
+					cli.Alternatives(lab.Variable()))
 			}
 			return lab.Vary{Field: field, Values: strings.Split(values, ",")}, nil
 		})
@@ -183,9 +183,9 @@ func (f *drawFlags) checkFiles() error {
 			return err
 		}
 		switch {
-		case f.request.Embeds != "" && sameFile(path, f.request.Embeds):
+		case f.request.Embeds != "" && cli.SameFile(path, f.request.Embeds):
 			return cli.Usagef("--out: expected another file than --embeds', found %s", path)
-		case o.Animate != "" && sameFile(path, o.Animate):
+		case o.Animate != "" && cli.SameFile(path, o.Animate):
 			return cli.Usagef("--animate: expected another file than --out's, found %s", o.Animate)
 		}
 	}
@@ -205,13 +205,6 @@ func (f *drawFlags) checkFiles() error {
 		return cli.Usagef("--previews needs --out with a file name that ends with .png: previews lie beside it")
 	}
 	return nil
-}
-
-// sameFile reports whether two paths name the same file, which need not exist.
-func sameFile(a, b string) bool {
-	a, errA := filepath.Abs(a)
-	b, errB := filepath.Abs(b)
-	return errA == nil && errB == nil && a == b
 }
 
 // run fills in the request and draws it. Files that nobody named are not replaced: they took long to make.
@@ -287,7 +280,7 @@ func (f *drawFlags) drawOne(cmd *cobra.Command, l *lab.Lab, r lab.Request, o lab
 			if e.Step.Index == 0 {
 				starts = time.Now()
 			}
-			p.Update(func() string { return stepLine(e, starts) })
+			p.Update(func() string { return e.Line(starts) })
 		}
 	})
 	p.Clear()
@@ -311,19 +304,6 @@ func (f *drawFlags) drawOne(cmd *cobra.Command, l *lab.Lab, r lab.Request, o lab
 		seed, strings.Join(files, ", "))
 }
 
-// stepLine says how far a drawing is.
-func stepLine(e lab.Event, starts time.Time) string {
-	s := e.Step
-	rest, of := "", ""
-	if s.Index > 0 {
-		rest = "  " + duration.Left(starts, s.Index, s.Total-1) + " left"
-	}
-	if e.Variants > 1 {
-		of = fmt.Sprintf(" of %d/%d", e.Variant+1, e.Variants)
-	}
-	return fmt.Sprintf("%d×%d: step %d/%d%s%s", s.X.W, s.X.H, s.Index+1, s.Total, of, rest)
-}
-
 func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -334,8 +314,7 @@ func counted(n int, what string) string {
 func newGenerate() *cobra.Command {
 	var f drawFlags
 	cmd := &cobra.Command{
-		Use:   "generate",
-		Short: "Draw images from prompts",
+		Use: "generate", Short: "Draw images from prompts",
 		Long: `Draws images from noise, as prompts say: with a model that comes with the program, with one that you
 trained, or with DeepFloyd IF as the hub has it. Models that know classes take them as prompts.
 emoji, the default, draws small pictures of everyday things, and emoji-128 makes them larger.
@@ -349,8 +328,7 @@ With --dtype f32, a seed makes the picture of DeepFloyd IF that diffusers makes 
   unnoise generate --model mnist-class --prompt all --count 4 --seed 7 --out digits.png --animate digits.gif
   unnoise generate --model IF-I-XL-v1.0 --prompt "a red fox in the snow" --seed 7 --out fox.png
   unnoise generate --model IF-I-XL-v1.0 --upscale IF-II-L-v1.0 --prompt "a red fox" --timesteps smart50 --out fox.png`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	f.add(cmd, registry.Default(), "generated.png")
 	return cmd
@@ -362,13 +340,11 @@ func newSample() *cobra.Command {
 	var f drawFlags
 	var classes []string
 	cmd := &cobra.Command{
-		Use:   "sample",
-		Short: "Another name for generate, which draws all classes",
+		Use: "sample", Short: "Another name for generate, which draws all classes",
 		Long: `The same as 'unnoise generate', but without --prompt it draws all classes of the model: --count is then the
 number of images in all, going round the classes (default: ten rounds, or 40 images without classes).`,
 		Example: "  unnoise sample --model runs/digits --count 80 --guidance 5 --seed 7 --out digits.png",
-		Args:    cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.fill(cmd); err != nil {
 				return err
 			}
@@ -378,15 +354,8 @@ number of images in all, going round the classes (default: ten rounds, or 40 ima
 				return f.drawPrompts(cmd, l)
 			}
 			if f.recipe == "" && len(f.request.Prompts) == 0 && f.request.Embeds == "" {
-				total := 0
-				if cmd.Flags().Changed("count") {
-					total = f.request.Count
-				}
-				if !cmd.Flags().Changed("seed") {
-					f.request.Seed = new(uint64)
-				}
 				var err error
-				if f.request, err = l.GoRound(f.request, classes, total); err != nil {
+				if f.request, err = l.GoRound(f.request, classes, f.request.Count); err != nil {
 					return err
 				}
 			}
@@ -394,6 +363,7 @@ number of images in all, going round the classes (default: ten rounds, or 40 ima
 		},
 	}
 	f.add(cmd, "mnist-class", "samples.png")
+	f.request.Count, f.request.Seed = 0, new(uint64) // of all classes, and told in --help
 	cmd.Flags().StringSliceVar(&classes, "class", nil,
 		"classes to draw, with commas, or all: an older form of --prompt")
 	cli.Hide(cmd, "class")

@@ -39,8 +39,7 @@ func newEdit() *cobra.Command {
 	var start []int
 	var strength []float64
 	cmd := &cobra.Command{
-		Use:   "edit PICTURE",
-		Short: "Draw a picture anew from a photo or a drawing (SDEdit)",
+		Use: "edit PICTURE", Short: "Draw a picture anew from a photo or a drawing (SDEdit)",
 		Long: `Noises a picture up to a time in the middle of the path and draws from there, as prompts say: the more noise,
 the more may change. The picture is a file (PNG, JPEG, GIF, WebP, BMP or TIFF), or one of the photographs that
 come with the program: ` + cli.Alternatives(picture.Examples()) + `.
@@ -49,9 +48,7 @@ come with the program: ` + cli.Alternatives(picture.Examples()) + `.
 --strength, are drawn in one row beside the picture.`,
 		Example: `  unnoise edit drawing.png --model mnist-class --prompt 3 --strength 0.5
   unnoise edit cat --model DeepFloyd/IF-I-M-v1.0 --prompt "a high quality photo" --steps 34 --start 1,3,5,7,10,20`,
-		Args:              cli.Arg("picture"),
-		ValidArgsFunction: pictureOrExample,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample, RunE: func(cmd *cobra.Command, args []string) error {
 			if err := e.Picture.Read(args[0]); err != nil {
 				return err
 			}
@@ -83,8 +80,7 @@ func newInpaint() *cobra.Command {
 	var mask string
 	method := string(lab.Course)
 	cmd := &cobra.Command{
-		Use:   "inpaint PICTURE",
-		Short: "Draw a part of a picture anew",
+		Use: "inpaint PICTURE", Short: "Draw a part of a picture anew",
 		Long: `Draws the part of a picture that a mask selects anew, as prompts say or without, and keeps the rest. What is kept
 comes back to the bit. The mask is an image of the picture's size, light where to draw, or a rectangle, or what is
 transparent in the picture.
@@ -94,9 +90,7 @@ repaint does so too and goes back --length steps again and again, --repeats time
 diffusers overwrites it by the original without noise, as that library does.`,
 		Example: `  unnoise inpaint seven.png --model mnist-class --prompt 7 --box 0,0,100%,50%
   unnoise inpaint cat --box 30%,30%,40%,40% --model DeepFloyd/IF-I-M-v1.0 --prompt "a cat with glasses" --method repaint`,
-		Args:              cli.Arg("picture"),
-		ValidArgsFunction: pictureOrExample,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample, RunE: func(cmd *cobra.Command, args []string) error {
 			if err := in.Picture.Read(args[0]); err != nil {
 				return err
 			}

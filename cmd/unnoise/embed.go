@@ -2,16 +2,13 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/deepfloyd"
-	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cli"
-	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/registry"
 )
@@ -26,14 +23,12 @@ type embedFlags struct {
 func newEmbed() *cobra.Command {
 	var f embedFlags
 	cmd := &cobra.Command{
-		Use:   "embed",
-		Short: "Encode prompts for later use",
+		Use: "embed", Short: "Encode prompts for later use",
 		Long: `Encodes prompts, and the negative prompt, with the text encoder of a DeepFloyd IF pipeline and writes
 the embeddings to a safetensors file for 'unnoise generate --embeds', also on machines that are too
 small for the text encoder.`,
 		Example: `  unnoise embed --model IF-I-XL-v1.0 --prompt "a red fox in the snow" --out prompts.safetensors`,
-		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args:    cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	flags := cmd.Flags()
 	cli.Folder(cmd, &f.model, "model", "",
@@ -60,10 +55,7 @@ func (f *embedFlags) run(cmd *cobra.Command) error {
 	if len(f.prompts) == 0 {
 		return cli.Usagef("--prompt: expected a prompt, found nothing")
 	}
-	if err := cli.CheckOutput("out", f.out, ".safetensors"); err != nil {
-		return err
-	}
-	if err := cli.RefuseUnnamed(cmd, f.out); err != nil {
+	if err := cli.CheckNewFile(cmd, f.out, ".safetensors"); err != nil {
 		return err
 	}
 	memory.Save()
@@ -84,16 +76,10 @@ func (f *embedFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	p.Show("reading the prompts")
-	prompts, err := place.Encode(cmd.Context(), o, func(done, total int) {
-		p.Loading(filepath.Join(place.Dir, "text_encoder"), done, total)
-	}, texts...)
+	n, err := place.Encode(cmd.Context(), o, p.Loading, f.out, texts...)
 	p.Clear()
 	if err != nil {
 		return err
 	}
-	if err := prompts.Write(f.out, map[string]string{"Software": "unnoise " + build.Commit(), "model": f.model,
-		"dtype": engine.Name(dtype)}); err != nil {
-		return err
-	}
-	return cli.Printf(cmd, "%d prompts: %s", len(prompts.Texts), f.out)
+	return cli.Printf(cmd, "%d prompts: %s", n, f.out)
 }

@@ -34,8 +34,7 @@ type evalFlags struct {
 func newEval() *cobra.Command {
 	var f evalFlags
 	cmd := &cobra.Command{
-		Use:   "eval",
-		Short: "Measure the quality of a model, or of samples from elsewhere",
+		Use: "eval", Short: "Measure the quality of a model, or of samples from elsewhere",
 		Long: `Draws samples with a model and measures them with a classifier of digits: how many are read as the
 class that was asked for, and the Fréchet distance of the classifier's features to those of the test
 digits, beside that of training digits, which is the baseline. --sampler and --guidance take lists; each
@@ -48,8 +47,7 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 		Example: `  unnoise eval --model runs/digits --guidance 0,1,5,10
   unnoise eval --model runs/digits --sampler ddpm,ddim:10,ddim:20,dpm++:20 --count 500 --out report.json
   unnoise eval --samples samples.safetensors`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	flags := cmd.Flags()
 	modelFlag(cmd, &f.model, "")
@@ -145,19 +143,16 @@ func (f *evalFlags) measure(cmd *cobra.Command, m *evaluation.Measurement, dtype
 	}
 	defer network.Close()
 	m.Report.Model, m.Config, m.Seed, m.DType = network.Name, &network.Config, &f.seed, engine.Name(dtype)
-	switch network.Config.Condition {
-	case mnistunet.None:
-		err := cli.Refuse(cmd, "has no meaning with a model of condition none", "sampler", "guidance", "retrain")
-		if err != nil {
-			return err
-		}
+	condition := network.Config.Condition
+	unused := map[mnistunet.Condition][]string{mnistunet.None: {"sampler", "guidance", "retrain"},
+		mnistunet.Time: {"guidance"}}
+	err = cli.Refuse(cmd, fmt.Sprintf("has no meaning with a model of condition %s", condition), unused[condition]...)
+	if err != nil {
+		return err
+	}
+	if condition == mnistunet.None {
 		m.Test = m.Test.Head(f.count)
 		return m.Denoiser(ctx, network, f.seed)
-	case mnistunet.Time:
-		err := cli.Refuse(cmd, "has no meaning with a model of condition time, which has no classes", "guidance")
-		if err != nil {
-			return err
-		}
 	}
 	ways, err := evaluation.Ways(network.Config, f.samplings, f.guidance, f.seed)
 	if err != nil {

@@ -54,32 +54,11 @@ func partsFlag(cmd *cobra.Command, target *[]lab.Part, name, usage string) {
 		}
 		return lab.Part{As: as, Prompts: []string{prompt}}, nil
 	})
-	names := kindNames(illusion.Views())
+	names := illusion.Names(illusion.Views())
 	if name != "view" {
-		names = kindNames(illusion.Bands())
+		names = illusion.Names(illusion.Bands())
 	}
 	completeParts(cmd, name, names)
-}
-
-// weigh gives parts their weights and guidance, where these were given.
-func (f *illusionFlags) weigh(parts []lab.Part) error {
-	for _, list := range []struct {
-		flag   string
-		values []float64
-		of     func(*lab.Part) **float64
-	}{
-		{"weights", f.weights, func(p *lab.Part) **float64 { return &p.Weight }},
-		{"weights-end", f.ends, func(p *lab.Part) **float64 { return &p.WeightEnd }},
-		{"guidances", f.guidances, func(p *lab.Part) **float64 { return &p.Guidance }},
-	} {
-		if n := len(list.values); n > 0 && n != len(parts) {
-			return cli.Usagef("--%s: expected %d numbers, one for each part, found %d", list.flag, len(parts), n)
-		}
-		for i := range list.values {
-			*list.of(&parts[i]) = &list.values[i]
-		}
-	}
-	return nil
 }
 
 // weightFlags add weights and guidance for each part.
@@ -114,21 +93,11 @@ func (f *illusionFlags) run(cmd *cobra.Command) error {
 	return f.drawFlags.run(cmd)
 }
 
-// kinds lists views or bands for --help.
-func kinds(all []illusion.Kind) string {
-	var text strings.Builder
-	for _, k := range all {
-		fmt.Fprintf(&text, "  %-26s %s\n", k.Usage(), k.Text)
-	}
-	return text.String()
-}
-
 func newAnagram() *cobra.Command {
 	var f illusionFlags
 	combine := string(illusion.Mean)
 	cmd := &cobra.Command{
-		Use:   "anagram",
-		Short: "Draw a picture that shows something else when it is turned over",
+		Use: "anagram", Short: "Draw a picture that shows something else when it is turned over",
 		Long: `Draws a visual anagram: a picture that shows one thing as it is and another under a view of it, such as turned by
 180° or with its pieces in other places (Visual Anagrams, arXiv:2311.17919). At each step the network estimates the
 noise in every view, told the view's prompt; the estimates are turned back and averaged. Give two to four views.
@@ -137,14 +106,13 @@ Few of many pictures can be read both ways: --candidates 16 draws as many and ke
 reads best. The animation beside the picture performs the illusion.
 
 Views:
-` + kinds(illusion.Views()),
+` + illusion.Usages(illusion.Views()),
 		Example: `  unnoise anagram --view identity="a cat" --view rotate_180="a dog" --candidates 16
   unnoise anagram --model DeepFloyd/IF-I-M-v1.0 --view identity="an oil painting of people around a campfire" \
       --view flip="an oil painting of an old man"`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			f.Combine = illusion.Reduction(combine)
-			if err := f.weigh(f.Views); err != nil {
+			if err := f.Weigh(f.weights, f.ends, f.guidances); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -165,19 +133,17 @@ func newHybrid() *cobra.Command {
 	var f illusionFlags
 	var pictures []lab.Part
 	cmd := &cobra.Command{
-		Use:   "hybrid",
-		Short: "Draw a picture that shows something else from afar",
+		Use: "hybrid", Short: "Draw a picture that shows something else from afar",
 		Long: `Draws a hybrid image: each band of it, such as coarse and fine structures, gray and color, shows something else
 (Factorized Diffusion, arXiv:2404.11615). At each step the network estimates the noise told each band's prompt; the
 bands of the estimates are added. Bands must add up to the whole picture. A band may stay a real picture's
 (--picture gray=photo.jpg colorizes it).
 
 Bands:
-` + kinds(illusion.Bands()),
+` + illusion.Usages(illusion.Bands()),
 		Example: `  unnoise hybrid --model DeepFloyd/IF-I-M-v1.0 --band low_pass="a lithograph of a skull" --band high_pass="a lithograph of waterfalls"
   unnoise hybrid --model mnist-class --band low_pass=0 --band high_pass=8 --candidates 16`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, p := range pictures {
 				name := p.Prompts[0]
 				p.Prompts, p.Picture = nil, &lab.Picture{}
@@ -186,7 +152,7 @@ Bands:
 				}
 				f.Bands = append(f.Bands, p)
 			}
-			if err := f.weigh(f.Bands); err != nil {
+			if err := f.Weigh(f.weights, f.ends, f.guidances); err != nil {
 				return err
 			}
 			return f.run(cmd)
@@ -203,8 +169,7 @@ Bands:
 func newAmbigram() *cobra.Command {
 	var f illusionFlags
 	cmd := &cobra.Command{
-		Use:   "ambigram NUMBER [OTHER]",
-		Short: "Draw a number that reads as another one when the page is turned",
+		Use: "ambigram NUMBER [OTHER]", Short: "Draw a number that reads as another one when the page is turned",
 		Long: `Draws a number that reads as another one of the same length, or as the same, when the page is turned by 180°: digit
 by digit an anagram, the best of --candidates by the model's own judgement.`,
 		Example: "  unnoise ambigram 2026 1984",

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/weights/hub"
@@ -61,20 +60,15 @@ multiply-adds at the rate of one convolution and one product, which are run for 
 
 // pipeline tells what a pipeline's folder has and needs, and how one of the program's own was trained.
 func (f *modelInfoFlags) pipeline(cmd *cobra.Command, place registry.Place) error {
-	index, parts, err := deepfloyd.Inspect(place.Dir, f.variant)
-	if err != nil {
-		return err
-	}
 	b, info, dtype, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	r, err := registry.ReportPipeline(b, dtype, place.Dir, index, parts)
+	r, err := registry.ReportPipeline(b, info, dtype, place.Dir, f.variant)
 	if err != nil {
 		return err
 	}
-	r.Version, r.Threads, r.Device = cli.Version, info.Threads, info.Device
 	if err := cli.Print(cmd, f.json, r); err != nil || f.json || !place.InProgram() {
 		return err
 	}

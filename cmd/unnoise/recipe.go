@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-
 	"github.com/spf13/cobra"
 
 	"github.com/unnoise/unnoise/internal/cli"
@@ -16,27 +13,20 @@ func completePicture(*cobra.Command, []string, string) ([]string, cobra.ShellCom
 
 func newRecipe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "recipe PICTURE",
-		Short: "Print the recipe that a picture carries",
+		Use: "recipe PICTURE", Short: "Print the recipe that a picture carries",
 		Long: `Prints what made a picture, as JSON: the completed request, for 'unnoise generate --recipe'. PNG files of
 this program carry it, also after cropping or saving by programs that keep a PNG's texts.`,
-		Example:           "  unnoise recipe digits.png > digits.json\n  unnoise generate --recipe digits.json --seed 8",
-		Args:              cli.Arg("picture"),
-		ValidArgsFunction: completePicture,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Example: "  unnoise recipe digits.png > digits.json\n  unnoise generate --recipe digits.json --seed 8",
+		Args:    cli.Arg("picture"), ValidArgsFunction: completePicture, RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := lab.ReadRecipe(args[0])
 			if err != nil {
 				return err
 			}
-			text, err := r.JSON()
+			text, err := r.Indented()
 			if err != nil {
 				return err
 			}
-			var pretty bytes.Buffer
-			if err := json.Indent(&pretty, text, "", "  "); err != nil {
-				return err
-			}
-			return cli.Printf(cmd, "%s", &pretty)
+			return cli.Printf(cmd, "%s", text)
 		},
 	}
 }
@@ -46,15 +36,12 @@ func newAgain() *cobra.Command {
 	var start *int
 	var chosen lab.Illusion
 	cmd := &cobra.Command{
-		Use:   "again PICTURE",
-		Short: "Draw a picture again from the recipe that it carries",
+		Use: "again PICTURE", Short: "Draw a picture again from the recipe that it carries",
 		Long: `Draws a picture of this program again: the same one, to the bit on the same machine. Flags change the recipe:
 --seed another picture of the same kind, --steps another number of steps, and so on.`,
 		Example: "  unnoise again digits.png --out same.png\n  unnoise again digits.png --seed 8 --out " +
 			"other.png",
-		Args:              cli.Arg("picture"),
-		ValidArgsFunction: completePicture,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: completePicture, RunE: func(cmd *cobra.Command, args []string) error {
 			if f.recipe != "" {
 				return cli.Usagef("--recipe has no meaning here: the picture carries one")
 			}
@@ -68,7 +55,7 @@ func newAgain() *cobra.Command {
 			if err := f.fillFrom(cmd, &recipe); err != nil {
 				return err
 			}
-			if out := f.output.Files[0]; sameFile(out, args[0]) {
+			if out := f.output.Files[0]; cli.SameFile(out, args[0]) {
 				return cli.Usagef("--out: expected another file than the picture, found %s", out)
 			}
 			return f.draw(cmd)

@@ -29,8 +29,7 @@ func explain(cmd *cobra.Command, err error) (message string, usage bool) {
 // newRoot builds the command tree.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "unnoise",
-		Short: "A diffusion-model laboratory",
+		Use: "unnoise", Short: "A diffusion-model laboratory",
 		Long: `Unnoise trains diffusion models on your own CPU, samples from them and shows
 every curve and every sample on the way.
 
@@ -56,15 +55,6 @@ Start with 'unnoise demo': in two minutes it shows what there is, and trains a n
 	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(),
 		newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(),
 		newEval(), newModel(), newWriteup(), newStudio(), newDataset(), newBench(), newDoctor(), newVersion())
-	root.InitDefaultHelpCmd()
-	for _, help := range root.Commands() {
-		if help.Name() == "help" { // which would print its mistakes as help
-			help.Args = func(_ *cobra.Command, args []string) error {
-				_, _, err := root.Find(args)
-				return err
-			}
-		}
-	}
 	return root
 }
 

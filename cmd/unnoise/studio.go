@@ -13,7 +13,6 @@ import (
 	"github.com/unnoise/unnoise/internal/cli"
 	"github.com/unnoise/unnoise/internal/memory"
 	"github.com/unnoise/unnoise/lab"
-	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/studio"
 )
@@ -29,23 +28,21 @@ type studioFlags struct {
 func newStudio() *cobra.Command {
 	var f studioFlags
 	cmd := &cobra.Command{
-		Use:   "studio",
-		Short: "Draw in the browser, and serve programs that draw",
+		Use: "studio", Short: "Draw in the browser, and serve programs that draw",
 		Long: `Serves a page for drawing on this machine, and an API for programs: see /openapi.json.
 
 Pictures lie in --dir as PNG files with their recipes. Ctrl-C draws what waits, for at most a minute, and stops.
 Any address but loopback needs --token, a secret that browsers and programs must know.`,
 		Example: `  unnoise studio --open
   unnoise studio --models mnist-class,runs/letters --addr 127.0.0.1:8080`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:7860", "address and port to serve")
 	cli.Folder(cmd, &f.dir, "dir", "out/studio", "folder for the pictures")
 	flags.StringVar(&f.token, "token", "",
 		"secret of at least 16 characters that clients must know; none for loopback alone")
-	flags.StringSliceVar(&f.models, "models", drawingModels(),
+	flags.StringSliceVar(&f.models, "models", registry.Drawing(),
 		"models to draw with, the first one at first: of 'unnoise model list', folders, or OWNER/NAME in the hub's "+
 			"cache")
 	completeModels(cmd, "models")
@@ -57,17 +54,6 @@ Any address but loopback needs --token, a secret that browsers and programs must
 	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
 	computeFlags(cmd, &f.computing)
 	return cmd
-}
-
-// drawingModels are the models in the program that draw from noise. The denoiser of one noise level and the second
-// stage do not.
-func drawingModels() (names []string) {
-	for _, name := range registry.Names() {
-		if name != "mnist-none" && name != pretrained.EmojiLarge {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 func (f *studioFlags) run(cmd *cobra.Command) error {

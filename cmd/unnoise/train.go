@@ -39,20 +39,14 @@ type recipeFlags struct {
 // add adds the flags. What c leaves at 0, it leaves to another recipe. seconds are between checkpoints.
 func (f *recipeFlags) add(cmd *cobra.Command, c training.Config, seconds int) {
 	flags, g := cmd.Flags(), &f.given
-	orRecipe := func(usage string, unset bool) string {
-		if unset {
-			return usage + "; 0: the recipe's"
-		}
-		return usage
-	}
 	cli.Folder(cmd, &f.out, "out", "", "folder for the run (default: one with the date in runs)")
 	cli.Folder(cmd, &f.resume, "resume", "", "go on with the run in this folder")
 	flags.StringVar(&f.from, "from", "",
 		"begin with this model's weights: a run's folder, a model's, or one of 'unnoise model list'")
 	completeModels(cmd, "from")
-	cli.Int(cmd, &g.Batch, "batch", c.Batch, 0, 65536, orRecipe("images a step", c.Batch == 0))
+	cli.Int(cmd, &g.Batch, "batch", c.Batch, 0, 65536, "images a step; 0: the recipe's")
 	cli.Float(cmd, &g.LearningRate, "lr", c.LearningRate, 0, 10,
-		orRecipe("Adam's learning rate before it falls", c.LearningRate == 0))
+		"Adam's learning rate before it falls; 0: the recipe's")
 	cli.Choice(cmd, &g.Schedule, "schedule", cmp.Or(c.Schedule, training.Exponential),
 		"how the learning rate falls: by the same factor, by as much after each step, or as half a cosine",
 		training.Exponential, training.Linear, training.Cosine)

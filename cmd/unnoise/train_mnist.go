@@ -29,8 +29,7 @@ func newTrainMNIST() *cobra.Command { return new(trainFlags).verb() }
 
 func (f *trainFlags) verb() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "mnist",
-		Short: "Train the UNet for digits on MNIST or another IDX set",
+		Use: "mnist", Short: "Train the UNet for digits on MNIST or another IDX set",
 		Long: `Trains the UNet for 28×28 images, with these recipes if no flag changes them:
 
   --condition none    σ = 0.5 denoiser: dim 128, batch 256, 5 epochs, Adam 1e-4
@@ -52,8 +51,7 @@ weights; the network is the model's.`,
   unnoise train mnist --resume runs/short
   unnoise train mnist --resume runs/short --epochs 10
   unnoise train mnist --from mnist-class --data letters --lr 1e-4`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	cli.Choice(cmd, &f.condition, "condition", "class", "what the network is told besides the image", "none", "time",
 		"class")

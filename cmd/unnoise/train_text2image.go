@@ -25,8 +25,7 @@ type trainText2ImageFlags struct {
 func newTrainText2Image() *cobra.Command {
 	var f trainText2ImageFlags
 	cmd := &cobra.Command{
-		Use:   "text2image",
-		Short: "Train a text-to-image model on pictures with captions",
+		Use: "text2image", Short: "Train a text-to-image model on pictures with captions",
 		Long: `Trains a text encoder and a UNet of DeepFloyd IF's classes for 32×32 pictures from captions, both from
 random values: v-prediction by Adam, with a learning rate that rises at first and then falls as half a
 cosine. The models that are kept have averages of the parameters.
@@ -47,8 +46,7 @@ noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
   unnoise train text2image --resume runs/emoji
   unnoise train text2image --data pictures --steps 5000
   unnoise train text2image --stage 2 --out runs/emoji2`,
-		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	recipe, second := text2image.Recipe(), text2image.SecondRecipe()
 	cli.Folder(cmd, &f.data, "data", "",
@@ -131,15 +129,14 @@ func (f *trainText2ImageFlags) prepare(cmd *cobra.Command, c training.Config, se
 		if err != nil {
 			return none, fmt.Errorf("--from: %w", err)
 		}
-		n, values, err := text2image.From(place.Dir)
+		var half *int
+		if cmd.Flags().Changed("half") {
+			half = &f.half
+		}
+		r, err := text2image.RunFrom(f.from, place.Dir, half, c, set)
 		if err != nil {
-			return none, fmt.Errorf("--from: %w", err)
+			err = fmt.Errorf("--from: %w", err)
 		}
-		if cmd.Flags().Changed("half") { // it knows words and colors by now
-			n.Half = f.half
-		}
-		r, err := text2image.FirstRun(n, c, set)
-		r.From = training.Start{Name: f.from, Values: values}
 		return r, err
 	}
 	n, err := text2image.FromCaptions(set.Train, c.Seed)

@@ -15,8 +15,7 @@ func newViews() *cobra.Command {
 		json bool
 	)
 	cmd := &cobra.Command{
-		Use:   "views [PICTURE]",
-		Short: "List the views and bands of illusions, and show what they do to a picture",
+		Use: "views [PICTURE]", Short: "List the views and bands of illusions, and show what they do to a picture",
 		Long: `Lists the views under which one picture can show several things, and the bands that it can be taken apart
 into. Parameters follow a name after a colon, as in jigsaw:7 or patch_permute:8,42. Views may follow each other,
 as in rotate_180+negate.
@@ -45,10 +44,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 			if show.Ways && show.Perform != "" {
 				return cli.Usagef("--ways can't be given with --perform")
 			}
-			if err := cli.CheckOutput("out", out, endings...); err != nil {
-				return err
-			}
-			if err := cli.RefuseUnnamed(cmd, out); err != nil {
+			if err := cli.CheckNewFile(cmd, out, endings...); err != nil {
 				return err
 			}
 			show.Picture = args[0]
@@ -63,7 +59,7 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&show.Perform, "perform", "", "one view or band to perform, .png (animated) or .gif")
-	cli.Complete(cmd, "perform", append(kindNames(illusion.Views()), kindNames(illusion.Bands())...)...)
+	cli.Complete(cmd, "perform", append(illusion.Names(illusion.Views()), illusion.Names(illusion.Bands())...)...)
 	flags.BoolVar(&show.Ways, "ways", false, "draw the table of right and wrong ways to look at a picture")
 	flags.StringVar(&out, "out", "views.png", "file to write")
 	cli.Int(cmd, &show.Frames, "frames", 24, 2, 1000, "pictures of --perform, from one end to the other")
@@ -76,11 +72,4 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 type viewList struct {
 	Version int `json:"version"`
 	illusion.Catalog
-}
-
-func kindNames(kinds []illusion.Kind) (names []string) {
-	for _, k := range kinds {
-		names = append(names, k.Name)
-	}
-	return names
 }

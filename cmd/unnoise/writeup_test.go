@@ -121,7 +121,7 @@ func TestWriteup(t *testing.T) {
 		args []string
 		want string
 	}{
-		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat is compared with --class"},
+		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat: it is compared with --class"},
 		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class +
 			" has condition class"},
 		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")},

@@ -70,6 +70,11 @@ func Group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// Run is what a verb without arguments does.
+func Run(run func(*cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error { return run(cmd) }
+}
+
 // NoArgs refuses arguments with a word on what was found.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -166,6 +171,21 @@ func RefuseUnnamed(cmd *cobra.Command, path string) error {
 		return Usagef("--out: %s is there already; give its name to replace it, or another", path)
 	}
 	return nil
+}
+
+// CheckNewFile checks the file of --out by CheckOutput and RefuseUnnamed.
+func CheckNewFile(cmd *cobra.Command, path string, endings ...string) error {
+	if err := CheckOutput("out", path, endings...); err != nil {
+		return err
+	}
+	return RefuseUnnamed(cmd, path)
+}
+
+// SameFile reports whether two paths name the same file, which need not exist.
+func SameFile(a, b string) bool {
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
 }
 
 // Given writes those of the flags that were given, as a command line has them.

@@ -45,6 +45,15 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, stdout, st
 		started = true // what fails before that is a mistake in the command line
 		return run(cmd, args)
 	}
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() == "help" { // which would print its mistakes as help
+			help.Args = func(_ *cobra.Command, args []string) error {
+				_, _, err := root.Find(args)
+				return err
+			}
+		}
+	}
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
