@@ -101,10 +101,18 @@ func betaOf(p Process, m Move) float32 {
 	return float32(1 - (1+ratioTo*ratioTo)/(1+ratio*ratio))
 }
 
+// Shares are those of signal and noise in x_t. They add up to 1: scaled, any process is a straight line from noise to
+// image.
+func Shares(p Process, t float64) (signal, noise float64) {
+	signal, noise = p.Levels(t)
+	return signal / (signal + noise), noise / (signal + noise)
+}
+
 // straight describes a process as a straight line: scale·x_t = w x_0 + (1-w) ε.
 func straight(p Process, t float64) (w float64, scale float32) {
 	signal, noise := p.Levels(t)
-	return signal / (signal + noise), float32(1 / (signal + noise))
+	w, _ = Shares(p, t)
+	return w, float32(1 / (signal + noise))
 }
 
 // Resample returns a path that goes back to more noise again and again (RePaint, arXiv:2201.09865, section 4.2; "time

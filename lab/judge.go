@@ -271,8 +271,8 @@ func (j Judge) times() (all []float64) {
 // times are moments of a process with shares of signal from low to high; timesteps are whole.
 func times(p diffusion.Process, low, high float64, n int) []float64 {
 	share := func(t float64) float64 {
-		signal, noise := p.Levels(t)
-		return signal / (signal + noise)
+		signal, _ := diffusion.Shares(p, t)
+		return signal
 	}
 	var all []float64
 	schedule, scheduled := p.(*diffusion.Schedule)

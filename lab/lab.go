@@ -304,9 +304,6 @@ func (l *Lab) keyOf(r *Request) (modelKey, error) {
 		r.Backend = ""
 	}
 	key := modelKey{name: r.Model, variant: r.Variant, engine: engineKey{backend: r.Backend}}
-	if _, err := l.engine(key.engine); err != nil { // which oneDNN there is tells what there are units for
-		return key, err
-	}
 	var err error
 	if key.dtype, err = engine.DType(cmp.Or(r.DType, "auto"), r.Backend); err != nil {
 		return key, &model.FieldError{Field: "dtype", Err: err}

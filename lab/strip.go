@@ -135,8 +135,8 @@ func timeLabel(p diffusion.Process, t float64) string {
 
 // noiseShare is the share of noise in x_t, from 0 to 1.
 func noiseShare(p diffusion.Process, t float64) float64 {
-	signal, noise := p.Levels(t)
-	return noise / (signal + noise)
+	_, noise := diffusion.Shares(p, t)
+	return noise
 }
 
 // rest is the part of a path from time t on.

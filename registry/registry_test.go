@@ -13,6 +13,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/enginetest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/internal/modeltest"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -20,13 +21,7 @@ import (
 // digits writes a small network's folder.
 func digits(t *testing.T, dir string) {
 	t.Helper()
-	c := mnistunet.Default(mnistunet.Class)
-	c.Dim = 4
-	m, err := mnistunet.New(enginetest.Backend(t), c, dtypes.Float32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := modeltest.Untrained(t, mnistunet.Default(mnistunet.Class))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -7,31 +7,12 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
-	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/modeltest"
 	"github.com/unnoise/unnoise/mnistunet"
 )
-
-// untrained is a network of 4 channels with its first values.
-func untrained(t *testing.T, c mnistunet.Config) *mnistunet.Model {
-	t.Helper()
-	b, _, err := engine.New(engine.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	c.Dim = 4
-	m, err := mnistunet.New(b, c, dtypes.Float32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	return m
-}
 
 // Columns are named by the digits that are asked for in them.
 func TestRowsOfClasses(t *testing.T) {
@@ -100,7 +81,7 @@ func near(got []float32, want ...float64) bool {
 
 // The rows of noisy, denoised and clean digits are what their labels say.
 func TestDenoisedRows(t *testing.T) {
-	m := untrained(t, mnistunet.Default(mnistunet.None))
+	m := modeltest.Untrained(t, mnistunet.Default(mnistunet.None))
 	_, test, err := dataset.MNIST()
 	if err != nil {
 		t.Fatal(err)

@@ -6,32 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
-	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/internal/modeltest"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
 )
-
-// untrained is a network of 4 channels with its first values.
-func untrained(t *testing.T, c mnistunet.Config) *mnistunet.Model {
-	t.Helper()
-	b, _, err := engine.New(engine.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	c.Dim = 4
-	m, err := mnistunet.New(b, c, dtypes.Float32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	return m
-}
 
 // What is drawn is what the settings say: a walk made by hand has the same pixels, and each setting changes them.
 func TestSamplingIsHeeded(t *testing.T) {
@@ -77,7 +58,7 @@ func TestSamplingIsHeeded(t *testing.T) {
 				"euler":    func(s *evaluation.Sampling) { s.Sampler = "euler" },
 			}},
 	} {
-		m := untrained(t, x.config)
+		m := modeltest.Untrained(t, x.config)
 		draw := func(s evaluation.Sampling) []float32 {
 			t.Helper()
 			frames, err := drawDigits(t.Context(), m, evaluation.Drawing{Sampling: s, Labels: labels, Count: 2,
