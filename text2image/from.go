@@ -1,8 +1,10 @@
 package text2image
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -42,21 +44,51 @@ func From(dir string) (*Network, map[string]weights.Tensor, error) {
 	if _, err := n.parse(); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	}
+	values, err := readParts(dir, map[string]string{unetPrefix: "unet", textPrefix: "text_encoder"})
+	return &n, values, err
+}
+
+// withText replaces the text encoder's values, or makes initial ones for a network that has none yet, by those of a
+// folder that [TextStage.Save] wrote. Its vocabulary must be the network's.
+func (n *Network) withText(values map[string]weights.Tensor, dir string, seed uint64) (map[string]weights.Tensor,
+	error) {
+	path := filepath.Join(dir, "tokenizer", "spiece.model")
+	vocabulary, err := modelfile.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the text encoder to begin with: %w", err)
+	}
+	if !bytes.Equal(vocabulary, n.Vocabulary) {
+		return nil, fmt.Errorf("%s: expected the vocabulary of the model and the pictures to train with, found another",
+			path)
+	}
+	own, err := readParts(dir, map[string]string{textPrefix: "text_encoder"})
+	if err != nil {
+		return nil, err
+	}
+	if values == nil {
+		values = n.Initial(seed)
+	}
+	maps.Copy(values, own)
+	return values, nil
+}
+
+// readParts reads the values of folders in dir. What stands before their names is told for each.
+func readParts(dir string, folders map[string]string) (map[string]weights.Tensor, error) {
 	values := map[string]weights.Tensor{}
-	for prefix, part := range map[string]string{unetPrefix: "unet", textPrefix: "text_encoder"} {
-		f, err := weights.OpenFolder(filepath.Join(dir, part), "")
+	for prefix, folder := range folders {
+		f, err := weights.OpenFolder(filepath.Join(dir, folder), "")
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		defer f.Close()
 		for _, name := range f.Names() {
 			t, err := f.Tensor(name)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), name, err)
+				return nil, fmt.Errorf("%s: tensor %q: %w", f.Path(), name, err)
 			}
 			t.Data = slices.Clone(t.Data) // the file is closed before they are used
 			values[prefix+name] = t
 		}
 	}
-	return &n, values, nil
+	return values, nil
 }

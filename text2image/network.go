@@ -153,23 +153,32 @@ func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
 	return nn.MeanSquare(y, in["target"], in["weight"])
 }
 
-// Save writes a folder in the hub's layout, with the weights in bfloat16.
-func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
+const textFile = "text_encoder/model.safetensors"
+
+// textParts are the parts of a pipeline that encode texts, and their files but for the weights.
+func (n *Network) textParts() (parts map[string][]string, files map[string]any) {
 	settings := map[string]any{
 		"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>",
 		"extra_ids": 0, "model_max_length": Tokens,
 	}
-	return save(dir, "IFPipeline", map[string][]string{
-		"unet": {"diffusers", "UNet2DConditionModel"}, "scheduler": {"diffusers", "DDPMScheduler"},
-		"text_encoder": {"transformers", "T5EncoderModel"}, "tokenizer": {"transformers", "T5Tokenizer"},
-	}, map[string]any{
-		filepath.Join("unet", hubfile.Network):         n.UNetConfig,
-		filepath.Join("text_encoder", hubfile.Network): n.TextConfig,
-		filepath.Join("scheduler", hubfile.Scheduler):  n.Scheduler,
-		"tokenizer/tokenizer_config.json":              settings,
-		"tokenizer/spiece.model":                       n.Vocabulary,
-	}, map[string]map[string]weights.Tensor{
-		unetFile: part(unetPrefix, values), "text_encoder/model.safetensors": part(textPrefix, values),
+	return map[string][]string{
+			"text_encoder": {"transformers", "T5EncoderModel"}, "tokenizer": {"transformers", "T5Tokenizer"},
+		}, map[string]any{
+			filepath.Join("text_encoder", hubfile.Network): n.TextConfig,
+			"tokenizer/tokenizer_config.json":              settings,
+			"tokenizer/spiece.model":                       n.Vocabulary,
+		}
+}
+
+// Save writes a folder in the hub's layout, with the weights in bfloat16.
+func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
+	parts, files := n.textParts()
+	parts["unet"] = []string{"diffusers", "UNet2DConditionModel"}
+	parts["scheduler"] = []string{"diffusers", "DDPMScheduler"}
+	files[filepath.Join("unet", hubfile.Network)] = n.UNetConfig
+	files[filepath.Join("scheduler", hubfile.Scheduler)] = n.Scheduler
+	return save(dir, "IFPipeline", parts, files, map[string]map[string]weights.Tensor{
+		unetFile: part(unetPrefix, values), textFile: part(textPrefix, values),
 	})
 }
 

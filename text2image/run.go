@@ -1,7 +1,9 @@
 package text2image
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gomlx/compute"
@@ -72,10 +74,35 @@ func SecondRun(n *SecondStage, c training.Config, of Set) (Run, error) {
 		}}, err
 }
 
-// StageOf is the stage that a run trains.
+// WithText has a new run of the first stage begin with the text encoder of the model in dir, which is called name.
+func (r *Run) WithText(name, dir string) error {
+	n, ok := r.Task.Network.(*Network)
+	if !ok {
+		return errors.New("expected a run of the first stage, found another")
+	}
+	values, err := n.withText(r.From.Values, dir, r.Config.Seed)
+	r.From = training.Start{Name: cmp.Or(r.From.Name, name), Values: values}
+	return err
+}
+
+// TextRun is a run of a first stage's text encoder alone.
+func TextRun(n *TextStage, c training.Config, of Set) (Run, error) {
+	pictures, err := NewPictures(Pictures{Source: of.Train, Network: n.First, Name: of.Name, Seed: c.Seed,
+		Dropout: c.Dropout})
+	return Run{Config: c, Task: training.Task{Network: n, Data: pictures, Objective: Means{}},
+		About: fmt.Sprintf("text encoder, %d parameters, %d pictures", n.Parameters(), of.Train.Len()),
+		look: func(b compute.Backend, dtype dtypes.DType) look {
+			return TextLook{Backend: b, DType: dtype, Stage: n, Held: of.Held}
+		}}, err
+}
+
+// StageOf is the stage that a run trains; 0 is the text encoder alone.
 func StageOf(c training.Config) int {
 	if _, err := ReadSecondStage(c.Network); err == nil {
 		return 2
+	}
+	if _, err := ReadTextStage(c.Network); err == nil {
+		return 0
 	}
 	return 1
 }
@@ -84,6 +111,9 @@ func StageOf(c training.Config) int {
 func OldRun(c training.Config, of Set) (Run, error) {
 	if second, err := ReadSecondStage(c.Network); err == nil {
 		return SecondRun(second, c, of)
+	}
+	if text, err := ReadTextStage(c.Network); err == nil {
+		return TextRun(text, c, of)
 	}
 	n, err := Read(c.Network)
 	if err != nil {

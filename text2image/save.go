@@ -50,7 +50,11 @@ func save(dir, class string, parts map[string][]string, files map[string]any,
 				return err
 			}
 		}
-		if err := weights.Write(filepath.Join(dir, name), half, map[string]string{"format": "pt"}); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := weights.Write(path, half, map[string]string{"format": "pt"}); err != nil {
 			return err
 		}
 	}
