@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gomlx/compute"
-	"golang.org/x/sys/unix"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -159,7 +159,7 @@ func openCheckpoint(path string, b compute.Backend, c Config, network Network) (
 	// not mapped: a sector that can't be read is an error then, which the checkpoint before helps with
 	data, err := os.ReadFile(path)
 	if err != nil {
-		if errors.Is(err, unix.EIO) {
+		if errors.Is(err, syscall.EIO) {
 			err = damagedError{err}
 		}
 		return nil, counters{}, err

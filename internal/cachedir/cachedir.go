@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // Path returns a place in the program's folder of the user's cache folder: XDG_CACHE_HOME, which counts only where it
@@ -35,7 +33,7 @@ func Check(dir string) error {
 			continue
 		}
 		if err == nil {
-			err = unix.Access(there, unix.W_OK|unix.X_OK)
+			err = writable(there)
 		}
 		if err != nil {
 			return fmt.Errorf("nothing can be kept in the cache folder %s: %s: %w", dir, there, err)

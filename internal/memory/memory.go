@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/unnoise/unnoise/internal/cgroup"
 )
 
@@ -29,15 +27,6 @@ func Save() {
 	if _, available := Read(); available > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(available / 10 * 9))
 	}
-}
-
-// Peak is the most memory, in bytes, that the process has held.
-func Peak() int64 {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return int64(u.Maxrss) * 1024 // Linux counts KiB
 }
 
 func procMemory(path string) (total, available uint64) {

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package filelock keeps a second process from writing to the same file or folder.
 package filelock
 
