@@ -424,7 +424,7 @@ func (c *Course) texts(ctx context.Context) (writeup.Section, error) {
 func (c *Course) holes(ctx context.Context) (s writeup.Section, err error) {
 	s = c.section("holes", "Filling holes", textHoles)
 	for i, h := range c.Holes {
-		g, err := c.hole(ctx, fmt.Sprintf("a-hole-%d", i+1), h)
+		g, err := c.hole(ctx, fmt.Sprintf("a-hole-%d", i+1), h, lab.RePaint)
 		if err != nil {
 			return s, err
 		}
@@ -433,14 +433,14 @@ func (c *Course) holes(ctx context.Context) (s writeup.Section, err error) {
 	return s, nil
 }
 
-func (c *Course) hole(ctx context.Context, name string, h Hole) (g writeup.Figure, err error) {
+func (c *Course) hole(ctx context.Context, name string, h Hole, method lab.Fill) (g writeup.Figure, err error) {
 	p, err := read(h.Picture)
 	if err != nil {
 		return g, err
 	}
 	r := c.guided(c.Steps)
 	r.Prompts, r.Count = []string{h.Prompt}, 3
-	r.Inpaint = &lab.Inpaint{Picture: p, Mask: lab.Mask{Box: h.Box}, Method: lab.RePaint}
+	r.Inpaint = &lab.Inpaint{Picture: p, Mask: lab.Mask{Box: h.Box}, Method: method}
 	f := shown{name: name, title: fmt.Sprintf("%s, with “%s” in the hole", h.Picture, h.Prompt), request: r}
 	f.note = f.title
 	d, err := c.draw(ctx, f, 0)

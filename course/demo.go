@@ -31,6 +31,9 @@ func (d *Demo) Parts() ([]DemoPart, error) {
 	d.Subjects = Defaults(d.spec)
 	d.Candidates = demoCandidates
 	digits := len(d.spec.Vocabulary) > 0
+	if !digits {
+		d.Candidates /= 2
+	}
 	parts := []DemoPart{
 		{"pictures from words", d.ask}, {"noise taken away, step by step", d.unnoise}, {"a drawing drawn anew", d.redraw},
 		{"a hole filled", d.fill}, {"an anagram", d.turn}, {"a hybrid", d.far}, {"a number that turns", d.number},
@@ -111,7 +114,7 @@ func (d *Demo) redraw(ctx context.Context) (s writeup.Section, err error) {
 }
 
 func (d *Demo) fill(ctx context.Context) (s writeup.Section, err error) {
-	g, err := d.hole(ctx, "hole", d.Holes[0])
+	g, err := d.hole(ctx, "hole", d.Holes[0], lab.Course)
 	return d.section("hole", "A hole, filled", demoHole, g), err
 }
 

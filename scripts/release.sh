@@ -36,8 +36,11 @@ pack() { # pack ARCH CC
   local name=unnoise-$version-linux-$1 dir
   dir=$work/$name
   mkdir -p "$dir/completions"
-  GOOS=linux GOARCH=$1 CGO_ENABLED=1 CC=$2 "$go" build -buildvcs=auto -ldflags='-s -w' -o "$dir/unnoise" ./cmd/unnoise ||
-    die "the program does not build for linux/$1"
+  if [ "$2" = gcc ]; then cp "$native" "$dir/unnoise"
+  else
+    GOOS=linux GOARCH=$1 CGO_ENABLED=1 CC=$2 "$go" build -buildvcs=auto -ldflags='-s -w' -o "$dir/unnoise" ./cmd/unnoise ||
+      die "the program does not build for linux/$1"
+  fi
   licences "$dir"
   cp README.md "$dir/"
   for shell in bash zsh fish; do "$native" completion $shell >"$dir/completions/unnoise.$shell"; done
@@ -53,14 +56,14 @@ pack() { # pack ARCH CC
     done
     cp scripts/release/oneDNN.md scripts/release/gcc.md "$dir/licenses/"
   fi
-  tar --sort=name --owner=0 --group=0 --numeric-owner -C "$work" -cf - "$name" | xz -T1 -6 >"$out/$name.tar.xz"
-  local bytes; bytes=$(stat -c %s "$out/$name.tar.xz")
-  say "$out/$name.tar.xz: $((bytes / 1000000)) MB ($(du -sm "$dir" | cut -f 1) MB unpacked)"
+  tar --sort=name --owner=0 --group=0 --numeric-owner -C "$work" -cf - "$name" | gzip -9n >"$out/$name.tar.gz"
+  local bytes; bytes=$(stat -c %s "$out/$name.tar.gz")
+  say "$out/$name.tar.gz: $((bytes / 1000000)) MB ($(du -sm "$dir" | cut -f 1) MB unpacked)"
   [ "$bytes" -le 90000000 ] || die "the archive has more than 90 MB"
 }
 
 native=$work/native
-"$go" build -buildvcs=false -o "$native" ./cmd/unnoise
+"$go" build -buildvcs=auto -ldflags='-s -w' -o "$native" ./cmd/unnoise || die "the program does not build"
 onednn=$("$native" doctor --quick --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
 [ -n "$onednn" ] || warn "no oneDNN here: the archive for amd64 has none. 'make setup' fetches it."
 
@@ -77,5 +80,5 @@ case $(uname -m) in
     else warn "no archive for arm64: its cross compiler is missing. On Debian or Ubuntu: apt-get install gcc-aarch64-linux-gnu"; fi ;;
   aarch64) pack arm64 gcc; warn "no archive for amd64: make it on an x86-64 machine" ;;
 esac
-(cd "$out" && sha256sum -- *.tar.xz >SHA256SUMS)
+(cd "$out" && sha256sum -- *.tar.gz >SHA256SUMS)
 say "$out/SHA256SUMS; macOS and Windows: not built, the engine's kernels and its way to oneDNN are Linux's"

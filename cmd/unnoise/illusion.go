@@ -191,6 +191,8 @@ by digit an anagram, the best of --candidates by the model's own judgement.`,
 		},
 	}
 	f.add(cmd, "ambigram.png")
+	f.request.Model = "mnist-class" // whose prompts are digits
+	cmd.Flags().Lookup("model").DefValue = f.request.Model
 	candidates := cmd.Flags().Lookup("candidates")
 	candidates.DefValue = "16"
 	f.Candidates = 16
