@@ -307,7 +307,7 @@ func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
 // best draws candidates, each from a seed of its own, and returns the best. What was ranked before is drawn at once.
 func (d *drawing) best(s *stage) (diffusion.Images, error) {
 	i := *s.variant.Illusion
-	groups, n := i.groups(), i.Candidates*i.groups()
+	groups, n := i.Groups(), i.Candidates*i.Groups()
 	if len(i.Seeds) == 0 {
 		i.Parents = map[uint64]uint64{}
 		for k := range n {
@@ -355,7 +355,7 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 
 // finish draws the best tenth of raced candidates to the end, and ranks them anew.
 func (d *drawing) finish(s *stage, i *Illusion) error {
-	groups := i.groups()
+	groups := i.Groups()
 	few := *i
 	few.Candidates = max(i.Keep, (i.Candidates+9)/10)
 	few.Seeds = slices.Clone(i.Seeds[:few.Candidates*groups])
@@ -379,7 +379,7 @@ func (d *drawing) sort(i *Illusion, images diffusion.Images, round int) error {
 	if err != nil {
 		return err
 	}
-	groups := i.groups()
+	groups := i.Groups()
 	seeds := slices.Clone(i.Seeds)
 	ranking := &Ranking{Images: images.Like(), Keep: i.Keep}
 	parts, _ := i.parts()
@@ -633,7 +633,7 @@ func (d *drawing) denoiser(m model.Model, s stage, n int) (diffusion.Denoiser, e
 	if i := s.variant.Illusion; i != nil {
 		groups := make([]int, n)
 		for k := range groups {
-			groups[k] = k % i.groups()
+			groups[k] = k % i.Groups()
 		}
 		return d.illude(m, s, s.ask, groups)
 	}

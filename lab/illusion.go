@@ -60,8 +60,8 @@ func (i *Illusion) parts() ([]Part, bool) {
 	return i.Bands, false
 }
 
-// groups is how many different pictures are asked for: an ambigram's digits.
-func (i *Illusion) groups() int {
+// Groups is how many different pictures are asked for: an ambigram's digits.
+func (i *Illusion) Groups() int {
 	n := 1
 	parts, _ := i.parts()
 	for _, p := range parts {
@@ -87,9 +87,9 @@ func (i *Illusion) complete(spec model.Spec, upscaler *opened) error {
 		if err := parts[k].complete(field, views, spec, upscaler); err != nil {
 			return err
 		}
-		if n := len(parts[k].Prompts); n > 0 && n != i.groups() {
+		if n := len(parts[k].Prompts); n > 0 && n != i.Groups() {
 			return model.Errorf(field, "%s has %d prompts and another part %d: expected as many", parts[k].As, n,
-				i.groups())
+				i.Groups())
 		}
 	}
 	if views {
@@ -171,8 +171,8 @@ func (i *Illusion) completeCandidates(spec model.Spec) error {
 	if i.Keep < 1 || i.Keep > i.Candidates {
 		return model.Errorf("keep", "expected 1 to %d, the candidates, found %d", i.Candidates, i.Keep)
 	}
-	if n := len(i.Seeds); n != 0 && n != i.Candidates*i.groups() {
-		return model.Errorf("seeds", "expected %d, as many as candidates, found %d", i.Candidates*i.groups(), n)
+	if n := len(i.Seeds); n != 0 && n != i.Candidates*i.Groups() {
+		return model.Errorf("seeds", "expected %d, as many as candidates, found %d", i.Candidates*i.Groups(), n)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (i *Illusion) drawsAt(rounds int) int {
 // refine lets the best quarter of ranked candidates stay, and draws the others anew from these: noised again to 60 % of
 // the path, each with a seed of its own. Then it ranks all of them. drawn gets the generators.
 func (d *drawing) refine(s stage, i *Illusion, round int, drawn map[uint64]*diffusion.Generator) error {
-	groups := i.groups()
+	groups := i.Groups()
 	best := d.ranking.Images
 	stay := (i.Candidates + 3) / 4 * groups
 	s.images = best.N - stay

@@ -73,9 +73,9 @@ func (r Request) Images() int {
 	case i == nil:
 		return max(len(r.Prompts), 1) * r.Count
 	case i.Candidates > 0:
-		return i.groups() * i.Keep
+		return i.Groups() * i.Keep
 	default:
-		return i.groups() * r.Count
+		return i.Groups() * r.Count
 	}
 }
 

@@ -28,7 +28,7 @@ func Perform(r Result, frames int) (figure.Animation, error) {
 	}
 	x := r.Range.To(model.ZeroToOne, r.Images)
 	if x.N > 1 {
-		x = beside(x.Slice(0, i.groups()))
+		x = beside(x.Slice(0, i.Groups()))
 	}
 	a := figure.Animation{Delay: 50 * time.Millisecond, Hold: time.Second, Back: true}
 	parts, views := i.parts()

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 )
@@ -33,6 +34,7 @@ func (s *Studio) routes() http.Handler {
 	mux.Handle("GET /", cached(files))
 	mux.HandleFunc("GET /writeup", s.writeup)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	s.observe(mux)
 	s.native(mux)
 	s.openAI(mux)
 	s.automatic(mux)
@@ -81,10 +83,16 @@ type (
 		Body []Model
 	}
 	withFilm struct {
-		Body []Frame
+		Body jobs.Film
+	}
+	withList struct {
+		Body []Status
+	}
+	withWorkers struct {
+		Body []jobs.Presence
 	}
 	withSheet struct {
-		Body *Sheet
+		Body *jobs.Sheet
 	}
 	listing struct {
 		Before string `query:"before" doc:"only pictures older than the one of this name"`
@@ -125,6 +133,11 @@ func (s *Studio) native(mux *http.ServeMux) {
 		status, err := s.submit(in.Body, in.Draft)
 		return &withStatus{status}, problem(err)
 	})
+	huma.Register(api, add(http.MethodGet, "/api/jobs", "jobs",
+		"The jobs that wait and are drawn, and those that ended last, the newest first"),
+		func(context.Context, *struct{}) (*withList, error) { return &withList{s.board.List()}, nil })
+	huma.Register(api, add(http.MethodGet, "/api/workers", "workers", "Who draws, and what is being loaded"),
+		func(context.Context, *struct{}) (*withWorkers, error) { return &withWorkers{s.queue.Workers()}, nil })
 	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}", "job", "How far a job is"),
 		func(_ context.Context, in *byID) (*withStatus, error) {
 			return s.status(in.ID)
@@ -184,7 +197,7 @@ func (s *Studio) native(mux *http.ServeMux) {
 			if !ok {
 				return nil, huma.Error404NotFound("there is no such job any more, or none of its candidates is judged")
 			}
-			return &withSheet{sheet}, nil
+			return &withSheet{sheet.Bare()}, nil
 		})
 	huma.Register(api, add(http.MethodGet, "/api/jobs/{id}/candidates/{seed}", "candidate",
 		"A candidate's picture, as it was judged"),
@@ -286,9 +299,9 @@ func problem(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrFull):
+	case errors.Is(err, jobs.ErrFull):
 		return huma.ErrorWithHeaders(huma.Error429TooManyRequests(err.Error()), http.Header{"Retry-After": {"5"}})
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, jobs.ErrClosed):
 		return huma.Error503ServiceUnavailable(err.Error())
 	case errors.Is(err, errNoRun):
 		return huma.Error404NotFound(err.Error())
@@ -350,7 +363,7 @@ func (s *Studio) watchJob(id string) func(context.Context, func(string, any) err
 				}
 			}
 			if now.sheet != nil {
-				if err := send("sheet", now.sheet); err != nil {
+				if err := send("sheet", now.sheet.Bare()); err != nil {
 					return err
 				}
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/picture"
@@ -37,6 +38,7 @@ type toImage struct {
 	Denoising  number `json:"denoising_strength"`
 	Mask       texts  `json:"mask"`
 	InvertMask number `json:"inpainting_mask_invert"`
+	MaskBlur   number `json:"mask_blur"`
 }
 
 // aliases are what others call the samplers.
@@ -83,11 +85,20 @@ func (t toImage) request(s *Studio, edits bool) (r lab.Request, err error) {
 		mask, err = inverted(mask)
 	}
 	r.Inpaint = &lab.Inpaint{Picture: lab.Picture{Data: data}, Mask: lab.Mask{Data: mask}}
+	c, _, unread := image.DecodeConfig(bytes.NewReader(data))
+	if i := slices.IndexFunc(all, func(m Model) bool { return m.Name == r.Model }); i >= 0 && unread == nil && c.Width > 0 {
+		r.Inpaint.Mask.Feather = t.MaskBlur.Value * float64(all[i].Width) / float64(c.Width) // in the images' pixels
+	}
 	return r, err
 }
 
 // inverted exchanges a mask's dark and light.
 func inverted(data []byte) ([]byte, error) {
+	return regray(data, func(c color.NRGBA, _ bool) uint8 { return 255 - color.GrayModel.Convert(c).(color.Gray).Y })
+}
+
+// regray makes a mask of a picture: of each pixel, and whether all of them are opaque.
+func regray(data []byte, of func(c color.NRGBA, opaque bool) uint8) ([]byte, error) {
 	if err := checkPicture("mask", data); err != nil {
 		return nil, err
 	}
@@ -96,14 +107,16 @@ func inverted(data []byte) ([]byte, error) {
 		return nil, &model.FieldError{Field: "mask", Err: err}
 	}
 	b := m.Bounds()
-	other := image.NewGray(b)
+	whole, ok := m.(interface{ Opaque() bool })
+	opaque := ok && whole.Opaque()
+	gray := image.NewGray(b)
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
-			other.SetGray(x, y, color.Gray{255 - color.GrayModel.Convert(m.At(x, y)).(color.Gray).Y})
+			gray.SetGray(x, y, color.Gray{of(color.NRGBAModel.Convert(m.At(x, y)).(color.NRGBA), opaque)})
 		}
 	}
 	var out bytes.Buffer
-	err = png.Encode(&out, other)
+	err = png.Encode(&out, gray)
 	return out.Bytes(), err
 }
 
@@ -122,7 +135,7 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 			value, err := do(w, r)
 			if err != nil {
 				status, field := statusOf(err)
-				message := faultOf(err).Message
+				message := jobs.FaultOf(err).Message
 				if field != "" {
 					message = field + ": " + message
 				}
@@ -137,20 +150,22 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 		add(pattern, func(http.ResponseWriter, *http.Request) (any, error) { return do(), nil })
 	}
 	add("POST /sdapi/v1/txt2img", func(w http.ResponseWriter, r *http.Request) (any, error) {
-		return s.toImages(w, r,
-			false)
+		return s.toImages(w, r, false)
 	})
 	add("POST /sdapi/v1/img2img", func(w http.ResponseWriter, r *http.Request) (any, error) {
-		return s.toImages(w, r,
-			true)
+		return s.toImages(w, r, true)
 	})
-	plain("GET /sdapi/v1/progress", s.progress)
-	plain("POST /sdapi/v1/interrupt", func() any {
-		if now, _, ok := s.board.Current(); ok {
-			s.queue.Cancel(now.ID)
-		}
-		return map[string]any{}
+	add("GET /sdapi/v1/progress", func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		return s.progress(r.URL.Query().Get("skip_current_image") != "true"), nil
 	})
+	for _, stop := range []string{"interrupt", "skip"} {
+		plain("POST /sdapi/v1/"+stop, func() any {
+			if now, _, ok := s.board.Current(); ok {
+				s.queue.Cancel(now.ID)
+			}
+			return map[string]any{}
+		})
+	}
 	plain("GET /sdapi/v1/options", func() any {
 		return map[string]any{"sd_model_checkpoint": s.checkpoint(), "samples_format": "png"}
 	})
@@ -177,8 +192,21 @@ func (s *Studio) automatic(mux *http.ServeMux) {
 		}
 		return list
 	})
-	for _, nothing := range []string{"schedulers", "upscalers", "loras", "sd-vae", "hypernetworks", "embeddings-list"} {
+	plain("GET /sdapi/v1/schedulers", func() any { // samplers have their own spacing
+		return []any{map[string]any{"name": "automatic", "label": "Automatic", "aliases": nil, "default_rho": -1,
+			"need_inner_model": false}}
+	})
+	plain("GET /sdapi/v1/upscalers", func() any { // clients expect one that does nothing
+		return []any{map[string]any{"name": "None", "model_name": nil, "model_path": nil, "model_url": nil, "scale": 1}}
+	})
+	for _, nothing := range []string{"latent-upscale-modes", "loras", "sd-vae", "sd-modules", "hypernetworks",
+		"face-restorers", "realesrgan-models", "prompt-styles", "script-info"} {
 		plain("GET /sdapi/v1/"+nothing, func() any { return []any{} })
+	}
+	plain("GET /sdapi/v1/embeddings", func() any { return map[string]any{"loaded": struct{}{}, "skipped": struct{}{}} })
+	plain("GET /sdapi/v1/scripts", func() any { return map[string]any{"txt2img": []any{}, "img2img": []any{}} })
+	for _, nothing := range []string{"refresh-checkpoints", "unload-checkpoint", "reload-checkpoint"} {
+		plain("POST /sdapi/v1/"+nothing, func() any { return nil }) // models are loaded when they are needed
 	}
 	add("POST /sdapi/v1/png-info", pngInfo)
 }
@@ -222,7 +250,7 @@ func (s *Studio) toImages(w http.ResponseWriter, r *http.Request, edits bool) (a
 }
 
 // progress tells of the job that is at work.
-func (s *Studio) progress() any {
+func (s *Studio) progress(image bool) any {
 	now, frame, ok := s.board.Current()
 	state := map[string]any{"skipped": false, "interrupted": false, "job": now.ID, "job_count": 0, "job_no": 0,
 		"sampling_step": now.Done, "sampling_steps": now.Total}
@@ -234,8 +262,8 @@ func (s *Studio) progress() any {
 	if now.Total > 0 && now.Loading == "" {
 		told["progress"] = float64(now.Done) / float64(now.Total)
 	}
-	if frame != nil {
-		if data, _, err := firstOf(frame); err == nil {
+	if frame != nil && image {
+		if data, _, err := frame.First(); err == nil {
 			told["current_image"] = data
 		}
 	}

@@ -1,6 +1,7 @@
 package studio
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,12 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
-	"github.com/unnoise/unnoise/model"
 )
 
 // State is how far a job is.
@@ -42,39 +42,16 @@ type Status struct {
 	Total    int         `json:"total"`
 	Loading  string      `json:"loading,omitempty" doc:"the part of the model that is being loaded"`
 	Warnings []string    `json:"warnings,omitempty"`
-	Error    *Fault      `json:"error,omitempty"`
+	Error    *jobs.Fault `json:"error,omitempty"`
 	Images   []string    `json:"images,omitempty" doc:"addresses of the pictures"`
 	Seconds  float64     `json:"seconds,omitempty" doc:"that the drawing took"`
 	Request  lab.Request `json:"request" doc:"completed: the recipe"`
 }
 
-// Fault is why a job failed.
-type Fault struct {
-	Field   string `json:"field,omitempty" doc:"of the request that is to blame"`
-	Message string `json:"message"`
-}
-
-// faultOf tells people what an error says.
-func faultOf(err error) *Fault {
-	var field *model.FieldError
-	if errors.As(err, &field) {
-		return &Fault{field.Field, field.Err.Error()}
-	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return &Fault{Message: text}
-}
-
-// err is the fault as an error again.
-func (f *Fault) err() error {
-	if f.Field != "" {
-		return model.Errorf(f.Field, "%s", f.Message)
-	}
-	return errors.New(f.Message)
-}
-
 // board holds what is known of jobs: those that wait and run, and the last ones that ended.
 type board struct {
 	gallery *Gallery
+	metrics *metrics
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -86,18 +63,17 @@ type board struct {
 // record is one job's.
 type record struct {
 	status   Status
-	frames   []Frame // of the last path
-	sheet    *Sheet
-	pictures []Picture
-	started  time.Time
+	frames   jobs.Film // of the last path
+	sheet    *jobs.Sheet
+	pictures []jobs.Picture
 	changed  chan struct{} // closed, and replaced, when something changes
 }
 
 // mostEnded is how many ended jobs are remembered.
 const mostEnded = 32
 
-func newBoard(g *Gallery, log *slog.Logger) *board {
-	return &board{gallery: g, log: log, records: map[string]*record{}, stirred: make(chan struct{})}
+func newBoard(g *Gallery, m *metrics, log *slog.Logger) *board {
+	return &board{gallery: g, metrics: m, log: log, records: map[string]*record{}, stirred: make(chan struct{})}
 }
 
 // newID returns a job's name: when it was asked for, and chance.
@@ -107,14 +83,12 @@ func newID() string {
 	return time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(chance[:])
 }
 
-// add makes a record of a job that is about to be put into the queue.
-func (b *board) add(r lab.Request, draft bool) Job {
-	j := Job{newID(), r}
+// Found implements [jobs.Reports]: a job is about to be put into the queue, or is there.
+func (b *board) Found(j jobs.Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.records[j.ID] = &record{status: Status{ID: j.ID, State: Queued, Draft: draft, Request: r},
+	b.records[j.ID] = &record{status: Status{ID: j.ID, State: Queued, Draft: j.Draft, Request: j.Request},
 		changed: make(chan struct{})}
-	return j
 }
 
 // drop forgets a job that the queue did not take.
@@ -129,7 +103,7 @@ func (b *board) change(id string, do func(*record)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.records[id]
-	if r == nil {
+	if r == nil || r.status.State.Ended() {
 		return
 	}
 	do(r)
@@ -137,17 +111,17 @@ func (b *board) change(id string, do func(*record)) {
 	r.changed = make(chan struct{})
 }
 
-// Placed implements [Reports].
+// Placed implements [jobs.Reports].
 func (b *board) Placed(id string, place int) {
 	b.change(id, func(r *record) {
 		if r.status.Place = place; place == 0 {
-			r.status.State, r.started = Running, time.Now()
+			r.status.State = Running
 		}
 	})
 }
 
-// Updated implements [Reports].
-func (b *board) Updated(id string, u Update) {
+// Updated implements [jobs.Reports].
+func (b *board) Updated(id string, u jobs.Update) {
 	b.change(id, func(r *record) {
 		s := &r.status
 		s.Stage, s.Loading = u.Stage, u.Part
@@ -156,47 +130,53 @@ func (b *board) Updated(id string, u Update) {
 			return
 		}
 		s.Done, s.Total = u.Done, u.Total
-		if u.Frame != nil {
-			if n := len(r.frames); n > 0 && r.frames[n-1].Index >= u.Frame.Index {
-				r.frames = nil // another path begins
-			}
-			r.frames = append(r.frames, *u.Frame)
-		}
-		if u.Sheet != nil {
-			r.sheet = r.sheet.with(u.Sheet)
-		}
+		r.frames, r.sheet = r.frames.With(u.Frame), r.sheet.With(u.Sheet)
 	})
 }
 
-// Ended implements [Reports].
-func (b *board) Ended(id string, d Drawn, err error) {
-	var images []string
-	keep := err == nil && !b.isDraft(id)
-	if keep {
-		images, err = b.gallery.Add(id, d)
+// Ended implements [jobs.Reports]. Pictures that are no draft's come into the gallery.
+func (b *board) Ended(id string, draft bool, d jobs.Drawn, err error) error {
+	if s, ok := b.Status(id); ok && s.State.Ended() {
+		return nil
 	}
-	b.change(id, func(r *record) {
-		s := &r.status
-		s.Place = 0
-		switch {
-		case errors.Is(err, errCancelled):
-			s.State = Cancelled
-		case err != nil:
-			s.State, s.Error = Failed, faultOf(err)
-		default:
-			s.State, s.Request, s.Seconds, r.pictures = Done, d.Request, d.Seconds, d.Pictures
-			s.Images = images
-			for i := range d.Pictures {
-				if !keep {
-					s.Images = append(s.Images, fmt.Sprintf("/api/jobs/%s/images/%d", id, i+1))
-				}
-			}
+	s := Status{ID: id, Draft: draft, Request: d.Request, Seconds: d.Seconds}
+	switch {
+	case errors.Is(err, jobs.ErrCancelled):
+		s.State = Cancelled
+	case err != nil:
+		s.State, s.Error = Failed, jobs.FaultOf(err)
+	case draft:
+		s.State = Done
+		for i := range d.Pictures {
+			s.Images = append(s.Images, fmt.Sprintf("/api/jobs/%s/images/%d", id, i+1))
 		}
-		b.log.Info("job", "id", id, "state", s.State, "model", s.Request.Model, "images", len(s.Images), "seconds",
-			s.Seconds, "error", err)
-	})
+	default:
+		s.State = Done
+		var full error
+		if s.Images, full = b.gallery.Add(id, d); full != nil {
+			return full
+		}
+	}
+	b.log.Info("job", "id", id, "state", s.State, "model", s.Request.Model, "images", len(s.Images), "seconds",
+		s.Seconds, "error", err)
+	b.metrics.ended.WithLabelValues(string(s.State)).Inc()
+	if s.State == Done {
+		b.metrics.seconds.Observe(s.Seconds)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	r := b.records[id]
+	if r == nil { // it was put in before the program began
+		r = &record{changed: make(chan struct{})}
+		b.records[id] = r
+	}
+	s.Warnings, s.Stage, s.Done, s.Total = r.status.Warnings, r.status.Stage, r.status.Done, r.status.Total
+	r.status, r.pictures, r.sheet = s, d.Pictures, r.sheet.With(d.Sheet)
+	if len(d.Film) > 0 {
+		r.frames = d.Film
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
 	close(b.stirred)
 	b.stirred = make(chan struct{})
 	b.ended = append(b.ended, id)
@@ -204,11 +184,19 @@ func (b *board) Ended(id string, d Drawn, err error) {
 		delete(b.records, b.ended[0])
 		b.ended = b.ended[1:]
 	}
+	return nil
 }
 
-func (b *board) isDraft(id string) bool {
-	s, ok := b.Status(id)
-	return ok && s.Draft
+// List returns all jobs that are remembered, the newest first.
+func (b *board) List() []Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := []Status{}
+	for _, r := range b.records {
+		all = append(all, r.status)
+	}
+	slices.SortFunc(all, func(x, y Status) int { return cmp.Compare(y.ID, x.ID) })
+	return all
 }
 
 // Status returns a job's.
@@ -233,7 +221,7 @@ func (b *board) Busy() (busy bool, changed <-chan struct{}) {
 }
 
 // Current returns the job that is at work, if there is one.
-func (b *board) Current() (s Status, frame *Frame, ok bool) {
+func (b *board) Current() (s Status, frame *jobs.Frame, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.records {
@@ -248,7 +236,7 @@ func (b *board) Current() (s Status, frame *Frame, ok bool) {
 }
 
 // Film returns the moments of a job's drawing that are kept.
-func (b *board) Film(id string) ([]Frame, bool) {
+func (b *board) Film(id string) (jobs.Film, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.records[id]
@@ -259,7 +247,7 @@ func (b *board) Film(id string) ([]Frame, bool) {
 }
 
 // Sheet returns what is known of a job's candidates.
-func (b *board) Sheet(id string) (*Sheet, bool) {
+func (b *board) Sheet(id string) (*jobs.Sheet, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.records[id]; r != nil && r.sheet != nil {
@@ -269,7 +257,7 @@ func (b *board) Sheet(id string) (*Sheet, bool) {
 }
 
 // Pictures returns those of a job that is done.
-func (b *board) Pictures(id string) []Picture {
+func (b *board) Pictures(id string) []jobs.Picture {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.records[id]; r != nil {
@@ -284,35 +272,38 @@ func (b *board) Keep(id string) (Status, error) {
 	if !ok || s.State != Done || !s.Draft {
 		return s, nil
 	}
-	images, err := b.gallery.Add(id, Drawn{Request: s.Request, Pictures: b.Pictures(id)})
+	images, err := b.gallery.Add(id, jobs.Drawn{Request: s.Request, Pictures: b.Pictures(id)})
 	if err != nil {
 		return s, err
 	}
-	b.change(id, func(r *record) { r.status.Draft, r.status.Images = false, images })
-	s, _ = b.Status(id)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.records[id]; r != nil {
+		r.status.Draft, r.status.Images = false, images
+		s = r.status
+	}
 	return s, nil
 }
 
 // sight is what there is to see of a job: its status and, where they are new, the newest frame and the sheet.
 type sight struct {
 	Status
-	frame *Frame
-	sheet *Sheet
+	frame    *jobs.Frame
+	sheet    *jobs.Sheet
+	pictures []jobs.Picture // once it has ended
 }
 
 // Watch calls each with what there is to see of a job, now and whenever something has changed, until the job has ended.
 // Who is slow misses what was in between: nothing is kept for him.
 func (b *board) Watch(ctx context.Context, id string, each func(sight) error) error {
 	seen := -1
-	var sheet *Sheet
-	for {
+	var sheet *jobs.Sheet
+	b.mu.Lock()
+	r := b.records[id]
+	b.mu.Unlock()
+	for r != nil {
 		b.mu.Lock()
-		r := b.records[id]
-		if r == nil {
-			b.mu.Unlock()
-			return nil
-		}
-		s, changed := sight{Status: r.status}, r.changed
+		s, changed := sight{Status: r.status, pictures: r.pictures}, r.changed
 		if n := len(r.frames); n > 0 && r.frames[n-1].Index != seen {
 			s.frame = &r.frames[n-1]
 			seen = s.frame.Index
@@ -333,4 +324,5 @@ func (b *board) Watch(ctx context.Context, id string, each func(sight) error) er
 			return ctx.Err()
 		}
 	}
+	return nil
 }

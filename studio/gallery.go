@@ -16,6 +16,7 @@ import (
 
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 )
 
@@ -121,7 +122,7 @@ func entry(name string, r lab.Request, width, height int) Entry {
 }
 
 // Add writes a job's pictures. It returns their addresses.
-func (g *Gallery) Add(id string, d Drawn) (urls []string, err error) {
+func (g *Gallery) Add(id string, d jobs.Drawn) (urls []string, err error) {
 	var added []Entry
 	for i, p := range d.Pictures {
 		name := fmt.Sprintf("%s-%d.png", id, i+1)

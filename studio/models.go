@@ -1,12 +1,12 @@
 package studio
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 )
@@ -25,8 +25,6 @@ type Model struct {
 	Upscales   bool           `json:"upscales" doc:"it makes images larger; a request names it as upscale.model"`
 	Views      []View         `json:"views" doc:"that fit its images"`
 	Bytes      int64          `json:"bytes,omitempty" doc:"of its weights in memory"`
-
-	id string // what recipes call it
 }
 
 // View is a view of a picture, for anagrams.
@@ -42,6 +40,16 @@ type models struct {
 	mu     sync.Mutex
 	list   []Model
 	served map[string]string // the names that a request may give a model, with those that it is opened by
+	ids    []jobs.Able       // what recipes call them
+}
+
+func newModels(l *lab.Lab) *models { return &models{lab: l, served: map[string]string{}} }
+
+// able is what a worker in this process draws with.
+func (m *models) able() []jobs.Able {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.ids)
 }
 
 // add opens a model by path and serves it under a name, in place of the one that had it.
@@ -52,7 +60,7 @@ func (m *models) add(name, path string) (Model, error) {
 	}
 	one := Model{Name: name, Family: spec.Family, Channels: spec.Channels, Height: spec.Height, Width: spec.Width,
 		Vocabulary: spec.Vocabulary, Texts: spec.Texts, Samplers: spec.Samplers, Defaults: sampling,
-		Upscales: spec.Upscales, Bytes: spec.WeightBytes, Views: []View{}, id: spec.ID}
+		Upscales: spec.Upscales, Bytes: spec.WeightBytes, Views: []View{}}
 	for _, k := range illusion.Views() {
 		v, err := illusion.ParseView(k.Name)
 		if err == nil && k.Name != "identity" && illusion.Fits(v, spec.Channels, spec.Height, spec.Width) == nil {
@@ -62,6 +70,9 @@ func (m *models) add(name, path string) (Model, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.served[name], m.served[spec.ID] = path, path
+	if one := (jobs.Able{Model: spec.ID, Upscales: spec.Upscales}); !slices.Contains(m.ids, one) {
+		m.ids = append(m.ids, one)
+	}
 	if i := slices.IndexFunc(m.list, func(o Model) bool { return o.Name == name }); i >= 0 {
 		m.list[i] = one
 	} else {
@@ -96,12 +107,4 @@ func (m *models) path(name string) (path string, ok bool) {
 	defer m.mu.Unlock()
 	path, ok = m.served[name]
 	return path, ok
-}
-
-// check refuses models that can't be drawn with.
-func (m *models) check() error {
-	if len(m.drawable()) == 0 {
-		return errors.New("expected at least one model that draws from noise")
-	}
-	return nil
 }

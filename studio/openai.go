@@ -1,22 +1,16 @@
 package studio
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"image"
-	"image/draw"
-	"image/png"
+	"image/color"
 	"net/http"
 	"time"
 
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
-	"github.com/unnoise/unnoise/picture"
-
-	xdraw "golang.org/x/image/draw"
 )
 
 // generation is the body of OpenAI's images/generations, with fields that theirs has not: a negative prompt, a seed,
@@ -30,7 +24,7 @@ type generation struct {
 	Steps          number `json:"steps"`
 	Guidance       number `json:"guidance"`
 	ResponseFormat string `json:"response_format"`
-	Stream         bool   `json:"stream"`
+	Stream         flag   `json:"stream"`
 	PartialImages  number `json:"partial_images"`
 }
 
@@ -46,6 +40,83 @@ func (g generation) request(s *Studio) (lab.Request, error) {
 	return r, nil
 }
 
+// edition is the body of images/edits. In a form pictures are files, in JSON data addresses.
+type edition struct {
+	generation
+	Strength number `json:"strength"` // of an edit without a mask: ours
+	Image    texts  `json:"image"`
+	Images   []struct {
+		URL string `json:"image_url"`
+	} `json:"images"`
+	Mask json.RawMessage `json:"mask"`
+}
+
+// request makes a request of the body: with a mask what is transparent there is drawn anew, without one the whole
+// picture is drawn on from (SDEdit).
+func (e edition) request(s *Studio, files map[string][][]byte) (lab.Request, error) {
+	r, err := e.generation.request(s)
+	if err != nil {
+		return r, err
+	}
+	pictures := files["image"]
+	for _, i := range e.Images {
+		e.Image = append(e.Image, i.URL)
+	}
+	for _, text := range e.Image {
+		data, err := base64Picture("image", text)
+		if err != nil {
+			return r, err
+		}
+		pictures = append(pictures, data)
+	}
+	if len(pictures) != 1 {
+		return r, model.Errorf("image", "expected one picture, found %d", len(pictures))
+	}
+	source := lab.Picture{Data: pictures[0]}
+	mask, err := e.mask(files)
+	switch {
+	case err != nil:
+	case mask != nil:
+		r.Inpaint = &lab.Inpaint{Picture: source, Mask: lab.Mask{Data: mask}}
+	default:
+		r.Edit = &lab.Edit{Picture: source}
+		if e.Strength.Given {
+			r.Edit.Strength = e.Strength.Value
+		}
+	}
+	return r, err
+}
+
+// mask returns the mask, light where something is to be drawn, or nil.
+func (e edition) mask(files map[string][][]byte) ([]byte, error) {
+	var data []byte
+	var of struct {
+		URL string `json:"image_url"`
+	}
+	if len(files["mask"]) > 0 {
+		data = files["mask"][0]
+	} else if json.Unmarshal(e.Mask, &of.URL) == nil || json.Unmarshal(e.Mask, &of) == nil {
+		if of.URL == "" {
+			return nil, nil
+		}
+		var err error
+		if data, err = base64Picture("mask", of.URL); err != nil {
+			return nil, err
+		}
+	} else if len(e.Mask) > 0 {
+		return nil, model.Errorf("mask", "expected a picture in base64, or as image_url")
+	}
+	if data == nil {
+		return nil, nil
+	}
+	return regray(data, func(c color.NRGBA, opaque bool) uint8 {
+		if opaque { // a mask of black and white: its light part
+			return color.GrayModel.Convert(c).(color.Gray).Y
+		}
+		return 255 - c.A
+	})
+}
+
 // openAI adds the part of OpenAI's API that draws.
 func (s *Studio) openAI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
@@ -55,7 +126,7 @@ func (s *Studio) openAI(mux *http.ServeMux) {
 		}
 		answer(w, http.StatusOK, map[string]any{"object": "list", "data": data})
 	})
-	mux.HandleFunc("GET /v1/models/{name}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /v1/models/{name...}", func(w http.ResponseWriter, r *http.Request) {
 		for _, m := range s.models.drawable() {
 			if m.Name == r.PathValue("name") {
 				answer(w, http.StatusOK, openAIModel(m))
@@ -71,38 +142,53 @@ func (s *Studio) openAI(mux *http.ServeMux) {
 			return
 		}
 		request, err := g.request(s)
-		if err != nil {
-			openAIError(w, err)
-			return
-		}
-		if g.Stream {
-			s.streamOpenAI(w, r, request, min(g.PartialImages.or(0), 3))
-			return
-		}
-		status, pictures, err := s.draw(r.Context(), request)
-		if err != nil {
-			openAIError(w, err)
-			return
-		}
-		data := []map[string]any{}
-		for i, p := range pictures {
-			if g.ResponseFormat == "url" {
-				data = append(data, map[string]any{"url": "http://" + r.Host + status.Images[i]})
-			} else {
-				data = append(data, map[string]any{"b64_json": p.Data})
-			}
-		}
-		answer(w, http.StatusOK, map[string]any{"created": time.Now().Unix(), "data": data, "output_format": "png",
-			"size": sizeOf(pictures[0]),
-			"seed": *status.Request.Seed})
+		s.answerOpenAI(w, r, "image_generation", g, request, err)
 	})
+	mux.HandleFunc("POST /v1/images/edits", func(w http.ResponseWriter, r *http.Request) {
+		var e edition
+		files, err := readForm(w, r, &e)
+		if err != nil {
+			openAIError(w, &model.FieldError{Err: err})
+			return
+		}
+		request, err := e.request(s, files)
+		s.answerOpenAI(w, r, "image_edit", e.generation, request, err)
+	})
+}
+
+// answerOpenAI draws a request that was read without err. kind is what events of a stream are called by.
+func (s *Studio) answerOpenAI(w http.ResponseWriter, r *http.Request, kind string, g generation, request lab.Request,
+	err error) {
+	if err == nil && bool(g.Stream) {
+		s.streamOpenAI(w, r, kind, request, min(g.PartialImages.or(0), 3))
+		return
+	}
+	var status Status
+	var pictures []jobs.Picture
+	if err == nil {
+		status, pictures, err = s.draw(r.Context(), request)
+	}
+	if err != nil {
+		openAIError(w, err)
+		return
+	}
+	data := []map[string]any{}
+	for i, p := range pictures {
+		if g.ResponseFormat == "url" {
+			data = append(data, map[string]any{"url": "http://" + r.Host + status.Images[i]})
+		} else {
+			data = append(data, map[string]any{"b64_json": p.Data})
+		}
+	}
+	answer(w, http.StatusOK, map[string]any{"created": time.Now().Unix(), "data": data, "output_format": "png",
+		"size": sizeOf(pictures[0]), "seed": *status.Request.Seed})
 }
 
 func openAIModel(m Model) map[string]any {
 	return map[string]any{"id": m.Name, "object": "model", "created": 0, "owned_by": "unnoise"}
 }
 
-func sizeOf(p Picture) string { return fmt.Sprintf("%dx%d", p.Width, p.Height) }
+func sizeOf(p jobs.Picture) string { return fmt.Sprintf("%dx%d", p.Width, p.Height) }
 
 // openAIError answers as OpenAI's API tells of errors.
 func openAIError(w http.ResponseWriter, err error) {
@@ -130,12 +216,12 @@ func openAIFault(err error, status int, field string) map[string]any {
 	default:
 		param = field
 	}
-	return map[string]any{"error": map[string]any{"message": faultOf(err).Message, "type": kind, "param": param,
+	return map[string]any{"error": map[string]any{"message": jobs.FaultOf(err).Message, "type": kind, "param": param,
 		"code": code}}
 }
 
 // streamOpenAI draws with OpenAI's events: so many partial images of the first picture on the way, then each picture.
-func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, request lab.Request, partial int) {
+func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, kind string, request lab.Request, partial int) {
 	status, err := s.submit(request, false)
 	if err != nil {
 		openAIError(w, err)
@@ -144,64 +230,49 @@ func (s *Studio) streamOpenAI(w http.ResponseWriter, r *http.Request, request la
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	control := http.NewResponseController(w)
-	send := func(kind string, fields map[string]any) error {
-		fields["type"], fields["created_at"], fields["output_format"] = kind, time.Now().Unix(), "png"
+	send := func(event string, fields map[string]any) error {
+		fields["type"], fields["created_at"], fields["output_format"] = event, time.Now().Unix(), "png"
 		text, err := json.Marshal(fields)
 		if err != nil {
 			return err
 		}
-		if _, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, text); err != nil {
+		if _, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, text); err != nil {
 			return err
 		}
 		return control.Flush()
 	}
 	sent := 0
+	var pictures []jobs.Picture
 	err = s.board.Watch(r.Context(), status.ID, func(now sight) error {
 		f := now.frame
-		status = now.Status
+		status, pictures = now.Status, now.pictures
 		if f == nil || sent >= partial || (f.Index+1)*(partial+1) < (sent+1)*f.Total {
 			return nil
 		}
-		data, size, err := firstOf(f)
+		data, size, err := f.First()
 		if err != nil {
 			return err
 		}
 		sent++
-		return send("image_generation.partial_image", map[string]any{"b64_json": data, "partial_image_index": sent - 1,
-			"size": size})
+		return send(kind+".partial_image", map[string]any{"b64_json": data, "partial_image_index": sent - 1,
+			"size": fmt.Sprintf("%dx%d", size.X, size.Y)})
 	})
 	if err != nil {
 		s.queue.Cancel(status.ID)
 		return
 	}
 	if status.State != Done {
-		err := errors.New("the job was cancelled")
+		err := jobs.ErrCancelled
 		if status.Error != nil {
-			err = status.Error.err()
+			err = status.Error.Err()
 		}
 		_ = send("error", openAIFault(err, http.StatusInternalServerError, ""))
 		return
 	}
-	for _, p := range s.board.Pictures(status.ID) {
-		if send("image_generation.completed", map[string]any{"b64_json": p.Data, "size": sizeOf(p),
+	for _, p := range pictures {
+		if send(kind+".completed", map[string]any{"b64_json": p.Data, "size": sizeOf(p),
 			"seed": *status.Request.Seed}) != nil {
 			return
 		}
 	}
-}
-
-// firstOf is what a moment expects the first picture to become, as a PNG file in its size.
-func firstOf(f *Frame) (data []byte, size string, err error) {
-	m, err := picture.Decode(f.X0)
-	if err != nil {
-		return nil, "", err
-	}
-	b := m.Bounds()
-	b.Max.X = b.Min.X + b.Dx()/f.Images
-	scale := enlargement(b.Dy(), b.Dx())
-	large := image.NewRGBA(image.Rect(0, 0, b.Dx()*scale, b.Dy()*scale))
-	xdraw.NearestNeighbor.Scale(large, large.Rect, m, b, draw.Src, nil)
-	var out bytes.Buffer
-	err = png.Encode(&out, large)
-	return out.Bytes(), fmt.Sprintf("%dx%d", large.Rect.Dx(), large.Rect.Dy()), err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/training"
 )
@@ -286,7 +287,7 @@ func (r *runs) start(id string, open func(compute.Backend) (trainee, error), res
 			case errors.As(err, &stopped), ctx.Err() != nil:
 				now.State = RunStopped
 			default:
-				now.State, now.Error = RunFailed, faultOf(err).Message
+				now.State, now.Error = RunFailed, jobs.FaultOf(err).Message
 			}
 		})
 		r.log.Info("training", "run", id, "error", err)

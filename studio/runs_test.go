@@ -78,6 +78,7 @@ func TestTraining(t *testing.T) {
 		t.Errorf("the curve is %+v after %d steps", losses, stopped.Step)
 	}
 
+	s.close()
 	other := serve(t, Options{Dir: s.dir})
 	if all := want[[]Run](other, 200, "GET", "/api/trainings", nil); len(all) != 1 || all[0].State != RunStopped ||
 		all[0].Step != stopped.Step || all[0].Model != run.ID {

@@ -3,17 +3,25 @@ package studio
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/internal/atomicfile"
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/training/mnist"
 )
@@ -25,8 +33,14 @@ type Options struct {
 	Data    []string // folders of captioned pictures or IDX files, besides MNIST, that may be trained on
 	Writeup string   // a page of one file, which is served at /writeup; empty: none
 	Token   string   // that clients must know; empty: none is asked for, and only loopback names are answered
-	Lab     lab.Options
-	Log     *slog.Logger // nil: none
+	Queue   int      // jobs that wait or are drawn; 0: as [Limits] says
+
+	NATS     string // address of a NATS server to use; empty: one in this process
+	NATSAddr string // where workers of other processes reach the one in this process; empty: they don't
+	NoWorker bool   // leave drawing to other workers
+	Pprof    bool   // serve /debug/pprof/
+	Lab      lab.Options
+	Log      *slog.Logger // nil: none
 }
 
 // Studio is a server with its queue, its lab and its gallery.
@@ -35,8 +49,12 @@ type Studio struct {
 	log     *slog.Logger
 	gallery *Gallery
 	board   *board
-	queue   Queue
+	metrics *metrics
+	queue   *jobs.Queue
+	server  *jobs.Server // nil: it is another process's
+	nats    *nats.Conn
 	drawing *lab.Lab // draws
+	stop    func()   // the worker
 	plans   *lab.Lab // completes requests while the other draws
 	models  *models
 	runs    *runs
@@ -47,37 +65,90 @@ type Studio struct {
 }
 
 // New sets a studio up. Models that can't be opened are an error.
-func New(o Options) (*Studio, error) {
-	s := &Studio{options: o, log: o.Log}
+func New(o Options) (_ *Studio, err error) {
+	s := &Studio{options: o, log: o.Log, metrics: newMetrics(), stop: func() {}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	var err error
+	s.closing, s.close = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
 	if s.gallery, err = OpenGallery(o.Dir, s.log); err != nil {
 		return nil, fmt.Errorf("the gallery: %w", err)
 	}
-	s.plans = lab.New(o.Lab)
-	s.models = &models{lab: s.plans, served: map[string]string{}}
+	s.plans, s.drawing = lab.New(o.Lab), lab.New(o.Lab)
+	s.models = newModels(s.plans)
 	for _, name := range o.Models {
-		if _, err = s.models.add(name, name); err != nil {
-			break
+		if _, err := s.models.add(name, name); err != nil {
+			return nil, err
 		}
 	}
-	if err = cmp.Or(err, s.models.check()); err != nil {
-		s.plans.Close()
-		return nil, err
+	if len(s.models.drawable()) == 0 {
+		return nil, errors.New("expected at least one model that draws from noise")
 	}
-	s.closing, s.close = context.WithCancel(context.Background())
-	s.drawing = lab.New(o.Lab)
-	s.board = newBoard(s.gallery, s.log)
+	s.board = newBoard(s.gallery, s.metrics, s.log)
 	if s.runs, err = s.openRuns(); err != nil {
-		s.plans.Close()
 		return nil, err
 	}
-	s.queue = newLocal(Limits.Queue, drawWith(s.drawing), s.board)
+	if err := s.openQueue(); err != nil {
+		return nil, fmt.Errorf("the queue: %w", err)
+	}
 	s.handler = guard(o.Token, s.routes())
 	return s, nil
 }
+
+// openQueue opens the queue and starts to draw what is in it.
+func (s *Studio) openQueue() (err error) {
+	o := s.options
+	if o.NATS != "" {
+		s.nats, err = jobs.Connect(o.NATS)
+	} else if s.server, err = jobs.Serve(filepath.Join(o.Dir, "queue"), o.NATSAddr, o.Token); err == nil {
+		s.nats, err = s.server.Connect()
+	}
+	if err != nil {
+		return err
+	}
+	owner, err := ownerOf(filepath.Join(o.Dir, "owner"))
+	if err != nil {
+		return err
+	}
+	if s.queue, err = jobs.Open(s.nats, owner, cmp.Or(o.Queue, Limits.Queue), s.board, s.log); err != nil || o.NoWorker {
+		return err
+	}
+	w, err := jobs.NewWorker(s.nats, s.models.able, jobs.DrawWith(s.drawing), s.log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	s.stop = func() {
+		stop()
+		<-done
+	}
+	return nil
+}
+
+// ownerOf reads what the queue calls this studio, or invents it.
+func ownerOf(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil && ownerName.Match(text) {
+		return string(text), nil
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return "", err
+	}
+	name := rand.Text()
+	return name, atomicfile.Write(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, name)
+		return err
+	})
+}
+
+var ownerName = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 // ServeHTTP answers a request.
 func (s *Studio) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -119,7 +190,8 @@ func (s *Studio) submit(r lab.Request, draft bool) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	j := s.board.add(r, draft)
+	j := jobs.Job{ID: newID(), Draft: draft, Request: r}
+	s.board.Found(j)
 	if err := s.queue.Put(j); err != nil {
 		s.board.drop(j.ID)
 		return Status{}, err
@@ -129,22 +201,24 @@ func (s *Studio) submit(r lab.Request, draft bool) (Status, error) {
 }
 
 // draw draws a request and waits for its end. When ctx ends, the job is cancelled.
-func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []Picture, error) {
+func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []jobs.Picture, error) {
 	status, err := s.submit(r, false)
 	if err != nil {
 		return status, nil, err
 	}
-	err = s.board.Watch(ctx, status.ID, func(now sight) error { status = now.Status; return nil })
-	if err != nil {
+	var pictures []jobs.Picture
+	err = s.board.Watch(ctx, status.ID, func(now sight) error {
+		status, pictures = now.Status, now.pictures
+		return nil
+	})
+	switch {
+	case err != nil:
 		s.queue.Cancel(status.ID)
 		return status, nil, err
-	}
-	pictures := s.board.Pictures(status.ID)
-	switch {
 	case status.State == Failed:
-		return status, nil, status.Error.err()
+		return status, nil, status.Error.Err()
 	case len(pictures) == 0:
-		return status, nil, errors.New("the job was cancelled")
+		return status, nil, jobs.ErrCancelled
 	}
 	return status, pictures, nil
 }
@@ -166,14 +240,32 @@ func (s *Studio) openRuns() (*runs, error) {
 		busy: s.board.Busy, log: s.log})
 }
 
-// Close takes no more jobs, waits for those that there are until ctx ends, and releases everything.
+// Close takes no more jobs, waits for those that there are until ctx ends, and releases everything. Jobs that wait then
+// are drawn when a studio is opened in the folder again.
 func (s *Studio) Close(ctx context.Context) error {
 	s.runs.halt("")
 	err := s.queue.Close(ctx)
-	s.close()
-	s.drawing.Close()
-	s.plans.Close()
+	s.release()
 	return err
+}
+
+// release releases what there is.
+func (s *Studio) release() {
+	s.close()
+	s.stop()
+	if s.nats != nil {
+		s.nats.Close()
+	}
+	if s.server != nil {
+		if err := s.server.Close(); err != nil {
+			s.log.Warn("the queue's server did not close well", "error", err)
+		}
+	}
+	for _, l := range []*lab.Lab{s.drawing, s.plans} {
+		if l != nil {
+			l.Close()
+		}
+	}
 }
 
 // How long a server takes at most.

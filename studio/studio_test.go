@@ -2,6 +2,7 @@ package studio
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,9 +15,11 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 )
 
@@ -28,6 +31,7 @@ type served struct {
 	studio *Studio
 	url    string
 	dir    string
+	close  func()
 }
 
 func serve(t *testing.T, o Options) served {
@@ -41,13 +45,14 @@ func serve(t *testing.T, o Options) served {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(s)
-	t.Cleanup(func() {
-		if err := s.Close(t.Context()); err != nil && t.Context().Err() == nil {
-			t.Error(err)
-		}
+	stop := sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.Close(ctx) // a test may leave jobs in the queue
 		server.Close()
 	})
-	return served{t, s, server.URL, o.Dir}
+	t.Cleanup(stop)
+	return served{t, s, server.URL, o.Dir, stop}
 }
 
 // ask sends a request and reads the answer.
@@ -137,7 +142,7 @@ func TestDrawKeepAndStartAgain(t *testing.T) {
 	if j.State != Done || len(j.Images) != 2 || j.Draft {
 		t.Fatalf("the job ended as %+v", j)
 	}
-	film := want[[]Frame](s, 200, "GET", "/api/jobs/"+j.ID+"/film", nil)
+	film := want[jobs.Film](s, 200, "GET", "/api/jobs/"+j.ID+"/film", nil)
 	if len(film) != 3 || film[2].Index != 2 || film[0].Images != 2 {
 		t.Errorf("the film has %d moments", len(film))
 	}
@@ -174,6 +179,7 @@ func TestDrawKeepAndStartAgain(t *testing.T) {
 		t.Errorf("the kept draft is %+v", kept)
 	}
 
+	s.close()
 	other := serve(t, Options{Dir: s.dir})
 	list.Pictures = nil
 	list = want[struct {
@@ -248,7 +254,7 @@ func TestStepsAndBranch(t *testing.T) {
 	r := seven(6)
 	r.Sampler = "ddpm"
 	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
-	steps := want[[]Frame](s, 200, "GET", "/api/jobs/"+j.ID+"/steps", nil)
+	steps := want[jobs.Film](s, 200, "GET", "/api/jobs/"+j.ID+"/steps", nil)
 	if len(steps) != 6 || steps[3].Index != 3 || steps[3].X != nil {
 		t.Fatalf("the steps are %+v", steps)
 	}
@@ -314,7 +320,7 @@ func TestEditAndTurn(t *testing.T) {
 	if j.State != Done || len(j.Request.Illusion.Seeds) != 2 {
 		t.Errorf("the anagram ended as %+v", j)
 	}
-	sheet := want[Sheet](s, 200, "GET", "/api/jobs/"+j.ID+"/candidates", nil)
+	sheet := want[jobs.Sheet](s, 200, "GET", "/api/jobs/"+j.ID+"/candidates", nil)
 	if len(sheet.Candidates) != 3 || len(sheet.Looks) != 2 || len(sheet.Prompts) != 1 || len(sheet.Prompts[0]) != 10 {
 		t.Fatalf("the sheet is %+v", sheet)
 	}
@@ -407,6 +413,60 @@ func TestPageAndDescription(t *testing.T) {
 	}
 }
 
+// A client that goes away takes its job along.
+func TestGone(t *testing.T) {
+	s := serve(t, Options{})
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, "POST", s.url+"/sdapi/v1/txt2img",
+		strings.NewReader(`{"prompt":"2","steps":300,"sampler_name":"ddpm","batch_size":64}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error)
+	go func() {
+		_, err := http.DefaultClient.Do(r)
+		gone <- err
+	}()
+	find := func(state State) bool {
+		for _, j := range want[[]Status](s, 200, "GET", "/api/jobs", nil) {
+			if j.State == state {
+				return true
+			}
+		}
+		return false
+	}
+	for _, state := range []State{Running, Cancelled} {
+		for start := time.Now(); !find(state); time.Sleep(20 * time.Millisecond) {
+			if time.Since(start) > time.Minute {
+				t.Fatalf("the job does not come to be %s", state)
+			}
+		}
+		leave()
+	}
+	if err := <-gone; err == nil {
+		t.Error("it was answered")
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := serve(t, Options{Pprof: true})
+	s.wait(want[Status](s, 202, "POST", "/api/jobs?draft=true", seven(2)).ID)
+	_, text := s.ask("GET", "/metrics", nil)
+	for _, line := range []string{`unnoise_jobs_ended_total{state="done"} 1`, "unnoise_drawing_seconds_count 1",
+		"unnoise_jobs_waiting 0", "unnoise_workers 1", "go_goroutines "} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("/metrics has no line %q", line)
+		}
+	}
+	if status, _ := s.ask("GET", "/debug/pprof/goroutine?debug=1", nil); status != 200 {
+		t.Errorf("with Pprof it is answered with %d", status)
+	}
+	if status, _ := serve(t, Options{}).ask("GET", "/debug/pprof/goroutine", nil); status != 404 {
+		t.Errorf("without Pprof it is answered with %d", status)
+	}
+}
+
 // bomb is the head of a PNG file that says how large it would be.
 func bomb(width, height int) []byte {
 	var b bytes.Buffer
@@ -482,6 +542,9 @@ func TestThreats(t *testing.T) {
 			`{"version":1,"model":"mnist-class","prompts":["7"],"vary":[{"field":"seed","values":[` +
 				strings.Repeat(`"1",`, 64) + `"1"]}]}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"batch":1000}`,
+			strings.Repeat(`{"version":1,"model":"mnist-class","prompts":["7"],"branch":{"at":1,"from":`, 12) +
+				`{"version":1,"model":"mnist-class","prompts":["7"]}` + strings.Repeat(`}}`, 12),
+			`{"version":1,"model":"mnist-class","prompts":["7"],"strip":{"picture":{"data":"` + large + `"}}}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"edit":{"picture":{"data":"` + large + `"}}}`,
 			`{"version":1,"model":"mnist-class","illusion":{"views":[{"as":"identity","prompts":["7"]},{"as":"flip","prompts":["7"]}],"candidates":1000}}`,
 			`{"version":1,"model":"mnist-class","prompts":["7"],"steps":300,"inpaint":{"picture":{"data":"` + large +
@@ -561,6 +624,7 @@ func TestToken(t *testing.T) {
 			r.Header.Set("Origin", "https://evil.example")
 		}, 403},
 		{"health", "/healthz", func(*http.Request) {}, 200},
+		{"metrics", "/metrics", func(*http.Request) {}, 401},
 	} {
 		if status, text := s.ask("GET", c.path, nil, c.change); status != c.status {
 			t.Errorf("%s: status %d, expected %d: %s", c.name, status, c.status, text)

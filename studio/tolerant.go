@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/model"
 )
 
@@ -47,6 +49,15 @@ func (n number) or(other int) int {
 		return int(n.Value)
 	}
 	return other
+}
+
+// flag is true or false, perhaps as text. What is neither is false.
+type flag bool
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (f *flag) UnmarshalJSON(text []byte) error {
+	*f = flag(strings.EqualFold(strings.Trim(string(text), `" `), "true"))
+	return nil
 }
 
 // texts is a text or a list of texts.
@@ -86,6 +97,49 @@ func readTolerantly(w http.ResponseWriter, r *http.Request, to any) error {
 	return nil
 }
 
+// readForm reads a body in JSON or as a form: fields as in JSON, and files by the names of their fields.
+func readForm(w http.ResponseWriter, r *http.Request, to any) (files map[string][][]byte, err error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" {
+		return nil, readTolerantly(w, r, to)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, Limits.Body)
+	if err := r.ParseMultipartForm(Limits.Body); err != nil { // all of it is in memory: nothing is written to a disk
+		return nil, err
+	}
+	fields := map[string]any{}
+	for name, values := range r.MultipartForm.Value {
+		fields[strings.TrimSuffix(name, "[]")] = values
+		if len(values) == 1 {
+			fields[name] = values[0]
+		}
+	}
+	text, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(text, to)
+	}
+	if err != nil {
+		return nil, err
+	}
+	files = map[string][][]byte{}
+	for name, headers := range r.MultipartForm.File {
+		name = strings.TrimSuffix(name, "[]")
+		for _, h := range headers {
+			f, err := h.Open()
+			if err != nil {
+				return nil, err
+			}
+			data, err := io.ReadAll(f)
+			f.Close()
+			if err != nil {
+				return nil, err
+			}
+			files[name] = append(files[name], data)
+		}
+	}
+	return files, nil
+}
+
 // base64Picture reads a picture that may begin as a data address.
 func base64Picture(field, text string) ([]byte, error) {
 	if _, rest, ok := strings.Cut(text, ";base64,"); ok && strings.HasPrefix(text, "data:") {
@@ -103,9 +157,9 @@ func statusOf(err error) (status int, field string) {
 	var of *model.FieldError
 	var large *http.MaxBytesError
 	switch {
-	case errors.Is(err, ErrFull):
+	case errors.Is(err, jobs.ErrFull):
 		return http.StatusTooManyRequests, ""
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, jobs.ErrClosed):
 		return http.StatusServiceUnavailable, ""
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, ""

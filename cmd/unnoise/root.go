@@ -54,7 +54,8 @@ Start with 'unnoise demo': in two minutes it shows what there is, and trains a n
 	cli.WrapHelp(root)
 	root.AddCommand(newDemo(), newTrain(), newGenerate(), newSample(), newEdit(), newInpaint(), newAnagram(),
 		newHybrid(), newAmbigram(), newViews(), newAgain(), newRecipe(), newNoise(), newDenoise(), newEmbed(),
-		newEval(), newModel(), newWriteup(), newStudio(), newDataset(), newBench(), newDoctor(), newVersion())
+		newEval(), newModel(), newWriteup(), newStudio(), newWorker(), newDataset(), newBench(), newDoctor(),
+		newVersion())
 	return root
 }
 

@@ -21,8 +21,11 @@ type studioFlags struct {
 	computing
 	addr, dir, token string
 	writeup          string
+	nats, natsAddr   string
 	models, data     []string
-	open             bool
+	queue            int
+	open, noWorker   bool
+	pprof            bool
 }
 
 func newStudio() *cobra.Command {
@@ -31,10 +34,13 @@ func newStudio() *cobra.Command {
 		Use: "studio", Short: "Draw in the browser, and serve programs that draw",
 		Long: `Serves a page for drawing on this machine, and an API for programs: see /openapi.json.
 
-Pictures lie in --dir as PNG files with their recipes. Ctrl-C draws what waits, for at most a minute, and stops.
+Pictures lie in --dir as PNG files with their recipes, and the queue of jobs does too. Ctrl-C draws what waits, for at
+most a minute, and stops; what waits then, or when the program is killed, is drawn the next time. Other processes and
+machines draw too with 'unnoise worker'.
 Any address but loopback needs --token, a secret that browsers and programs must know.`,
 		Example: `  unnoise studio --open
-  unnoise studio --models mnist-class,runs/letters --addr 127.0.0.1:8080`,
+  unnoise studio --models mnist-class,runs/letters --addr 127.0.0.1:8080
+  unnoise studio --nats-addr 127.0.0.1:4222`,
 		Args: cli.NoArgs, RunE: cli.Run(f.run),
 	}
 	flags := cmd.Flags()
@@ -51,6 +57,14 @@ Any address but loopback needs --token, a secret that browsers and programs must
 			"where 'unnoise dataset emoji' has made it)")
 	flags.StringVar(&f.writeup, "writeup", "",
 		"page to show at /writeup: what 'unnoise writeup' or 'unnoise demo' made, a file or its folder")
+	cli.Int(cmd, &f.queue, "queue", studio.Limits.Queue, 1, 100_000, "jobs that wait or are drawn; more are refused")
+	flags.StringVar(&f.nats, "nats", "",
+		"address of a NATS server or cluster with JetStream to use, such as nats://TOKEN@HOST:4222 (default: one "+
+			"within)")
+	flags.StringVar(&f.natsAddr, "nats-addr", "",
+		"address and port where 'unnoise worker' reaches the NATS server within (default: none)")
+	flags.BoolVar(&f.noWorker, "no-worker", false, "leave drawing to 'unnoise worker'")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve what Go's profiler reads at /debug/pprof/")
 	flags.BoolVar(&f.open, "open", false, "open the page in the browser")
 	computeFlags(cmd, &f.computing)
 	return cmd
@@ -64,6 +78,14 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("--writeup: %w", err)
 	}
+	if f.natsAddr != "" && f.nats != "" {
+		return cli.Usagef("--nats-addr has no meaning with --nats: that server has an address")
+	}
+	if f.natsAddr != "" {
+		if err := studio.CheckAddress(f.natsAddr, f.token); err != nil {
+			return cli.UsageError{Err: fmt.Errorf("--nats-addr: %w", err)}
+		}
+	}
 	memory.Save()
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	listener, err := net.Listen("tcp", f.addr)
@@ -76,7 +98,8 @@ func (f *studioFlags) run(cmd *cobra.Command) error {
 		data = []string{path}
 	}
 	s, err := studio.New(studio.Options{
-		Dir: f.dir, Models: f.models, Data: data, Writeup: writeup, Token: f.token, Log: log,
+		Dir: f.dir, Models: f.models, Data: data, Writeup: writeup, Token: f.token, Log: log, Queue: f.queue,
+		NATS: f.nats, NATSAddr: f.natsAddr, NoWorker: f.noWorker, Pprof: f.pprof,
 		Lab: lab.Options{Backend: f.other(), Threads: f.threads},
 	})
 	if err != nil {

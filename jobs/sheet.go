@@ -1,8 +1,9 @@
-package studio
+package jobs
 
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"image/png"
 	"math"
 	"slices"
@@ -28,7 +29,7 @@ type Candidate struct {
 	Score   float64     `json:"score" doc:"above 0 what was asked for is more probable than all else"`
 	Draws   int         `json:"draws" doc:"of noise that it was judged by"`
 	Matrix  [][]float64 `json:"matrix" doc:"how much less likely a prompt is than the one that is read, which has 0"`
-	Picture []byte      `json:"-"`
+	Picture []byte      `json:"picture,omitempty" doc:"a PNG; see /api/jobs/{id}/candidates/{seed}"`
 }
 
 // farOff bounds scores, which JSON has no infinity for.
@@ -58,10 +59,46 @@ func sheetOf(j *lab.Judged) *Sheet {
 	return s
 }
 
-// with returns the sheet with what is new. Neither of them is changed.
-func (s *Sheet) with(more *Sheet) *Sheet {
-	if s == nil {
-		return more
+// Bare is the sheet without its pictures.
+func (s *Sheet) Bare() *Sheet {
+	bare := *s
+	bare.Candidates = slices.Clone(s.Candidates)
+	for i := range bare.Candidates {
+		bare.Candidates[i].Picture = nil
+	}
+	return &bare
+}
+
+// ranked returns the seeds of the candidates, the best first: of each rank, those of all groups.
+func (s *Sheet) ranked(groups int) ([]uint64, error) {
+	if s == nil || len(s.Candidates)%groups != 0 {
+		return nil, errors.New("the parts of the job have lost candidates")
+	}
+	seeds := make([]uint64, len(s.Candidates))
+	for g := range groups {
+		var own []Candidate
+		for _, c := range s.Candidates {
+			if c.Group == g {
+				own = append(own, c)
+			}
+		}
+		if len(own)*groups != len(seeds) {
+			return nil, errors.New("the parts of the job have lost candidates")
+		}
+		slices.SortStableFunc(own, func(a, b Candidate) int {
+			return lab.Verdict{Score: a.Score, Draws: a.Draws}.Compare(lab.Verdict{Score: b.Score, Draws: b.Draws})
+		})
+		for rank, c := range own {
+			seeds[rank*groups+g] = c.Seed
+		}
+	}
+	return seeds, nil
+}
+
+// With returns the sheet with what is new. Neither of them is changed.
+func (s *Sheet) With(more *Sheet) *Sheet {
+	if s == nil || more == nil {
+		return cmp.Or(s, more)
 	}
 	all := *more
 	all.Prompts = slices.Clone(s.Prompts)

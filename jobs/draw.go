@@ -1,17 +1,21 @@
-package studio
+package jobs
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/draw"
 	"image/jpeg"
 	"image/png"
-	"runtime/debug"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/picture"
+
+	xdraw "golang.org/x/image/draw"
 )
 
 // Update is something that happened while a job was drawn. Fields that have nothing to tell are empty.
@@ -39,9 +43,11 @@ type Frame struct {
 
 // Drawn is a job's result.
 type Drawn struct {
-	Request  lab.Request // with what was chosen while it was drawn
+	Request  lab.Request // With what was chosen while it was drawn
 	Pictures []Picture
 	Seconds  float64
+	Film     Film
+	Sheet    *Sheet // of candidates
 }
 
 // Picture is a PNG file with its recipe.
@@ -60,24 +66,37 @@ const (
 	plainValues = 1 << 14 // of a picture up to which it is PNG, and JPEG above
 )
 
-// drawWith returns the work of a lab.
-func drawWith(l *lab.Lab) Work {
-	return func(ctx context.Context, j Job, tell func(Update)) (d Drawn, err error) {
-		defer func() { // a job's fault must not end the others
-			if p := recover(); p != nil {
-				err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
-			}
-		}()
-		result, err := lab.Run(l.Draw(ctx, j.Request), func(e lab.Event) {
+// DrawWith is the work of a lab.
+func DrawWith(l *lab.Lab) Work {
+	return func(ctx context.Context, r lab.Request, tell func(Update)) (d Drawn, err error) {
+		result, err := lab.Run(l.Draw(ctx, r), func(e lab.Event) {
 			if u, ok := updateOf(e); ok {
 				tell(u)
+				d.Film = d.Film.With(u.Frame)
 			}
 		})
 		if err != nil {
 			return d, err
 		}
-		return drawn(result)
+		film := d.Film
+		d, err = drawn(result)
+		d.Film = film
+		return d, err
 	}
+}
+
+// Film are moments of a drawing, of one path.
+type Film []Frame
+
+// With is the film with another frame.
+func (f Film) With(frame *Frame) Film {
+	if frame == nil {
+		return f
+	}
+	if n := len(f); n > 0 && f[n-1].Index >= frame.Index {
+		f = nil // another path begins
+	}
+	return append(f, *frame)
 }
 
 func updateOf(e lab.Event) (u Update, ok bool) {
@@ -168,3 +187,19 @@ func drawn(r lab.Result) (Drawn, error) {
 
 // enlargement is how many pixels of a file show a pixel of an image: more than one for those too small to be judged.
 func enlargement(height, width int) int { return max(1, 256/max(height, width, 1)) }
+
+// First is what a moment expects the first picture to become, as a PNG file in its size.
+func (f Frame) First() (data []byte, size image.Point, err error) {
+	m, err := picture.Decode(f.X0)
+	if err != nil {
+		return nil, size, err
+	}
+	b := m.Bounds()
+	b.Max.X = b.Min.X + b.Dx()/f.Images
+	scale := enlargement(b.Dy(), b.Dx())
+	large := image.NewRGBA(image.Rect(0, 0, b.Dx()*scale, b.Dy()*scale))
+	xdraw.NearestNeighbor.Scale(large, large.Rect, m, b, draw.Src, nil)
+	var out bytes.Buffer
+	err = png.Encode(&out, large)
+	return out.Bytes(), large.Rect.Size(), err
+}

@@ -1,0 +1,88 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/model"
+)
+
+// Job is a drawing that was asked for.
+type Job struct {
+	ID      string      `json:"id"`
+	Owner   string      `json:"owner"` // the queue that it was put into
+	Draft   bool        `json:"draft,omitempty"`
+	Request lab.Request `json:"request"`          // completed
+	Parts   int         `json:"parts,omitempty"`  // that its candidates are judged in
+	Parent  string      `json:"parent,omitempty"` // the job that this is a part of
+}
+
+// Reports is told of a queue's jobs. Its methods are called one at a time, but for Ended, which may be called again for
+// the same job.
+type Reports interface {
+	Found(j Job)                 // a job that was put into the queue before the program began
+	Placed(id string, place int) // waiting jobs, the next one is 1; 0: it is at work
+	Updated(id string, u Update)
+	Ended(id string, draft bool, d Drawn, err error) error // an error: it is to be told again later
+}
+
+// Why a job is not taken, or ended without a picture.
+var (
+	ErrFull      = errors.New("the queue is full: try again when a job has ended")
+	ErrClosed    = errors.New("the studio is shutting down")
+	ErrCancelled = errors.New("the job was cancelled")
+)
+
+// errStops is the cause of a drawing that another worker shall make, as this one stops.
+var errStops = errors.New("the worker stops")
+
+// Fault is why a job failed.
+type Fault struct {
+	Field   string `json:"field,omitempty" doc:"of the request that is to blame"`
+	Message string `json:"message"`
+}
+
+// FaultOf tells people what an error says.
+func FaultOf(err error) *Fault {
+	var field *model.FieldError
+	if errors.As(err, &field) {
+		return &Fault{field.Field, field.Err.Error()}
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return &Fault{Message: text}
+}
+
+// Err is the fault as an error again.
+func (f *Fault) Err() error {
+	if f.Field != "" {
+		return model.Errorf(f.Field, "%s", f.Message)
+	}
+	return errors.New(f.Message)
+}
+
+// End is how a job ended.
+type End struct {
+	ID        string      `json:"id"`
+	Draft     bool        `json:"draft,omitempty"`
+	Cancelled bool        `json:"cancelled,omitempty"`
+	Fault     *Fault      `json:"fault,omitempty"`
+	Request   lab.Request `json:"request"` // with what was chosen while it was drawn
+	Seconds   float64     `json:"seconds,omitempty"`
+	Pictures  int         `json:"pictures,omitempty"`
+	Sheet     *Sheet      `json:"sheet,omitempty"` // of a part
+}
+
+func (e End) err() error {
+	switch {
+	case e.Cancelled:
+		return ErrCancelled
+	case e.Fault != nil:
+		return e.Fault.Err()
+	}
+	return nil
+}
+
+// Work draws a job, and tells what happens meanwhile.
+type Work func(ctx context.Context, r lab.Request, tell func(Update)) (Drawn, error)

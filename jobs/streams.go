@@ -1,0 +1,185 @@
+package jobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/unnoise/unnoise/lab"
+)
+
+// How long things take at most.
+const (
+	ackWait    = 5 * time.Second  // until a worker of whom nothing is heard is taken for dead
+	askWait    = 10 * time.Second // for an answer of the server
+	keptEnds   = 24 * time.Hour
+	mostEnds   = 10_000
+	mostParts  = 4096
+	mostResult = 4 << 30 // bytes of all results together
+)
+
+// streams are the connection and what was set up in it.
+type streams struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	jobs    jetstream.Stream
+	parts   jetstream.Stream
+	ends    jetstream.Stream
+	results jetstream.ObjectStore
+}
+
+// Limits of the messages that a job's request may be.
+const mostBytes = 8 << 20
+
+// openStreams sets the streams up, or finds them. most is how many jobs wait or are drawn; 0: as it was set up before.
+func openStreams(nc *nats.Conn, most int) (*streams, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(askWait))
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 3*askWait)
+	defer stop()
+	s := &streams{nc: nc, js: js}
+	for _, c := range []struct {
+		to   *jetstream.Stream
+		most int
+		jetstream.StreamConfig
+	}{
+		{&s.jobs, most, jetstream.StreamConfig{Name: "UNNOISE_JOBS", Subjects: []string{"unnoise.jobs.>"},
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: int64(most)}},
+		{&s.parts, mostParts, jetstream.StreamConfig{Name: "UNNOISE_PARTS", Subjects: []string{"unnoise.parts.>"},
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: mostParts}},
+		{&s.ends, mostEnds, jetstream.StreamConfig{Name: "UNNOISE_ENDS",
+			Subjects: []string{"unnoise.ends.>", "unnoise.partends.>"}, MaxMsgs: mostEnds, MaxAge: keptEnds}},
+	} {
+		c.AllowDirect = true
+		if c.most == 0 { // a worker's: whose queue it is says how long it may be
+			if *c.to, err = js.Stream(ctx, c.Name); errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil, fmt.Errorf("there is no queue at %s yet: start a studio with it first", nc.ConnectedUrl())
+			}
+		} else {
+			*c.to, err = js.CreateOrUpdateStream(ctx, c.StreamConfig)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the stream %s: %w", c.Name, err)
+		}
+	}
+	s.results, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "unnoise-results",
+		TTL: keptEnds, MaxBytes: mostResult})
+	if err != nil {
+		return nil, fmt.Errorf("the object store: %w", err)
+	}
+	return s, nil
+}
+
+// lane is the part of a subject that says what a worker must have: a model, and one that enlarges.
+func lane(model, upscaler string) string {
+	sum := sha256.Sum256([]byte(model + "\x00" + upscaler))
+	return hex.EncodeToString(sum[:8])
+}
+
+func laneOf(r lab.Request) string {
+	if r.Upscale != nil {
+		return lane(r.Model, r.Upscale.Model)
+	}
+	return lane(r.Model, "")
+}
+
+// The subjects.
+func (j Job) subject() string {
+	if j.Parent != "" {
+		return "unnoise.parts." + laneOf(j.Request) + "." + j.Owner + "." + j.ID
+	}
+	return "unnoise.jobs." + laneOf(j.Request) + "." + j.Owner + "." + j.ID
+}
+
+func (j Job) endSubject() string {
+	if j.Parent != "" {
+		return "unnoise.partends." + j.Owner + "." + j.ID
+	}
+	return "unnoise.ends." + j.Owner + "." + j.ID
+}
+
+// events is where what happens to a job is told, a part's as its job's.
+func (j Job) events() string { return "unnoise.events." + j.Owner + "." + j.root() }
+
+// cancels is where a job that is drawn is cancelled.
+func (j Job) cancels() string { return "unnoise.cancel." + j.Owner + "." + j.root() }
+
+func (j Job) root() string {
+	if j.Parent != "" {
+		return j.Parent
+	}
+	return j.ID
+}
+
+// part is the n-th part of a job.
+func (j Job) part(n int) Job {
+	return Job{ID: fmt.Sprintf("%s_%d", j.ID, n), Owner: j.Owner, Parent: j.ID, Request: j.Request}
+}
+
+const (
+	wakeSubject    = "unnoise.wake"
+	workersSubject = "unnoise.workers"
+)
+
+// ended returns a job's end, if it has one.
+func (s *streams) ended(ctx context.Context, j Job) (End, bool, error) {
+	var e End
+	m, err := s.ends.GetLastMsgForSubject(ctx, j.endSubject())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, err
+	}
+	err = json.Unmarshal(m.Data, &e)
+	return e, err == nil, err
+}
+
+// end writes a job's end, unless it has one: first reports whether it had none.
+func (s *streams) end(ctx context.Context, j Job, e End) (first bool, err error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.js.Publish(ctx, j.endSubject(), data, jetstream.WithExpectLastSequencePerSubject(0),
+		jetstream.WithMsgID(j.endSubject()))
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// put puts a job into its stream.
+func (s *streams) put(ctx context.Context, j Job) (seq uint64, err error) {
+	data, err := json.Marshal(j)
+	if err != nil {
+		return 0, err
+	}
+	if int64(len(data)) > s.nc.MaxPayload() {
+		return 0, fmt.Errorf("the request has %d bytes, and the queue takes messages of %d at most", len(data),
+			s.nc.MaxPayload())
+	}
+	ack, err := s.js.Publish(ctx, j.subject(), data, jetstream.WithMsgID(j.ID),
+		jetstream.WithExpectLastSequencePerSubject(0))
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		return 0, nil // it is there already
+	case errors.As(err, &api) && api.Description == "maximum messages exceeded":
+		return 0, ErrFull
+	case err != nil:
+		return 0, err
+	}
+	return ack.Sequence, s.nc.Publish(wakeSubject, nil)
+}
