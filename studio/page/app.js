@@ -77,7 +77,7 @@ function chooseModel(m) {
     m.words = [];
     api.words(m.name).then((words) => {
       m.words = words;
-      m.examples = ["heart", "cat", "moon", "tree", "apple", "star"].filter((w) => words.length < 2000 && words.includes(w)).map((w) => "a " + w);
+      m.examples = ["heart", "cat", "moon", "tree", "apple", "star"].filter((w) => words.length < 4000 && words.includes(w)).map((w) => "a " + w);
       if (b.model !== m) return;
       if (!b.s.prompts.length && m.examples.length) b.s.prompts = [m.examples[0]];
       build();

@@ -91,8 +91,10 @@ export function draw(r, how) {
 }
 
 async function run(r, how) {
+  how.calm &&= screen.results().length > 0; // nothing is there that could stay
   b.running = true;
   current = how;
+  const patience = setTimeout(() => { current = { ...current, long: true }; write(); }, 1000);
   asked = JSON.stringify(r);
   blame(null);
   if (!how.calm) $("says").textContent = "\u00a0";
@@ -105,6 +107,7 @@ async function run(r, how) {
   } catch (e) {
     if (e.status !== 429 || !wanted) blame(e);
   }
+  clearTimeout(patience);
   b.running = false;
   if (last) ended(last, how);
   write();
@@ -117,7 +120,7 @@ async function run(r, how) {
 
 // follow shows a job until it has ended.
 export async function follow(how) {
-  const calm = how.calm && screen.results().length;
+  const { calm } = how;
   let began = false, first = null, latest = null;
   const last = await api.watch(b.job.id, (state) => {
     b.job = state;
@@ -271,7 +274,7 @@ export function write() {
   const known = b.job?.state === "done" && !b.running;
   $("keep").disabled = !(known && b.job.draft);
   $("keep").textContent = known && !b.job.draft && !b.tool.own ? "Kept" : "Keep";
-  $("stop").hidden = !b.running || Boolean(current?.calm);
+  $("stop").hidden = !b.running || Boolean(current?.calm && !current.long);
   $("go").textContent = (follows(r) || isDrawn(r) ? "Another" : "Draw") + (takes > quick ? ` · ${span(takes)}` : "");
   $("from").hidden = !b.branch || !b.tool.branches;
   if (b.branch) $("fromSays").textContent = `Goes on from step ${b.branch.at} of seed ${b.branch.from.seed}. Change the prompt or the seed.`;

@@ -4,7 +4,7 @@ import { b, change, write } from "./bench.js";
 import * as screen from "./screen.js";
 import { painter } from "./painter.js";
 
-const palette = ["#ffffff", "#000000", "#d93a2b", "#f2a33c", "#f5e050", "#3f9b4f", "#2f74c9", "#7a4bb0", "#8a5a3b", "#f3c9a5"];
+const palette = ["#ffffff", "#000000", "#d93a2b", "#f2a33c", "#f5e050", "#3f9b4f", "#2f74c9", "#7a4bb0", "#8a5a3b"];
 let sheet = null, strength = 0.6;
 const says = h("output", { className: "words" });
 

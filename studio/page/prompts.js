@@ -1,5 +1,5 @@
 // Inputs for prompts: buttons for a small vocabulary, and text with completion.
-import { $, h, button } from "./dom.js";
+import { $, h, button, say } from "./dom.js";
 import { b, change, now } from "./bench.js";
 
 let lists = 0;
@@ -17,9 +17,12 @@ export function textInput({ id, value, several, placeholder, set }) {
   const grow = () => { if (several) input.rows = Math.min(6, input.value.split("\n").length); };
   let at = -1;
   if (words().length) {
-    for (const [k, v] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-expanded", "false"], ["aria-controls", list.id]]) input.setAttribute(k, v);
+    const told = { "aria-autocomplete": "list", "aria-controls": list.id, "aria-haspopup": "listbox" };
+    if (!several) Object.assign(told, { role: "combobox", "aria-expanded": "false" }); // a text of several lines may be none
+    for (const [k, v] of Object.entries(told)) input.setAttribute(k, v);
   }
-  const close = () => { list.hidden = true; at = -1; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
+  const expanded = (is) => { if (!several && words().length) input.setAttribute("aria-expanded", String(is)); };
+  const close = () => { list.hidden = true; at = -1; expanded(false); input.removeAttribute("aria-activedescendant"); };
   const begun = () => /[\p{L}\p{N}]+$/u.exec(input.value.slice(0, input.selectionStart))?.[0] ?? "";
   const take = (word) => {
     const from = input.selectionStart - begun().length, rest = input.value.slice(input.selectionStart);
@@ -34,7 +37,8 @@ export function textInput({ id, value, several, placeholder, set }) {
     list.replaceChildren(...found.map((w, i) => h("li", { role: "option", id: `${list.id}-${i}`, onpointerdown: (e) => { e.preventDefault(); take(w); } }, h("b", {}, w.slice(0, start.length)), w.slice(start.length))));
     list.hidden = !found.length;
     at = -1;
-    input.setAttribute("aria-expanded", String(found.length > 0));
+    expanded(found.length > 0);
+    if (found.length) say(`${found.length} words`);
   };
   const pick = (i) => {
     at = (i + list.children.length) % list.children.length;

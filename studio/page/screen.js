@@ -12,6 +12,7 @@ let layout = {};   // columns, and labels of rows, columns and images
 let view = "x";
 let one = -1;      // the image that is shown alone; -1: all of them
 let timer = 0;
+let coming = false; // moments still come
 let inherited = 0; // moments that another drawing made
 const hooks = { moved() {}, drawn() {}, focused() {} };
 
@@ -36,9 +37,15 @@ export function shape(width, height) {
   if (!cells.length) lay(1);
 }
 
+// shown is the moment that the strip stands at. While moments come, some may be missing.
+function shown() {
+  const at = Number(scrub.value);
+  return coming ? frames.findLast((f) => f.index <= at) ?? frames[0] : frames[at];
+}
+
 // moment is where the strip stands: so many steps are made. Nothing: at the result.
 export function moment() {
-  const frame = frames[Number(scrub.value)];
+  const frame = shown();
   return frame ? { at: frame.index + 1, total: frame.total, t: frame.to } : null;
 }
 
@@ -93,7 +100,7 @@ export function focus(i) {
   one = i;
   lay(Math.max(images.length, frames[0]?.images ?? 0, 1));
   draw();
-  thumbs();
+  if (!coming) thumbs();
   hooks.focused(i);
 }
 
@@ -104,6 +111,7 @@ function paint(i, s) {
   if (!s) { context.clearRect(0, 0, c.width, c.height); return; }
   if (c.width !== s.width || c.height !== s.height) { c.width = s.width; c.height = s.height; }
   c.classList.toggle("coarse", s.width < 48);
+  square.querySelector(".first")?.remove();
   context.imageSmoothingEnabled = false;
   context.drawImage(s.image, s.x, 0, s.w, s.image.height, 0, 0, c.width, c.height);
 }
@@ -123,7 +131,7 @@ const part = (frame, i) => {
 };
 
 function draw() {
-  const frame = frames[Number(scrub.value)];
+  const frame = shown();
   const n = Math.max(images.length, frame?.images ?? 0);
   if (frame) {
     if (!frame.pictures?.[view]) { decode(frame).then(draw, () => {}); return; }
@@ -147,23 +155,32 @@ async function decode(frame) {
 
 // thumbs draws the strip of time itself: moments side by side.
 async function thumbs() {
-  const places = frames.length + (images.length ? 1 : 0);
-  const ratio = size.width / size.height, height = film.clientHeight || 44;
-  const n = Math.min(places, Math.max(1, Math.floor((film.clientWidth || 400) / (height * ratio))));
+  const all = frames.length + (images.length ? 1 : 0), n = Math.min(all, places());
   const of = frames, v = view;
   film.width = n * size.width || 1;
   film.height = size.height;
   film.classList.toggle("coarse", size.width < 48);
-  if (places < 2) return;
+  if (all < 2) return;
   const context = film.getContext("2d");
   for (let k = 0; k < n; k++) {
-    const at = Math.round(k * (places - 1) / Math.max(n - 1, 1)), frame = frames[at];
+    const at = Math.round(k * (all - 1) / Math.max(n - 1, 1)), frame = frames[at];
     if (frame) await decode(frame).catch(() => {});
     if (of !== frames || v !== view) return;
     const s = frame ? part(frame, Math.max(one, 0)) : native(images[Math.max(one, 0)]);
     if (s) context.drawImage(s.image, s.x, 0, s.w, s.image.height, k * size.width, 0, size.width, size.height);
     if (frame && at < inherited) { context.fillStyle = "rgb(116 180 255 / .35)"; context.fillRect(k * size.width, 0, size.width, size.height); }
   }
+}
+
+// places is how many thumbs the strip has room for.
+const places = () => Math.max(1, Math.floor((film.clientWidth || 400) / ((film.clientHeight || 48) * size.width / size.height)));
+
+// thumb draws a moment that came into its place on the strip.
+function thumb(frame) {
+  const n = places(), context = film.getContext("2d");
+  if (frames.length === 1) { film.width = n * size.width; film.height = size.height; film.classList.toggle("coarse", size.width < 48); }
+  const s = part(frame, 0), from = Math.floor(frame.index * n / frame.total), to = Math.max(from + 1, Math.floor((frame.index + 1) * n / frame.total));
+  if (s) for (let k = from; k < to; k++) context.drawImage(s.image, s.x, 0, s.w, s.image.height, k * size.width, 0, size.width, size.height);
 }
 
 function range() { scrub.max = Math.max(frames.length - (images.length ? 0 : 1), 0); scrub.disabled = frames.length === 0; }
@@ -173,24 +190,27 @@ export function clear() {
   begin();
   delete square.dataset.key;
   lay(1);
+  square.append(h("p", { className: "over first" }, "The picture will stand here"));
   range();
   time.textContent = "";
   film.width = 1;
 }
 
 // begin empties the strip for a drawing that is shown as it comes.
-export function begin(how = {}) { halt(); frames = []; images = []; one = -1; layout = how; inherited = how.inherited ?? 0; range(); }
+export function begin(how = {}) { halt(); coming = true; frames = []; images = []; one = -1; layout = how; film.width = 1; inherited = how.inherited ?? 0; range(); }
 
 export async function live(frame) {
   const of = frames;
   await decode(frame);
   if (of !== frames) return;
   if (frames.length && frames.at(-1).index >= frame.index) frames = [];
+  const follows = !frames.length || Number(scrub.value) >= frames.at(-1).index;
   frames.push(frame);
   lay(Math.max(frame.images, 1));
-  range();
-  scrub.value = scrub.max;
-  draw();
+  scrub.max = frame.total - 1;
+  scrub.disabled = false;
+  if (follows) { scrub.value = frame.index; draw(); } // unless somebody looks back
+  thumb(frame);
 }
 
 // result shows what was drawn, and whether the film goes with it. The strip stays where it was if it stood on a moment.
@@ -199,6 +219,7 @@ export async function result(urls, moments, how = {}) {
   if (moments) await Promise.all(moments.map(decode));
   const rest = frames.length && images.length && Number(scrub.value) < frames.length && moments?.length ? Number(scrub.value) / frames.length : 1;
   halt();
+  coming = false;
   layout = how;
   inherited = how.inherited ?? 0;
   if (one >= all.length || all.length === 1) one = -1;
@@ -215,9 +236,9 @@ export async function result(urls, moments, how = {}) {
 export function setView(v) {
   view = v;
   for (const b of document.querySelectorAll("[data-view]")) b.setAttribute("aria-pressed", b.dataset.view === v);
-  if (v !== "x" && frames.length && Number(scrub.value) >= frames.length) scrub.value = frames.length - 1;
+  if (!coming && v !== "x" && frames.length && Number(scrub.value) >= frames.length) scrub.value = frames.length - 1;
   draw();
-  thumbs();
+  if (!coming) thumbs();
 }
 
 export function step(by) { halt(); scrub.value = Number(scrub.value) + by; draw(); say(time.textContent); }
@@ -226,7 +247,7 @@ function halt() { clearInterval(timer); timer = 0; play.textContent = "▶"; pla
 
 export function toggle() {
   if (timer) { halt(); return; }
-  if (!frames.length) return;
+  if (!frames.length || coming) return;
   if (Number(scrub.value) >= Number(scrub.max)) scrub.value = 0;
   play.textContent = "⏸";
   play.setAttribute("aria-label", "Pause");
@@ -246,4 +267,4 @@ export function arise() {
 scrub.addEventListener("input", () => { halt(); draw(); });
 play.addEventListener("click", toggle);
 for (const b of document.querySelectorAll("[data-view]")) b.addEventListener("click", () => setView(b.dataset.view));
-addEventListener("resize", () => thumbs());
+addEventListener("resize", () => { if (!coming) thumbs(); });

@@ -277,7 +277,7 @@ const tool = {
     return true;
   },
   start() { square.classList.add("turns"); sheet.hidden = true; film = null; see(0); tell(); },
-  leave() { square.classList.remove("turns"); overlay.remove(); film = null; see(0); },
+  leave() { $("says").textContent = "\u00a0"; square.classList.remove("turns"); overlay.remove(); film = null; see(0); },
   drawn(job) { film = null; const a = amount; see(Math.abs(a) < 0.01 ? 0 : a); if (amount) ready().then(() => see(a)); count(); },
   candidates: contact,
   write: count,
