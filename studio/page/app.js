@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as screen from "./screen.js";
 import * as shelf from "./shelf.js";
 import * as prompts from "./prompts.js";
-import { b, on, change, write, draw, go, another, keep, stop, branch, blame, defaults, request, follows, resume, prompted } from "./bench.js";
+import { b, on, change, write, draw, go, back, another, keep, stop, branch, blame, defaults, request, follows, resume, prompted } from "./bench.js";
 import drawTool from "./draw.js";
 import edit from "./edit.js";
 import fill from "./fill.js";
@@ -257,7 +257,7 @@ function lost(is) {
     blame(null);
     if (!b.models.length) { location.reload(); return; }
     shelf.load().catch(blame);
-    change();
+    back();
   }, 1500);
 }
 

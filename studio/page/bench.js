@@ -105,6 +105,8 @@ async function run(r, how) {
     write();
     last = await follow(how);
   } catch (e) {
+    asked = "";
+    if (e.status === 0) lostRequest = true;
     if (e.status !== 429 || !wanted) blame(e);
   }
   clearTimeout(patience);
@@ -217,6 +219,13 @@ function refuse() { blame({ field: "prompts", message: b.tool.missing?.() ?? "Sa
 
 // isDrawn reports whether what the forms say is what was drawn last.
 const isDrawn = (r) => r && asked === JSON.stringify(r);
+
+// back draws what was asked for while the studio was gone.
+let lostRequest = false;
+export function back() {
+  if (lostRequest) now(); else change();
+  lostRequest = false;
+}
 
 // go draws what the forms say, or where that is done the same with another seed.
 export function go() { if (isDrawn(request()) || (follows(request()) && !b.branch)) another(); else now(); }
