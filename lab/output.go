@@ -78,8 +78,8 @@ func (o Output) Check(of Outline) error {
 		}
 		shape := diffusion.Images{N: of.Images, C: spec.Channels, H: spec.Height, W: spec.Width}
 		if _, err := of.Request.Grid(shape, model.ZeroToOne, o.Scale).Bounds(); err != nil {
-			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file only",
-				o.Picture(), err)
+			return fmt.Errorf("%s: %w; ask for fewer images (--count), a lower --scale, or for a .safetensors file "+
+				"only", o.Picture(), err)
 		}
 	}
 	return nil
@@ -109,7 +109,8 @@ func (o Output) Draw(ctx context.Context, l *Lab, r Request, each func(Event)) (
 			if o.Animate != "" {
 				film.Add(e)
 			}
-			if done := e.Step.Index + 1; unwritten == nil && o.Previews > 0 && done%o.Previews == 0 && done < e.Step.Total {
+			done := e.Step.Index + 1
+			if unwritten == nil && o.Previews > 0 && done%o.Previews == 0 && done < e.Step.Total {
 				if unwritten = r.SavePreview(o.Picture(), e, o.shown(Estimated), o.Scale); unwritten != nil {
 					each(Event{Warning: fmt.Sprintf("%v; it goes on without previews", unwritten)})
 				}

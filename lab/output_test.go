@@ -53,7 +53,9 @@ func TestChange(t *testing.T) {
 		{[]string{"upscale.model"}, func(r Request) bool {
 			return r.Upscale.Model != "d" || r.Upscale.Steps != 0 || r.Upscale.NoiseLevel != nil
 		}},
-		{[]string{"prompts"}, func(r Request) bool { return r.Prompts[0] != "y" || r.Order != "" || r.Revision != "r" }},
+		{[]string{"prompts"}, func(r Request) bool {
+			return r.Prompts[0] != "y" || r.Order != "" || r.Revision != "r"
+		}},
 		{[]string{"model"}, func(r Request) bool {
 			return r.Model != "c" || r.Revision != "" || r.Prompts != nil || r.Steps != 0 || r.Upscale != nil ||
 				r.Illusion.Seeds != nil

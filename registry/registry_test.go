@@ -113,7 +113,8 @@ func TestOpen(t *testing.T) {
 	}
 	c, start, err := Start(b, folder)
 	if err != nil || c.Dim != 4 || start.Name != folder || len(start.Values) != len(c.Params()) {
-		t.Errorf("what a run begins with: found dim %d, %q with %d tensors, %v", c.Dim, start.Name, len(start.Values), err)
+		t.Errorf("what a run begins with: found dim %d, %q with %d tensors, %v", c.Dim, start.Name,
+			len(start.Values), err)
 	}
 }
 
@@ -140,8 +141,8 @@ func TestSummaries(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := Trained{s}.String()
-	for _, want := range []string{"condition class, dim 64", "10 (0-9), hidden for 10 %", "epoch 20 of 20", "Adam, 0.001",
-		"epoch 1 ", "epoch 20 "} {
+	for _, want := range []string{"condition class, dim 64", "10 (0-9), hidden for 10 %", "epoch 20 of 20",
+		"Adam, 0.001", "epoch 1 ", "epoch 20 "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("expected %q in %s", want, text)
 		}

@@ -36,10 +36,8 @@ sees is composed of these pictures on the way; 'unnoise dataset show' shows it.`
 		Example: `  unnoise dataset emoji --out emoji
   unnoise dataset show emoji --out sheet.png`,
 		Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			if sheet != "" {
-				if err := cli.CheckOutput("sheet", sheet, ".png"); err != nil {
-					return err
-				}
+			if err := cli.CheckOutput("sheet", sheet, ".png"); err != nil {
+				return err
 			}
 			if b.Dir == "" {
 				var err error

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -189,17 +190,9 @@ func (f *drawFlags) checkFiles() error {
 			return cli.Usagef("--animate: expected another file than --out's, found %s", o.Animate)
 		}
 	}
-	for _, file := range []struct {
-		flag, path string
-		endings    []string
-	}{{"animate", o.Animate, []string{".png", ".gif"}}, {"perform", o.Perform, []string{".gif", ".png"}},
-		{"sheet", o.Sheet, []string{".png"}}} {
-		if file.path == "" {
-			continue
-		}
-		if err := cli.CheckOutput(file.flag, file.path, file.endings...); err != nil {
-			return err
-		}
+	if err := errors.Join(cli.CheckOutput("animate", o.Animate, ".png", ".gif"),
+		cli.CheckOutput("perform", o.Perform, ".gif", ".png"), cli.CheckOutput("sheet", o.Sheet, ".png")); err != nil {
+		return err
 	}
 	if o.Previews > 0 && o.Picture() == "" {
 		return cli.Usagef("--previews needs --out with a file name that ends with .png: previews lie beside it")

@@ -48,7 +48,8 @@ come with the program: ` + cli.Alternatives(picture.Examples()) + `.
 --strength, are drawn in one row beside the picture.`,
 		Example: `  unnoise edit drawing.png --model mnist-class --prompt 3 --strength 0.5
   unnoise edit cat --model DeepFloyd/IF-I-M-v1.0 --prompt "a high quality photo" --steps 34 --start 1,3,5,7,10,20`,
-		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample, RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := e.Picture.Read(args[0]); err != nil {
 				return err
 			}
@@ -90,17 +91,12 @@ repaint does so too and goes back --length steps again and again, --repeats time
 diffusers overwrites it by the original without noise, as that library does.`,
 		Example: `  unnoise inpaint seven.png --model mnist-class --prompt 7 --box 0,0,100%,50%
   unnoise inpaint cat --box 30%,30%,40%,40% --model DeepFloyd/IF-I-M-v1.0 --prompt "a cat with glasses" --method repaint`,
-		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample, RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: pictureOrExample,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := in.Picture.Read(args[0]); err != nil {
 				return err
 			}
-			given := 0
-			for _, flag := range []string{"mask", "box", "alpha"} {
-				if cmd.Flags().Changed(flag) {
-					given++
-				}
-			}
-			if given != 1 {
+			if given := cli.Count(cmd, "mask", "box", "alpha"); given != 1 {
 				return cli.Usagef("expected one of --mask, --box and --alpha, found %d", given)
 			}
 			if mask != "" {

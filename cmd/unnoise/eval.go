@@ -65,7 +65,8 @@ The classifier is trained once, in a minute or a few, and kept in the cache fold
 	cli.Complete(cmd, "sampler", model.Samplers()...)
 	f.guidance = []float64{5}
 	cli.Numbers(cmd, &f.guidance, "guidance", "float,...", "numbers from -100 to 100 with commas",
-		func(v float64) bool { return math.Abs(v) <= 100 }, "classifier-free guidance scales γ: 0 ignores the class, 1 is the model without guidance, more "+
+		func(v float64) bool { return math.Abs(v) <= 100 },
+		"classifier-free guidance scales γ: 0 ignores the class, 1 is the model without guidance, more "+
 			"exaggerates the class")
 	cli.Int(cmd, &f.count, "count", 1000, 2, 100_000,
 		"samples of each row, going round the classes; or test digits, for condition none")
@@ -86,10 +87,8 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	case f.model != "" && f.samples != "":
 		return cli.Usagef("expected either --model or --samples, found both")
 	}
-	if f.out != "" {
-		if err := cli.CheckOutput("out", f.out, ".json"); err != nil {
-			return err
-		}
+	if err := cli.CheckOutput("out", f.out, ".json"); err != nil {
+		return err
 	}
 	if f.samples != "" {
 		if err := cli.Refuse(cmd, "has no meaning with --samples", "sampler", "guidance", "count", "seed", "dtype"); err != nil {

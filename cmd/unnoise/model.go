@@ -13,8 +13,8 @@ import (
 )
 
 func newModel() *cobra.Command {
-	return cli.Group("model", "List, explain, export and fetch models", newModelList(), newModelInfo(), newModelExport(),
-		newModelPull())
+	return cli.Group("model", "List, explain, export and fetch models", newModelList(), newModelInfo(),
+		newModelExport(), newModelPull())
 }
 
 func newModelList() *cobra.Command {

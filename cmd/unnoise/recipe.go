@@ -17,7 +17,8 @@ func newRecipe() *cobra.Command {
 		Long: `Prints what made a picture, as JSON: the completed request, for 'unnoise generate --recipe'. PNG files of
 this program carry it, also after cropping or saving by programs that keep a PNG's texts.`,
 		Example: "  unnoise recipe digits.png > digits.json\n  unnoise generate --recipe digits.json --seed 8",
-		Args:    cli.Arg("picture"), ValidArgsFunction: completePicture, RunE: func(cmd *cobra.Command, args []string) error {
+		Args:    cli.Arg("picture"), ValidArgsFunction: completePicture,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := lab.ReadRecipe(args[0])
 			if err != nil {
 				return err
@@ -41,7 +42,8 @@ func newAgain() *cobra.Command {
 --seed another picture of the same kind, --steps another number of steps, and so on.`,
 		Example: "  unnoise again digits.png --out same.png\n  unnoise again digits.png --seed 8 --out " +
 			"other.png",
-		Args: cli.Arg("picture"), ValidArgsFunction: completePicture, RunE: func(cmd *cobra.Command, args []string) error {
+		Args: cli.Arg("picture"), ValidArgsFunction: completePicture,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.recipe != "" {
 				return cli.Usagef("--recipe has no meaning here: the picture carries one")
 			}

@@ -103,8 +103,9 @@ func TestUsage(t *testing.T) {
 			"--out: expected another file than --embeds'"},
 		{[]string{"help", "smaple"}, `unknown command "smaple"`},
 		{[]string{"nothing"}, "nothing"},
-		{[]string{"train"}, "unnoise train: expected mnist or text2image after it, found nothing"},
-		{[]string{"train", "fashion"}, `unnoise train: expected mnist or text2image after it, found "fashion"`},
+		{[]string{"train"}, "unnoise: train: expected mnist or text2image after it, found nothing"},
+		{[]string{"again", "a.png", "--recipe", "b.json"}, "--recipe has no meaning here"},
+		{[]string{"train", "fashion"}, `unnoise: train: expected mnist or text2image after it, found "fashion"`},
 	} {
 		if r := unnoise(t, c.args...); r.code != exitUsage || !strings.Contains(r.stderr, c.want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", c.args, r.code, r.stderr, c.want)

@@ -14,7 +14,8 @@ func newVersion() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version",
-		Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cli.Print(cmd, asJSON, build.Read(version)) },
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cli.Print(cmd, asJSON, build.Read(version)) },
 	}
 	cli.JSONFlag(cmd, &asJSON, "print a JSON object")
 	return cmd

@@ -63,7 +63,8 @@ may do to noise and what it may not: a denoiser knows noise of mean 0, variance 
 	flags.BoolVar(&show.Ways, "ways", false, "draw the table of right and wrong ways to look at a picture")
 	flags.StringVar(&out, "out", "views.png", "file to write")
 	cli.Int(cmd, &show.Frames, "frames", 24, 2, 1000, "pictures of --perform, from one end to the other")
-	cli.Int(cmd, &show.Side, "side", 0, 0, 1024, "pixels a side that the picture is brought to; 0: its own, at most 256")
+	cli.Int(cmd, &show.Side, "side", 0, 0, 1024,
+		"pixels a side that the picture is brought to; 0: its own, at most 256")
 	cli.JSONFlag(cmd, &json, "print JSON")
 	return cmd
 }

@@ -166,8 +166,8 @@ func (s Setting) Text2Image(ctx context.Context, folder string) (Report, error) 
 func (r Report) String() string {
 	on := fmt.Sprintf("batch %d, %s, %s", r.Batch, r.DType, r.Device)
 	if r.What == "model" {
-		return fmt.Sprintf("%s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; peak "+
-			"memory %.2f GB\n", r.Size, on, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds,
+		return fmt.Sprintf("%s, %s: best %.2f s, median %.2f s; loading %.2f s, then the first evaluation %.2f s; "+
+			"peak memory %.2f GB\n", r.Size, on, r.BestSeconds, r.MedianSeconds, r.LoadSeconds, r.FirstSeconds,
 			float64(r.PeakBytes)/1e9)
 	}
 	times := fmt.Sprintf("%s: best %.1f ms, median %.1f ms, %.0f images/s; the first %.0f ms", on, 1e3*r.BestSeconds,

@@ -64,11 +64,14 @@ func Group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 			if len(args) > 0 {
 				found = fmt.Sprintf("%q", args[0])
 			}
-			return Usagef("%s: expected %s after it, found %s", cmd.CommandPath(), Alternatives(names), found)
+			return Usagef("%s: expected %s after it, found %s", verb(cmd), Alternatives(names), found)
 		}}
 	cmd.AddCommand(verbs...)
 	return cmd
 }
+
+// verb names a command without the program's name, which stands before all errors.
+func verb(cmd *cobra.Command) string { return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ") }
 
 // Run is what a verb without arguments does.
 func Run(run func(*cobra.Command) error) func(*cobra.Command, []string) error {
@@ -80,14 +83,14 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return Usagef("%s takes no arguments, found %q", cmd.CommandPath(), strings.Join(args, " "))
+	return Usagef("%s takes no arguments, found %q", verb(cmd), strings.Join(args, " "))
 }
 
 // Arg refuses all but one argument; what says of what.
 func Arg(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return Usagef("%s: expected one %s, found %d arguments", cmd.CommandPath(), what, len(args))
+			return Usagef("%s: expected one %s, found %d arguments", verb(cmd), what, len(args))
 		}
 		return nil
 	}
@@ -101,6 +104,16 @@ func Refuse(cmd *cobra.Command, why string, flags ...string) error {
 		}
 	}
 	return nil
+}
+
+// Count is how many of the flags were given.
+func Count(cmd *cobra.Command, flags ...string) (n int) {
+	for _, name := range flags {
+		if cmd.Flags().Changed(name) {
+			n++
+		}
+	}
+	return n
 }
 
 // ExpandHome puts the home folder in the place of ~ in paths, as shells do where it is not behind a =. texts are flags
@@ -143,8 +156,11 @@ func RefuseEmpty(cmd *cobra.Command, mayBe ...string) (err error) {
 	return err
 }
 
-// CheckOutput refuses an output file early, before work is lost on it.
+// CheckOutput refuses an output file early, before work is lost on it. No path is no file.
 func CheckOutput(flag, path string, endings ...string) error {
+	if path == "" {
+		return nil
+	}
 	if !slices.Contains(endings, strings.ToLower(filepath.Ext(path))) {
 		return Usagef("--%s: expected a file name that ends with %s, found %q", flag, Alternatives(endings), path)
 	}

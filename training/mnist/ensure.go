@@ -23,8 +23,8 @@ func ForDemo(dtype string, dim int) Config {
 	return c
 }
 
-// Ensure trains a run in dir, goes on with it if it was stopped, or uses it if it is finished. A run with other settings
-// is refused. say is told what it does.
+// Ensure trains a run in dir, goes on with it if it was stopped, or uses it if it is finished. A run with other
+// settings is refused. say is told what it does.
 func (c Config) Ensure(ctx context.Context, dir string, images *dataset.Labeled, o training.Options,
 	say func(format string, args ...any)) (training.Result, error) {
 	task, err := c.Task(images, Embedded)
