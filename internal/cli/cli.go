@@ -71,7 +71,9 @@ func Group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 }
 
 // verb names a command without the program's name, which stands before all errors.
-func verb(cmd *cobra.Command) string { return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ") }
+func verb(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+}
 
 // Run is what a verb without arguments does.
 func Run(run func(*cobra.Command) error) func(*cobra.Command, []string) error {
