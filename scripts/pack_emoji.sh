@@ -11,8 +11,8 @@ pack() { # STAGE RUN STEP
 	to=pretrained/emoji/$1
 	find "$to" -mindepth 1 ! -name NOTICE.md -delete
 	"${PROGRAM:-bin/unnoise}" model export --run "$2" --epoch "$3" --dtype bf16 --out "$to"
-	# of the data's folder, its name is enough for others
-	sed -i 's|"name": "/.*/\([^/"]*\)"|"name": "\1"|' "$to/training.json"
+	# of folders, their names are enough for others
+	sed -i 's,"\(name\|from\)": "/.*/\([^/"]*\)","\1": "\2",' "$to/training.json"
 	mv "$to/metrics.jsonl.gz" "pretrained/emoji/$1.metrics.jsonl.gz"
 }
 pack stage1 "$1" "${3:-0}"
