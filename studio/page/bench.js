@@ -227,8 +227,9 @@ export function back() {
   lostRequest = false;
 }
 
-// go draws what the forms say, or where that is done the same with another seed.
-export function go() { if (isDrawn(request()) || (follows(request()) && !b.branch)) another(); else now(); }
+// go does what its button says: it draws what the forms say, or where that is done the same with another seed.
+let anew = false;
+export function go() { if (anew) another(); else now(); }
 
 // now draws what the forms say, without waiting for a breath.
 export function now() { draw(request() ?? refuse(), { draft: true, calm: follows(request()) }); }
@@ -284,7 +285,8 @@ export function write() {
   $("keep").disabled = !(known && b.job.draft);
   $("keep").textContent = known && !b.job.draft && !b.tool.own ? "Kept" : "Keep";
   $("stop").hidden = !b.running || Boolean(current?.calm && !current.long);
-  $("go").textContent = (follows(r) || isDrawn(r) ? "Another" : "Draw") + (takes > quick ? ` · ${span(takes)}` : "");
+  anew = isDrawn(r) || (follows(r) && !b.branch);
+  $("go").textContent = (anew ? "Another" : "Draw") + (takes > quick ? ` · ${span(takes)}` : "");
   $("from").hidden = !b.branch || !b.tool.branches;
   if (b.branch) $("fromSays").textContent = `Goes on from step ${b.branch.at} of seed ${b.branch.from.seed}. Change the prompt or the seed.`;
   $("branch").disabled = !known || !screen.moment() || !b.job.request || Boolean(b.job.request.inpaint || b.job.request.illusion?.candidates || b.job.request.strip || b.job.request.vary) || screen.focused() < 0;
