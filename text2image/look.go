@@ -65,14 +65,14 @@ func (l Look) Draw(ctx context.Context, k training.Kept) error {
 		return err
 	}
 	defer m.Close()
-	const columns, guidance, steps, pixels = 4, 3, 25, 128
+	const columns, guidance, steps, pixels = 4, 3, 20, 128
 	x, err := Draw(ctx, m, Prompts, Sampling{Size: l.side(k), Steps: steps, Guidance: guidance})
 	if err != nil {
 		return err
 	}
 	parameters := about(k)
 	parameters.Add("prompts", strings.Join(Prompts, "; "))
-	parameters.Add("sampler", "ddim")
+	parameters.Add("sampler", "dpm++")
 	parameters.Add("steps", steps)
 	parameters.Add("guidance", guidance)
 	return figure.Grid{Images: x, Columns: columns, Scale: max(1, pixels/x.H), Padding: 4}.WritePNG(k.Sample,

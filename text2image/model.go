@@ -12,7 +12,7 @@ import (
 
 // Sampling says how [Draw] draws.
 type Sampling struct {
-	Sampler     string // empty: ddim
+	Sampler     string // empty: dpm++
 	Size, Steps int
 	Guidance    float32
 	Seed        uint64
@@ -28,7 +28,7 @@ func Draw(ctx context.Context, m model.Model, prompts []string, s Sampling) (dif
 	if err != nil {
 		return diffusion.Images{}, err
 	}
-	_, sampler, err := m.Plan(model.Sampling{Sampler: cmp.Or(s.Sampler, "ddim"), Steps: s.Steps})
+	_, sampler, err := m.Plan(model.Sampling{Sampler: cmp.Or(s.Sampler, "dpm++"), Steps: s.Steps})
 	if err != nil {
 		return diffusion.Images{}, err
 	}
