@@ -25,9 +25,9 @@ licences() {
   "$go" list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/unnoise | sort -u |
     while read -r module dir; do
       mkdir -p "$to/$module"
-      find "$dir" -maxdepth 1 -iname 'licen[sc]e*' -o -maxdepth 1 -iname 'notice*' -o -maxdepth 1 -iname 'copying*' |
+      find "$dir" -maxdepth 1 -type f '(' -iname 'licen[sc]e*' -o -iname 'notice*' -o -iname 'copying*' ')' |
         while read -r file; do install -m 644 "$file" "$to/$module/"; done
-      rmdir "$to/$module" 2>/dev/null && die "$module has no licence file"
+      if rmdir "$to/$module" 2>/dev/null; then die "$module has no licence file"; fi
     done
   install -m 644 "$("$go" env GOROOT)/LICENSE" "$to/Go"
 }
