@@ -405,7 +405,7 @@ func TestInterrupt(t *testing.T) {
 
 func TestDoctorAndBench(t *testing.T) {
 	var d doctor.Report
-	decode(t, succeed(t, "doctor", "--json").stdout, &d)
+	decode(t, succeed(t, "doctor", "--quick", "--json").stdout, &d)
 	if d.Threads < 1 || d.ISA == "" || d.Problems == nil || d.DType != "f32" && d.DType != "bf16" {
 		t.Errorf("doctor printed %+v", d)
 	}
