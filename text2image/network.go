@@ -71,12 +71,17 @@ func New(captions []string, words int) (*Network, error) {
 		Vocabulary: vocabulary}).parse()
 }
 
+// decode reads a run's network. A field that it does not know is another network's.
+func decode(config json.RawMessage, to any) error {
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
+}
+
 // Read reads what a run's config.json says of its network.
 func Read(config json.RawMessage) (*Network, error) {
 	var n Network
-	d := json.NewDecoder(bytes.NewReader(config))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&n); err != nil {
+	if err := decode(config, &n); err != nil {
 		return nil, fmt.Errorf("expected a text-to-image network, found another: %w", err)
 	}
 	return n.parse()

@@ -1,17 +1,14 @@
 package text2image
 
 import (
-	"bytes"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/unnoise/unnoise/deepfloyd/unet"
-	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/hubfile"
 	"github.com/unnoise/unnoise/internal/nn"
 	"github.com/unnoise/unnoise/weights"
@@ -50,9 +47,7 @@ func NewSecondStage() (*SecondStage, error) {
 // ReadSecondStage reads what a run's config.json says of its network.
 func ReadSecondStage(config json.RawMessage) (*SecondStage, error) {
 	var n SecondStage
-	d := json.NewDecoder(bytes.NewReader(config))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&n); err != nil {
+	if err := decode(config, &n); err != nil {
 		return nil, fmt.Errorf("expected a second stage, found another network: %w", err)
 	}
 	return n.parse()
@@ -102,23 +97,4 @@ func (n *SecondStage) Save(dir string, values map[string]weights.Tensor) error {
 		filepath.Join("scheduler", hubfile.Scheduler):               n.Scheduler,
 		filepath.Join("image_noising_scheduler", hubfile.Scheduler): n.Noising,
 	}, map[string]map[string]weights.Tensor{unetFile: values})
-}
-
-// Random is a batch of noise, for benchmarks.
-func (n *SecondStage) Random(images int, g *diffusion.Generator) []nn.Input {
-	side := n.crop()
-	float := func(name string, shape ...int) nn.Input {
-		v := make([]float32, images*nn.Size(shape))
-		g.Normal(v)
-		return nn.Input{Name: name, Shape: slices.Concat([]int{images}, shape), Values: v}
-	}
-	t, level := make([]float32, images), make([]float32, images)
-	for i := range t {
-		t[i], level[i] = float32(i*Timesteps/images), float32(i*levels/images)
-	}
-	return []nn.Input{
-		float("x", Channels, side, side), float("target", Channels, side, side), float("beside", Channels, side, side),
-		float("weight", 1), {Name: "t", Shape: []int{images, 1}, Values: t},
-		{Name: "level", Shape: []int{images, 1}, Values: level},
-	}
 }

@@ -1,7 +1,6 @@
 package text2image
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,9 +38,7 @@ func NewTextStage(first *Network) *TextStage {
 // ReadTextStage reads what a run's config.json says of its network.
 func ReadTextStage(config json.RawMessage) (*TextStage, error) {
 	var n TextStage
-	d := json.NewDecoder(bytes.NewReader(config))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&n); err != nil {
+	if err := decode(config, &n); err != nil {
 		return nil, fmt.Errorf("expected a text stage, found another network: %w", err)
 	}
 	if n.First == nil {
@@ -66,12 +63,7 @@ func (n *TextStage) Params() []nn.Param {
 }
 
 // Parameters returns the number of trained values.
-func (n *TextStage) Parameters() (all int) {
-	for _, p := range n.Params() {
-		all += nn.Size(p.Shape)
-	}
-	return all
-}
+func (n *TextStage) Parameters() int { return nn.Count(n.Params()) }
 
 // estimate is the pictures of texts, [N, C·H·W].
 func (n *TextStage) estimate(l *nn.Layers, ids, mask *Node) *Node {

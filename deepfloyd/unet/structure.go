@@ -202,10 +202,4 @@ func (c Config) Shapes() map[string][]int { return nn.Shapes(c.Params()) }
 func (c Config) Check(f *weights.File) error { return nn.Check(c.Params(), f) }
 
 // Parameters returns the number of the network's values.
-func (c Config) Parameters() int {
-	n := 0
-	for _, p := range c.Params() {
-		n += nn.Size(p.Shape)
-	}
-	return n
-}
+func (c Config) Parameters() int { return nn.Count(c.Params()) }

@@ -78,6 +78,14 @@ func Size(shape []int) int {
 	return n
 }
 
+// Count returns the number of values of all parameters together.
+func Count(params []Param) (n int) {
+	for _, p := range params {
+		n += Size(p.Shape)
+	}
+	return n
+}
+
 // Shapes returns the parameters' shapes, in PyTorch's layout, by name.
 func Shapes(params []Param) map[string][]int {
 	shapes := make(map[string][]int, len(params))
