@@ -151,13 +151,8 @@ func captionTrainee(b compute.Backend, c training.Config, n *text2image.Network,
 	if err != nil {
 		return t, err
 	}
-	t.config = c
-	if t.task, err = text2image.Task(n, train, path, c); err != nil {
-		return t, err
-	}
-	look := text2image.Look{Backend: b, DType: dtype, Network: n, Held: held, Batch: c.Batch}
-	t.options = training.Options{Backend: b, Draw: look.Draw, Validate: look.Measure}
-	return t, nil
+	r, err := text2image.FirstRun(n, c, text2image.Set{Name: path, Train: train, Held: held})
+	return trainee{config: r.Config, task: r.Task, options: r.Options(b, dtype, true)}, err
 }
 
 // errData says that a request names no set of the studio.
