@@ -17,35 +17,70 @@ import (
 // their names in [Network.Params].
 func From(dir string) (*Network, map[string]weights.Tensor, error) {
 	var n Network
-	for name, to := range map[string]*[]byte{
+	err := readFiles(dir, map[string]*[]byte{
 		filepath.Join("unet", hubfile.Network):         (*[]byte)(&n.UNetConfig),
 		filepath.Join("text_encoder", hubfile.Network): (*[]byte)(&n.TextConfig),
 		filepath.Join("scheduler", hubfile.Scheduler):  (*[]byte)(&n.Scheduler),
 		filepath.Join("tokenizer", "spiece.model"):     &n.Vocabulary,
-	} {
-		var err error
-		if *to, err = modelfile.ReadFile(filepath.Join(dir, name)); err != nil {
-			return nil, nil, fmt.Errorf("reading the model to begin with: %w", err)
-		}
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	var scheduler struct {
-		Prediction string `json:"prediction_type"`
-		Schedule   string `json:"beta_schedule"`
-		Timesteps  int    `json:"num_train_timesteps"`
-	}
-	if err := json.Unmarshal(n.Scheduler, &scheduler); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, "scheduler", hubfile.Scheduler), err)
-	}
-	if s := scheduler; s.Prediction != "v_prediction" || s.Schedule != "squaredcos_cap_v2" || s.Timesteps != Timesteps {
-		return nil, nil, fmt.Errorf("%s: expected a model that has learned v_prediction on squaredcos_cap_v2 "+
-			"with %d timesteps, found %s on %s with %d",
-			dir, Timesteps, s.Prediction, s.Schedule, s.Timesteps)
+	if err := learned(dir, n.Scheduler); err != nil {
+		return nil, nil, err
 	}
 	if _, err := n.parse(); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	values, err := readParts(dir, map[string]string{unetPrefix: "unet", textPrefix: "text_encoder"})
 	return &n, values, err
+}
+
+// SecondFrom reads a folder that [SecondStage.Save] wrote, to train its network further.
+func SecondFrom(dir string) (*SecondStage, map[string]weights.Tensor, error) {
+	var n SecondStage
+	err := readFiles(dir, map[string]*[]byte{
+		filepath.Join("unet", hubfile.Network):                      (*[]byte)(&n.UNetConfig),
+		filepath.Join("scheduler", hubfile.Scheduler):               (*[]byte)(&n.Scheduler),
+		filepath.Join("image_noising_scheduler", hubfile.Scheduler): (*[]byte)(&n.Noising),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := learned(dir, n.Scheduler); err != nil {
+		return nil, nil, err
+	}
+	if _, err := n.parse(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	values, err := readParts(dir, map[string]string{"": "unet"})
+	return &n, values, err
+}
+
+func readFiles(dir string, files map[string]*[]byte) (err error) {
+	for name, to := range files {
+		if *to, err = modelfile.ReadFile(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("reading the model to begin with: %w", err)
+		}
+	}
+	return nil
+}
+
+// learned checks that a model has learned what [Objective] teaches.
+func learned(dir string, config []byte) error {
+	var s struct {
+		Prediction string `json:"prediction_type"`
+		Schedule   string `json:"beta_schedule"`
+		Timesteps  int    `json:"num_train_timesteps"`
+	}
+	if err := json.Unmarshal(config, &s); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(dir, "scheduler", hubfile.Scheduler), err)
+	}
+	if s.Prediction != "v_prediction" || s.Schedule != "squaredcos_cap_v2" || s.Timesteps != Timesteps {
+		return fmt.Errorf("%s: expected a model that has learned v_prediction on squaredcos_cap_v2 "+
+			"with %d timesteps, found %s on %s with %d", dir, Timesteps, s.Prediction, s.Schedule, s.Timesteps)
+	}
+	return nil
 }
 
 // withText replaces the text encoder's values, or makes initial ones for a network that has none yet, by those of a

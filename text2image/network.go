@@ -188,9 +188,11 @@ func (n *Network) Save(dir string, values map[string]weights.Tensor) error {
 }
 
 // Initial are initial values, which the seed determines.
-func (n *Network) Initial(seed uint64) map[string]weights.Tensor {
+func (n *Network) Initial(seed uint64) map[string]weights.Tensor { return initial(n.Params(), seed) }
+
+func initial(params []nn.Param, seed uint64) map[string]weights.Tensor {
 	g, all := diffusion.NewGenerator(seed), map[string]weights.Tensor{}
-	for _, p := range n.Params() {
+	for _, p := range params {
 		all[p.Name] = p.Tensor(p.Initial(g))
 	}
 	return all

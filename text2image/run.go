@@ -60,6 +60,34 @@ func RunFrom(name, dir string, half *int, c training.Config, of Set) (Run, error
 	return r, err
 }
 
+// TextRunFrom is a run of a first stage's text encoder alone that begins with the encoder and the vocabulary of the
+// model in dir, which is called name. The network that estimates pictures is new.
+func TextRunFrom(name, dir string, c training.Config, of Set) (Run, error) {
+	first, values, err := From(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	n := NewTextStage(first)
+	start := initial(n.Params(), c.Seed)
+	for _, p := range prefixed(textPrefix, first.text.Params()) {
+		start[p.Name] = values[p.Name]
+	}
+	r, err := TextRun(n, c, of)
+	r.From = training.Start{Name: name, Values: start}
+	return r, err
+}
+
+// SecondRunFrom is a run of the second stage that begins with the weights of the model in dir, which is called name.
+func SecondRunFrom(name, dir string, c training.Config, of Set) (Run, error) {
+	n, values, err := SecondFrom(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	r, err := SecondRun(n, c, of)
+	r.From = training.Start{Name: name, Values: values}
+	return r, err
+}
+
 // SecondRun is a run of the second stage.
 func SecondRun(n *SecondStage, c training.Config, of Set) (Run, error) {
 	task, err := SecondTask(n, of.Train, of.Name, c)

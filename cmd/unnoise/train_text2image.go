@@ -38,7 +38,7 @@ The pictures are those of 'unnoise dataset emoji', or any folder with captions: 
 
 Each kept model is a folder in the hub's layout, which diffusers' IFPipeline loads too. With --resume,
 --steps makes the run longer or shorter than it was planned. --from begins a new run with a model's
-weights and its vocabulary.
+weights and its vocabulary; with --stage 0 with its text encoder's.
 
 --stage 0 trains the text encoder alone, to estimate the mean picture of a caption in 16×16. That is
 quick, with --batch 256 or more. --text begins a first stage with it.
@@ -137,39 +137,48 @@ func (f *trainText2ImageFlags) prepare(cmd *cobra.Command, c training.Config, se
 			err = fmt.Errorf("%s: %w", filepath.Join(f.resume, "config.json"), err)
 		}
 		return r, err
+	case f.from != "":
+		place, err := registry.FindPipeline(f.from)
+		if err != nil {
+			return none, fmt.Errorf("--from: %w", err)
+		}
+		r, err := f.begin(cmd, place.Dir, c, set)
+		if err != nil {
+			err = fmt.Errorf("--from: %w", err)
+		}
+		return r, err
 	case f.stage == 2:
 		n, err := text2image.NewSecondStage()
 		if err != nil {
 			return none, err
 		}
 		return text2image.SecondRun(n, c, set)
-	case f.stage == 0:
-		n, err := text2image.FromCaptions(set.Train, c.Seed)
-		if err != nil {
-			return none, err
-		}
-		return text2image.TextRun(text2image.NewTextStage(n), c, set)
-	case f.from != "":
-		place, err := registry.FindPipeline(f.from)
-		if err != nil {
-			return none, fmt.Errorf("--from: %w", err)
-		}
-		var half *int
-		if cmd.Flags().Changed("half") {
-			half = &f.half
-		}
-		r, err := text2image.RunFrom(f.from, place.Dir, half, c, set)
-		if err != nil {
-			err = fmt.Errorf("--from: %w", err)
-		}
-		return r, err
 	}
 	n, err := text2image.FromCaptions(set.Train, c.Seed)
 	if err != nil {
 		return none, err
 	}
+	if f.stage == 0 {
+		return text2image.TextRun(text2image.NewTextStage(n), c, set)
+	}
 	n.Half = f.half
 	return text2image.FirstRun(n, c, set)
+}
+
+// begin makes a run that begins with the model in dir.
+func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.Config, set text2image.Set) (
+	text2image.Run, error) {
+	switch f.stage {
+	case 0:
+		return text2image.TextRunFrom(f.from, dir, c, set)
+	case 2:
+		return text2image.SecondRunFrom(f.from, dir, c, set)
+	}
+	var half *int
+	if cmd.Flags().Changed("half") {
+		half = &f.half
+	}
+	return text2image.RunFrom(f.from, dir, half, c, set)
 }
 
 // recipe is the run's.
@@ -186,14 +195,13 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, er
 		f.stage = text2image.StageOf(c)
 		return c, nil
 	case f.stage == 2:
-		why := "can't be given with --stage 2, which reads no text and begins anew"
-		if err := cli.Refuse(cmd, why, "half", "dropout", "from", "text"); err != nil {
+		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text")
+		if err != nil {
 			return c, err
 		}
 		c = text2image.SecondRecipe()
 	case f.stage == 0:
-		err := cli.Refuse(cmd, "can't be given with --stage 0, which begins anew and draws no images", "half", "from",
-			"text")
+		err := cli.Refuse(cmd, "can't be given with --stage 0, which is a text encoder's", "half", "text")
 		if err != nil {
 			return c, err
 		}

@@ -4,12 +4,15 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/unnoise/unnoise/internal/bench"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/weights"
 )
 
 // coloredPictures are pictures of one color each, with captions beside them.
@@ -64,8 +67,22 @@ func TestTrainText2Image(t *testing.T) {
 	if large.Width != 128 {
 		t.Errorf("the second stage draws images of %d pixels, want 128", large.Width)
 	}
+	words, sharp := filepath.Join(t.TempDir(), "words"), filepath.Join(t.TempDir(), "sharp")
+	succeed(t, "train", "text2image", "--stage", "0", "--from", run, "--data", data, "--out", words, "--steps", "1",
+		"--batch", "2", "--no-samples")
+	succeed(t, "train", "text2image", "--stage", "2", "--from", second, "--data", data, "--out", sharp, "--steps", "1",
+		"--batch", "2", "--no-samples", "--lr", "1e-30")
+	began := unetOf(t, sharp)
+	for name, values := range unetOf(t, second) {
+		for i, v := range values {
+			if d := math.Abs(float64(began[name][i] - v)); d > 1e-3*math.Abs(float64(v))+1e-9 {
+				t.Fatalf("%s: value %d is %g after no learning, began with %g", name, i, began[name][i], v)
+			}
+		}
+	}
 	for flag, args := range map[string][]string{
 		"--half": {"--stage", "2", "--half", "1"},
+		"--from": {"--stage", "2", "--from", run, "--data", data, "--out", filepath.Join(t.TempDir(), "none")},
 		"--lr":   {"--resume", run, "--lr", "0.1"},
 		"--data": {"--data", filepath.Join(run, "nothing")},
 	} {
@@ -73,6 +90,31 @@ func TestTrainText2Image(t *testing.T) {
 			t.Errorf("%s: expected an error, found %q", flag, r.stdout)
 		}
 	}
+}
+
+// unetOf is the values of the UNet that a run has kept last.
+func unetOf(t *testing.T, run string) map[string][]float32 {
+	t.Helper()
+	dir, err := training.ModelDir(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.OpenFolder(filepath.Join(dir, "unet"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	values := map[string][]float32{}
+	for _, name := range f.Names() {
+		tensor, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if values[name], err = tensor.Float32(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return values
 }
 
 func TestBenchText2Image(t *testing.T) {
