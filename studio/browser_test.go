@@ -1,6 +1,7 @@
 package studio
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
@@ -241,12 +243,131 @@ func TestToolsInBrowser(t *testing.T) {
 	b.until("the jigsaw comes apart", `document.querySelector(".moving")?.hidden === false &&
 		document.querySelector(".moving").width > 28`)
 
+	b.click(".parts > button")
+	b.until("three views", `document.querySelectorAll(".looks button").length === 3`)
+	var j Status
+	for start := time.Now(); ; time.Sleep(30 * time.Millisecond) {
+		value[bool](b, nudged)
+		if j = s.newest(); j.State == Done && len(j.Request.Illusion.Views) == 3 {
+			break
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatalf("an anagram of three views is not drawn: %+v", j)
+		}
+	}
+	if third := j.Request.Illusion.Views[2]; third.As != "rotate_180" || third.Prompts[0] != "2" {
+		t.Errorf("the anagram's third view is %+v", third)
+	}
+	b.until("the anagram", rests)
+	b.click(".looks button:nth-child(3)")
+	b.until("turned to the third", `document.querySelector(".cells").style.transform === "rotate(180deg)" &&
+		document.querySelector(".looks button:nth-child(3)").getAttribute("aria-pressed") === "true"`)
+	b.click("#keep")
+	b.until("kept", `document.querySelectorAll("#shelf li").length === 1`)
+	b.click(".parts .field:nth-child(3) button")
+	b.until("two views again", rests+` && document.querySelector(".looks").hidden`)
+	b.click("#shelf .open")
+	b.until("the picture brings its views back", rests+` && document.querySelectorAll(".looks button").length === 3 &&
+		document.querySelectorAll(".parts select")[2].value === "2"`)
+
 	b.choose("blend")
 	b.until("a hybrid and its bands", rests+` && document.querySelectorAll(".bands canvas").length === 2`)
+	b.click(".lever button")
+	b.until("walked away", `document.getElementById("square").style.getPropertyValue("--scale") === "0.1" &&
+		document.querySelector(".cells").getBoundingClientRect().width < 0.11 * document.getElementById("square").clientWidth`)
 
 	b.choose("watch")
 	b.until("noise in and out", `document.querySelectorAll("#own figure:not(.waits)").length === 5 &&
 		document.getElementById("watchAt").textContent.startsWith("t = ")`)
+}
+
+// newest is the job that was submitted last.
+func (s served) newest() Status {
+	s.t.Helper()
+	return want[[]Status](s, 200, "GET", "/api/jobs", nil)[0]
+}
+
+// A pen's pressure is the stroke's width, a finger paints until there is a pen, and two fingers move the sheet.
+func TestPenAndTouch(t *testing.T) {
+	s := serve(t, Options{})
+	b := newTab(t)
+	b.open(s.url)
+	b.until("a picture at once", drawnOn+" && "+rests)
+	b.choose("edit")
+	at := value[[]float64](b, `(() => { const r = document.querySelector("#sheet .painted").getBoundingClientRect();
+		return [r.x, r.y, r.width]; })()`)
+	place := func(x, y float64) (float64, float64) { return at[0] + x*at[2], at[1] + y*at[2] }
+	// painted is the share of the sheet that is not black.
+	painted := func() float64 {
+		return value[float64](b, `(() => { const c = document.querySelector("#sheet canvas");
+			const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+			let n = 0;
+			for (let i = 0; i < d.length; i += 4) n += d[i] > 127;
+			return n / (c.width * c.height); })()`)
+	}
+	pen := func(force float64) {
+		for _, e := range []struct {
+			kind input.DispatchMouseEventType
+			y    float64
+		}{{chromedp.MousePressed, 0.3}, {chromedp.MouseMoved, 0.7}, {chromedp.MouseReleased, 0.7}} {
+			x, y := place(0.5, e.y)
+			b.Do("a pen", chromedp.MouseEvent(e.kind, x, y, chromedp.ButtonLeft, func(p *input.DispatchMouseEventParams) {
+				p.PointerType, p.Force, p.Buttons = input.DispatchMouseEventPointerTypePen, force, 1
+			}))
+		}
+	}
+	finger := func(kind input.DispatchTouchEventType, places ...[2]float64) {
+		e := input.DispatchTouchEventParams{Type: kind, TouchPoints: []*input.TouchPoint{}}
+		for i, p := range places {
+			x, y := place(p[0], p[1])
+			id := float64(i)
+			e.TouchPoints = append(e.TouchPoints, &input.TouchPoint{X: x, Y: y, ID: &id})
+		}
+		b.Do("a finger", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.DispatchTouchEvent, e)
+			return err
+		}))
+	}
+	stroke := func() {
+		finger(input.DispatchTouchEventTypeTouchStart, [2]float64{0.3, 0.3})
+		finger(input.DispatchTouchEventTypeTouchMove, [2]float64{0.3, 0.7})
+		finger(input.DispatchTouchEventTypeTouchEnd)
+	}
+	stroke()
+	one := painted()
+	if one == 0 {
+		t.Error("a finger does not paint")
+	}
+	finger(input.DispatchTouchEventTypeTouchStart, [2]float64{0.4, 0.4})
+	finger(input.DispatchTouchEventTypeTouchStart, [2]float64{0.4, 0.4}, [2]float64{0.6, 0.6})
+	finger(input.DispatchTouchEventTypeTouchMove, [2]float64{0.2, 0.2}, [2]float64{0.8, 0.8})
+	finger(input.DispatchTouchEventTypeTouchEnd)
+	if now := painted(); now != one {
+		t.Errorf("two fingers paint: %g of the sheet, before %g", now, one)
+	}
+	if zoom := value[string](b, `document.querySelector(".layers").style.transform`); !strings.Contains(zoom, "scale(3)") {
+		t.Errorf("two fingers that part do not enlarge the sheet by 3: %q", zoom)
+	}
+	finger(input.DispatchTouchEventTypeTouchStart, [2]float64{0.2, 0.2}, [2]float64{0.8, 0.8})
+	finger(input.DispatchTouchEventTypeTouchMove, [2]float64{0.45, 0.45}, [2]float64{0.55, 0.55})
+	finger(input.DispatchTouchEventTypeTouchEnd)
+
+	clear := func() {
+		value[bool](b, `(() => { [...document.querySelectorAll(".brushes button")].find((e) => e.textContent === "Clear").click(); return true; })()`)
+	}
+	clear()
+	pen(0.1)
+	light := painted()
+	clear()
+	pen(0.9)
+	if strong := painted(); light == 0 || strong < 2*light {
+		t.Errorf("a pen that is pressed lightly paints %g of the sheet, firmly %g", light, strong)
+	}
+	clear()
+	stroke()
+	if palm := painted(); palm != 0 {
+		t.Errorf("beside a pen a palm paints %g of the sheet", palm)
+	}
 }
 
 // Two tabs draw at once; each gets its own.

@@ -29,8 +29,9 @@ type Model struct {
 
 // View is a view of a picture, for anagrams.
 type View struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
+	Name       string               `json:"name"`
+	Text       string               `json:"text"`
+	Parameters []illusion.Parameter `json:"parameters,omitempty" doc:"numbers that may follow the name, as in jigsaw:7"`
 }
 
 // models are those that a studio draws with. Trainings add some.
@@ -64,7 +65,7 @@ func (m *models) add(name, path string) (Model, error) {
 	for _, k := range illusion.Views() {
 		v, err := illusion.ParseView(k.Name)
 		if err == nil && k.Name != "identity" && illusion.Fits(v, spec.Channels, spec.Height, spec.Width) == nil {
-			one.Views = append(one.Views, View{k.Name, k.Text})
+			one.Views = append(one.Views, View{k.Name, k.Text, k.Parameters})
 		}
 	}
 	m.mu.Lock()

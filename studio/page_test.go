@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/unnoise/unnoise/illusion"
 )
 
 // The page is light, asks nobody else for anything, and has no style or script that its policy would refuse.
@@ -53,7 +55,7 @@ func TestPerform(t *testing.T) {
 	if err := png.Encode(&b, m); err != nil {
 		t.Fatal(err)
 	}
-	for _, as := range []string{"rotate_180", "jigsaw", "low_pass:2"} {
+	for _, as := range append(illusion.Names(illusion.Views()), "low_pass:2", "rotate_180%2Bnegate") {
 		p := want[Performance](s, 200, "POST", "/api/perform?frames=5&side=56&as="+as, b.Bytes())
 		strip, err := png.Decode(bytes.NewReader(p.Data))
 		if err != nil {
@@ -65,6 +67,11 @@ func TestPerform(t *testing.T) {
 		x, y := (p.Width-56)/2, (p.Height-56)/2
 		if c := color.GrayModel.Convert(strip.At(x+2, y)).(color.Gray).Y; c != m.Pix[1] {
 			t.Errorf("%s: it begins with another picture: %d at its second pixel, expected %d", as, c, m.Pix[1])
+		}
+		if p.Width > 56 {
+			if _, _, _, opacity := strip.At(0, 0).RGBA(); opacity != 0 {
+				t.Errorf("%s: it is not transparent beside the picture", as)
+			}
 		}
 		if as == "rotate_180" {
 			if c := color.GrayModel.Convert(strip.At(x, 4*p.Height+y)).(color.Gray).Y; c != m.Pix[28*28-1] {

@@ -25,7 +25,7 @@ type Performance struct {
 	Width   int    `json:"width" doc:"of a frame"`
 	Height  int    `json:"height" doc:"of a frame"`
 	Picture int    `json:"picture" doc:"width of the picture in the middle of a frame"`
-	Data    []byte `json:"data" doc:"a PNG: the frames, one below the other"`
+	Data    []byte `json:"data" doc:"a PNG: the frames, one below the other, transparent around the picture"`
 }
 
 type (
@@ -66,23 +66,61 @@ func perform(data []byte, as string, frames, side int) (p Performance, err error
 		return p, err
 	}
 	scale := max(1, side/x.H)
-	all, err := illusion.PerformAt(scale, viewOrBand, x, frames)
+	strip, err := stripOf(scale, viewOrBand, x, frames)
 	if err != nil {
 		return p, err
 	}
-	size := all[0].Bounds().Size()
-	p = Performance{Frames: len(all), Width: size.X, Height: size.Y, Picture: x.W * scale}
-	var strip draw.Image = image.NewGray(image.Rect(0, 0, size.X, size.Y*len(all)))
-	if _, gray := all[0].(*image.Gray); !gray {
-		strip = image.NewRGBA(strip.Bounds())
-	}
-	for i, frame := range all {
-		draw.Draw(strip, image.Rectangle{Max: size}.Add(image.Pt(0, i*size.Y)), frame, frame.Bounds().Min, draw.Src)
-	}
+	p = Performance{Frames: frames, Width: strip.Rect.Dx(), Height: strip.Rect.Dy() / frames, Picture: x.W * scale}
 	var b bytes.Buffer
 	err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, strip)
 	p.Data = b.Bytes()
 	return p, err
+}
+
+// stripOf draws the frames of a movement, one below the other, without the white that they stand on: that is where the
+// movement of the negative is white too.
+func stripOf(scale int, viewOrBand any, x diffusion.Images, frames int) (*image.NRGBA, error) {
+	all, err := illusion.PerformAt(scale, viewOrBand, x, frames)
+	if err != nil {
+		return nil, err
+	}
+	negative := x.Like()
+	for i, v := range x.Data {
+		negative.Data[i] = 1 - v
+	}
+	opposite, err := illusion.PerformAt(scale, viewOrBand, negative, frames)
+	if err != nil {
+		return nil, err
+	}
+	size := all[0].Bounds().Size()
+	strip := image.NewNRGBA(image.Rect(0, 0, size.X, size.Y*frames))
+	a, b := image.NewRGBA(image.Rectangle{Max: size}), image.NewRGBA(image.Rectangle{Max: size})
+	for i := range frames {
+		draw.Draw(a, a.Rect, all[i], all[i].Bounds().Min, draw.Src)
+		draw.Draw(b, b.Rect, opposite[i], opposite[i].Bounds().Min, draw.Src)
+		to := strip.Pix[i*len(a.Pix):]
+		for k := 0; k < len(a.Pix); k += 4 {
+			copy(to[k:k+4], uncovered(a.Pix[k:k+4], b.Pix[k:k+4]))
+		}
+	}
+	return strip, nil
+}
+
+// uncovered returns the color and opacity of what stands on white: a is how it is seen there, and b how its negative is.
+func uncovered(a, b []uint8) []uint8 {
+	white := max(0, int(a[0])+int(b[0])-255, int(a[1])+int(b[1])-255, int(a[2])+int(b[2])-255)
+	opacity := 255 - white
+	if opacity <= 4 { // of rounding
+		return []uint8{0, 0, 0, 0}
+	}
+	if white <= 4 {
+		return []uint8{a[0], a[1], a[2], 255}
+	}
+	c := []uint8{0, 0, 0, uint8(opacity)}
+	for i := range 3 {
+		c[i] = uint8(min(max(0, int(a[i])-white)*255/opacity, 255))
+	}
+	return c
 }
 
 // performable makes images of a picture, of 1 channel where all of it is gray.

@@ -382,7 +382,7 @@ func TestRefusals(t *testing.T) {
 func TestPageAndDescription(t *testing.T) {
 	s := serve(t, Options{})
 	total := 0
-	for _, path := range []string{"/", "/style.css", "/app.js", "/api.js", "/screen.js", "/sketch.js", "/turn.js",
+	for _, path := range []string{"/", "/style.css", "/app.js", "/api.js", "/screen.js", "/painter.js", "/turn.js",
 		"/icon.svg"} {
 		status, text := s.ask("GET", path, nil)
 		if status != 200 || len(text) == 0 {

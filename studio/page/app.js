@@ -165,7 +165,7 @@ const keys = [
   ["1", "x_t, what the sampler holds", () => screen.setView("x")], ["2", "x̂_0, what it expects", () => screen.setView("x0")], ["3", "ε, what it takes for noise", () => screen.setView("epsilon")],
   [",", "a step back", () => screen.step(-1)], [".", "a step on", () => screen.step(1)], ["P", "play the steps", () => screen.toggle()],
   ["B", "branch from here", () => branchHere()], ["/", "to the prompt", () => document.querySelector("#prompts textarea, #prompts button, #panel input, #panel select")?.focus()],
-  ["Z", "undo a stroke; with Shift: redo (Edit, Fill)"], ["[ ]", "a smaller, a larger brush (Edit, Fill)"], ["R", "turn it (Turn)"], ["← →", "less noise, more noise (Watch)"], ["?", "this map", () => $("map").showModal()],
+  ["Z", "undo a stroke; with Shift: redo (Edit, Fill)"], ["[ ]", "a smaller, a larger brush (Edit, Fill)"], ["R", "turn it (Turn), walk away (Blend)"], ["← →", "less noise, more noise (Watch)"], ["?", "this map", () => $("map").showModal()],
 ];
 
 function branchHere() {

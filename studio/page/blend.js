@@ -1,17 +1,19 @@
 // Blend: hybrids, which are one thing from afar and another from near.
-import { $, h, slider, labelled, choice, select, button } from "./dom.js";
+import { $, h, slider, labelled, choice, button, say, still } from "./dom.js";
 import { b, change, blame } from "./bench.js";
 import * as api from "./api.js";
 import * as screen from "./screen.js";
 import * as prompts from "./prompts.js";
 
 const kinds = {
-  pass: { text: "far and near", bands: (p) => [`low_pass:${p}`, `high_pass:${p}`], names: ["From afar", "From near"], slider: "Distance", color: false },
-  chroma: { text: "gray and color", bands: () => ["grayscale", "color"], names: ["In dim light", "In color"], slider: "Dusk", color: true },
+  pass: { text: "far and near", bands: (p) => [`low_pass:${p}`, `high_pass:${p}`], names: ["From afar", "From near"], slider: "Distance", go: "Walk away", back: "Come near", color: false },
+  chroma: { text: "gray and color", bands: () => ["grayscale", "color"], names: ["In dim light", "In color"], slider: "Dusk", go: "Dim the light", back: "Light again", color: true },
 };
 let kind = "pass", sigma = 2, far = 0;
 let parts = [{ prompt: "" }, { prompt: "" }]; // or a photo: { image, data }
-const distance = h("output"), beside = h("div", { className: "bands" });
+const distance = h("output"), goes = button("", () => walk(), { title: "Walk away and come near (R)" });
+const lever = slider(0, 1, 0.01, 0, (v) => { cancelAnimationFrame(walking); far = v; see(); });
+const beside = h("div", { className: "bands" });
 
 function texts() {
   const v = b.model.vocabulary, e = b.model.examples;
@@ -53,12 +55,30 @@ async function photo(i, file) {
 // see shows the picture as it is seen from afar.
 function see() {
   const square = $("square"), c = kinds[kind];
-  if (b.tool !== tool) { square.style.removeProperty("--far"); square.classList.remove("walks", "dims"); return; }
+  if (b.tool !== tool) { square.style.removeProperty("--far"); square.classList.remove("walks", "dims", "away"); return; }
   square.classList.toggle("walks", !c.color);
   square.classList.toggle("dims", c.color);
+  square.classList.toggle("away", far > 0);
   square.style.setProperty("--far", far);
   square.style.setProperty("--scale", 10 ** -far);
+  lever.value = far;
+  goes.textContent = far > 0.5 ? c.back : c.go;
   distance.textContent = c.color ? (far === 0 ? "bright" : far < 1 ? "dim" : "dark") : `${(10 ** far).toFixed(1)}×`;
+}
+
+// walk goes from near to far, or back, at a steady pace.
+let walking = 0;
+function walk() {
+  cancelAnimationFrame(walking);
+  const from = far, to = far > 0.5 ? 0 : 1, start = performance.now(), time = still() ? 1 : 2200 * Math.abs(to - from);
+  const step = (now) => {
+    const k = Math.min(1, Math.max(0, now - start) / time);
+    far = from + (to - from) * k * k * (3 - 2 * k);
+    see();
+    if (k < 1 && b.tool === tool) { walking = requestAnimationFrame(step); return; }
+    say(distance.textContent);
+  };
+  walking = requestAnimationFrame(step);
 }
 
 // gauss blurs a plane of w×h values.
@@ -112,8 +132,7 @@ const tool = {
       kind === "pass" ? labelled("Border of the bands", slider(0.5, 6, 0.25, sigma, (v) => { sigma = v; sigmaSays.textContent = v; change(); }), "illusion", sigmaSays) : null);
   },
   under() {
-    const s = slider(0, 1, 0.01, far, (v) => { far = v; see(); });
-    return labelled(kinds[kind].slider, s, null, distance);
+    return h("div", { className: "lever" }, goes, labelled(kinds[kind].slider, lever, null, distance));
   },
   request(r) {
     texts();
@@ -135,5 +154,6 @@ const tool = {
   drawn() { bands(); },
   start() { see(); },
   leave() { far = 0; see(); },
+  keys: { r: walk },
 };
 export default tool;

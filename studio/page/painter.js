@@ -64,9 +64,9 @@ export function painter({ label, mask = false, changed }) {
   };
 
   const ink = () => (mask ? "#2f7ed8" : p.color);
-  function segment(from, to) {
-    context.globalCompositeOperation = p.brush === "eraser" && mask ? "destination-out" : "source-over";
-    context.strokeStyle = context.fillStyle = p.brush === "eraser" && !mask ? p.ground : ink();
+  function segment(from, to, brush = p.brush) {
+    context.globalCompositeOperation = brush === "eraser" && mask ? "destination-out" : "source-over";
+    context.strokeStyle = context.fillStyle = brush === "eraser" && !mask ? p.ground : ink();
     context.lineCap = "round";
     context.lineWidth = to[2];
     context.beginPath();
@@ -105,37 +105,60 @@ export function painter({ label, mask = false, changed }) {
     p.touched = true;
   }
 
-  canvas.addEventListener("pointerdown", (e) => {
+  // A pen draws, and from then on fingers move the sheet only: a palm lies on it too. Two fingers move and enlarge it.
+  let penned = false;
+  const undoStroke = () => { if (stroke) { stroke = null; back(past, []); } };
+  const middle = () => {
+    const all = [...pointers.values()], n = all.length, mean = (k) => all.reduce((sum, e) => sum + e[k], 0) / n;
+    const x = mean("clientX"), y = mean("clientY");
+    return { n, x, y, spread: n > 1 ? Math.hypot(all[0].clientX - all[1].clientX, all[0].clientY - all[1].clientY) : 0 };
+  };
+  const follow = (e) => {
     pointers.set(e.pointerId, e);
-    if (pointers.size === 2 || e.button === 1) { // two fingers move the sheet
-      if (stroke) { back(past, []); stroke = null; }
-      pan = { x: e.clientX, y: e.clientY, ox, oy };
+    const now = middle(), r = square.getBoundingClientRect();
+    ox += now.x - pan.x; oy += now.y - pan.y;
+    if (pan.spread && now.spread) p.zoom(now.spread / pan.spread, now.x - r.left, now.y - r.top);
+    else shown();
+    pan = now;
+  };
+  canvas.addEventListener("pointerdown", (e) => {
+    if (e.pointerType === "pen") {
+      penned = true;
+      pointers.clear();
+      pan = null;
+      undoStroke();
+    } else if (stroke?.type === "pen") return;
+    pointers.set(e.pointerId, e);
+    if (pointers.size > 1 || e.button === 1 || (penned && e.pointerType === "touch")) {
+      undoStroke();
+      pan = middle();
       canvas.setPointerCapture(e.pointerId);
       e.preventDefault();
       return;
     }
-    if (e.button !== 0 || pan) return;
+    const erases = e.pointerType === "pen" && e.button === 5; // its other end
+    if ((e.button !== 0 && !erases) || pan) return;
     canvas.setPointerCapture(e.pointerId);
     if (p.brush === "pick" || e.altKey) { pick(place(e)); return; }
     keep();
     if (p.brush === "fill") { flood(place(e)); changed(true); return; }
-    stroke = { id: e.pointerId, last: point(e) };
-    segment(null, stroke.last);
+    stroke = { id: e.pointerId, type: e.pointerType, last: point(e), brush: erases ? "eraser" : p.brush };
+    segment(null, stroke.last, stroke.brush);
   });
   canvas.addEventListener("pointermove", (e) => {
     const r = square.getBoundingClientRect(), side = p.size * zoom * r.width / 448;
     ring.style.transform = `translate(${e.clientX - r.left - side / 2}px, ${e.clientY - r.top - side / 2}px)`;
     ring.style.width = ring.style.height = side + "px";
-    if (pan && pointers.has(e.pointerId)) { ox = pan.ox + e.clientX - pan.x; oy = pan.oy + e.clientY - pan.y; shown(); return; }
+    if (pan && pointers.has(e.pointerId)) { follow(e); return; }
     if (!stroke || e.pointerId !== stroke.id) return;
     const all = e.getCoalescedEvents?.() ?? [];
-    for (const c of all.length ? all : [e]) { const to = point(c); segment(stroke.last, to); stroke.last = to; }
+    for (const c of all.length ? all : [e]) { const to = point(c); segment(stroke.last, to, stroke.brush); stroke.last = to; }
     changed(false);
   });
   for (const type of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(type, (e) => {
       pointers.delete(e.pointerId);
-      if (pan) { if (!pointers.size) pan = null; return; }
+      if (pan) { pan = pointers.size ? middle() : null; return; }
       if (!stroke || e.pointerId !== stroke.id) return;
       stroke = null;
       changed(true);

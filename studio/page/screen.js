@@ -217,7 +217,7 @@ export async function live(frame) {
 export async function result(urls, moments, how = {}) {
   const all = await Promise.all(urls.map(picture));
   if (moments) await Promise.all(moments.map(decode));
-  const rest = frames.length && images.length && Number(scrub.value) < frames.length && moments?.length ? Number(scrub.value) / frames.length : 1;
+  const rest = !timer && frames.length && images.length && Number(scrub.value) < frames.length && moments?.length ? Number(scrub.value) / frames.length : 1;
   halt();
   coming = false;
   layout = how;
