@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/registry"
 )
 
 //go:embed page
@@ -81,6 +82,9 @@ type (
 	}
 	withModels struct {
 		Body []Model
+	}
+	withSources struct {
+		Body []registry.Source
 	}
 	withFilm struct {
 		Body jobs.Film
@@ -243,6 +247,16 @@ func (s *Studio) native(mux *http.ServeMux) {
 	huma.Register(api, add(http.MethodGet, "/api/models", "models", "The models of the studio"),
 		func(context.Context, *struct{}) (*withModels, error) {
 			return &withModels{s.models.all()}, nil
+		})
+	huma.Register(api, add(http.MethodGet, "/api/missing", "missing",
+		"Models that are not on this machine, and where they come from; or where the given one comes from"),
+		func(_ context.Context, in *struct {
+			Model string `query:"model" maxLength:"200"`
+		}) (*withSources, error) {
+			if in.Model != "" {
+				return &withSources{[]registry.Source{registry.SourceOf(in.Model)}}, nil
+			}
+			return &withSources{s.models.missing()}, nil
 		})
 	huma.Register(api, add(http.MethodGet, "/api/gallery", "gallery", "The pictures in the gallery"),
 		func(_ context.Context, in *listing) (*withGallery, error) {

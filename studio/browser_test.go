@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/unnoise/unnoise/internal/browsertest"
+	"github.com/unnoise/unnoise/internal/golden"
 )
 
 type tab struct{ browsertest.Tab }
@@ -279,6 +280,46 @@ func TestToolsInBrowser(t *testing.T) {
 	b.choose("watch")
 	b.until("noise in and out", `document.querySelectorAll("#own figure:not(.waits)").length === 5 &&
 		document.getElementById("watchAt").textContent.startsWith("t = ")`)
+}
+
+// A model that is not here says how to fetch it; a second stage makes the picture larger.
+func TestModelsInBrowser(t *testing.T) {
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	dir := golden.Dir(t)
+	first, second := filepath.Join(dir, "if_tiny"), filepath.Join(dir, "if_sr_tiny")
+	s := serve(t, Options{Models: []string{first, second, "owner/name"}})
+	b := newTab(t)
+	b.Do("opening", chromedp.Navigate(s.url), chromedp.WaitVisible(chromedp.CSS("#prompt")))
+	pick := func(id, to string) {
+		value[bool](b, fmt.Sprintf(`(() => { const e = document.getElementById(%q); e.value = %q;
+			for (const name of ["input", "change"]) e.dispatchEvent(new Event(name)); return true; })()`, id, to))
+	}
+	pick("model", "owner/name")
+	b.until("how to fetch it", `document.querySelector("#error code")?.textContent === "unnoise model pull owner/name" &&
+		document.getElementById("model").value !== "owner/name"`)
+
+	defaults := awaited[[]string](b, `(async () => { const { b, defaults } = await import("/bench.js"), m = b.model;
+		defaults();
+		const without = b.s.upscale?.model ?? "";
+		m.larger = m.second_stages[0];
+		defaults();
+		b.s.upscale.steps = 2;
+		return [without, b.s.upscale.model]; })()`)
+	if defaults[0] != "" || defaults[1] != second {
+		t.Errorf("the second stages that models begin with are %q", defaults)
+	}
+	b.set("steps", 2)
+	b.click("#prompt")
+	b.Do("a prompt", chromedp.KeyEvent("a fox"))
+	b.click("#go")
+	side := want[[]Model](s, 200, "GET", "/api/models", nil)[1].Width
+	b.until("a larger picture", fmt.Sprintf(`%s && document.getElementById("screen").width === %d`, rests, side))
+	if u := s.newest().Request.Upscale; u == nil || u.Steps != 2 {
+		t.Errorf("it was made larger by %+v", u)
+	}
+	pick("larger", "")
+	b.click("#go")
+	b.until("a small picture", fmt.Sprintf(`%s && document.getElementById("screen").width < %d`, rests, side))
 }
 
 // newest is the job that was submitted last.

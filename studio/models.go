@@ -9,6 +9,7 @@ import (
 	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/registry"
 )
 
 // Model is a model of the studio, as forms need to know it.
@@ -25,6 +26,8 @@ type Model struct {
 	Upscales   bool           `json:"upscales" doc:"it makes images larger; a request names it as upscale.model"`
 	Views      []View         `json:"views" doc:"that fit its images"`
 	Bytes      int64          `json:"bytes,omitempty" doc:"of its weights in memory"`
+	Larger     string         `json:"larger,omitempty" doc:"the second stage that it comes with"`
+	Seconds    []string       `json:"second_stages" doc:"models that may make its images larger"`
 }
 
 // View is a view of a picture, for anagrams.
@@ -36,7 +39,8 @@ type View struct {
 
 // models are those that a studio draws with. Trainings add some.
 type models struct {
-	lab *lab.Lab
+	lab    *lab.Lab
+	wanted []string // names of models that were asked for
 
 	mu     sync.Mutex
 	list   []Model
@@ -53,6 +57,36 @@ func (m *models) able() []jobs.Able {
 	return slices.Clone(m.ids)
 }
 
+// open serves a model, and the second stage that it comes with.
+func (m *models) open(name string) error {
+	if larger, ok := registry.Larger(name); ok {
+		if _, err := m.add(larger, larger); err != nil {
+			return err
+		}
+	}
+	_, err := m.add(name, name)
+	return err
+}
+
+// missing lists the models that are not on this machine: those that were asked for, and others that the program knows.
+// Of those that were asked for, the ones that came to be here since are served from now on.
+func (m *models) missing() []registry.Source {
+	all := []registry.Source{}
+	for _, name := range slices.Concat(m.wanted, registry.Released()) {
+		if slices.ContainsFunc(all, func(s registry.Source) bool { return s.Model == name }) {
+			continue
+		}
+		if _, err := registry.Find(name); err != nil {
+			all = append(all, registry.SourceOf(name))
+		} else if _, served := m.path(name); !served && slices.Contains(m.wanted, name) {
+			if err := m.open(name); err != nil {
+				all = append(all, registry.Source{Model: name, Text: err.Error()})
+			}
+		}
+	}
+	return all
+}
+
 // add opens a model by path and serves it under a name, in place of the one that had it.
 func (m *models) add(name, path string) (Model, error) {
 	spec, sampling, err := m.lab.About(lab.Request{Model: path})
@@ -61,7 +95,10 @@ func (m *models) add(name, path string) (Model, error) {
 	}
 	one := Model{Name: name, Family: spec.Family, Channels: spec.Channels, Height: spec.Height, Width: spec.Width,
 		Vocabulary: spec.Vocabulary, Texts: spec.Texts, Samplers: spec.Samplers, Defaults: sampling,
-		Upscales: spec.Upscales, Bytes: spec.WeightBytes, Views: []View{}}
+		Upscales: spec.Upscales, Bytes: spec.WeightBytes, Views: []View{}, Seconds: []string{}}
+	if larger, ok := registry.Larger(path); ok {
+		one.Larger = larger
+	}
 	for _, k := range illusion.Views() {
 		v, err := illusion.ParseView(k.Name)
 		if err == nil && k.Name != "identity" && illusion.Fits(v, spec.Channels, spec.Height, spec.Width) == nil {
@@ -94,7 +131,15 @@ func (m *models) remove(name string) {
 func (m *models) all() []Model {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.list)
+	all := slices.Clone(m.list)
+	for i, one := range all {
+		for _, o := range m.list {
+			if o.Upscales && !one.Upscales && o.Channels == one.Channels && o.Height > one.Height {
+				all[i].Seconds = append(slices.Clip(all[i].Seconds), o.Name)
+			}
+		}
+	}
+	return all
 }
 
 // drawable lists the models that draw from noise.

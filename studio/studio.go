@@ -23,7 +23,9 @@ import (
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/jobs"
 	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training/mnist"
+	"github.com/unnoise/unnoise/weights/hub"
 )
 
 // Options say how a studio is set up.
@@ -64,7 +66,7 @@ type Studio struct {
 	close   context.CancelFunc
 }
 
-// New sets a studio up. Models that can't be opened are an error.
+// New sets a studio up. Models that can't be opened are an error, but for those of the hub that are not fetched yet.
 func New(o Options) (_ *Studio, err error) {
 	s := &Studio{options: o, log: o.Log, metrics: newMetrics(), stop: func() {}}
 	if s.log == nil {
@@ -81,8 +83,13 @@ func New(o Options) (_ *Studio, err error) {
 	}
 	s.plans, s.drawing = lab.New(o.Lab), lab.New(o.Lab)
 	s.models = newModels(s.plans)
+	s.models.wanted = o.Models
 	for _, name := range o.Models {
-		if _, err := s.models.add(name, name); err != nil {
+		_, missing := registry.Find(name)
+		switch err := s.models.open(name); {
+		case err != nil && missing != nil && hub.IsRepo(name):
+			s.log.Warn("a model is not on this machine", "model", name, "fetch", registry.SourceOf(name).Command)
+		case err != nil:
 			return nil, err
 		}
 	}

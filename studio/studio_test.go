@@ -39,7 +39,9 @@ func serve(t *testing.T, o Options) served {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
-	o.Models = []string{digits}
+	if o.Models == nil {
+		o.Models = []string{digits}
+	}
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,8 @@ const body = (value, method = "POST") => ({ method, headers: { "Content-Type": "
 const png = (blob) => ({ method: "POST", headers: { "Content-Type": "image/png" }, body: blob });
 
 export const models = () => json("api/models");
+// missing lists models that are not on the server's machine, and where they come from; or where the given one does.
+export const missing = (model = "") => json("api/missing?model=" + encodeURIComponent(model));
 export const gallery = (before = "", limit = 60) => json(`api/gallery?limit=${limit}&before=` + encodeURIComponent(before));
 export const remove = (name) => json("api/images/" + name, { method: "DELETE" });
 export const submit = (request, draft) => json("api/jobs?draft=" + draft, body(request));

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as screen from "./screen.js";
 import * as shelf from "./shelf.js";
 import * as prompts from "./prompts.js";
-import { b, on, change, write, draw, go, back, another, keep, stop, branch, blame, defaults, request, follows, resume, prompted } from "./bench.js";
+import { b, on, change, write, draw, go, back, another, keep, stop, branch, blame, defaults, request, follows, quickly, resume, prompted, same } from "./bench.js";
 import drawTool from "./draw.js";
 import edit from "./edit.js";
 import fill from "./fill.js";
@@ -41,6 +41,8 @@ function build() {
   $("guidanceField").hidden = !prompted();
   $("negativeField").hidden = !prompted() || (b.model.vocabulary?.length > 0 && !b.model.texts);
   $("more").hidden = Boolean(t.noForm);
+  $("largerField").hidden = !b.model.second_stages.length;
+  $("larger").replaceChildren(new Option("nothing", ""), ...b.model.second_stages.map((n) => new Option(short(n), n)));
   $("sampler").replaceChildren(...b.model.samplers.map((n) => new Option(n, n)));
   $("branch").hidden = Boolean(t.noBranch);
   t.start?.();
@@ -90,18 +92,30 @@ function chooseModel(m) {
 
 // read takes the settings of a recipe.
 async function read(r) {
-  const m = b.models.find((x) => x.name === r.model || r.model.endsWith("/" + x.name));
-  if (!m) throw new api.Refused(`This studio has no model ${r.model}. Start it with --models ${r.model}`, "model", 0);
+  const m = b.models.find((x) => same(x.name, r.model));
+  if (!m) throw await lacks(r.model);
   b.tool.leave?.();
   if (m !== b.model) chooseModel(m);
   defaults();
-  Object.assign(b.s, { prompts: r.prompts ?? b.s.prompts, negative: r.negative ?? "", seed: r.seed ?? b.s.seed, guidance: r.guidance ?? b.s.guidance, steps: r.steps || b.s.steps, sampler: r.sampler || b.s.sampler, count: r.count || 1 });
+  Object.assign(b.s, { prompts: r.prompts ?? b.s.prompts, negative: r.negative ?? "", seed: r.seed ?? b.s.seed, guidance: r.guidance ?? b.s.guidance, steps: r.steps || b.s.steps, sampler: r.sampler || b.s.sampler, count: r.count || 1, upscale: null });
+  if (r.upscale) {
+    const larger = m.second_stages.find((n) => same(n, r.upscale.model));
+    if (!larger) throw await lacks(r.upscale.model);
+    b.s.upscale = { ...r.upscale, model: larger, revision: undefined };
+  }
   b.branch = r.branch ?? null;
   const given = r.edit ?? r.inpaint, image = given && await api.picture("data:image/png;base64," + given.picture.data);
   const hole = r.inpaint?.mask.data && await api.picture("data:image/png;base64," + r.inpaint.mask.data);
   b.tool = b.tools.find((t) => t !== drawTool && t.read?.(r, image, hole)) ?? drawTool;
   if (b.tool === drawTool) drawTool.read(r);
   build();
+}
+
+// lacks is the error that a model is not here, with how to get it.
+async function lacks(name) {
+  const [source] = await api.missing(name);
+  const { text, command } = source;
+  return Object.assign(new api.Refused(`${name} is not in this studio. ${text} ${command ? "Fetch it, and s" : "S"}tart the studio with --models ${name}.`, "model", 0), { command });
 }
 
 // take shows a picture with its settings, and draws it again where that is quick, so that its steps are there.
@@ -117,7 +131,7 @@ async function take(blob, url = "", anew = false) {
   shelf.mark();
   b.tool.drawn?.();
   const several = (r.prompts?.length || 1) * (r.count || 1) > 1 || r.vary || r.illusion?.candidates;
-  const again = { ...r, model: b.model.name, revision: undefined };
+  const again = { ...r, model: b.model.name, revision: undefined, upscale: b.s.upscale ?? undefined };
   if (!several && follows(again)) { draw(again, { draft: true, calm: true }); b.opened = url; shelf.mark(); }
 }
 
@@ -150,7 +164,7 @@ async function copy(what) {
 // commandLine writes a recipe as what one types in a terminal. What is not a word there comes from a file.
 function commandLine(r) {
   const q = (v) => (/^[\w.,:/=-]+$/.test(String(v)) ? v : "'" + String(v).replaceAll("'", "'\\''") + "'");
-  const flags = { model: r.model, prompt: r.prompts?.length ? r.prompts : undefined, negative: r.negative || undefined, seed: r.seed, sampler: r.sampler, steps: r.steps, guidance: r.guidance, count: r.count > 1 ? r.count : undefined };
+  const flags = { model: r.model, prompt: r.prompts?.length ? r.prompts : undefined, negative: r.negative || undefined, seed: r.seed, sampler: r.sampler, steps: r.steps, guidance: r.guidance, count: r.count > 1 ? r.count : undefined, upscale: r.upscale?.model ?? (b.model.larger ? "none" : undefined) };
   const line = [];
   for (const [k, v] of Object.entries(flags)) for (const one of Array.isArray(v) ? v : [v]) if (one !== undefined) line.push(`--${k} ${q(one)}`);
   if (r.edit || r.inpaint || r.branch || r.strip || r.vary || r.illusion?.bands || r.illusion?.candidates || b.tool.own) return `unnoise again PICTURE.png   # the picture that Download gives; --seed 8 draws another`;
@@ -189,7 +203,14 @@ function key(e) {
 }
 
 function listen() {
-  $("model").addEventListener("change", () => { chooseModel(b.models.find((m) => m.name === $("model").value)); build(); change(); });
+  $("model").addEventListener("change", async () => {
+    const m = b.models.find((x) => x.name === $("model").value);
+    blame(null);
+    if (m) { chooseModel(m); build(); change(); return; }
+    const name = $("model").value;
+    $("model").value = b.model.name;
+    try { await b.reloadModels(); blame(b.models.some((x) => x.name === name) ? null : await lacks(name)); } catch (e) { blame(e); }
+  });
   const numbers = { seed: [0, 2 ** 32 - 1], guidance: [0, 15], steps: [1, 1000], count: [1, 16] };
   for (const [name, [low, high]] of Object.entries(numbers)) {
     $(name).addEventListener("input", () => {
@@ -199,6 +220,7 @@ function listen() {
       change();
     });
   }
+  $("larger").addEventListener("input", () => { b.s.upscale = $("larger").value ? { model: $("larger").value } : null; change(); });
   $("sampler").addEventListener("input", () => { b.s.sampler = $("sampler").value; change(); });
   $("negative").addEventListener("input", () => { b.s.negative = $("negative").value.trim(); change(); });
   $("dice").addEventListener("click", another);
@@ -263,10 +285,17 @@ function lost(is) {
 
 // loadModels reads which models there are: trainings add some.
 b.reloadModels = async () => {
-  b.models = (await api.models()).filter((m) => !m.upscales).map((m) => Object.assign(b.models.find((o) => o.name === m.name) ?? {}, m));
-  $("model").replaceChildren(...b.models.map((m) => new Option(m.name.split("/").filter(Boolean).at(-1), m.name)));
+  const [missing, all] = [await api.missing(), await api.models()]; // in this order: asking for them finds what was fetched since
+  b.seconds = all.filter((m) => m.upscales);
+  b.models = all.filter((m) => !m.upscales).map((m) => Object.assign(b.models.find((o) => o.name === m.name) ?? {}, m));
+  $("model").replaceChildren(...b.models.map((m) => new Option(short(m.name), m.name)));
+  if (missing.length) {
+    const group = h("optgroup", { label: "Not here yet" }, ...missing.map((m) => new Option(short(m.model), m.model)));
+    $("model").append(group);
+  }
   if (b.model) $("model").value = b.model.name;
 };
+const short = (name) => name.split("/").filter(Boolean).at(-1);
 
 async function drawWith(name) {
   try {
@@ -303,8 +332,8 @@ async function start() {
     await resume(old);
     return;
   }
-  const r = request();
-  if (follows(r)) { await first(r); return; }
+  const r = quickly(request());
+  if (r) await first(r);
 }
 
 // first shows a picture at once, and how it comes to be.

@@ -1,5 +1,5 @@
 // The bench: what is asked for, and what is drawn of it.
-import { $, h, store, chance, say } from "./dom.js";
+import { $, h, button, store, chance, say } from "./dom.js";
 import * as api from "./api.js";
 import * as screen from "./screen.js";
 
@@ -9,8 +9,8 @@ const worth = 0.3;           // seconds from which fewer steps are drawn first, 
 
 // b is the state of the page.
 export const b = {
-  models: [], model: null, tools: [], tool: null,
-  s: { prompts: [], negative: "", seed: chance(), guidance: 1, steps: 0, sampler: "", count: 1 },
+  models: [], seconds: [], model: null, // seconds are second stages tools: [], tool: null,
+  s: { prompts: [], negative: "", seed: chance(), guidance: 1, steps: 0, sampler: "", count: 1, upscale: null },
   branch: null,  // { from, at, image } that the drawing goes on from
   job: null,     // that is on the bench
   running: false,
@@ -29,22 +29,43 @@ const rates = store.get("rates") ?? {}; // seconds of each model for a step of a
 
 export const prompted = () => b.model.texts || b.model.vocabulary?.length > 0;
 
-// units are how much work a request is: steps of images, with and without the prompt.
+// units are how much work a request is: evaluations of the network for one image.
 function units(r) {
-  const parts = Math.max((r.illusion?.views ?? r.illusion?.bands ?? []).filter((p) => !p.picture).length, 1);
+  const i = r.illusion, looks = Math.max((i?.views ?? i?.bands ?? []).filter((p) => !p.picture).length, 1);
   const several = (r.vary ?? []).reduce((n, v) => n * v.values.length, 1);
-  const share = r.edit ? r.edit.strength ?? 0.6 : 1;
-  const images = r.illusion?.candidates ? r.illusion.candidates * 2 : Math.max(r.prompts?.length ?? 1, 1) * (r.count || 1);
-  return Math.max(images, 1) * several * parts * (r.steps || b.model.defaults.steps) * share * (r.guidance === 1 ? 0.6 : 1) * (r.inpaint?.method === "repaint" ? 3 : 1);
+  const steps = (r.steps || b.model.defaults.steps) * (r.edit ? r.edit.strength ?? 0.6 : 1) * (r.inpaint?.method === "repaint" ? 3 : 1);
+  const drawn = steps * looks * (r.guidance === 1 ? 1.2 : 2);
+  if (i?.candidates) return candidates(i, drawn, looks);
+  return Math.max(r.prompts?.length ?? 1, 1) * (r.count || 1) * several * drawn;
 }
+
+// candidates are drawn and judged. Without a race the best quarter is then noised to 60 % of the path and drawn on in place of the others, and all are judged again; a race judges after 40 % and finishes a tenth.
+function candidates(i, drawn, looks) {
+  const n = i.candidates, tenth = Math.max(1, Math.ceil(n / 10)), rounds = i.refine ?? (i.race || !b.model.vocabulary?.length ? 0 : 3);
+  const told = b.model.vocabulary?.length || looks + 1, rivals = Math.min(told, 4); // prompts of a look, at first and later
+  const judged = (draws) => looks * (told + (draws / 2 - 1) * rivals + draws / 4 * rivals);
+  if (i.seeds) return n * drawn;
+  if (i.race) return n * (0.4 * drawn + judged(16)) + tenth * (drawn + judged(16)) + (i.keep || 1) * drawn;
+  return n * (drawn + judged(rounds ? 4 : 16)) + rounds * Math.floor(0.75 * n) * 0.6 * drawn + (rounds ? n * (judged(4) * (rounds - 1) + judged(16)) : 0) + (i.keep || 1) * drawn;
+}
+
+// rate is under which name it is remembered how quick a request is. Many images at once take less time each.
+const rate = (r) => [b.model.name, r.upscale?.model, r.illusion?.candidates ? "candidates" : ""].filter(Boolean).join(" ");
 
 // estimate is how many seconds a request will take; undefined: not known yet.
 export function estimate(r) {
-  const rate = rates[b.model.name];
-  return rate === undefined ? undefined : rate * units(r);
+  const known = rates[rate(r)] ?? (r.upscale ? undefined : rates[b.model.name]);
+  return known === undefined ? undefined : known * units(r);
 }
 
-export const follows = (r) => r && !r.illusion?.candidates && (estimate(r) ?? (b.model.bytes && b.model.bytes < 3e8 ? units(r) / 300 : 60)) <= quick;
+export const follows = (r) => r && !r.illusion?.candidates && (estimate(r) ?? (!r.upscale && b.model.bytes && b.model.bytes < 3e8 ? units(r) / 600 : 60)) <= quick;
+
+// quickly is what of a request is drawn while it changes: the second stage may wait for the button.
+export function quickly(r) {
+  if (!r || follows(r)) return r;
+  const { upscale, ...small } = r;
+  return upscale && follows(small) ? small : null;
+}
 
 // request is what the forms say. Nothing: there is nothing to draw yet.
 export function request() {
@@ -55,6 +76,7 @@ export function request() {
     if (s.negative && s.guidance !== 1) r.negative = s.negative;
   }
   if (b.branch && b.tool.branches) r.branch = b.branch;
+  if (s.upscale) r.upscale = s.upscale;
   const done = b.tool.request ? b.tool.request(r) : r;
   if (!done || (done.prompts?.length === 0 && b.model.texts && !done.strip)) return null;
   return done;
@@ -63,10 +85,10 @@ export function request() {
 // change draws anew after a breath, where the model is quick: with few steps while the hand moves, with all when it rests.
 export function change() {
   write();
-  const r = request(), now = performance.now(), moves = now - changedAt < 3 * breath;
+  const r = quickly(request()), now = performance.now(), moves = now - changedAt < 3 * breath;
   changedAt = now;
   clearTimeout(timer);
-  if (!follows(r)) return;
+  if (!r) return;
   if (moves && !b.running) {
     const less = few(r);
     if (less) draw(less, { draft: true, calm: true, few: true });
@@ -78,7 +100,7 @@ function few(r) {
   if ((estimate(r) ?? 0) < worth || r.branch || r.strip || r.vary) return null;
   const steps = Math.max(5, Math.ceil(r.steps / 4));
   if (steps >= r.steps || (r.edit && Math.floor((r.edit.strength ?? 0.6) * steps + 1e-9) < 1)) return null;
-  return { ...r, steps };
+  return { ...r, steps, upscale: undefined };
 }
 
 // draw draws a request now, or when the drawing at hand has ended. calm: the old picture stays until the new one is there.
@@ -143,12 +165,14 @@ export async function follow(how) {
   return last;
 }
 
-// learn measures how quick a model is: by its steps, because the first drawing reads and compiles it too.
+// learn measures how quick a model is: by its steps, because the first drawing reads and compiles it too. With a second stage, and with candidates, it is the whole that counts.
 function learn(job, first, latest) {
   const r = job.request, n = latest ? latest.index - first.index : 0;
-  if (r.illusion?.candidates || r.vary || n < 2) return;
-  const share = n / latest.index, rate = (latest.at - first.at) / 1000 / (units(r) * share), before = rates[b.model.name];
-  rates[b.model.name] = before === undefined ? rate : Math.min(rate, 0.5 * before + 0.5 * rate);
+  if (r.vary) return;
+  const whole = r.upscale || r.illusion?.candidates;
+  if (!whole && n < 2) return;
+  const took = whole ? job.seconds / units(r) : (latest.at - first.at) / 1000 / (units(r) * n / latest.index), before = rates[rate(r)];
+  rates[rate(r)] = before === undefined ? took : Math.min(took, 0.5 * before + 0.5 * took);
   store.set("rates", rates);
 }
 
@@ -165,9 +189,12 @@ export async function resume(job) {
   if (wanted) { const next = wanted; wanted = null; run(...next); }
 }
 
+// same reports whether a recipe's name of a model is that of one of the studio.
+export const same = (name, recipes) => recipes === name || recipes.endsWith("/" + name);
+
 // layout is how a request's pictures stand beside each other.
 export function layout(r) {
-  const l = { inherited: r.branch?.at ?? 0 };
+  const l = { inherited: r.branch?.at ?? 0, size: r.upscale && b.seconds.find((m) => same(m.name, r.upscale.model)) };
   const vary = r.vary ?? [], n = Math.max(r.prompts?.length || 1, 1);
   if (vary.length) {
     const last = vary.at(-1);
@@ -257,9 +284,10 @@ export function branch() {
 
 // blame shows an error at its field.
 export function blame(error) {
-  for (const f of document.querySelectorAll(".field.bad")) f.classList.remove("bad");
-  const text = error?.message ?? "";
-  $("error").textContent = text && text[0].toUpperCase() + text.slice(1);
+  for (const f of document.querySelectorAll(".bad")) f.classList.remove("bad");
+  const text = error?.message ?? "", command = error?.command;
+  $("error").replaceChildren(text && text[0].toUpperCase() + text.slice(1));
+  if (command) $("error").append(h("code", {}, command), button("Copy", (e) => navigator.clipboard.writeText(command).then(() => { e.target.textContent = "Copied"; say("Copied"); }, () => { e.target.textContent = "The browser refused"; })));
   $("error").hidden = !text;
   if (!error?.field) return;
   const find = (name) => [...document.querySelectorAll(`[data-field="${CSS.escape(name)}"]`)].find((f) => !f.closest("[hidden]"));
@@ -277,6 +305,7 @@ export function write() {
     if (document.activeElement !== $(name) || $(name).type === "range") $(name).value = s[name];
   }
   $("model").value = b.model.name;
+  $("larger").value = s.upscale?.model ?? "";
   $("guidanceSays").textContent = s.guidance;
   $("stepsSays").textContent = s.steps;
   $("negative").disabled = s.guidance === 1;
@@ -289,7 +318,7 @@ export function write() {
   $("go").textContent = (anew ? "Another" : "Draw") + (takes > quick ? ` · ${span(takes)}` : "");
   $("from").hidden = !b.branch || !b.tool.branches;
   if (b.branch) $("fromSays").textContent = `Goes on from step ${b.branch.at} of seed ${b.branch.from.seed}. Change the prompt or the seed.`;
-  $("branch").disabled = !known || !screen.moment() || !b.job.request || Boolean(b.job.request.inpaint || b.job.request.illusion?.candidates || b.job.request.strip || b.job.request.vary) || screen.focused() < 0;
+  $("branch").disabled = !known || !screen.moment() || !b.job.request || Boolean(b.job.request.inpaint || b.job.request.illusion?.candidates || b.job.request.strip || b.job.request.vary || b.job.request.upscale) || screen.focused() < 0;
   store.set("bench", { tool: b.tool.id, s, model: b.model.name, job: b.job?.id, branch: b.branch });
   tell("write");
 }
@@ -299,7 +328,7 @@ const span = (seconds) => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ro
 // defaults takes a model's.
 export function defaults() {
   const d = b.model.defaults, s = b.s;
-  Object.assign(s, { guidance: d.guidance ?? 1, steps: d.steps, sampler: d.sampler, count: 1, negative: "" });
+  Object.assign(s, { guidance: d.guidance ?? 1, steps: d.steps, sampler: d.sampler, count: 1, negative: "", upscale: b.model.larger ? { model: b.model.larger } : null });
   $("steps").max = Math.max(100, d.steps);
   b.branch = null;
   if (b.model.vocabulary?.length) {

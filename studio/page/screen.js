@@ -118,9 +118,9 @@ function paint(i, s) {
 
 // native is an image that is a file: small ones are enlarged there by repeating pixels.
 function native(image) {
-  const k = image.width / size.width;
-  const same = Number.isInteger(k) && image.height === k * size.height;
-  return { image, x: 0, w: image.width, width: same ? size.width : image.width, height: same ? size.height : image.height };
+  const { width, height } = layout.size || size, k = image.width / width;
+  const same = Number.isInteger(k) && image.height === k * height;
+  return { image, x: 0, w: image.width, width: same ? width : image.width, height: same ? height : image.height };
 }
 
 const part = (frame, i) => {

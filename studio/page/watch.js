@@ -83,6 +83,7 @@ const tool = {
   request(r) {
     if (!source) return null;
     delete r.count;
+    delete r.upscale;
     if (!told || !prompted()) { delete r.prompts; delete r.negative; delete r.guidance; if (b.model.texts) { r.prompts = [""]; r.guidance = 1; } } else r.prompts = r.prompts.slice(0, 1);
     r.strip = { picture: { name: "picture", data: source, fit: "stretch", ink: "light" }, at: [`${share}%`] };
     return r;
