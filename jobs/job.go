@@ -19,8 +19,8 @@ type Job struct {
 	Parent  string      `json:"parent,omitempty"` // the job that this is a part of
 }
 
-// Reports is told of a queue's jobs. Its methods are called one at a time, but for Ended, which may be called again for
-// the same job.
+// Reports is told of a queue's jobs. Its methods are called one at a time. Ended may be called again for a job, also
+// after the program was started anew, and has to come to the same then.
 type Reports interface {
 	Found(j Job)                 // a job that was put into the queue before the program began
 	Placed(id string, place int) // waiting jobs, the next one is 1; 0: it is at work
@@ -33,6 +33,7 @@ var (
 	ErrFull      = errors.New("the queue is full: try again when a job has ended")
 	ErrClosed    = errors.New("the studio is shutting down")
 	ErrCancelled = errors.New("the job was cancelled")
+	ErrGone      = errors.New("the job's result is not there any more: draw it again")
 )
 
 // errStops is the cause of a drawing that another worker shall make, as this one stops.
@@ -71,6 +72,7 @@ type End struct {
 	Request   lab.Request `json:"request"` // with what was chosen while it was drawn
 	Seconds   float64     `json:"seconds,omitempty"`
 	Pictures  int         `json:"pictures,omitempty"`
+	Result    Stored      `json:"result"`
 	Sheet     *Sheet      `json:"sheet,omitempty"` // of a part
 }
 

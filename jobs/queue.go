@@ -64,7 +64,7 @@ func Open(nc *nats.Conn, owner string, most int, reports Reports, log *slog.Logg
 		return nil, err
 	}
 	ends, err := s.ends.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{Durable: "owner-" + owner,
-		FilterSubject: "unnoise.ends." + owner + ".>", AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute,
+		FilterSubject: "unnoise.ends." + owner + ".>", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxAckPending: 1, DeliverPolicy: jetstream.DeliverAllPolicy})
 	if err != nil {
 		return nil, err
@@ -178,48 +178,42 @@ func (q *Queue) ended(m jetstream.Msg) {
 		_ = m.Term()
 		return
 	}
-	err := q.report(e)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	err := q.report(ctx, e)
 	if err == nil {
-		err = m.Ack()
+		err = m.DoubleAck(ctx)
 	}
 	if err != nil {
 		q.log.Warn("an end is told again later", "job", e.ID, "error", err)
 		_ = m.NakWithDelay(time.Second)
+		return
+	}
+	if err := q.s.drop(ctx, Job{ID: e.ID, Owner: q.owner}); err != nil && e.err() == nil {
+		q.log.Warn("a result stays in the store for a day", "job", e.ID, "error", err)
 	}
 }
 
-func (q *Queue) report(e End) error {
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
-	defer stop()
-	d := Drawn{Request: e.Request, Seconds: e.Seconds}
-	if e.err() == nil {
-		data, err := q.s.results.GetBytes(ctx, e.ID)
-		if errors.Is(err, jetstream.ErrObjectNotFound) { // it was taken, and the acknowledgement was lost
-			q.log.Warn("a result is gone already", "job", e.ID)
-			q.forget(e.ID)
-			return nil
-		}
+func (q *Queue) report(ctx context.Context, e End) error {
+	d, reason := Drawn{Request: e.Request, Seconds: e.Seconds}, e.err()
+	if reason == nil {
+		data, err := q.s.load(ctx, Job{ID: e.ID, Owner: q.owner}, e.Result)
 		if err == nil {
 			err = json.Unmarshal(data, &d)
 		}
-		if err != nil {
+		if errors.Is(err, ErrGone) { // it was reported, and the acknowledgement was lost
+			reason = err
+		} else if err != nil {
 			return err
 		}
 	}
 	q.mu.Lock()
-	err := q.reports.Ended(e.ID, e.Draft, d, e.err())
+	err := q.reports.Ended(e.ID, e.Draft, d, reason)
 	q.mu.Unlock()
-	if err != nil {
-		return err
+	if err == nil {
+		q.forget(e.ID)
 	}
-	q.forget(e.ID)
-	if e.err() != nil {
-		return nil
-	}
-	if err := q.s.results.Delete(ctx, e.ID); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		q.log.Warn("a result stays in the store for a day", "job", e.ID, "error", err)
-	}
-	return nil
+	return err
 }
 
 // forget takes a job that has ended from the list.

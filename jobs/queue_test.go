@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -284,6 +286,56 @@ func TestNothingTwice(t *testing.T) {
 	}
 	if info, err := o.queue.s.jobs.Info(ctx); err != nil || info.State.Msgs != 1 {
 		t.Errorf("a job that was put in twice is there %d times, %v", info.State.Msgs, err)
+	}
+}
+
+// Of two workers that draw one job the first counts: what the other one made is deleted, and so is a result that was
+// taken. An end that is told again, its acknowledgement lost, finds nothing.
+func TestFirstResultCounts(t *testing.T) {
+	o := openOffice(t, t.TempDir(), 10)
+	ctx, streams := t.Context(), o.queue.s
+	large := bytes.Repeat([]byte("0123456789"), 3*chunkBytes/10+1) // four pieces in base64
+	var first End
+	o.hire(func(_ context.Context, r lab.Request, _ func(Update)) (d Drawn, err error) {
+		j := Job{ID: "a", Owner: "owner", Request: r} // meanwhile another worker comes to its end
+		data, err := json.Marshal(Drawn{Request: r, Seconds: 1, Pictures: []Picture{{Data: large}}})
+		if err != nil {
+			return d, err
+		}
+		first = End{ID: "a", Request: r}
+		if first.Result, err = streams.store(ctx, j, data); err == nil {
+			_, err = streams.end(ctx, j, first)
+		}
+		return Drawn{Request: r, Seconds: 2}, err
+	}, "m")
+	o.mustPut("a", "m")
+	if id, err := o.next(); id != "a" || err != nil || o.drawn["a"].Seconds != 1 ||
+		!bytes.Equal(o.drawn["a"].Pictures[0].Data, large) {
+		t.Errorf("%s ended with %v, drawn in %g s", id, err, o.drawn["a"].Seconds)
+	}
+	if first.Result.Pieces != 5 {
+		t.Errorf("the result lay in %d pieces", first.Result.Pieces)
+	}
+	left := uint64(1)
+	for start := time.Now(); left > 0 && time.Since(start) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		info, err := streams.results.Info(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = info.State.Msgs
+		if info, err = streams.jobs.Info(ctx); err != nil || info.State.Msgs > 0 { // the second has not ended yet
+			left = 1
+		}
+	}
+	if left > 0 {
+		t.Errorf("%d pieces stay", left)
+	}
+	o.ended = nil
+	if err := o.queue.report(ctx, first); err != nil {
+		t.Error(err)
+	}
+	if id, err := o.next(); id != "a" || !errors.Is(err, ErrGone) {
+		t.Errorf("told again, %s ended with %v", id, err)
 	}
 }
 

@@ -7,17 +7,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/unnoise/unnoise/lab"
 )
 
 // How long things take at most.
 const (
-	ackWait    = 5 * time.Second  // until a worker of whom nothing is heard is taken for dead
+	ackWait    = 5 * time.Second  // until a worker or a queue's owner of whom nothing is heard is taken for dead
 	askWait    = 10 * time.Second // for an answer of the server
 	keptEnds   = 24 * time.Hour
 	mostEnds   = 10_000
@@ -32,11 +36,14 @@ type streams struct {
 	jobs    jetstream.Stream
 	parts   jetstream.Stream
 	ends    jetstream.Stream
-	results jetstream.ObjectStore
+	results jetstream.Stream
 }
 
-// Limits of the messages that a job's request may be.
-const mostBytes = 8 << 20
+// Limits of messages: a job's request, and a part of a result, which other servers than that of a studio take too.
+const (
+	mostBytes  = 8 << 20
+	chunkBytes = 512 << 10
+)
 
 // openStreams sets the streams up, or finds them. most is how many jobs wait or are drawn; 0: as it was set up before.
 func openStreams(nc *nats.Conn, most int) (*streams, error) {
@@ -58,6 +65,8 @@ func openStreams(nc *nats.Conn, most int) (*streams, error) {
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: mostParts}},
 		{&s.ends, mostEnds, jetstream.StreamConfig{Name: "UNNOISE_ENDS",
 			Subjects: []string{"unnoise.ends.>", "unnoise.partends.>"}, MaxMsgs: mostEnds, MaxAge: keptEnds}},
+		{&s.results, mostResult, jetstream.StreamConfig{Name: "UNNOISE_RESULTS", Subjects: []string{"unnoise.results.>"},
+			Discard: jetstream.DiscardNew, MaxBytes: mostResult, MaxAge: keptEnds}},
 	} {
 		c.AllowDirect = true
 		if c.most == 0 { // a worker's: whose queue it is says how long it may be
@@ -70,11 +79,6 @@ func openStreams(nc *nats.Conn, most int) (*streams, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the stream %s: %w", c.Name, err)
 		}
-	}
-	s.results, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "unnoise-results",
-		TTL: keptEnds, MaxBytes: mostResult})
-	if err != nil {
-		return nil, fmt.Errorf("the object store: %w", err)
 	}
 	return s, nil
 }
@@ -150,14 +154,60 @@ func (s *streams) end(ctx context.Context, j Job, e End) (first bool, err error)
 	if err != nil {
 		return false, err
 	}
-	_, err = s.js.Publish(ctx, j.endSubject(), data, jetstream.WithExpectLastSequencePerSubject(0),
-		jetstream.WithMsgID(j.endSubject()))
+	_, err = s.js.Publish(ctx, j.endSubject(), data, jetstream.WithExpectLastSequencePerSubject(0))
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Stored is where a result lies, in pieces. Each time that a job is drawn its result has a place of its own, so that
+// the one which an end names is whole and stays as it is.
+type Stored struct {
+	Place  string `json:"place"`
+	Pieces int    `json:"pieces"`
+}
+
+// place is the subject that all of a job's results, or one of them, are under.
+func (j Job) place(of ...string) string {
+	return strings.Join(append([]string{"unnoise.results", j.Owner, j.ID}, of...), ".")
+}
+
+// store writes a result.
+func (s *streams) store(ctx context.Context, j Job, data []byte) (Stored, error) {
+	at := Stored{Place: nuid.Next()}
+	for piece := range slices.Chunk(data, min(chunkBytes, int(s.nc.MaxPayload())/2)) {
+		if _, err := s.js.Publish(ctx, j.place(at.Place, strconv.Itoa(at.Pieces)), piece); err != nil {
+			return at, fmt.Errorf("the result can't be stored: %w", err)
+		}
+		at.Pieces++
+	}
+	return at, nil
+}
+
+// load reads a result. It fails with ErrGone where there is none any more.
+func (s *streams) load(ctx context.Context, j Job, at Stored) (data []byte, err error) {
+	if at.Pieces == 0 {
+		return nil, ErrGone
+	}
+	for n := range at.Pieces {
+		m, err := s.results.GetLastMsgForSubject(ctx, j.place(at.Place, strconv.Itoa(n)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, ErrGone
+		}
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, m.Data...)
+	}
+	return data, nil
+}
+
+// drop deletes a result at some place, or all of a job's.
+func (s *streams) drop(ctx context.Context, j Job, place ...string) error {
+	return s.results.Purge(ctx, jetstream.WithPurgeSubject(j.place(append(place, ">")...)))
 }
 
 // put puts a job into its stream.

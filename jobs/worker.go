@@ -328,14 +328,17 @@ func (w *Worker) draw(ctx context.Context, j Job, m jetstream.Msg) error {
 		d.Sheet = sheet
 		e.Request, e.Seconds, e.Pictures = d.Request, d.Seconds, len(d.Pictures)
 		data, err := json.Marshal(d)
-		if err == nil {
-			_, err = w.s.results.PutBytes(write, j.ID, data)
-		}
 		if err != nil {
 			return err
 		}
+		if e.Result, err = w.s.store(write, j, data); err != nil {
+			return errors.Join(err, w.s.drop(write, j, e.Result.Place))
+		}
 	}
-	_, err = w.s.end(write, j, e)
+	first, err := w.s.end(write, j, e)
+	if err == nil && !first && e.Result.Pieces > 0 { // another worker was quicker
+		err = w.s.drop(write, j, e.Result.Place)
+	}
 	if j.Parent != "" {
 		_ = w.s.nc.Publish(wakeSubject, nil)
 	}

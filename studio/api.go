@@ -153,7 +153,7 @@ func (s *Studio) native(mux *http.ServeMux) {
 		})
 	huma.Register(api, add(http.MethodPost, "/api/jobs/{id}/keep", "keep", "Puts a draft's pictures into the gallery"),
 		func(_ context.Context, in *byID) (*withStatus, error) {
-			if _, err := s.board.Keep(in.ID); err != nil {
+			if err := s.board.Keep(in.ID); err != nil {
 				return nil, problem(err)
 			}
 			return s.status(in.ID)
@@ -224,11 +224,11 @@ func (s *Studio) native(mux *http.ServeMux) {
 			ID string `path:"id"`
 			N  int    `path:"n" minimum:"1"`
 		}) (*file, error) {
-			pictures := s.board.Pictures(in.ID)
-			if in.N > len(pictures) {
+			data, ok := s.board.Picture(in.ID, in.N)
+			if !ok {
 				return nil, huma.Error404NotFound("there is no such picture any more")
 			}
-			return pngFile(fmt.Sprintf("%s-%d.png", in.ID, in.N), pictures[in.N-1].Data), nil
+			return pngFile(nameOf(in.ID, in.N), data), nil
 		})
 	events := add(http.MethodGet, "/api/jobs/{id}/events", "events",
 		"A job's states and frames as server-sent events, until it has ended")

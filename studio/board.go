@@ -48,9 +48,10 @@ type Status struct {
 	Request  lab.Request `json:"request" doc:"completed: the recipe"`
 }
 
-// board holds what is known of jobs: those that wait and run, and the last ones that ended.
+// board holds what is known of jobs: those that wait and run, and the last ones that ended. More of these are in files.
 type board struct {
 	gallery *Gallery
+	kept    *endings
 	metrics *metrics
 	log     *slog.Logger
 
@@ -69,11 +70,43 @@ type record struct {
 	changed  chan struct{} // closed, and replaced, when something changes
 }
 
-// mostEnded is how many ended jobs are remembered.
+// mostEnded is how many ended jobs are listed, and held in memory.
 const mostEnded = 32
 
-func newBoard(g *Gallery, m *metrics, log *slog.Logger) *board {
-	return &board{gallery: g, metrics: m, log: log, records: map[string]*record{}, stirred: make(chan struct{})}
+func newBoard(g *Gallery, kept *endings, m *metrics, log *slog.Logger) *board {
+	b := &board{gallery: g, kept: kept, metrics: m, log: log, records: map[string]*record{},
+		stirred: make(chan struct{})}
+	for _, id := range kept.last(mostEnded) {
+		if r := b.reread(id); r != nil {
+			b.records[id], b.ended = r, append(b.ended, id)
+		}
+	}
+	return b
+}
+
+// reread returns the record of a job that ended before, or nil.
+func (b *board) reread(id string) *record {
+	e, ok := b.kept.read(id)
+	if !ok {
+		return nil
+	}
+	return &record{status: e.Status, frames: e.Film, sheet: e.Sheet, pictures: e.Pictures, changed: make(chan struct{})}
+}
+
+// see calls do with what is known of a job. It reports whether there is anything.
+func (b *board) see(id string, do func(*record)) bool {
+	b.mu.Lock()
+	r := b.records[id]
+	if r != nil {
+		do(r)
+	}
+	b.mu.Unlock()
+	if r == nil {
+		if r = b.reread(id); r != nil {
+			do(r)
+		}
+	}
+	return r != nil
 }
 
 // newID returns a job's name: when it was asked for, and chance.
@@ -134,7 +167,8 @@ func (b *board) Updated(id string, u jobs.Update) {
 	})
 }
 
-// Ended implements [jobs.Reports]. Pictures that are no draft's come into the gallery.
+// Ended implements [jobs.Reports]. Pictures that are no draft's come into the gallery, by the job's name: what is told
+// again, also after a restart, changes nothing.
 func (b *board) Ended(id string, draft bool, d jobs.Drawn, err error) error {
 	if s, ok := b.Status(id); ok && s.State.Ended() {
 		return nil
@@ -143,6 +177,8 @@ func (b *board) Ended(id string, draft bool, d jobs.Drawn, err error) error {
 	switch {
 	case errors.Is(err, jobs.ErrCancelled):
 		s.State = Cancelled
+	case errors.Is(err, jobs.ErrGone) && len(b.gallery.Of(id)) > 0:
+		s.State, s.Images = Done, b.gallery.Of(id)
 	case err != nil:
 		s.State, s.Error = Failed, jobs.FaultOf(err)
 	case draft:
@@ -163,20 +199,23 @@ func (b *board) Ended(id string, draft bool, d jobs.Drawn, err error) error {
 	if s.State == Done {
 		b.metrics.seconds.Observe(s.Seconds)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.records[id]
-	if r == nil { // it was put in before the program began
-		r = &record{changed: make(chan struct{})}
-		b.records[id] = r
-	}
+	r := &record{}
+	b.see(id, func(now *record) { *r = *now })
 	s.Warnings, s.Stage, s.Done, s.Total = r.status.Warnings, r.status.Stage, r.status.Done, r.status.Total
 	r.status, r.pictures, r.sheet = s, d.Pictures, r.sheet.With(d.Sheet)
 	if len(d.Film) > 0 {
 		r.frames = d.Film
 	}
-	close(r.changed)
+	b.keep(r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.records[id]; now != nil { // else it was put in before the program began
+		close(now.changed)
+		now.status, now.pictures, now.sheet, now.frames = r.status, r.pictures, r.sheet, r.frames
+		r = now
+	}
 	r.changed = make(chan struct{})
+	b.records[id] = r
 	close(b.stirred)
 	b.stirred = make(chan struct{})
 	b.ended = append(b.ended, id)
@@ -185,6 +224,14 @@ func (b *board) Ended(id string, draft bool, d jobs.Drawn, err error) error {
 		b.ended = b.ended[1:]
 	}
 	return nil
+}
+
+// keep writes what is known of a job that has ended.
+func (b *board) keep(r *record) {
+	err := b.kept.write(ending{Status: r.status, Film: r.frames, Sheet: r.sheet, Pictures: r.pictures})
+	if err != nil {
+		b.log.Warn("a job will be forgotten with the program's end", "id", r.status.ID, "error", err)
+	}
 }
 
 // List returns all jobs that are remembered, the newest first.
@@ -200,14 +247,9 @@ func (b *board) List() []Status {
 }
 
 // Status returns a job's.
-func (b *board) Status(id string) (Status, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.records[id]
-	if r == nil {
-		return Status{}, false
-	}
-	return r.status, true
+func (b *board) Status(id string) (s Status, ok bool) {
+	ok = b.see(id, func(r *record) { s = r.status })
+	return s, ok
 }
 
 // Busy reports whether jobs wait or are at work. changed is closed when one of them has ended.
@@ -236,53 +278,48 @@ func (b *board) Current() (s Status, frame *jobs.Frame, ok bool) {
 }
 
 // Film returns the moments of a job's drawing that are kept.
-func (b *board) Film(id string) (jobs.Film, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.records[id]
-	if r == nil {
-		return nil, false
-	}
-	return slices.Clone(r.frames), true
+func (b *board) Film(id string) (f jobs.Film, ok bool) {
+	ok = b.see(id, func(r *record) { f = slices.Clone(r.frames) })
+	return f, ok
 }
 
 // Sheet returns what is known of a job's candidates.
-func (b *board) Sheet(id string) (*jobs.Sheet, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r := b.records[id]; r != nil && r.sheet != nil {
-		return r.sheet, true
-	}
-	return nil, false
+func (b *board) Sheet(id string) (sheet *jobs.Sheet, ok bool) {
+	b.see(id, func(r *record) { sheet = r.sheet })
+	return sheet, sheet != nil
 }
 
-// Pictures returns those of a job that is done.
-func (b *board) Pictures(id string) []jobs.Picture {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r := b.records[id]; r != nil {
-		return r.pictures
+// Picture returns the n-th picture of a job that is done, from 1.
+func (b *board) Picture(id string, n int) (data []byte, ok bool) {
+	b.see(id, func(r *record) {
+		if n <= len(r.pictures) {
+			data = r.pictures[n-1].Data
+		}
+	})
+	if data == nil {
+		data, _, _ = b.gallery.Read(nameOf(id, n)) // of a program before this one
 	}
-	return nil
+	return data, data != nil
 }
 
 // Keep puts a draft's pictures into the gallery.
-func (b *board) Keep(id string) (Status, error) {
-	s, ok := b.Status(id)
-	if !ok || s.State != Done || !s.Draft {
-		return s, nil
+func (b *board) Keep(id string) error {
+	var r record
+	if !b.see(id, func(now *record) { r = *now }) || r.status.State != Done || !r.status.Draft {
+		return nil
 	}
-	images, err := b.gallery.Add(id, jobs.Drawn{Request: s.Request, Pictures: b.Pictures(id)})
+	images, err := b.gallery.Add(id, jobs.Drawn{Request: r.status.Request, Pictures: r.pictures})
 	if err != nil {
-		return s, err
+		return err
 	}
+	r.status.Draft, r.status.Images = false, images
+	b.keep(&r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r := b.records[id]; r != nil {
-		r.status.Draft, r.status.Images = false, images
-		s = r.status
+	if now := b.records[id]; now != nil {
+		now.status = r.status
 	}
-	return s, nil
+	return nil
 }
 
 // sight is what there is to see of a job: its status and, where they are new, the newest frame and the sheet.
@@ -301,6 +338,9 @@ func (b *board) Watch(ctx context.Context, id string, each func(sight) error) er
 	b.mu.Lock()
 	r := b.records[id]
 	b.mu.Unlock()
+	if r == nil {
+		r = b.reread(id)
+	}
 	for r != nil {
 		b.mu.Lock()
 		s, changed := sight{Status: r.status, pictures: r.pictures}, r.changed

@@ -121,11 +121,15 @@ func entry(name string, r lab.Request, width, height int) Entry {
 	return e
 }
 
-// Add writes a job's pictures. It returns their addresses.
+// nameOf is the name of a job's n-th picture, from 1.
+func nameOf(id string, n int) string { return fmt.Sprintf("%s-%d.png", id, n) }
+
+// Add writes a job's pictures, which are named by it: added again, they take their own places. It returns their
+// addresses.
 func (g *Gallery) Add(id string, d jobs.Drawn) (urls []string, err error) {
 	var added []Entry
 	for i, p := range d.Pictures {
-		name := fmt.Sprintf("%s-%d.png", id, i+1)
+		name := nameOf(id, i+1)
 		err := atomicfile.Write(filepath.Join(g.dir, name), func(w io.Writer) error {
 			_, err := w.Write(p.Data)
 			return err
@@ -138,7 +142,13 @@ func (g *Gallery) Add(id string, d jobs.Drawn) (urls []string, err error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.entries = append(g.entries, added...)
+	for _, e := range added {
+		if i := g.index(e.Name); i >= 0 {
+			g.entries[i] = e
+		} else {
+			g.entries = append(g.entries, e)
+		}
+	}
 	slices.SortFunc(g.entries, inOrder)
 	return urls, nil
 }
@@ -157,6 +167,18 @@ func (g *Gallery) List(before string, limit int) (list []Entry, total int) {
 		list = append(list, g.entries[i])
 	}
 	return list, len(g.entries)
+}
+
+// Of returns the addresses of a job's pictures that are there.
+func (g *Gallery) Of(id string) (urls []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.entries {
+		if strings.HasPrefix(e.Name, id+"-") {
+			urls = append(urls, e.URL)
+		}
+	}
+	return urls
 }
 
 func (g *Gallery) index(name string) int {

@@ -96,7 +96,11 @@ func New(o Options) (_ *Studio, err error) {
 	if len(s.models.drawable()) == 0 {
 		return nil, errors.New("expected at least one model that draws from noise")
 	}
-	s.board = newBoard(s.gallery, s.metrics, s.log)
+	kept, err := openEndings(filepath.Join(o.Dir, "ended"), s.log)
+	if err != nil {
+		return nil, fmt.Errorf("the jobs that ended: %w", err)
+	}
+	s.board = newBoard(s.gallery, kept, s.metrics, s.log)
 	if s.runs, err = s.openRuns(); err != nil {
 		return nil, err
 	}

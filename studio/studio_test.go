@@ -11,8 +11,12 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +134,97 @@ func (s served) wait(id string) Status {
 	}
 	s.t.Fatalf("the job %s does not end", id)
 	return Status{}
+}
+
+// What is known of a job survives the program, and an end that is told again then changes nothing.
+func TestEndedJobsSurvive(t *testing.T) {
+	s := serve(t, Options{})
+	r := seven(3)
+	r.Count = 2
+	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
+	draft := s.wait(want[Status](s, 202, "POST", "/api/jobs?draft=true", r).ID)
+	film := want[jobs.Film](s, 200, "GET", "/api/jobs/"+j.ID+"/film", nil)
+	_, picture := s.ask("GET", draft.Images[1], nil)
+	s.close()
+
+	s = serve(t, Options{Dir: s.dir, NoWorker: true})
+	for _, before := range []Status{j, draft} {
+		now := want[Status](s, 200, "GET", "/api/jobs/"+before.ID, nil)
+		if !reflect.DeepEqual(now, before) {
+			t.Errorf("after a restart the job is %+v, before %+v", now, before)
+		}
+		if again := want[jobs.Film](s, 200, "GET", "/api/jobs/"+j.ID+"/film", nil); !reflect.DeepEqual(again, film) {
+			t.Error("after a restart the film is another")
+		}
+		if _, again := s.ask("GET", "/api/jobs/"+before.ID+"/images/2", nil); !bytes.Equal(again, picture) {
+			t.Error("after a restart the picture is another")
+		}
+	}
+	if list := want[[]Status](s, 200, "GET", "/api/jobs", nil); len(list) != 2 {
+		t.Errorf("listed are %d jobs", len(list))
+	}
+	want[Status](s, 200, "POST", "/api/jobs/"+draft.ID+"/keep", nil)
+	total := func() int {
+		return want[struct{ Total int }](s, 200, "GET", "/api/gallery", nil).Total
+	}
+	if total() != 4 {
+		t.Errorf("the gallery has %d pictures", total())
+	}
+
+	// The program was killed after the pictures were written, before it knew of the end, or before it told so.
+	drawn := jobs.Drawn{Request: j.Request, Pictures: []jobs.Picture{{Data: picture}, {Data: picture}}}
+	for _, forgotten := range []bool{false, true} {
+		if forgotten {
+			s.close()
+			if err := os.RemoveAll(filepath.Join(s.dir, "ended")); err != nil {
+				t.Fatal(err)
+			}
+			s = serve(t, Options{Dir: s.dir, NoWorker: true})
+		}
+		if err := s.studio.board.Ended(j.ID, false, drawn, nil); err != nil {
+			t.Error(err)
+		}
+		if err := s.studio.board.Ended(draft.ID, false, jobs.Drawn{}, jobs.ErrGone); err != nil {
+			t.Error(err)
+		}
+		if now := want[Status](s, 200, "GET", "/api/jobs/"+draft.ID, nil); now.State != Done || len(now.Images) != 2 {
+			t.Errorf("a job whose result was taken is %+v", now)
+		}
+		if total() != 4 {
+			t.Errorf("after an end was told again the gallery has %d pictures", total())
+		}
+	}
+}
+
+// Of jobs that ended a bounded number is kept, the last ones.
+func TestEndingsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	e, err := openEndings(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(n int) string { return fmt.Sprintf("20260101-000000-%08x", n) }
+	for n := range e.most + 3 {
+		if err := e.write(ending{Status: Status{ID: name(n), State: Done}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := e.read(name(2)); ok {
+		t.Error("an old one is kept")
+	}
+	if e, err = openEndings(dir, e.log); err != nil || len(e.ids) != e.most || e.ids[0] != name(3) {
+		t.Fatalf("%d are kept, the first is %s, %v", len(e.ids), e.ids[0], err)
+	}
+	e.bytes = 1 << 20
+	large := ending{Status: Status{ID: name(999), State: Done, Draft: true}}
+	large.Pictures = []jobs.Picture{{Data: make([]byte, 800_000)}} // in base64 too large beside others
+	if err := e.write(large); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if got, ok := e.read(name(999)); !ok || got.Status.ID != name(999) || len(files) != 1 || err != nil {
+		t.Errorf("of %d that are kept the large one is %v, %v", len(files), ok, err)
+	}
 }
 
 func TestDrawKeepAndStartAgain(t *testing.T) {

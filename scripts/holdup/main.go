@@ -35,6 +35,7 @@ var (
 	kills   = flag.Int("kills", 100, "kill: how often")
 	workers = flag.Int("workers", 2, "kill: workers beside the studio")
 	queue   = flag.Int("queue", 32, "jobs that wait or are drawn")
+	redrawn = flag.Int("redrawn", 20, "kill: pictures that are drawn again, and compared")
 	seed    = flag.Uint64("seed", 1, "of what is killed when")
 )
 
@@ -56,6 +57,9 @@ func main() {
 		default:
 			err = errors.New("expected load or kill")
 		}
+		if err != nil {
+			fmt.Fprint(os.Stderr, logs(dir))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "holdup:", err)
@@ -66,13 +70,14 @@ func main() {
 // process is a program that is started again and again.
 type process struct {
 	name string
+	dir  string // of its log
 	args []string
 	cmd  *exec.Cmd
 }
 
 func (p *process) start() error {
 	p.cmd = exec.Command(*program, p.args...)
-	log, err := os.OpenFile(filepath.Join(os.TempDir(), "holdup-"+p.name+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	log, err := os.OpenFile(filepath.Join(p.dir, p.name+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
@@ -86,6 +91,21 @@ func (p *process) kill() {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 	}
+}
+
+// logs are the last lines of what the programs told.
+func logs(dir string) string {
+	var all strings.Builder
+	paths, _ := filepath.Glob(filepath.Join(dir, "*.log")) // a bad pattern is the only error
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		lines := strings.SplitAfter(string(text), "\n")
+		fmt.Fprintf(&all, "%s:\n%s", filepath.Base(path), strings.Join(lines[max(0, len(lines)-30):], ""))
+		if err != nil {
+			fmt.Fprintln(&all, err)
+		}
+	}
+	return all.String()
 }
 
 func freeAddress() (string, error) {
@@ -149,6 +169,23 @@ func gauge(url, name string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
+// goroutines counts a program's, by where they were started and where they are.
+func goroutines(url string) (map[string]int, error) {
+	text, err := get(url + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]int{}
+	for _, m := range regexp.MustCompile(`(?m)^(\d+) @.*\n((?:#.*\n)*)`).FindAllStringSubmatch(string(text), -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			return nil, err
+		}
+		all[regexp.MustCompile(`0x[0-9a-f]+\s`).ReplaceAllString(m[2], "")] += n
+	}
+	return all, nil
+}
+
 // load has many clients draw at once: each is answered or refused.
 func load(dir string) error {
 	address, err := freeAddress()
@@ -156,8 +193,8 @@ func load(dir string) error {
 		return err
 	}
 	url := "http://" + address
-	studio := process{name: "studio", args: []string{"studio", "--addr", address, "--dir", dir, "--models", "mnist-class",
-		"--queue", strconv.Itoa(*queue)}}
+	studio := process{name: "studio", dir: dir, args: []string{"studio", "--addr", address, "--dir", dir, "--models",
+		"mnist-class", "--queue", strconv.Itoa(*queue), "--pprof"}}
 	if err := studio.start(); err != nil {
 		return err
 	}
@@ -166,12 +203,7 @@ func load(dir string) error {
 		return err
 	}
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = *clients
-	state := func() (goroutines, resident float64, err error) {
-		if goroutines, err = gauge(url, "go_goroutines"); err == nil {
-			resident, err = gauge(url, "process_resident_memory_bytes")
-		}
-		return goroutines, resident, err
-	}
+	resident := func() (bytes float64, err error) { return gauge(url, "process_resident_memory_bytes") }
 	var mu sync.Mutex
 	answered, refused := 0, 0
 	var took []time.Duration
@@ -206,33 +238,43 @@ func load(dir string) error {
 		}
 		all.Wait()
 	}
-	round(min(*clients, 8), 5*time.Second) // networks are compiled, pools are filled
+	round(min(*clients, 8), *length/8) // networks are compiled, pools are filled
 	http.DefaultClient.CloseIdleConnections()
 	time.Sleep(2 * time.Second)
-	goroutines, resident, err := state()
+	before, err := goroutines(url)
+	if err != nil {
+		return err
+	}
+	begin, err := resident()
 	if err != nil {
 		return err
 	}
 	answered, refused, took = 0, 0, nil
 	var half float64
-	timer := time.AfterFunc(*length/2, func() { _, half, _ = state() })
+	timer := time.AfterFunc(*length/2, func() { half, _ = resident() })
 	defer timer.Stop()
 	start := time.Now()
 	round(*clients, *length)
 	wall := time.Since(start)
-	_, full, err := state()
+	full, err := resident()
 	if err != nil {
 		return err
 	}
-	http.DefaultClient.CloseIdleConnections()
-	var after, end float64
-	for began := time.Now(); time.Since(began) < 15*time.Second; time.Sleep(time.Second) { // connections end
-		if after, end, err = state(); err != nil {
+	stay, stayed, left := 0, "", map[string]int{}
+	for range 30 { // connections end
+		http.DefaultClient.CloseIdleConnections()
+		time.Sleep(time.Second)
+		if left, err = goroutines(url); err != nil {
 			return err
 		}
-		if after <= goroutines+5 {
+		stay, stayed = more(before, left)
+		if stay <= 0 {
 			break
 		}
+	}
+	end, err := resident()
+	if err != nil {
+		return err
 	}
 	slices.Sort(took)
 	if len(took) == 0 {
@@ -243,16 +285,33 @@ func load(dir string) error {
 	fmt.Printf("an answer took %v in the middle, %v at most\n", took[len(took)/2].Round(time.Millisecond),
 		took[len(took)-1].Round(time.Millisecond))
 	const mb = 1 << 20
-	fmt.Printf("memory: %.0f MB before, %.0f MB at half time, %.0f MB at the end, %.0f MB after\n", resident/mb, half/mb,
+	fmt.Printf("memory: %.0f MB before, %.0f MB at half time, %.0f MB at the end, %.0f MB after\n", begin/mb, half/mb,
 		full/mb, end/mb)
-	fmt.Printf("goroutines: %.0f before, %.0f after\n", goroutines, after)
-	if after > goroutines+5 {
-		faults = append(faults, fmt.Errorf("%.0f goroutines stay", after-goroutines))
+	fmt.Printf("goroutines: %d before, %d after\n", sum(before), sum(left))
+	if stay > 0 {
+		faults = append(faults, fmt.Errorf("%d goroutines stay:\n%s", stay, stayed))
 	}
 	if half > 0 && full > half*1.2+20*mb {
 		faults = append(faults, errors.New("memory grows"))
 	}
 	return errors.Join(faults[:min(len(faults), 5)]...)
+}
+
+// more is how many goroutines there are more than before, and which ones.
+func more(before, now map[string]int) (n int, which string) {
+	for at, count := range now {
+		if count > before[at] {
+			which += fmt.Sprintf("%d, before %d, at\n%s", count, before[at], at)
+		}
+	}
+	return sum(now) - sum(before), which
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, count := range counts {
+		n += count
+	}
+	return n
 }
 
 // kill kills a studio and its workers at random while jobs are put in. Every job that was taken is in the gallery once.
@@ -267,11 +326,11 @@ func kill(dir string) error {
 		return err
 	}
 	url := "http://" + address
-	all := []*process{{name: "studio", args: []string{"studio", "--addr", address, "--dir", dir, "--models", "mnist-class",
+	all := []*process{{name: "studio", dir: dir, args: []string{"studio", "--addr", address, "--dir", dir, "--models", "mnist-class",
 		"--nats-addr", nats, "--queue", strconv.Itoa(*queue)}}}
 	for n := range *workers {
-		all = append(all, &process{name: fmt.Sprintf("worker%d", n), args: []string{"worker", "--nats", "nats://" + nats,
-			"--models", "mnist-class"}})
+		all = append(all, &process{name: fmt.Sprintf("worker%d", n), dir: dir, args: []string{"worker", "--nats",
+			"nats://" + nats, "--models", "mnist-class"}})
 	}
 	for i, p := range all {
 		if err := p.start(); err != nil {
@@ -290,7 +349,7 @@ func kill(dir string) error {
 	defer stop()
 	var putting sync.WaitGroup
 	putting.Go(func() {
-		for n := 0; ctx.Err() == nil; n++ {
+		for n := 0; ctx.Err() == nil || len(taken) < 5 && n < 1000; n++ {
 			var j struct{ ID string }
 			ask1, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			status, err := ask(ask1, "POST", url+"/api/jobs", request(n), &j)
@@ -335,15 +394,23 @@ func kill(dir string) error {
 	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
 		waiting, err := gauge(url, "unnoise_jobs_waiting")
 		drawn, err2 := gauge(url, "unnoise_jobs_drawn")
-		if err == nil && err2 == nil && waiting+drawn == 0 {
-			break
+		pictures, err3 := gallery(url)
+		missing := 0
+		for n := range taken {
+			if len(pictures[n]) == 0 {
+				missing++
+			}
 		}
-		if time.Since(began) > 5*time.Minute {
-			return fmt.Errorf("%g jobs wait and %g are drawn, and it does not end", waiting, drawn)
+		if err := errors.Join(err, err2, err3); err == nil && waiting+drawn == 0 && missing == 0 {
+			break
+		} else if time.Since(began) > 5*time.Minute {
+			fmt.Printf("%g jobs wait, %g are drawn, %d have no picture, and it does not end: %v\n", waiting, drawn,
+				missing, err)
+			break
 		}
 	}
 	wall := time.Since(start)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // what is told again comes now
 	return count(url, taken, unknown, killed, wall)
 }
 
@@ -352,8 +419,8 @@ func request(seed int) map[string]any {
 		"steps": 4, "sampler": "ddpm"}
 }
 
-// count looks for each job's picture.
-func count(url string, taken map[int]string, unknown map[int]bool, killed map[string]int, wall time.Duration) error {
+// gallery lists the names of the pictures, by their seeds.
+func gallery(url string) (map[int][]string, error) {
 	drawn := map[int][]string{}
 	before := ""
 	for {
@@ -364,15 +431,23 @@ func count(url string, taken map[int]string, unknown map[int]bool, killed map[st
 			}
 		}
 		if _, err := ask(context.Background(), "GET", url+"/api/gallery?limit=500&before="+before, nil, &page); err != nil {
-			return err
+			return nil, err
 		}
 		for _, p := range page.Pictures {
 			drawn[p.Seed] = append(drawn[p.Seed], p.Name)
 			before = p.Name
 		}
 		if len(page.Pictures) < 500 {
-			break
+			return drawn, nil
 		}
+	}
+}
+
+// count looks for each job's picture.
+func count(url string, taken map[int]string, unknown map[int]bool, killed map[string]int, wall time.Duration) error {
+	drawn, err := gallery(url)
+	if err != nil {
+		return err
 	}
 	lost, twice, extra := 0, 0, 0
 	for seed, id := range taken {
@@ -392,7 +467,7 @@ func count(url string, taken map[int]string, unknown map[int]bool, killed map[st
 	}
 	same, compared := 0, 0
 	for seed, names := range drawn { // in no order
-		if compared == 20 {
+		if compared == *redrawn {
 			break
 		}
 		compared++
