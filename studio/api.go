@@ -317,9 +317,9 @@ func problem(err error) error {
 		return huma.ErrorWithHeaders(huma.Error429TooManyRequests(err.Error()), http.Header{"Retry-After": {"5"}})
 	case errors.Is(err, jobs.ErrClosed):
 		return huma.Error503ServiceUnavailable(err.Error())
-	case errors.Is(err, errNoRun):
+	case errors.Is(err, errNoRun), errors.Is(err, errNoSet):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, errTraining):
+	case errors.Is(err, errTraining), errors.Is(err, errSetUsed):
 		return huma.Error409Conflict(err.Error())
 	}
 	var field *model.FieldError

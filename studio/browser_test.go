@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -320,6 +321,53 @@ func TestModelsInBrowser(t *testing.T) {
 	pick("larger", "")
 	b.click("#go")
 	b.until("a small picture", fmt.Sprintf(`%s && document.getElementById("screen").width < %d`, rests, side))
+}
+
+// A folder of pictures is chosen, sent small with its captions, and offered to be trained on.
+func TestFolderInBrowser(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "My Squares")
+	if err := os.MkdirAll(filepath.Join(dir, "more"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range squares(t, 3, 300) {
+		name := filepath.Join(dir, []string{"one", "more/two", "a_blue-square 01"}[i])
+		if err := os.WriteFile(name+".png", p.Data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			if err := os.WriteFile(name+".txt", []byte(p.Caption), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "broken.png"), []byte("none"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Options{})
+	b := newTab(t)
+	b.open(s.url)
+	b.choose("train")
+	b.until("the sets", `document.querySelector("#panel select")?.value === "MNIST"`)
+	b.Do("a folder", chromedp.SetUploadFiles(chromedp.CSS("#panel input[type=file]"), []string{dir}))
+	b.until("the set", `document.querySelector("#panel select").value === "my-squares" &&
+		document.querySelector("#panel [role=status]").textContent === "3 pictures with captions, 1 of them the files' names, 1 could not be read."`)
+	var captions []string
+	files, _ := filepath.Glob(filepath.Join(s.dir, "data", "my-squares", "*.txt"))
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		captions = append(captions, strings.TrimSpace(string(text)))
+	}
+	slices.Sort(captions)
+	if want := []string{"a blue square", "a square of color 0", "a square of color 1"}; !slices.Equal(captions, want) {
+		t.Errorf("the captions are %q, expected %q", captions, want)
+	}
+	for range 2 {
+		value[bool](b, `(() => { [...document.querySelectorAll("#panel button")].find((e) => /Delete|Sure/.test(e.textContent)).click(); return true; })()`)
+	}
+	b.until("deleted", `document.querySelector("#panel select").value === "MNIST"`)
 }
 
 // newest is the job that was submitted last.

@@ -18,7 +18,10 @@ var Limits = struct {
 	Evaluations int   // of the network for each of them
 	Pixels      int   // of a picture that is sent
 	Queue       int   // waiting jobs
-}{Body: 24 << 20, Prompts: 64, Text: 4000, Images: 64, Evaluations: 4000, Pixels: 16_000_000, Queue: 32}
+	Sets        int   // of pictures that are sent to be trained on
+	SetPictures int   // in one of them
+}{Body: 24 << 20, Prompts: 64, Text: 4000, Images: 64, Evaluations: 4000, Pixels: 16_000_000, Queue: 32,
+	Sets: 16, SetPictures: 5000}
 
 var variantName = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 

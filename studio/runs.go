@@ -26,6 +26,8 @@ import (
 type Set struct {
 	Name     string `json:"name"`
 	Captions bool   `json:"captions" doc:"its pictures have captions; else they are digits or letters of 28×28 pixels"`
+	Sent     bool   `json:"sent,omitempty" doc:"it was sent to the studio, and can be added to and deleted"`
+	Pictures int    `json:"pictures,omitempty" doc:"how many were sent"`
 
 	path string
 }
@@ -71,7 +73,7 @@ type Loss struct {
 // runs are the trainings in a folder: at most one of them goes on at a time, and it gives way to who draws.
 type runs struct {
 	dir    string
-	sets   []Set
+	sets   *sets
 	models *models
 	lab    lab.Options
 	busy   func() (bool, <-chan struct{}) // whether somebody draws, and what is closed when that may have changed
@@ -136,6 +138,14 @@ func (r *runs) list() []Run {
 		}
 	}
 	return all
+}
+
+// learnedFrom reports whether a run learns, or has learned, from a set of captions of this name.
+func (r *runs) learnedFrom(set string) bool {
+	return slices.ContainsFunc(r.ids(), func(id string) bool {
+		c, err := training.ReadConfig(filepath.Join(r.dir, id))
+		return err == nil && !isDigits(c) && filepath.Base(c.Data.Name) == set
+	})
 }
 
 var errNoRun = errors.New("there is no such training")
@@ -240,11 +250,11 @@ func (r *runs) losses(id string, most int) ([]Loss, error) {
 
 // begin starts a new run.
 func (r *runs) begin(t TrainRequest) (Run, error) {
-	i := slices.IndexFunc(r.sets, func(s Set) bool { return s.Name == t.Data })
-	if i < 0 {
+	set, ok := r.sets.find(t.Data)
+	if !ok {
 		return Run{}, errData(t.Data)
 	}
-	set, kind := r.sets[i], "digits"
+	kind := "digits"
 	if set.Captions {
 		kind = "captions"
 	}

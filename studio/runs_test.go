@@ -112,33 +112,51 @@ func TestTraining(t *testing.T) {
 	}
 }
 
-// A folder with captions is learned from.
-func TestTrainingOnCaptions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a step of the network takes seconds")
-	}
-	dir := filepath.Join(t.TempDir(), "squares")
-	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 8 {
-		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
-		for p := range 32 * 32 {
-			m.Set(p%32, p/32, color.RGBA{uint8(i * 30), 99, uint8(255 - i*30), 255})
+// squares are pictures of one color each.
+func squares(t *testing.T, n, side int) (all []Captioned) {
+	t.Helper()
+	for i := range n {
+		m := image.NewRGBA(image.Rect(0, 0, 2*side, side))
+		for p := range 2 * side * side {
+			m.Set(p%(2*side), p/(2*side), color.RGBA{uint8(i * 30), 99, uint8(255 - i*30), 255})
 		}
 		var b bytes.Buffer
 		if err := png.Encode(&b, m); err != nil {
 			t.Fatal(err)
 		}
-		name := filepath.Join(dir, fmt.Sprintf("%d", i))
-		if err := os.WriteFile(name+".png", b.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name+".txt", []byte("a square of color "+fmt.Sprint(i)), 0o666); err != nil {
-			t.Fatal(err)
-		}
+		all = append(all, Captioned{"a square of color " + fmt.Sprint(i), b.Bytes()})
 	}
-	s := serve(t, Options{Data: []string{dir}})
+	return all
+}
+
+type sending struct {
+	Pictures []Captioned `json:"pictures"`
+}
+
+// Pictures that are sent are kept small, learned from, and stay while a training needs them.
+func TestTrainingOnCaptions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a step of the network takes seconds")
+	}
+	s := serve(t, Options{})
+	if set := want[Set](s, 200, "POST", "/api/data/squares", sending{squares(t, 5, 200)}); set.Pictures != 5 || !set.Sent {
+		t.Errorf("the set is %+v", set)
+	}
+	want[Set](s, 200, "POST", "/api/data/squares", sending{squares(t, 3, 32)})
+	s.close()
+	s = serve(t, Options{Dir: s.dir})
+	sets := want[[]Set](s, 200, "GET", "/api/data", nil)
+	if i := len(sets) - 1; sets[i].Name != "squares" || sets[i].Pictures != 8 || !sets[i].Captions {
+		t.Errorf("the sets are %+v", sets)
+	}
+	f, err := os.Open(filepath.Join(s.dir, "data", "squares", "00001.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if c, err := png.DecodeConfig(f); err != nil || c.Width != sentSide || c.Height != sentSide {
+		t.Errorf("the picture that is kept has %d×%d pixels, %v", c.Width, c.Height, err)
+	}
 	run := want[Run](s, 201, "POST", "/api/trainings", TrainRequest{Data: "squares", Steps: 1, KeepEvery: 1, Batch: 2})
 	if run = s.until(run.ID, RunDone); run.Step != 1 || len(run.Samples) != 1 || run.Kind != "captions" {
 		t.Errorf("the training ended as %+v", run)
@@ -148,4 +166,63 @@ func TestTrainingOnCaptions(t *testing.T) {
 	if j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID); j.State != Done {
 		t.Errorf("drawn with the run's model: %+v", j)
 	}
+	want[any](s, 409, "POST", "/api/data/squares", sending{squares(t, 1, 32)})
+	want[any](s, 409, "DELETE", "/api/data/squares", nil)
+	want[any](s, 204, "DELETE", "/api/trainings/"+run.ID, nil)
+	want[any](s, 204, "DELETE", "/api/data/squares", nil)
+	if _, err := os.Stat(filepath.Join(s.dir, "data", "squares")); !os.IsNotExist(err) {
+		t.Errorf("the folder of a set that was deleted: %v", err)
+	}
+}
+
+// What is sent to be trained on is bounded, and goes nowhere but into its folder.
+func TestSendingThreats(t *testing.T) {
+	other := t.TempDir()
+	for _, p := range squares(t, 1, 8) {
+		if err := os.WriteFile(filepath.Join(other, "a.png"), p.Data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(other, "a.txt"), []byte("a square"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Options{Data: []string{other}})
+	one := squares(t, 1, 8)
+	with := func(change func(p *Captioned)) sending {
+		p := one[0]
+		change(&p)
+		return sending{[]Captioned{p}}
+	}
+	large := squares(t, 1, 1300)[0]
+	for _, c := range []struct {
+		what, name string
+		sent       sending
+	}{
+		{"nothing", "a", sending{}},
+		{"a folder above", "..%2fa", sending{one}},
+		{"a hidden folder", ".a", sending{one}},
+		{"a name that is too long", strings.Repeat("a", 41), sending{one}},
+		{"the set of the command line", "MNIST", sending{one}},
+		{"a folder of the command line", filepath.Base(other), sending{one}},
+		{"no picture", "a", with(func(p *Captioned) { p.Data = []byte("none") })},
+		{"no caption", "a", with(func(p *Captioned) { p.Caption = " " })},
+		{"a caption that is too long", "a", with(func(p *Captioned) { p.Caption = strings.Repeat("a", Limits.Text+1) })},
+		{"a bomb", "a", with(func(p *Captioned) { p.Data = bomb(30_000, 30_000) })},
+		{"many large ones", "a", sending{[]Captioned{large, large, large, large, large}}},
+	} {
+		if status, text := s.ask("POST", "/api/data/"+c.name, c.sent); status != 422 {
+			t.Errorf("%s: %d %s", c.what, status, text)
+		}
+	}
+	for _, name := range []string{"MNIST", filepath.Base(other), "none", "..%2fqueue"} {
+		if status, _ := s.ask("DELETE", "/api/data/"+name, nil); status != 404 {
+			t.Errorf("%s can be deleted: %d", name, status)
+		}
+	}
+	defer func(sets, pictures int) { Limits.Sets, Limits.SetPictures = sets, pictures }(Limits.Sets, Limits.SetPictures)
+	Limits.Sets, Limits.SetPictures = 1, 2
+	want[Set](s, 200, "POST", "/api/data/a", sending{one})
+	want[any](s, 422, "POST", "/api/data/b", sending{one})
+	want[any](s, 422, "POST", "/api/data/a", sending{squares(t, 2, 8)})
+	want[Set](s, 200, "POST", "/api/data/a", sending{one})
 }

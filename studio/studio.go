@@ -236,7 +236,7 @@ func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []jobs.Pictur
 
 // openRuns opens the trainings, and the sets that they may learn from.
 func (s *Studio) openRuns() (*runs, error) {
-	sets := []Set{{Name: mnist.Embedded}}
+	named := []Set{{Name: mnist.Embedded}}
 	for _, path := range s.options.Data {
 		_, _, err := dataset.Open(path)
 		set := Set{Name: filepath.Base(path), path: path, Captions: err != nil}
@@ -245,7 +245,11 @@ func (s *Studio) openRuns() (*runs, error) {
 				return nil, fmt.Errorf("the data %s: %w", path, err)
 			}
 		}
-		sets = append(sets, set)
+		named = append(named, set)
+	}
+	sets, err := openSets(filepath.Join(s.options.Dir, "data"), named)
+	if err != nil {
+		return nil, err
 	}
 	return newRuns(&runs{dir: filepath.Join(s.options.Dir, "runs"), sets: sets, models: s.models, lab: s.options.Lab,
 		busy: s.board.Busy, log: s.log})

@@ -29,8 +29,7 @@ type (
 // trainings adds what is asked of trainings.
 func (s *Studio) trainings(api huma.API, add func(method, path, id, summary string) huma.Operation) {
 	told := func(run Run, err error) (*withRun, error) { return &withRun{run}, problem(err) }
-	huma.Register(api, add(http.MethodGet, "/api/data", "data", "The sets of images that can be trained on"),
-		func(context.Context, *struct{}) (*withSets, error) { return &withSets{s.runs.sets}, nil })
+	s.sending(api, add)
 	begin := add(http.MethodPost, "/api/trainings", "train", "Begins a training; it answers once a step is made")
 	begin.DefaultStatus = http.StatusCreated
 	huma.Register(api, begin, func(_ context.Context, in *struct{ Body TrainRequest }) (*withRun, error) {

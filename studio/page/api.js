@@ -47,6 +47,8 @@ export const recipe = (blob) => json("api/recipe", png(blob));
 export const healthy = () => fetch("healthz", { cache: "no-store" }).then((a) => a.ok, () => false);
 export const about = () => json("api/about");
 export const data = () => json("api/data");
+export const sendData = (name, pictures) => json("api/data/" + encodeURIComponent(name), body({ pictures }));
+export const removeData = (name) => json("api/data/" + encodeURIComponent(name), { method: "DELETE" });
 export const trainings = () => json("api/trainings");
 export const train = (request) => json("api/trainings", body(request));
 export const halt = (id) => json(`api/trainings/${id}/stop`, { method: "POST" });

@@ -2,6 +2,7 @@
 import { $, h, button, select, labelled, slider, say } from "./dom.js";
 import { b, blame } from "./bench.js";
 import * as api from "./api.js";
+import { captionsOf, nameOf, send } from "./folder.js";
 
 const inks = ["var(--accent)", "var(--other)", "#3f9b4f", "#a5499c", "#8a6d3b"];
 const states = { training: "learns", waiting: "waits while somebody draws", stopped: "stopped", failed: "failed", done: "done" };
@@ -77,10 +78,7 @@ function card(run) {
   const back = slider(0, 1, 1, 1, (v) => { at.set(run.id, v === Number(back.max) ? undefined : v); update(runs.find((r) => r.id === run.id)); });
   back.setAttribute("aria-label", "Which samples");
   const deed = (text, call, properties) => button(text, async (e) => { e.target.disabled = true; try { await call(); await load(); } catch (x) { blame(x); } e.target.disabled = false; }, properties);
-  const away = button("Delete", async () => {
-    if (away.textContent === "Delete") { away.textContent = "Sure?"; setTimeout(() => { away.textContent = "Delete"; }, 3000); return; }
-    try { await api.removeTraining(run.id); shown.delete(run.id); await load(); b.reloadModels?.(); } catch (e) { blame(e); }
-  });
+  const away = twice(button("Delete", null), async () => { await api.removeTraining(run.id); shown.delete(run.id); await load(); b.reloadModels?.(); });
   const li = h("li", { className: "card run" },
     h("div", { className: "runHead" }, h("label", {}, tick, h("i", { className: "ink" }), h("b", {}, run.data)), h("span", { className: "runSays" })),
     bar, h("div", { className: "runSamples" }, sheet, back),
@@ -129,6 +127,34 @@ function draw() {
     ...all.map((r, i) => { const p = h("svg:polyline", { points: losses.get(r.id).filter((q) => q.loss > 0).map((q) => `${x(q.step).toFixed(1)},${y(q.loss).toFixed(1)}`).join(" "), fill: "none", "stroke-width": 2, "stroke-linejoin": "round" }); p.style.stroke = inks[i % inks.length]; return p; })));
 }
 
+// twice has a button ask whether it is meant, and then do it.
+function twice(button, call) {
+  const text = button.textContent;
+  button.addEventListener("click", async () => {
+    if (button.textContent === text) { button.textContent = "Sure?"; setTimeout(() => { button.textContent = text; }, 3000); return; }
+    try { await call(); } catch (e) { blame(e); }
+  });
+  return button;
+}
+
+// folder sends a folder of pictures, and chooses it to be trained on.
+const told = h("p", { className: "hint", role: "status" }, "Captions stand in a text file beside each picture, in metadata.jsonl, or are the files' names.");
+async function folder(files, build) {
+  blame(null);
+  const all = await captionsOf(files);
+  if (!all.length) { blame({ field: "data", message: "The folder has no pictures. Expected PNG, JPEG, WebP, GIF, BMP or AVIF files." }); return; }
+  const name = nameOf(files, sets.map((s) => s.name));
+  start.disabled = true;
+  try {
+    const { sent, named, unread } = await send(name, all, (n, of) => { told.textContent = `${n} of ${of} pictures`; });
+    told.textContent = [`${sent} pictures with captions`, named ? `${named} of them the files' names` : "", unread ? `${unread} could not be read` : ""].filter(Boolean).join(", ") + ".";
+  } catch (e) { blame(e); }
+  start.disabled = false;
+  sets = await api.data();
+  data = sets.some((s) => s.name === name) ? name : data;
+  build();
+}
+
 const tool = {
   id: "train", title: "Train", key: "l", own: true, noForm: true,
   page: () => [plot, list],
@@ -136,10 +162,13 @@ const tool = {
     const box = h("div");
     const build = () => {
       if (!sets?.length) { box.replaceChildren(h("p", { className: "hint" }, sets ? "There is nothing to train on here." : "…")); return; }
-      data ||= sets[0].name;
+      if (!chosen()) data = sets[0].name;
       const quick = chosen().captions ? "500 steps of the recipe" : "A small network, 10 000 images, 3 epochs";
+      const away = chosen().sent ? twice(button("Delete this set", null), async () => { await api.removeData(data); sets = await api.data(); build(); }) : null;
       box.replaceChildren(
-        labelled("Data", select(sets.map((s) => [s.name, s.name]), data, (v) => { data = v; build(); }), "data"),
+        labelled("Data", select(sets.map((s) => [s.name, s.pictures ? `${s.name} (${s.pictures} pictures)` : s.name]), data, (v) => { data = v; build(); }), "data"),
+        h("div", { className: "copies" }, h("label", { className: "button" }, "A folder of pictures…", h("input", { type: "file", webkitdirectory: true, multiple: true, className: "unseen", onchange: (e) => folder([...e.target.files], build) })), away),
+        told,
         labelled("How long", select([["quick", "A first look"], ["whole", "The whole recipe"]], how, (v) => { how = v; build(); }), "epochs"),
         h("p", { className: "hint" }, how === "quick" ? quick : chosen().captions ? "Hours: what the results in the docs are of" : "As the model was trained that comes with the program"),
         ...(chosen().captions ? [] : [labelled("It estimates", select([["noise", "the noise (DDPM)"], ["flow", "the velocity (flow matching)"]], objective, (v) => { objective = v; }), "objective")]),
