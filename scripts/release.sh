@@ -10,7 +10,13 @@ program=release
 go=${GO:-go}
 out=${1:-out/release}
 case $out in /*) ;; *) out=$here/$out ;; esac
-version=$(git describe --always --dirty 2>/dev/null || echo unknown)
+git rev-parse HEAD >/dev/null || die "this is no git repository: a release says which commit it is"
+tag=$(git describe --tags --exact-match 2>/dev/null || true)
+commit=$(git describe --always --abbrev=40 --exclude='*' --dirty)
+date=$(git log -1 --format=%cs)
+version=${tag:-$(git rev-parse --short=12 HEAD)}; case $commit in *-dirty) version+=-dirty ;; esac
+build=github.com/unnoise/unnoise/internal/build
+compile=("$go" build -buildvcs=false -trimpath -ldflags="-s -w -X $build.release=$tag -X $build.commit=$commit -X $build.date=$date")
 mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -38,7 +44,7 @@ pack() { # pack ARCH CC
   mkdir -p "$dir/completions"
   if [ "$2" = gcc ]; then cp "$native" "$dir/unnoise"
   else
-    GOOS=linux GOARCH=$1 CGO_ENABLED=1 CC=$2 "$go" build -buildvcs=auto -ldflags='-s -w' -o "$dir/unnoise" ./cmd/unnoise ||
+    GOOS=linux GOARCH=$1 CGO_ENABLED=1 CC=$2 "${compile[@]}" -o "$dir/unnoise" ./cmd/unnoise ||
       die "the program does not build for linux/$1"
   fi
   licences "$dir"
@@ -63,7 +69,7 @@ pack() { # pack ARCH CC
 }
 
 native=$work/native
-"$go" build -buildvcs=auto -ldflags='-s -w' -o "$native" ./cmd/unnoise || die "the program does not build"
+"${compile[@]}" -o "$native" ./cmd/unnoise || die "the program does not build"
 onednn=$("$native" doctor --quick --json | sed -n 's/.*"library":"\([^"]*\)".*/\1/p')
 [ -n "$onednn" ] || warn "no oneDNN here: the archive for amd64 has none. 'make setup' fetches it."
 

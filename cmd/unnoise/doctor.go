@@ -14,7 +14,7 @@ func newDoctor() *cobra.Command {
 		Short: "Tell what networks run on here, what is missing, and what this machine is good for",
 		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := doctor.Examine(cmd.Context(), version, !quick)
+			r, err := doctor.Examine(cmd.Context(), !quick)
 			if err != nil {
 				return err
 			}

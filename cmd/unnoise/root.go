@@ -48,7 +48,7 @@ Start with 'unnoise demo': in two minutes it shows what there is, and trains a n
 			return cmd.Help()
 		},
 	}
-	root.Version = build.Read(version).String()
+	root.Version = build.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(cli.FlagError)
 	cli.WrapHelp(root)

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/unnoise/unnoise/internal/build"
@@ -33,11 +32,12 @@ type Report struct {
 	Cache     string   `json:"cache"`
 	Problems  []string `json:"problems"`
 	*forecast.Forecast
+
+	source string
 }
 
-// Examine looks at the machine. release is the program's version, if it was set when it was built. measure: it also says
-// what the machine is good for, which takes some seconds.
-func Examine(ctx context.Context, release string, measure bool) (Report, error) {
+// Examine looks at the machine. measure: it also says what the machine is good for, which takes some seconds.
+func Examine(ctx context.Context, measure bool) (Report, error) {
 	b, info, err := engine.New(engine.Options{})
 	if err != nil {
 		return Report{}, err
@@ -47,10 +47,9 @@ func Examine(ctx context.Context, release string, measure bool) (Report, error) 
 	if err != nil {
 		return Report{}, err
 	}
-	v := build.Read(release)
-	r := Report{Version: 1, Unnoise: v.Unnoise, Commit: build.Commit(), Go: runtime.Version(),
-		Platform: v.Platform,
-		Library:  info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads,
+	v := build.Read()
+	r := Report{Version: 1, Unnoise: v.Unnoise, Commit: build.Commit(), Go: v.Go, Platform: v.Platform,
+		source: v.Source(), Library: info.Library.Path, OneDNN: info.Library.Version, ISA: info.Library.ISA, Threads: info.Threads,
 		DType: engine.Name(dtype), Plugins: append([]string{}, engine.Plugins()...),
 		Problems: []string{}}
 	if r.Cache, err = cachedir.Path(); err == nil {
@@ -93,7 +92,7 @@ func (r Report) String() string {
 	}
 	var text strings.Builder
 	for _, line := range [][2]string{
-		{"unnoise", strings.TrimSpace(r.Unnoise + " " + r.Commit)}, {"Go", r.Go + ", " + r.Platform},
+		{"unnoise", r.source}, {"Go", r.Go + ", " + r.Platform},
 		{"oneDNN", library}, {"instructions", r.ISA},
 		{"threads", fmt.Sprint(r.Threads)}, {"dtype auto", r.DType + ": " + why},
 		{"XLA plugins", cmp.Or(strings.Join(r.Plugins, ", "), "none")}, {"memory", memory},

@@ -9,7 +9,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/go-xla/compute/xla"
 
-	_ "github.com/unnoise/unnoise/internal/home" // which go-xla looks for
+	_ "github.com/unnoise/unnoise/internal/environ" // which go-xla looks for
 )
 
 // Plugins lists those that XLA finds here.
