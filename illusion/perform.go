@@ -12,7 +12,7 @@ import (
 // Perform returns frames that go from a picture to what a view or band shows of it: a view turns the picture or moves
 // its pieces, a low pass walks away from it, a gray one drains its colors. m is one image of 1 or 3 channels with
 // values from 0 to 1; small ones are shown enlarged. Frames are *image.Gray or *image.RGBA, all of one size. Angles
-// between are for the eye only: the view itself is the last frame.
+// between are for the eye only: the view itself is the last frame. Around the picture is its Ground.
 func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
 	return PerformAt(max(1, (shownSide+m.H/2)/max(m.H, 1)), viewOrBand, m, frames)
 }
@@ -36,7 +36,7 @@ func PerformAt(scale int, viewOrBand any, m diffusion.Images, frames int) ([]ima
 	for _, s := range scenes {
 		half.x, half.y = max(half.x, s.half.x), max(half.y, s.half.y)
 	}
-	c := canvas{picture: m, half: half, scale: scale}
+	c := canvas{picture: m, half: half, scale: scale, ground: Ground(m)}
 	all := make([]image.Image, frames)
 	for i := range all {
 		at := float64(i) / float64(frames-1) * float64(len(scenes))
@@ -44,6 +44,24 @@ func PerformAt(scale int, viewOrBand any, m diffusion.Images, frames int) ([]ima
 		all[i] = scenes[scene].draw(c, at-float64(scene))
 	}
 	return all, nil
+}
+
+// Ground is the gray, from 0 to 1, that lies around a performed picture: dark where most of the picture's edge is dark,
+// white else.
+func Ground(m diffusion.Images) float32 {
+	const dark, white = 32. / 255, 1
+	var sum float32
+	n := 0
+	for i, v := range m.Data[:m.Size()] {
+		if x, y := i%m.W, i/m.W%m.H; x == 0 || y == 0 || x == m.W-1 || y == m.H-1 {
+			sum += v
+			n++
+		}
+	}
+	if sum < float32(n)/2 {
+		return dark
+	}
+	return white
 }
 
 // shownSide is what small pictures are enlarged to, about.
@@ -207,11 +225,12 @@ func turned(t float64) float64 {
 	return math.Copysign(max(math.Abs(c), 0.02), c)
 }
 
-// canvas is what a picture is drawn on, in its middle, with white around it.
+// canvas is what a picture is drawn on, in its middle.
 type canvas struct {
 	picture diffusion.Images
 	half    point // in half pixels of the picture
 	scale   int   // pixels of the canvas for one of the picture
+	ground  float32
 }
 
 // Pieces are drawn without smoothing at twice the canvas' size, so that no seams show between them, and averaged.
@@ -297,7 +316,7 @@ func (c canvas) average(fine []int32) image.Image {
 			for dx := range fineness {
 				at := fine[(fineness*y+dy)*fineness*w+fineness*x+dx]
 				for i := range m.C {
-					v := float32(1) // the ground
+					v := c.ground
 					if at >= 0 {
 						v = m.Data[i*plane+int(at)]
 					}
@@ -335,7 +354,7 @@ func (c canvas) still(factor float64) image.Image {
 			}
 		}
 		for i := range color {
-			color[i] += float32(max(1-inside, 0))
+			color[i] += float32(max(1-inside, 0)) * c.ground
 		}
 		return color
 	})

@@ -58,23 +58,41 @@ func TestPerform(t *testing.T) {
 		}
 		check("motion_blur", band(t, "motion_blur"), band(t, "motion_blur").Filter(m))
 	}
-	away, err := Perform(band(t, "low_pass"), diffusion.NewImages(1, 1, 28, 28), 3) // a black square
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, gray := away[0].(*image.Gray); !gray {
-		t.Errorf("a gray picture's frames are %T", away[0])
-	}
-	dark := func(m image.Image) (n int) {
-		for _, v := range m.(*image.Gray).Pix {
-			if v < 128 {
+}
+
+// Walking away makes the picture small, on a ground that suits it.
+func TestGround(t *testing.T) {
+	for _, c := range []struct {
+		edge, inside float32
+		ground, mark uint8 // gray levels
+	}{{0, 1, 32, 255}, {1, 0, 255, 0}, {0.6, 0.6, 255, 153}} {
+		m := diffusion.NewImages(1, 1, 28, 28)
+		for i := range m.Data {
+			m.Data[i] = c.inside
+			if x, y := i%28, i/28; x == 0 || y == 0 || x == 27 || y == 27 {
+				m.Data[i] = c.edge
+			}
+		}
+		away, err := Perform(band(t, "low_pass"), m, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, gray := away[2].(*image.Gray)
+		if !gray {
+			t.Fatalf("a gray picture's frames are %T", away[2])
+		}
+		if got := far.GrayAt(0, 0).Y; got != c.ground {
+			t.Errorf("with edge %g the ground is %d, expected %d", c.edge, got, c.ground)
+		}
+		n := 0
+		for _, v := range far.Pix {
+			if v == c.mark {
 				n++
 			}
 		}
-		return n
-	}
-	if near, far := dark(away[0]), dark(away[2]); near != 252*252 || far < 20*20 || far > 30*30 {
-		t.Errorf("walking away, %d dark pixels become %d", near, far)
+		if n < 18*18 || n > 30*30 {
+			t.Errorf("with edge %g, %d pixels of 28·28 are left from afar, expected about 25·25", c.edge, n)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"image"
+	"image/color"
 	"image/draw"
 	"math"
 	"reflect"
@@ -61,12 +62,12 @@ func Perform(r Result, frames int) (figure.Animation, error) {
 	if len(a.Frames) == 0 {
 		return a, fmt.Errorf("no view or band of the picture can be performed")
 	}
-	a.Frames = centered(a.Frames)
+	a.Frames = centered(a.Frames, illusion.Ground(x))
 	return a, nil
 }
 
 // centered gives frames one size: views need room of their own while they turn.
-func centered(frames []image.Image) []image.Image {
+func centered(frames []image.Image, ground float32) []image.Image {
 	var size image.Point
 	same, gray := true, true
 	for _, f := range frames {
@@ -79,6 +80,7 @@ func centered(frames []image.Image) []image.Image {
 	if same {
 		return frames
 	}
+	around := image.NewUniform(color.Gray{Y: uint8(ground*255 + 0.5)})
 	all := make([]image.Image, len(frames))
 	for i, f := range frames {
 		r := image.Rectangle{Max: size}
@@ -86,7 +88,7 @@ func centered(frames []image.Image) []image.Image {
 		if gray {
 			canvas = image.NewGray(r)
 		}
-		draw.Draw(canvas, r, image.White, image.Point{}, draw.Src)
+		draw.Draw(canvas, r, around, image.Point{}, draw.Src)
 		at := size.Sub(f.Bounds().Size()).Div(2)
 		draw.Draw(canvas, f.Bounds().Sub(f.Bounds().Min).Add(at), f, f.Bounds().Min, draw.Src)
 		all[i] = canvas
