@@ -101,8 +101,8 @@ func (c *Course) draw(ctx context.Context, s shown, most int) (drawn, error) {
 
 // figure tells of what was drawn: the command and the recipe.
 func (s shown) figure(d drawn) (writeup.Figure, error) {
-	g := writeup.Figure{Picture: writeup.Picture{Name: s.name, Title: s.title, Note: s.note},
-		Command: Command(s.request, s.name+".png")}
+	g := writeup.Figure{Picture: writeup.Picture{Name: s.name, Title: s.title, Note: s.note,
+		Command: Command(s.request, s.name+".png")}}
 	p, err := d.request.Parameters()
 	if err != nil {
 		return g, err
@@ -298,7 +298,11 @@ func (c *Course) iterative(ctx context.Context) (s writeup.Section, err error) {
 	}
 	g, err := f.figure(d)
 	n := len(d.columns)
-	g.Columns, g.Width = append([]string{d.columns[1]}, d.columns[4:]...), n-3
+	g.Corner, g.Columns, g.Width = "t", []string{d.columns[1]}, n-3
+	for _, column := range d.columns[4 : n-1] {
+		g.Columns = append(g.Columns, strings.TrimPrefix(column, "t = "))
+	}
+	g.Columns = append(g.Columns, "result")
 	for row := range d.rows {
 		indices := []int{row*n + 1}
 		for k := 4; k < n; k++ {
@@ -306,7 +310,7 @@ func (c *Course) iterative(ctx context.Context) (s writeup.Section, err error) {
 		}
 		g.Rows = append(g.Rows, writeup.Row{Label: d.rows[row], Images: darkened(pick(d.images, indices...))})
 	}
-	all := writeup.Figure{Picture: writeup.Picture{Name: "a-compared", Width: 5, Carried: g.Carried,
+	all := writeup.Figure{Picture: writeup.Picture{Name: "a-compared", Width: 5, Carried: g.Carried, Command: g.Command,
 		Title:   "The four ways beside the original",
 		Columns: []string{"original", "noisy", "blur", "one step", "iterative"}}}
 	for row := range d.rows {
@@ -374,10 +378,9 @@ func (c *Course) edit(ctx context.Context, name string, s Start) (g writeup.Figu
 	r := c.guided(c.Steps)
 	r.Prompts = []string{s.Prompt}
 	r.Edit = &lab.Edit{Picture: p}
-	var values, columns []string
+	var values []string
 	for _, start := range c.Starts {
 		values = append(values, fmt.Sprint(start))
-		columns = append(columns, fmt.Sprintf("start %d", start))
 	}
 	r.Vary = []lab.Vary{{Field: "start", Values: values}}
 	f := shown{name: name, title: fmt.Sprintf("%s, towards “%s”", s.Picture, s.Prompt), request: r}
@@ -387,7 +390,7 @@ func (c *Course) edit(ctx context.Context, name string, s Start) (g writeup.Figu
 		return g, err
 	}
 	g, err = f.figure(d)
-	g.Columns, g.Width = append([]string{"original"}, columns...), d.images.N
+	g.Corner, g.Columns, g.Width = "start", append([]string{"original"}, values...), d.images.N
 	g.Rows = []writeup.Row{{Images: d.images}}
 	return g, err
 }
@@ -476,16 +479,16 @@ func (c *Course) illusion(ctx context.Context, name string, i lab.Illusion) (fig
 	parts := append(i.Views, i.Bands...)
 	var words []string
 	for _, p := range parts {
-		words = append(words, fmt.Sprintf("%s: “%s”", p.As, p.Prompts[0]))
+		words = append(words, fmt.Sprintf("“%s” %s", p.Prompts[0], seen(p.As)))
 	}
 	f := shown{name: name, title: strings.Join(words, ", "), request: r}
 	d, err := c.draw(ctx, f, 0)
 	if err != nil {
 		return nil, err
 	}
-	ends := []string{"as it is", strings.ReplaceAll(parts[len(parts)-1].As, "_", " ")}
+	ends := []string{seen(parts[0].As), seen(parts[len(parts)-1].As)}
 	if len(i.Bands) > 0 {
-		ends = []string{"from near", "from far"}
+		ends = []string{seen("high_pass"), seen("low_pass")}
 	}
 	g, err := c.performed(f, d, ends...)
 	if err != nil {
@@ -493,10 +496,30 @@ func (c *Course) illusion(ctx context.Context, name string, i lab.Illusion) (fig
 	}
 	ranked := writeup.Figure{Picture: writeup.Picture{Name: name + "-candidates", Width: min(8, d.candidates.N),
 		Title: "The candidates, best first", Carried: g.Carried,
+		Command: g.Command + " --sheet " + name + "-candidates.png",
 		Note: "The candidates by the model’s own judgement, best first: " + strings.Join(d.verdicts[:min(4,
 			len(d.verdicts))], ", ") + ", …"}}
 	ranked.Rows = []writeup.Row{{Images: d.candidates}}
 	return []writeup.Figure{g, ranked}, nil
+}
+
+// seen says under which view, or in which band, something is seen.
+func seen(as string) string {
+	switch as {
+	case "identity":
+		return "as it is"
+	case "rotate_180":
+		return "upside down"
+	case "rotate_cw":
+		return "turned right"
+	case "flip":
+		return "flipped"
+	case "low_pass":
+		return "from far"
+	case "high_pass":
+		return "from near"
+	}
+	return "under " + strings.ReplaceAll(as, "_", " ")
 }
 
 // performed is a figure that performs an illusion.

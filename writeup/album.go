@@ -24,9 +24,6 @@ type Figure struct {
 	Frames  []Frame       // from pure noise to the result; at most MostFrames are shown
 	Turning []image.Image // a movement that is played forth and back
 	Turned  []string      // what its ends are called
-
-	Command string // makes it again
-	Recipe  string // the request, for people to read
 }
 
 type sectionView struct {
@@ -35,9 +32,8 @@ type sectionView struct {
 }
 
 type figureView struct {
-	Still           *pictureView
-	Player          *playerView
-	Command, Recipe string
+	Still  *pictureView
+	Player *playerView
 }
 
 func (s Section) view(f *files) (sectionView, error) {
@@ -53,7 +49,6 @@ func (s Section) view(f *files) (sectionView, error) {
 }
 
 func (g Figure) view(f *files) (v figureView, err error) {
-	v.Command, v.Recipe = g.Command, g.Recipe
 	switch {
 	case len(g.Turning) > 1:
 		v.Player, err = g.turning(f)
@@ -77,8 +72,8 @@ func (g Figure) player(f *files) (*playerView, error) {
 	if width == 0 {
 		width = min(frames[0].X.N, gridColumns)
 	}
-	v := &playerView{Name: g.Title, Width: width, Columns: g.Columns, Across: across("", g.Columns),
-		How: how(g.Parameters)}
+	v := &playerView{File: g.Name, Name: g.Title, Width: width, Columns: g.Columns, Across: across("", g.Columns),
+		How: how(g.Parameters), Command: g.Command, Recipe: g.Recipe}
 	if err := v.setCaptions(frames); err != nil {
 		return nil, err
 	}
@@ -100,8 +95,8 @@ func (g Figure) player(f *files) (*playerView, error) {
 
 // turning plays a movement, which the reader can make by hand with the slider.
 func (g Figure) turning(f *files) (*playerView, error) {
-	v := &playerView{Name: g.Title, Width: max(g.Width, 1), Last: len(g.Turning) - 1, Back: true,
-		How: how(g.Parameters)}
+	v := &playerView{File: g.Name, Name: g.Title, Width: max(g.Width, 1), Last: len(g.Turning) - 1, Back: true,
+		How: how(g.Parameters), Command: g.Command, Recipe: g.Recipe}
 	var captions []string
 	for i := range g.Turning {
 		captions = append(captions, fmt.Sprintf("%d %%", 100*i/v.Last))
@@ -127,11 +122,12 @@ func (g Figure) turning(f *files) (*playerView, error) {
 
 // Deliverable is something that the course asks for, and where the page has it.
 type Deliverable struct {
-	Part string // as the course counts
-	What string
-	Done State
-	At   string // section
-	Note string // what is missing, and what adds it
+	Part    string // as the course counts
+	What    string
+	Done    State
+	At      string // the figure's name
+	Note    string // what is missing
+	Command string // adds it
 }
 
 // State says how much of a deliverable there is.

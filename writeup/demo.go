@@ -202,7 +202,7 @@ func (d DemoData) player(f *files) (v playerView, err error) {
 	v.Name = "Animation of sampling the digits " +
 		strings.Trim(strings.Join(strings.Fields(fmt.Sprint(d.TrajectoryLabels)), ", "), "[]")
 	const columns = 5
-	v.Width = columns
+	v.File, v.Width = "trajectory", columns
 	noisy, estimates := batches(frames)
 	screen, err := newScreen("The picture in the making", "what the sampler holds: noise and digit, mixed", noisy,
 		columns)

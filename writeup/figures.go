@@ -9,6 +9,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/figure"
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
@@ -103,6 +104,8 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 	n.Digits = Picture{Name: "denoiser-digits", Title: "Test images", Parameters: p,
 		Rows: []Row{{Label: "noisy", Images: shown}}}
 	n.Digits.Parameters.Add("sigma", r.Network.Sigma)
+	n.Digits.Command = fmt.Sprintf("unnoise denoise --model %s --count %d --seed %d --out denoiser-digits.png",
+		shell.Quote(r.last().name()), digitsInARow, o.Seed)
 	n.Noise = Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p,
 		Rows: []Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
 	for _, epoch := range r.epochs {
@@ -221,7 +224,9 @@ func (o *page) model(ctx context.Context, kind string, r *ShownRun) (Model, erro
 		if err != nil {
 			return m, err
 		}
-		m.Trajectories = append(m.Trajectories, Trajectory{Epoch: epoch, Frames: frames})
+		file := fmt.Sprintf("%s-epoch-%02d", kind, epoch)
+		m.Trajectories = append(m.Trajectories, Trajectory{Epoch: epoch, Frames: frames,
+			Command: sampleCommand(r.at(epoch), r.Network, s, n) + " --animate " + file + ".png --out " + file + "-last.png"})
 	}
 	return m, nil
 }
@@ -299,5 +304,15 @@ func (o *page) samples(ctx context.Context, r *ShownRun, s evaluation.Sampling, 
 		return p, err
 	}
 	p.Rows = []Row{{Images: frames[len(frames)-1].X}}
+	p.Command = sampleCommand(r.last(), r.Network, s, n) + " --out " + file + ".png"
 	return p, nil
+}
+
+// sampleCommand is the line, but for its files, that draws samples again.
+func sampleCommand(from stored, c mnistunet.Config, s evaluation.Sampling, n int) string {
+	line := fmt.Sprintf("unnoise sample --model %s --sampler %s --steps %d", shell.Quote(from.name()), s.Sampler, s.Steps)
+	if c.Condition == mnistunet.Class {
+		line += fmt.Sprintf(" --guidance %g", s.Guidance)
+	}
+	return fmt.Sprintf("%s --count %d --seed %d", line, n, s.Seed)
 }

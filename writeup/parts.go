@@ -33,6 +33,8 @@ type Picture struct {
 	Rows       []Row
 	Parameters figure.Parameters // that made it, besides the page's
 	Carried    figure.Parameters // that stand in the file only
+	Command    string            // makes it again
+	Recipe     string            // the request, for people to read
 }
 
 // Row is a part of a picture under its own label: one line of images, or several if there are more of them than the
@@ -99,8 +101,9 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 	if err != nil {
 		return v, fmt.Errorf("the picture %s: %w", p.Name, err)
 	}
+	scale := max(2, (64+images.W-1)/images.W) // labels need room
 	// which Latin-1 lacks
-	g := figure.Grid{Images: images, Columns: p.Width, Scale: 2, Padding: 4, ColumnLabels: p.Columns,
+	g := figure.Grid{Images: images, Columns: p.Width, Scale: scale, Padding: 4, ColumnLabels: p.Columns,
 		Corner: strings.ReplaceAll(p.Corner, "σ", "sigma")}
 	if strings.Join(labels, "") != "" {
 		g.RowLabels = labels
@@ -138,6 +141,8 @@ func how(p figure.Parameters) string {
 }
 
 type curveView struct {
+	File         string // the SVG file beside the page, without its ending
+	Command      string // trains again
 	Wide, Narrow template.HTML
 	First, Last  string // loss of the first step, and mean of the last ones
 	EarlyFall    bool   // most of the fall is in the first tenth
@@ -187,7 +192,7 @@ func lossCurve(f *files, file, title string, loss []float64, stepsPerEpoch, batc
 		then := mean(loss[len(loss)/10 : len(loss)/2])
 		early = first > then && first-then > 3*(then-last)
 	}
-	return curveView{Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first),
+	return curveView{File: strings.TrimSuffix(file, ".svg"), Wide: template.HTML(wide), Narrow: template.HTML(narrow), First: significant(first),
 		Last: significant(last), EarlyFall: early}, nil
 }
 

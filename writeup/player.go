@@ -36,6 +36,7 @@ func checkFrames(frames []Frame) error {
 // playerView is what the page plays at once: each screen is one PNG with all frames, one below the other, of which the
 // page shows one.
 type playerView struct {
+	File     string // of the PNG file beside the page, without its ending
 	Name     string // what it shows, for those who cannot see it
 	Width    int    // images side by side on a screen
 	Columns  []string
@@ -46,6 +47,8 @@ type playerView struct {
 	Captions string // of the frames, as JSON
 	Result   string // the last frame's caption
 	How      string // it was made
+	Command  string // makes it again
+	Recipe   string // the request, for people to read
 }
 
 type screenView struct {

@@ -1,6 +1,7 @@
 package writeup
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,9 @@ func (r ShownRun) at(epoch int) stored {
 
 // stored is where a model lies: in a folder, or in the program.
 type stored struct{ dir, bundled string }
+
+// name is what --model calls it.
+func (s stored) name() string { return cmp.Or(s.bundled, s.dir) }
 
 // checksums are those of the model's weights and of its configuration.
 func (s stored) checksums() (of, config string, err error) {
@@ -92,7 +96,7 @@ func OpenBundled(name string, kind Kind) (*ShownRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	run.Name = kind.name
+	run.Name, run.Command = kind.name, run.Config.Command(false, filepath.Join("runs", name))
 	r := &ShownRun{Run: run, Dir: name, bundled: true, epochs: []int{run.Done()}}
 	r.train, r.test, err = mnist.OpenDataOf(name, run.Data)
 	return r, err

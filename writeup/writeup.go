@@ -2,6 +2,7 @@ package writeup
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -67,8 +68,9 @@ var kinds = []string{"time", "class", "flow-time", "flow"} // as writeup.html ha
 
 // Trajectory is how images came out of noise after an epoch of training.
 type Trajectory struct {
-	Epoch  int
-	Frames []Frame // the last is the result
+	Epoch   int
+	Frames  []Frame // the last is the result
+	Command string  // draws it again
 }
 
 // Flat is the same training without the fall of the learning rate.
@@ -252,13 +254,18 @@ func (d Data) view(f *files) (*writeupView, error) {
 	var carried figure.Parameters
 	carried.Add("command", d.Command)
 	carried = slices.Concat(carried, d.Parameters)
-	picture := func(p Picture) (pictureView, error) { return p.view(f, carried) }
+	picture := func(p Picture) (pictureView, error) {
+		p.Command = cmp.Or(p.Command, d.Command)
+		return p.view(f, carried)
+	}
 	curve := func(file string, r Run, name string, others ...figure.Line) (curveView, error) {
 		title := "Training loss, " + r.Name
 		for _, o := range others {
 			title = fmt.Sprintf("%s, %s and %s", title, name, o.Name)
 		}
-		return lossCurve(f, file, title, r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
+		v, err := lossCurve(f, file, title, r.Loss, r.StepsPerEpoch, r.Batch, name, others...)
+		v.Command = r.Command
+		return v, err
 	}
 	for _, s := range d.Course {
 		section, err := s.view(f)
@@ -413,6 +420,7 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 			return nil, err
 		}
 		for i, falling := range v.ByGuidance {
+			falling.Name += "-again" // it stands on the page twice
 			for _, p := range []struct {
 				pictureView
 				rate string
@@ -433,8 +441,9 @@ func (m Model) view(picture drawPicture, curve drawCurve) (v *modelView, err err
 // setPlayers makes the players with at most so many frames.
 func (v *writeupView) setPlayers(frames int) error {
 	for _, m := range v.Models {
-		p := playerView{Name: fmt.Sprintf("Sampling with the %s model", m.Name), Width: m.columns(), Columns: m.Columns,
-			Across: across("", m.Columns)}
+		p := playerView{File: m.Kind + "-samples", Name: fmt.Sprintf("Sampling with the %s model", m.Name),
+			Width: m.columns(), Columns: m.Columns, Across: across("", m.Columns),
+			Command: m.Trajectories[len(m.Trajectories)-1].Command}
 		for _, t := range m.Trajectories {
 			shown := thin(t.Frames, frames)
 			if err := p.setCaptions(shown); err != nil {

@@ -80,6 +80,9 @@ func course(t *testing.T) Data {
 			{Run: class, Kind: "flow", Columns: classes, Trajectories: trajectories("t = 0.%02d", 4),
 				BySteps: []Picture{samples("flow-steps-10")}},
 		},
+		Deliverables: []Deliverable{{Part: "B 1.2", What: "Noise", Done: Done, At: "noise"},
+			{Part: "B 2.6", What: "Digits", Done: Partly, At: "class-samples", Note: "More:", Command: "unnoise train mnist"},
+			{Part: "B 2.6", What: "Curves", Done: Done, At: "class-flat-loss"}},
 		Tables: []Table{{Caption: "Quality", Header: []string{"sampler", "accuracy"},
 			Rows: [][]string{{"ddpm", "99 %"}}, Note: "of 1,000 samples"}},
 	}

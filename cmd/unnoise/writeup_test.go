@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,11 @@ func TestWriteup(t *testing.T) {
 	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the page lacks %q", part)
+		}
+	}
+	for _, m := range regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(text, `id="`+m[1]+`"`) {
+			t.Errorf("the checklist leads to #%s, which is not there", m[1])
 		}
 	}
 	p, err := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png"))
