@@ -29,6 +29,8 @@ type Network struct {
 	Vocabulary []byte          `json:"spiece_model"` // the tokenizer's
 	// Half is how many pictures come first in half the size: they cost a quarter, and teach words and colors.
 	Half int `json:"half"`
+	// Frozen reports whether the text encoder stays as it is, and the UNet learns alone.
+	Frozen bool `json:"frozen_text,omitempty"`
 
 	unet      unet.Config
 	text      t5.Config
@@ -150,6 +152,9 @@ func (n *Network) Parameters() int { return n.unet.Parameters() + n.text.Paramet
 func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
 	images, channels := in["target"].Shape().Dimensions[0], in["target"].Shape().Dimensions[1]
 	text := n.text.Apply(part(textPrefix, l.Params), l.DType, in["ids"], in["mask"])
+	if n.Frozen {
+		text = StopGradient(text)
+	}
 	y := n.unet.Apply(part(unetPrefix, l.Params), l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images),
 		Text: text, Tokens: n.tokens})
 	if channels < n.unet.OutChannels {

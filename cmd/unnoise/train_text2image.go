@@ -21,6 +21,7 @@ type trainText2ImageFlags struct {
 	recipeFlags
 	stage, half int
 	text        string
+	frozen      bool
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -41,7 +42,8 @@ Each kept model is a folder in the hub's layout, which diffusers' IFPipeline loa
 weights and its vocabulary; with --stage 0 with its text encoder's.
 
 --stage 0 trains the text encoder alone, to estimate the mean picture of a caption in 16×16. That is
-quick, with --batch 256 or more. --text begins a first stage with it.
+quick, with --batch 256 or more. --text begins a first stage with it; --freeze-text leaves it as it is,
+which small batches would spoil.
 
 --stage 2 trains the second stage, which makes 128×128 of 32×32, on crops. It is told the small picture,
 noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
@@ -58,6 +60,7 @@ noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 	cli.Int(cmd, &f.given.Steps, "steps", 0, 0, 1_000_000_000,
 		fmt.Sprintf("steps of the run; 0: %d, %d with --stage 2, or as it was planned", recipe.Steps, second.Steps))
 	cli.Folder(cmd, &f.text, "text", "", "begin with this text encoder: a run's of --stage 0, or its model's")
+	cmd.Flags().BoolVar(&f.frozen, "freeze-text", false, "leave the text encoder as it is: the UNet learns alone")
 	cli.Int(cmd, &f.stage, "stage", 1, 0, 2, fmt.Sprintf("0: the text encoder alone, from captions to pictures' "+
 		"means; 1: from captions to 32×32; 2: from 32×32 to 128×128, by "+
 		"default with --keep-every %d --batch %d --warmup %d --ema %g", second.KeepEvery, second.Batch, second.Warmup,
@@ -161,7 +164,7 @@ func (f *trainText2ImageFlags) prepare(cmd *cobra.Command, c training.Config, se
 	if f.stage == 0 {
 		return text2image.TextRun(text2image.NewTextStage(n), c, set)
 	}
-	n.Half = f.half
+	n.Half, n.Frozen = f.half, f.frozen
 	return text2image.FirstRun(n, c, set)
 }
 
@@ -178,14 +181,14 @@ func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.
 	if cmd.Flags().Changed("half") {
 		half = &f.half
 	}
-	return text2image.RunFrom(f.from, dir, half, c, set)
+	return text2image.RunFrom(f.from, dir, half, f.frozen, c, set)
 }
 
 // recipe is the run's.
 func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, err error) {
 	switch {
 	case f.resume != "":
-		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "half", "keep-every")...); err != nil {
+		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "half", "keep-every")...); err != nil {
 			return c, err
 		}
 		if c, err = training.ReadConfig(f.resume); err != nil {
@@ -195,13 +198,14 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, er
 		f.stage = text2image.StageOf(c)
 		return c, nil
 	case f.stage == 2:
-		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text")
+		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text", "freeze-text")
 		if err != nil {
 			return c, err
 		}
 		c = text2image.SecondRecipe()
 	case f.stage == 0:
-		err := cli.Refuse(cmd, "can't be given with --stage 0, which is a text encoder's", "half", "text")
+		err := cli.Refuse(cmd, "can't be given with --stage 0, which is a text encoder's", "half", "text",
+			"freeze-text")
 		if err != nil {
 			return c, err
 		}

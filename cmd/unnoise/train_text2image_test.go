@@ -72,14 +72,11 @@ func TestTrainText2Image(t *testing.T) {
 		"--batch", "2", "--no-samples")
 	succeed(t, "train", "text2image", "--stage", "2", "--from", second, "--data", data, "--out", sharp, "--steps", "1",
 		"--batch", "2", "--no-samples", "--lr", "1e-30")
-	began := unetOf(t, sharp)
-	for name, values := range unetOf(t, second) {
-		for i, v := range values {
-			if d := math.Abs(float64(began[name][i] - v)); d > 1e-3*math.Abs(float64(v))+1e-9 {
-				t.Fatalf("%s: value %d is %g after no learning, began with %g", name, i, began[name][i], v)
-			}
-		}
-	}
+	same(t, valuesOf(t, sharp, "unet"), valuesOf(t, second, "unet"))
+	fixed := filepath.Join(t.TempDir(), "fixed")
+	succeed(t, "train", "text2image", "--from", run, "--text", words, "--freeze-text", "--data", data, "--out", fixed,
+		"--steps", "2", "--batch", "2", "--half", "100", "--no-samples")
+	same(t, valuesOf(t, fixed, "text_encoder"), valuesOf(t, words, "text_encoder"))
 	for flag, args := range map[string][]string{
 		"--half": {"--stage", "2", "--half", "1"},
 		"--from": {"--stage", "2", "--from", run, "--data", data, "--out", filepath.Join(t.TempDir(), "none")},
@@ -92,14 +89,26 @@ func TestTrainText2Image(t *testing.T) {
 	}
 }
 
-// unetOf is the values of the UNet that a run has kept last.
-func unetOf(t *testing.T, run string) map[string][]float32 {
+// same checks that a part which should have learned nothing is what it began with.
+func same(t *testing.T, found, began map[string][]float32) {
+	t.Helper()
+	for name, values := range began {
+		for i, v := range values {
+			if d := math.Abs(float64(found[name][i] - v)); d > 1e-3*math.Abs(float64(v))+1e-9 {
+				t.Fatalf("%s: value %d is %g after no learning, began with %g", name, i, found[name][i], v)
+			}
+		}
+	}
+}
+
+// valuesOf are the values of a part of the model that a run has kept last.
+func valuesOf(t *testing.T, run, part string) map[string][]float32 {
 	t.Helper()
 	dir, err := training.ModelDir(run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := weights.OpenFolder(filepath.Join(dir, "unet"), "")
+	f, err := weights.OpenFolder(filepath.Join(dir, part), "")
 	if err != nil {
 		t.Fatal(err)
 	}
