@@ -61,6 +61,23 @@ func RunFrom(name, dir string, half *int, frozen bool, c training.Config, of Set
 	return r, err
 }
 
+// GrownRun is a run of the first stage that begins with the model in dir, which is called name, and one more level around
+// its UNet: see [Network.Grown].
+func GrownRun(name, dir string, frozen bool, c training.Config, of Set) (Run, error) {
+	inner, values, err := From(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	n, values, err := inner.Grown(values, c.Seed)
+	if err != nil {
+		return Run{}, err
+	}
+	n.Frozen = frozen
+	r, err := FirstRun(n, c, of)
+	r.From = training.Start{Name: name, Values: values}
+	return r, err
+}
+
 // TextRunFrom is a run of a first stage's text encoder alone that begins with the encoder and the vocabulary of the
 // model in dir, which is called name. The network that estimates pictures is new.
 func TextRunFrom(name, dir string, c training.Config, of Set) (Run, error) {
