@@ -4,7 +4,7 @@
 // Streams, all of them on disk:
 //
 //	UNNOISE_JOBS     jobs that wait or are drawn, by model: bounded; a job leaves it when it has ended
-//	UNNOISE_PARTS    shares of jobs with candidates, which several workers judge at the same time
+//	UNNOISE_PARTS    shares of jobs with candidates, which several workers draw and judge at the same time
 //	UNNOISE_ENDS     how jobs ended, one message each: the first one counts
 //	UNNOISE_RESULTS  what was drawn, in pieces, until the queue's owner has it
 //

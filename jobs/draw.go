@@ -67,23 +67,27 @@ const (
 )
 
 // DrawWith is the work of a lab.
-func DrawWith(l *lab.Lab) Work {
-	return func(ctx context.Context, r lab.Request, tell func(Update)) (d Drawn, err error) {
-		result, err := lab.Run(l.Draw(ctx, r), func(e lab.Event) {
-			if u, ok := updateOf(e); ok {
-				tell(u)
-				d.Film = d.Film.With(u.Frame)
-			}
-		})
-		if err != nil {
-			return d, err
+func DrawWith(l *lab.Lab) Work { return labour{l} }
+
+type labour struct{ lab *lab.Lab }
+
+func (l labour) Draw(ctx context.Context, r lab.Request, spread lab.Spread, tell func(Update)) (d Drawn, err error) {
+	result, err := lab.Run(l.lab.DrawTogether(ctx, r, spread), func(e lab.Event) {
+		if u, ok := updateOf(e); ok {
+			tell(u)
+			d.Film, d.Sheet = d.Film.With(u.Frame), d.Sheet.With(u.Sheet)
 		}
-		film := d.Film
-		d, err = drawn(result)
-		d.Film = film
+	})
+	if err != nil {
 		return d, err
 	}
+	film, sheet := d.Film, d.Sheet
+	d, err = drawn(result)
+	d.Film, d.Sheet = film, sheet
+	return d, err
 }
+
+func (l labour) Share(ctx context.Context, s lab.Share) (lab.Shared, error) { return l.lab.Do(ctx, s) }
 
 // Film are moments of a drawing, of one path.
 type Film []Frame

@@ -15,8 +15,9 @@ type Job struct {
 	Owner   string      `json:"owner"` // the queue that it was put into
 	Draft   bool        `json:"draft,omitempty"`
 	Request lab.Request `json:"request"`          // completed
-	Parts   int         `json:"parts,omitempty"`  // that its candidates are judged in
+	Shared  bool        `json:"shared,omitempty"` // other workers do parts of it too
 	Parent  string      `json:"parent,omitempty"` // the job that this is a part of
+	Share   Stored      `json:"share"`            // what is to be done of it
 }
 
 // Reports is told of a queue's jobs. Its methods are called one at a time. Ended may be called again for a job, also
@@ -73,7 +74,6 @@ type End struct {
 	Seconds   float64     `json:"seconds,omitempty"`
 	Pictures  int         `json:"pictures,omitempty"`
 	Result    Stored      `json:"result"`
-	Sheet     *Sheet      `json:"sheet,omitempty"` // of a part
 }
 
 func (e End) err() error {
@@ -86,5 +86,10 @@ func (e End) err() error {
 	return nil
 }
 
-// Work draws a job, and tells what happens meanwhile.
-type Work func(ctx context.Context, r lab.Request, tell func(Update)) (Drawn, error)
+// Work is what a worker does.
+type Work interface {
+	// Draw draws a job, and tells what happens meanwhile. spread, which may be nil, has parts of it done elsewhere.
+	Draw(ctx context.Context, r lab.Request, spread lab.Spread, tell func(Update)) (Drawn, error)
+	// Share does a part of another worker's job.
+	Share(ctx context.Context, s lab.Share) (lab.Shared, error)
+}

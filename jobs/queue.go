@@ -110,11 +110,8 @@ func (q *Queue) find(ctx context.Context) error {
 // Put adds a job. It fails with ErrFull or ErrClosed.
 func (q *Queue) Put(j Job) error {
 	j.Owner = q.owner
-	if i := j.Request.Illusion; i != nil && i.Candidates > 1 && len(i.Seeds) == 0 && !i.Race &&
-		(i.Refine == nil || *i.Refine == 0) { // which look at all candidates at once
-		if n := min(q.able(laneOf(j.Request)), i.Candidates); n > 1 {
-			j.Parts = n
-		}
+	if i := j.Request.Illusion; i != nil && i.Candidates > 1 && len(i.Seeds) == 0 {
+		j.Shared = q.able(laneOf(j.Request)) > 1
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/unnoise/unnoise/lab"
 )
@@ -104,6 +107,17 @@ func (o *office) close() {
 	}
 }
 
+// alone is work that is not shared.
+type alone func(ctx context.Context, r lab.Request, tell func(Update)) (Drawn, error)
+
+func (do alone) Draw(ctx context.Context, r lab.Request, _ lab.Spread, tell func(Update)) (Drawn, error) {
+	return do(ctx, r, tell)
+}
+
+func (alone) Share(context.Context, lab.Share) (s lab.Shared, err error) {
+	return s, errors.New("it can't be shared")
+}
+
 // hire starts a worker with a model, and returns what stops it.
 func (o *office) hire(work Work, models ...string) (stop func()) {
 	o.t.Helper()
@@ -159,7 +173,7 @@ func (o *office) next() (id string, err error) {
 
 // held is work that waits until it is let go, or cancelled.
 func held(started chan<- string, let <-chan bool) Work {
-	return func(ctx context.Context, r lab.Request, tell func(Update)) (Drawn, error) {
+	return alone(func(ctx context.Context, r lab.Request, tell func(Update)) (Drawn, error) {
 		tell(Update{Done: 1, Total: 2})
 		started <- r.Prompts[0]
 		select {
@@ -168,7 +182,7 @@ func held(started chan<- string, let <-chan bool) Work {
 		case <-ctx.Done():
 			return Drawn{}, errors.New("interrupted")
 		}
-	}
+	})
 }
 
 func TestQueue(t *testing.T) {
@@ -296,7 +310,7 @@ func TestFirstResultCounts(t *testing.T) {
 	ctx, streams := t.Context(), o.queue.s
 	large := bytes.Repeat([]byte("0123456789"), 3*chunkBytes/10+1) // four pieces in base64
 	var first End
-	o.hire(func(_ context.Context, r lab.Request, _ func(Update)) (d Drawn, err error) {
+	o.hire(alone(func(_ context.Context, r lab.Request, _ func(Update)) (d Drawn, err error) {
 		j := Job{ID: "a", Owner: "owner", Request: r} // meanwhile another worker comes to its end
 		data, err := json.Marshal(Drawn{Request: r, Seconds: 1, Pictures: []Picture{{Data: large}}})
 		if err != nil {
@@ -307,7 +321,7 @@ func TestFirstResultCounts(t *testing.T) {
 			_, err = streams.end(ctx, j, first)
 		}
 		return Drawn{Request: r, Seconds: 2}, err
-	}, "m")
+	}), "m")
 	o.mustPut("a", "m")
 	if id, err := o.next(); id != "a" || err != nil || o.drawn["a"].Seconds != 1 ||
 		!bytes.Equal(o.drawn["a"].Pictures[0].Data, large) {
@@ -339,10 +353,108 @@ func TestFirstResultCounts(t *testing.T) {
 	}
 }
 
+// crew is work of six shares, twice. Who does one writes it down.
+type crew struct {
+	own    func(lab.Share)                         // before the drawing worker does one
+	others func(context.Context, lab.Share) string // another worker's, which says what came of it
+}
+
+func (c crew) Draw(ctx context.Context, r lab.Request, spread lab.Spread, _ func(Update)) (d Drawn, err error) {
+	d.Request = r
+	if spread == nil {
+		return d, errors.New("the job is not shared")
+	}
+	for range 2 {
+		var shares []lab.Share
+		for n := range 6 {
+			shares = append(shares, lab.Share{At: n, Of: 6})
+		}
+		all, err := spread(ctx, shares, func(s lab.Share) (lab.Shared, error) {
+			c.own(s)
+			return note("own", s), nil
+		})
+		if err != nil {
+			return d, err
+		}
+		for _, one := range all {
+			d.Pictures = append(d.Pictures, Picture{Data: []byte(fmt.Sprint(one.Images.N)), Width: one.Images.W})
+		}
+	}
+	return d, nil
+}
+
+func (c crew) Share(ctx context.Context, s lab.Share) (lab.Shared, error) {
+	return note(c.others(ctx, s), s), ctx.Err()
+}
+
+// note is what came of a share: which one it was, and who did it.
+func note(who string, s lab.Share) (one lab.Shared) {
+	one.Images.N = s.At
+	if who == "other" {
+		one.Images.W = 1
+	}
+	one.Images.Data = make([]float32, one.Images.N*one.Images.C*one.Images.H*one.Images.W)
+	return one
+}
+
+// Workers share a job. One waits for no other: what is not done when it comes to it, it does itself, and takes it back.
+func TestShares(t *testing.T) {
+	o := openOffice(t, t.TempDir(), 10)
+	helped, recalled := make(chan int, 100), make(chan int, 100)
+	c := crew{others: func(ctx context.Context, s lab.Share) string {
+		if s.At == 3 { // this one takes for ever
+			helped <- s.At
+			<-ctx.Done()
+			recalled <- s.At
+		}
+		return "other"
+	}, own: func(s lab.Share) {
+		if s.At == 0 { // until another has done the last ones, and is at the fourth
+			<-helped
+		}
+	}}
+	for range 2 {
+		o.hire(c, "m")
+	}
+	for start := time.Now(); len(o.queue.Workers()) < 2 && time.Since(start) < 10*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+	r := lab.Request{Version: 1, Model: "m", Illusion: &lab.Illusion{Candidates: 96}}
+	if err := o.queue.Put(Job{ID: "a", Request: r}); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := o.next(); id != "a" || err != nil {
+		t.Fatalf("%s ended with %v", id, err)
+	}
+	for n, p := range o.drawn["a"].Pictures {
+		if string(p.Data) != fmt.Sprint(n%6) || (p.Width == 1) != (n%6 > 3) {
+			t.Errorf("share %d became %s, and that another did it is %v", n, p.Data, p.Width == 1)
+		}
+	}
+	for range 2 {
+		if n := <-recalled; n != 3 {
+			t.Errorf("share %d was taken back", n)
+		}
+	}
+	for _, s := range []jetstream.Stream{o.queue.s.parts, o.queue.s.jobs} {
+		left := uint64(1)
+		for start := time.Now(); left > 0 && time.Since(start) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+			info, err := s.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			left = info.State.Msgs
+		}
+		if left > 0 {
+			t.Errorf("%d messages stay in %s", left, s.CachedInfo().Config.Name)
+		}
+	}
+}
+
 // A job's fault ends itself only, and a job that its workers die of is given up.
 func TestPoison(t *testing.T) {
 	o := openOffice(t, t.TempDir(), 10)
-	stop := o.hire(func(context.Context, lab.Request, func(Update)) (Drawn, error) { panic("a fault") }, "m")
+	stop := o.hire(alone(func(context.Context, lab.Request, func(Update)) (Drawn, error) { panic("a fault") }), "m")
 	for _, id := range []string{"a", "b"} {
 		o.mustPut(id, "m")
 		if ended, err := o.next(); ended != id || err == nil || err.Error() != "internal error: a fault" {

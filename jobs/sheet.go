@@ -3,7 +3,6 @@ package jobs
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"image/png"
 	"math"
 	"slices"
@@ -43,7 +42,7 @@ func sheetOf(j *lab.Judged) *Sheet {
 	for n, v := range j.Verdicts {
 		c := Candidate{Seed: v.Seed, Parent: v.Parent, Group: j.Group, Score: math.Max(-farOff, math.Min(v.Score, farOff)),
 			Draws: v.Draws, Matrix: v.Matrix}
-		if j.Done == 1 {
+		if j.Begins {
 			m, err := figure.Grid{Images: x.Slice(n, n+1)}.Draw()
 			if err != nil {
 				return nil
@@ -67,32 +66,6 @@ func (s *Sheet) Bare() *Sheet {
 		bare.Candidates[i].Picture = nil
 	}
 	return &bare
-}
-
-// ranked returns the seeds of the candidates, the best first: of each rank, those of all groups.
-func (s *Sheet) ranked(groups int) ([]uint64, error) {
-	if s == nil || len(s.Candidates)%groups != 0 {
-		return nil, errors.New("the parts of the job have lost candidates")
-	}
-	seeds := make([]uint64, len(s.Candidates))
-	for g := range groups {
-		var own []Candidate
-		for _, c := range s.Candidates {
-			if c.Group == g {
-				own = append(own, c)
-			}
-		}
-		if len(own)*groups != len(seeds) {
-			return nil, errors.New("the parts of the job have lost candidates")
-		}
-		slices.SortStableFunc(own, func(a, b Candidate) int {
-			return lab.Verdict{Score: a.Score, Draws: a.Draws}.Compare(lab.Verdict{Score: b.Score, Draws: b.Draws})
-		})
-		for rank, c := range own {
-			seeds[rank*groups+g] = c.Seed
-		}
-	}
-	return seeds, nil
 }
 
 // With returns the sheet with what is new. Neither of them is changed.

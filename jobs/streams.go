@@ -62,7 +62,7 @@ func openStreams(nc *nats.Conn, most int) (*streams, error) {
 		{&s.jobs, most, jetstream.StreamConfig{Name: "UNNOISE_JOBS", Subjects: []string{"unnoise.jobs.>"},
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: int64(most)}},
 		{&s.parts, mostParts, jetstream.StreamConfig{Name: "UNNOISE_PARTS", Subjects: []string{"unnoise.parts.>"},
-			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: mostParts}},
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxMsgs: mostParts, MaxAge: keptEnds}},
 		{&s.ends, mostEnds, jetstream.StreamConfig{Name: "UNNOISE_ENDS",
 			Subjects: []string{"unnoise.ends.>", "unnoise.partends.>"}, MaxMsgs: mostEnds, MaxAge: keptEnds}},
 		{&s.results, mostResult, jetstream.StreamConfig{Name: "UNNOISE_RESULTS", Subjects: []string{"unnoise.results.>"},
@@ -114,8 +114,8 @@ func (j Job) endSubject() string {
 // events is where what happens to a job is told, a part's as its job's.
 func (j Job) events() string { return "unnoise.events." + j.Owner + "." + j.root() }
 
-// cancels is where a job that is drawn is cancelled.
-func (j Job) cancels() string { return "unnoise.cancel." + j.Owner + "." + j.root() }
+// cancels is where a job that is drawn is cancelled, or a part of one.
+func (j Job) cancels() string { return "unnoise.cancel." + j.Owner + "." + j.ID }
 
 func (j Job) root() string {
 	if j.Parent != "" {
@@ -124,9 +124,9 @@ func (j Job) root() string {
 	return j.ID
 }
 
-// part is the n-th part of a job.
-func (j Job) part(n int) Job {
-	return Job{ID: fmt.Sprintf("%s_%d", j.ID, n), Owner: j.Owner, Parent: j.ID, Request: j.Request}
+// part is a part of a job: the n-th share of some work.
+func (j Job) part(work, n int) Job {
+	return Job{ID: fmt.Sprintf("%s_%d_%d", j.ID, work, n), Owner: j.Owner, Parent: j.ID, Request: j.Request}
 }
 
 const (
@@ -170,9 +170,13 @@ type Stored struct {
 	Pieces int    `json:"pieces"`
 }
 
-// place is the subject that all of a job's results, or one of them, are under.
+// place is the subject that all of a job's results, or one of them, are under: its parts' too.
 func (j Job) place(of ...string) string {
-	return strings.Join(append([]string{"unnoise.results", j.Owner, j.ID}, of...), ".")
+	at := []string{"unnoise.results", j.Owner, j.root()}
+	if j.Parent != "" {
+		at = append(at, j.ID)
+	}
+	return strings.Join(append(at, of...), ".")
 }
 
 // store writes a result.
@@ -208,6 +212,14 @@ func (s *streams) load(ctx context.Context, j Job, at Stored) (data []byte, err 
 // drop deletes a result at some place, or all of a job's.
 func (s *streams) drop(ctx context.Context, j Job, place ...string) error {
 	return s.results.Purge(ctx, jetstream.WithPurgeSubject(j.place(append(place, ">")...)))
+}
+
+// recall takes a part out of its stream, and stops who is at it.
+func (s *streams) recall(ctx context.Context, p Job) error {
+	if err := s.parts.Purge(ctx, jetstream.WithPurgeSubject(p.subject())); err != nil {
+		return err
+	}
+	return s.nc.Publish(p.cancels(), nil)
 }
 
 // put puts a job into its stream.

@@ -58,7 +58,6 @@ const (
 	poll     = time.Second / 2 // between two looks at lanes, besides those when something was put in
 	inARow   = 8               // jobs of one model before another one's turn
 	retries  = 25              // times that a job is begun; it may be what its workers die of
-	partPoll = 200 * time.Millisecond
 )
 
 // NewWorker makes a worker that draws by work with the models that able lists at the time.
@@ -226,9 +225,15 @@ func (w *Worker) take(ctx context.Context, lane string, m jetstream.Msg) bool {
 	work, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(errStops) })()
-	sub, err := w.s.nc.Subscribe(j.cancels(), func(*nats.Msg) { cancel(ErrCancelled) })
-	if err == nil {
+	var err error
+	for _, one := range []Job{j, {ID: j.root(), Owner: j.Owner}} {
+		var sub *nats.Subscription
+		if sub, err = w.s.nc.Subscribe(one.cancels(), func(*nats.Msg) { cancel(ErrCancelled) }); err != nil {
+			break
+		}
 		defer func() { _ = sub.Unsubscribe() }()
+	}
+	if err == nil {
 		err = w.s.nc.Flush() // a cancellation from now on is heard, one of before is seen
 	}
 	beat := make(chan struct{})
@@ -246,11 +251,7 @@ func (w *Worker) take(ctx context.Context, lane string, m jetstream.Msg) bool {
 	if err == nil {
 		err = w.draw(work, j, m)
 	}
-	switch {
-	case errors.Is(err, errParts):
-		_ = m.NakWithDelay(partPoll)
-		return !errors.Is(err, errWaits)
-	case err != nil: // nobody is to blame but this worker
+	if err != nil { // nobody is to blame but this worker
 		if !errors.Is(err, errStops) {
 			w.log.Warn("a job goes back into the queue", "job", j.ID, "error", err)
 		}
@@ -282,52 +283,26 @@ func (w *Worker) draw(ctx context.Context, j Job, m jetstream.Msg) error {
 			return err // nil: there is nothing to do any more
 		}
 	}
-	var sheet *Sheet
-	if j.Parts > 1 && len(j.Request.Illusion.Seeds) == 0 {
-		merged, err := w.share(ask, j)
-		if err != nil {
-			return err
-		}
-		if merged.fault != nil {
-			_, err := w.s.end(ask, j, End{ID: j.ID, Draft: j.Draft, Request: j.Request, Fault: merged.fault})
-			return err
-		}
-		i := *j.Request.Illusion
-		i.Seeds, sheet = merged.seeds, merged.sheet
-		j.Request.Illusion = &i
-	}
-	if meta, err := m.Metadata(); err == nil && j.Parts <= 1 && meta.NumDelivered > retries {
+	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > retries {
 		_, err := w.s.end(ask, j, End{ID: j.ID, Draft: j.Draft, Request: j.Request,
 			Fault: &Fault{Message: fmt.Sprintf("it was begun %d times, and no worker came to its end", retries)}})
 		return err
 	}
-	w.tell(j, event{Begun: true})
-	d, err := safely(w.work)(ctx, j.Request, func(u Update) {
-		w.tell(j, event{Update: u})
-		w.say(func(p *Presence) { p.Loading, p.Done, p.Total = u.Part, 0, 0 })
-		if u.Part != "" {
-			w.say(func(p *Presence) { p.Done, p.Total = u.Done, u.Total })
-		}
-		if u.Sheet != nil {
-			sheet = sheet.With(u.Sheet)
-		}
-	})
-	write, stopWriting := context.WithTimeout(context.Background(), time.Minute)
-	defer stopWriting()
-	e := End{ID: j.ID, Draft: j.Draft, Request: j.Request}
+	result, e, err := w.result(ctx, j)
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, ErrCancelled):
-		return nil // who cancelled it has written its end
+		return nil // who cancelled it knows
 	case errors.Is(cause, errStops):
 		return errStops
+	case errors.Is(err, ErrGone):
+		return nil // the job that this is a part of has ended
 	case err != nil:
 		e.Fault = FaultOf(err)
-	case j.Parent != "":
-		e.Request, e.Sheet = d.Request, sheet
-	default:
-		d.Sheet = sheet
-		e.Request, e.Seconds, e.Pictures = d.Request, d.Seconds, len(d.Pictures)
-		data, err := json.Marshal(d)
+	}
+	write, stopWriting := context.WithTimeout(context.Background(), time.Minute)
+	defer stopWriting()
+	if err == nil {
+		data, err := json.Marshal(result)
 		if err != nil {
 			return err
 		}
@@ -339,22 +314,44 @@ func (w *Worker) draw(ctx context.Context, j Job, m jetstream.Msg) error {
 	if err == nil && !first && e.Result.Pieces > 0 { // another worker was quicker
 		err = w.s.drop(write, j, e.Result.Place)
 	}
-	if j.Parent != "" {
-		_ = w.s.nc.Publish(wakeSubject, nil)
-	}
 	return err
 }
 
-// safely lets a job's fault not end the others.
-func safely(work Work) Work {
-	return func(ctx context.Context, r lab.Request, tell func(Update)) (d Drawn, err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return work(ctx, r, tell)
+// result draws a job, or does its part of one.
+func (w *Worker) result(ctx context.Context, j Job) (result any, e End, err error) {
+	e = End{ID: j.ID, Draft: j.Draft, Request: j.Request}
+	if j.Parent != "" {
+		shared, err := w.help(ctx, j)
+		return shared, End{ID: j.ID}, err
 	}
+	w.tell(j, event{Begun: true})
+	var spread lab.Spread
+	if j.Shared {
+		spread = w.spread(j)
+	}
+	d, err := safely(func() (Drawn, error) {
+		return w.work.Draw(ctx, j.Request, spread, func(u Update) {
+			w.tell(j, event{Update: u})
+			w.say(func(p *Presence) { p.Loading, p.Done, p.Total = u.Part, 0, 0 })
+			if u.Part != "" {
+				w.say(func(p *Presence) { p.Done, p.Total = u.Done, u.Total })
+			}
+		})
+	})
+	if err == nil {
+		e.Request, e.Seconds, e.Pictures = d.Request, d.Seconds, len(d.Pictures)
+	}
+	return d, e, err
+}
+
+// safely lets a job's fault not end the others.
+func safely[T any](do func() (T, error)) (result T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // tell tells what happens to a job.
@@ -366,61 +363,6 @@ func (w *Worker) tell(j Job, e event) {
 	if err != nil {
 		w.log.Debug("an event is lost", "job", j.ID, "error", err)
 	}
-}
-
-// What a job with parts waits for.
-var (
-	errParts = errors.New("parts of the job are not judged yet")
-	errWaits = fmt.Errorf("%w, and all of them are in the queue", errParts)
-)
-
-// merged is what is known of all candidates.
-type merged struct {
-	sheet *Sheet
-	seeds []uint64 // of all candidates, the best first, group by group
-	fault *Fault
-}
-
-// share puts a job's parts into the queue. When all of them have ended, it returns what they found.
-func (w *Worker) share(ctx context.Context, j Job) (found merged, err error) {
-	i := j.Request.Illusion
-	groups := i.Groups()
-	added, open := false, false
-	from := 0
-	for n := range j.Parts {
-		to := i.Candidates * (n + 1) / j.Parts
-		p := j.part(n)
-		own := *i
-		own.Candidates, own.Keep = to-from, 1
-		seed := *j.Request.Seed + uint64(from*groups)
-		p.Request.Illusion, p.Request.Seed = &own, &seed
-		from = to
-		e, ok, err := w.s.ended(ctx, p)
-		switch {
-		case err != nil:
-			return found, err
-		case ok && e.Fault != nil:
-			found.fault = e.Fault
-			return found, nil
-		case ok:
-			found.sheet = found.sheet.With(e.Sheet)
-			continue
-		}
-		open = true
-		seq, err := w.s.put(ctx, p)
-		if err != nil {
-			return found, err
-		}
-		added = added || seq > 0
-	}
-	switch {
-	case added:
-		return found, errParts
-	case open:
-		return found, errWaits
-	}
-	found.seeds, err = found.sheet.ranked(groups)
-	return found, err
 }
 
 // say changes what the worker says of itself.

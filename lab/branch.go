@@ -127,3 +127,15 @@ func (s stage) steps() int {
 	}
 	return s.variant.made() + len(s.variant.moves())
 }
+
+// told returns a step's place among all that are made, and how many these are: of candidates, each share's.
+func (s stage) told(index int) (at, total int) {
+	n := s.steps()
+	if s.shares <= 1 {
+		return s.variant.made() + index, n
+	}
+	if s.until > 0 {
+		n = s.until
+	}
+	return s.share*n + index, s.shares * n
+}

@@ -55,6 +55,7 @@ const (
 // Judged says how much of the judgement of candidates is done, and what is thought of those of one group so far.
 type Judged struct {
 	Done, Total int
+	Begins      bool // the first of a judgement
 	Group       int
 	Images      diffusion.Images // in the range Range
 	Range       model.Range
@@ -91,6 +92,11 @@ type Result struct {
 // Draw draws a request. Events come as they happen, the result as the last one. The iterator stops after the first
 // error; an error in a field is a [model.FieldError]. A warning comes before the event that follows it.
 func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
+	return l.DrawTogether(ctx, r, nil)
+}
+
+// DrawTogether draws as [Lab.Draw] does, and has the work on candidates shared. A nil spread shares nothing.
+func (l *Lab) DrawTogether(ctx context.Context, r Request, spread Spread) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		select {
 		case <-l.turn:
@@ -99,7 +105,7 @@ func (l *Lab) Draw(ctx context.Context, r Request) iter.Seq2[Event, error] {
 			return
 		}
 		defer func() { l.turn <- struct{}{} }()
-		d := drawing{lab: l, ctx: ctx, yield: yield, start: time.Now()}
+		d := drawing{lab: l, ctx: ctx, yield: yield, start: time.Now(), spread: spread}
 		l.warnings = func(text string) { d.send(Event{Warning: text}) }
 		defer func() { l.warnings = nil }()
 		for _, text := range l.untold {
@@ -169,6 +175,8 @@ type drawing struct {
 	prompts map[string]model.Prompt
 	noise   noise
 	ranking *Ranking
+	spread  Spread
+	drawn   map[uint64]*diffusion.Generator // what candidates were drawn by here, as it is after that
 }
 
 // noise draws standard normal noise: from one generator for all images, as PyTorch does, or from one for each image, so
@@ -272,8 +280,7 @@ func woven(all []diffusion.Images, columns int) (diffusion.Images, error) {
 
 // one draws one variant, and returns the small images too where they were enlarged.
 func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
-	s := stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(),
-		ask: model.Ask{Batch: v.Batch}}
+	s := d.first(v)
 	d.noise = seeded(*v.Seed)
 	if v.Strip != nil {
 		images, err = d.strip(v)
@@ -304,6 +311,12 @@ func (d *drawing) one(v *variant) (images, small diffusion.Images, err error) {
 	return images, small, err
 }
 
+// first is the stage that draws a variant from noise.
+func (d *drawing) first(v *variant) stage {
+	return stage{name: Drawing, variant: *v, model: d.model, sampler: v.sampler, how: v.Sampling, images: v.Images(),
+		ask: model.Ask{Batch: v.Batch}}
+}
+
 // best draws candidates, each from a seed of its own, and returns the best. What was ranked before is drawn at once.
 func (d *drawing) best(s *stage) (diffusion.Images, error) {
 	i := *s.variant.Illusion
@@ -313,17 +326,11 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 		for k := range n {
 			i.Seeds = append(i.Seeds, *s.variant.Seed+uint64(k))
 		}
-		all := *s
-		all.images = n
 		if i.Race {
-			all.until = max(len(s.sampler.Path)*2/5, 1)
+			s.until = max(len(s.sampler.Path)*2/5, 1)
 		}
-		d.noise = seeded(i.Seeds...)
-		drawn := map[uint64]*diffusion.Generator{}
-		for k, g := range d.noise {
-			drawn[i.Seeds[k]] = g
-		}
-		images, err := d.draw(all)
+		images, err := d.candidates(*s, i.Seeds, diffusion.Images{})
+		s.until = 0
 		if err != nil {
 			return images, err
 		}
@@ -331,16 +338,12 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 			return images, err
 		}
 		for round := range *i.Refine {
-			if err := d.refine(*s, &i, round, drawn); err != nil {
+			if err := d.refine(*s, &i, round); err != nil {
 				return images, err
 			}
 		}
 		if !i.Race && d.model.spec.WeightBytes > smallModels { // drawing again would take long
-			s.variant.Illusion, s.images, d.noise = &i, i.Keep*groups, nil
-			for _, seed := range i.Seeds[:s.images] {
-				d.noise = append(d.noise, drawn[seed])
-			}
-			return d.ranking.Images.Slice(0, s.images), nil
+			return d.ranked(s, &i)
 		}
 		if i.Race { // the best tenth is finished and judged again
 			if err := d.finish(s, &i); err != nil {
@@ -353,16 +356,29 @@ func (d *drawing) best(s *stage) (diffusion.Images, error) {
 	return d.again(*s, &i)
 }
 
+// ranked returns the best of what was ranked, with the noise that goes on from there.
+func (d *drawing) ranked(s *stage, i *Illusion) (x diffusion.Images, err error) {
+	s.variant.Illusion, s.images = i, i.Keep*i.Groups()
+	x = d.ranking.Images.Slice(0, s.images)
+	d.noise = nil
+	for _, seed := range i.Seeds[:s.images] {
+		if g := d.drawn[seed]; g != nil {
+			d.noise = append(d.noise, g)
+		} else if s.variant.Upscale != nil { // another process has it
+			_, err = d.again(*s, i)
+			return x, err
+		}
+	}
+	return x, nil
+}
+
 // finish draws the best tenth of raced candidates to the end, and ranks them anew.
 func (d *drawing) finish(s *stage, i *Illusion) error {
 	groups := i.Groups()
 	few := *i
 	few.Candidates = max(i.Keep, (i.Candidates+9)/10)
 	few.Seeds = slices.Clone(i.Seeds[:few.Candidates*groups])
-	finish := *s
-	finish.images = few.Candidates * groups
-	d.noise = seeded(few.Seeds...)
-	images, err := d.draw(finish)
+	images, err := d.candidates(*s, few.Seeds, diffusion.Images{})
 	if err != nil {
 		return err
 	}
@@ -553,6 +569,8 @@ type stage struct {
 	total   int              // steps of the drawing that this is the beginning of; 0: it is the whole
 	first   int              // of the path's moves that is made
 	again   diffusion.Images // what is noised to where that begins; none: the start is noise
+
+	share, shares int // the part of the candidates that is drawn, from 0, and how many there are
 }
 
 // draw draws with one model. It asks the generator for what diffusers' pipelines ask PyTorch's, in their order: the
@@ -604,7 +622,7 @@ func (d *drawing) draw(s stage) (x diffusion.Images, err error) {
 		x = step.X
 		end := step.Index+1 == s.until
 		if s.name == Drawing {
-			step.Index, step.Total = s.variant.made()+step.Index, s.steps()
+			step.Index, step.Total = s.told(step.Index)
 		}
 		d.send(Event{Stage: s.name, Variant: d.at, Variants: len(d.variants), Step: &Step{step, s.model.spec.Range}})
 		if d.stopped {

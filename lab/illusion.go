@@ -455,32 +455,26 @@ type Ranking struct {
 // rank judges candidates and returns the best first. images are those of one group.
 func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.Images, seeds []uint64,
 	round int) ([]Verdict, []string, error) {
-	looks, err := i.Looks(d.model.spec, group)
+	j, looks, err := d.judge(m, i, group, round)
 	if err != nil {
 		return nil, nil, err
 	}
-	var asked []string
-	for _, look := range looks {
-		asked = append(asked, look.Prompt)
+	told := Judged{Begins: true, Group: group, Images: images, Range: d.model.spec.Range}
+	for _, p := range j.Prompts {
+		told.Prompts = append(told.Prompts, p.Text)
 	}
-	texts := append(slices.Clone(asked), i.others(d.model.spec, asked)...)
-	told := Judged{Group: group, Images: images, Range: d.model.spec.Range, Prompts: texts}
 	for _, look := range looks {
 		told.Looks = append(told.Looks, look.Name)
 	}
-	j := Judge{Model: m, Draws: i.drawsAt(round), Seed: uint64(round)}
 	j.Progress = func(done, total int, soFar []Verdict) {
 		i.tellParents(soFar)
 		now := told
 		now.Done, now.Total, now.Verdicts = done, total, soFar
 		d.send(Event{Stage: Judging, Judged: &now})
+		told.Begins = false
 	}
-	for _, text := range texts {
-		p, ok := d.prompts[text]
-		if !ok {
-			return nil, nil, fmt.Errorf("the prompt %q was not encoded", text)
-		}
-		j.Prompts = append(j.Prompts, p)
+	if d.spread != nil {
+		j.together = d.judgeTogether(j, Judgement{Group: group, Round: round})
 	}
 	shown := images.Clone() // as a picture shows them
 	for k, v := range shown.Data {
@@ -494,5 +488,25 @@ func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.I
 	if err != nil {
 		return nil, nil, errors.Join(err)
 	}
-	return verdicts, texts, nil
+	return verdicts, told.Prompts, nil
+}
+
+// judge prepares to judge the candidates of a group, after some rounds.
+func (d *drawing) judge(m model.Model, i *Illusion, group, round int) (j Judge, looks []Look, err error) {
+	if looks, err = i.Looks(d.model.spec, group); err != nil {
+		return j, nil, err
+	}
+	var asked []string
+	for _, look := range looks {
+		asked = append(asked, look.Prompt)
+	}
+	j = Judge{Model: m, Draws: i.drawsAt(round), Seed: uint64(round)}
+	for _, text := range append(slices.Clone(asked), i.others(d.model.spec, asked)...) {
+		p, ok := d.prompts[text]
+		if !ok {
+			return j, nil, fmt.Errorf("the prompt %q was not encoded", text)
+		}
+		j.Prompts = append(j.Prompts, p)
+	}
+	return j, looks, nil
 }

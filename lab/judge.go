@@ -57,6 +57,25 @@ type Judge struct {
 	High     float64
 	Seed     uint64 // of the noise
 	Progress func(done, total int, soFar []Verdict)
+
+	together gather // which shares the work; nil: all of it is done here
+}
+
+// gather adds what draws of noise, from one to before another, tell of some of the images.
+type gather func(ctx context.Context, seen seen, all []evidence, which []int, from, to int) error
+
+// seen are images, and what the looks see of them.
+type seen struct {
+	diffusion.Images
+	looks []diffusion.Images
+}
+
+func see(images diffusion.Images, looks []Look) seen {
+	s := seen{Images: images}
+	for _, look := range looks {
+		s.looks = append(s.looks, look.See(images))
+	}
+	return s
 }
 
 // How images are judged: docs/results.md.
@@ -79,35 +98,58 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 		return nil, fmt.Errorf("%d looks are judged by %d prompts, expected at least as many, and two", len(looks),
 			len(j.Prompts))
 	}
-	var seen []diffusion.Images
-	for _, look := range looks {
-		seen = append(seen, look.See(images))
-	}
+	saw := see(images, looks)
 	all := make([]evidence, images.N)
 	stay := make([]int, images.N)
 	for n := range all {
-		stay[n] = n
-		all[n] = evidence{gaps: make([][]gap, len(looks)), fit: make([]gap, len(looks))}
-		for look := range looks {
-			all[n].gaps[look] = make([]gap, len(j.Prompts))
+		stay[n], all[n] = n, j.none(len(looks))
+	}
+	told := func(done int) {
+		if j.Progress != nil {
+			j.Progress(done, j.Draws, j.verdicts(all, seeds))
 		}
 	}
-	g := diffusion.NewGenerator(j.Seed)
-	noise := diffusion.NewImages(1, images.C, images.H, images.W)
-	for draw, t := range j.times() {
-		if draw > 0 && draw == j.Draws/2 {
-			slices.SortStableFunc(stay, func(a, b int) int { return j.verdict(all[a]).Compare(j.verdict(all[b])) })
-			stay = stay[:(len(stay)+1)/2]
-			slices.Sort(stay)
-		}
-		var trials []trial
-		for look := range looks {
-			for _, n := range stay {
-				for _, p := range j.told(all[n], look) {
-					trials = append(trials, trial{n, look, p})
-				}
+	work := gather(func(ctx context.Context, s seen, all []evidence, which []int, from, to int) error {
+		return j.gather(ctx, s, all, which, from, to, told)
+	})
+	if j.together != nil {
+		work = func(ctx context.Context, s seen, all []evidence, which []int, from, to int) error {
+			err := j.together(ctx, s, all, which, from, to)
+			if err == nil {
+				told(to)
 			}
+			return err
 		}
+	}
+	half := j.Draws / 2
+	if half > 0 {
+		if err := work(ctx, saw, all, stay, 0, half); err != nil {
+			return nil, err
+		}
+		slices.SortStableFunc(stay, func(a, b int) int { return j.verdict(all[a]).Compare(j.verdict(all[b])) })
+		stay = stay[:(len(stay)+1)/2]
+		slices.Sort(stay)
+	}
+	if err := work(ctx, saw, all, stay, half, j.Draws); err != nil {
+		return nil, err
+	}
+	return j.verdicts(all, seeds), nil
+}
+
+// none is the evidence of before the first draw.
+func (j Judge) none(looks int) evidence {
+	e := evidence{Gaps: make([][]gap, looks), Fit: make([]gap, looks)}
+	for look := range looks {
+		e.Gaps[look] = make([]gap, len(j.Prompts))
+	}
+	return e
+}
+
+// gather is [gather], done here. The images are evaluated share by share, so that sharing changes no bit.
+func (j Judge) gather(ctx context.Context, s seen, all []evidence, which []int, from, to int, told func(done int)) error {
+	g := diffusion.NewGenerator(j.Seed)
+	noise := diffusion.NewImages(1, s.C, s.H, s.W)
+	for draw, t := range j.times()[:to] {
 		if draw%2 == 0 {
 			g.Normal(noise.Data)
 		} else {
@@ -115,23 +157,36 @@ func (j Judge) Rank(ctx context.Context, images diffusion.Images, seeds []uint64
 				noise.Data[i] = -noise.Data[i]
 			}
 		}
-		errors, err := j.try(ctx, seen, trials, noise, t)
-		if err != nil {
-			return nil, err
+		if draw < from {
+			continue
 		}
-		asked := 0.0
-		for i, try := range trials {
-			if try.prompt == try.look { // the first of its look
-				asked = errors[i]
-				all[try.image].fit[try.look].add(-asked / 2)
+		for some := range slices.Chunk(which, shareImages) {
+			var trials []trial
+			for look := range s.looks {
+				for _, n := range some {
+					for _, p := range j.told(all[n], look) {
+						trials = append(trials, trial{n, look, p})
+					}
+				}
 			}
-			all[try.image].gaps[try.look][try.prompt].add((errors[i] - asked) / 2)
+			errors, err := j.try(ctx, s.looks, trials, noise, t)
+			if err != nil {
+				return err
+			}
+			asked := 0.0
+			for i, try := range trials {
+				if try.prompt == try.look { // the first of its look
+					asked = errors[i]
+					all[try.image].Fit[try.look].add(-asked / 2)
+				}
+				all[try.image].Gaps[try.look][try.prompt].add((errors[i] - asked) / 2)
+			}
 		}
-		if j.Progress != nil {
-			j.Progress(draw+1, j.Draws, j.verdicts(all, seeds))
+		if told != nil {
+			told(draw + 1)
 		}
 	}
-	return j.verdicts(all, seeds), nil
+	return nil
 }
 
 func (j Judge) verdicts(all []evidence, seeds []uint64) []Verdict {
@@ -145,19 +200,19 @@ func (j Judge) verdicts(all []evidence, seeds []uint64) []Verdict {
 
 // evidence is what was found of one image.
 type evidence struct {
-	gaps [][]gap // for each look and prompt how much less likely it is than the look's own one
-	fit  []gap   // for each look the log likelihood of that one
+	Gaps [][]gap // for each look and prompt how much less likely it is than the look's own one
+	Fit  []gap   // for each look the log likelihood of that one
 }
 
 // gap is a log likelihood, or a difference of two, in the mean over some draws.
 type gap struct {
-	sum   float64
-	draws int
+	Sum   float64
+	Draws int
 }
 
-func (g *gap) add(v float64) { g.sum, g.draws = g.sum+v, g.draws+1 }
+func (g *gap) add(v float64) { g.Sum, g.Draws = g.Sum+v, g.Draws+1 }
 
-func (g gap) mean() float64 { return g.sum / float64(max(g.draws, 1)) }
+func (g gap) mean() float64 { return g.Sum / float64(max(g.Draws, 1)) }
 
 // trial asks how well one prompt explains one look at one image.
 type trial struct{ image, look, prompt int }
@@ -170,8 +225,8 @@ func (j Judge) told(e evidence, look int) []int {
 			others = append(others, p)
 		}
 	}
-	if e.gaps[look][look].draws > 0 && len(others) > rivals {
-		gaps := e.gaps[look]
+	if e.Gaps[look][look].Draws > 0 && len(others) > rivals {
+		gaps := e.Gaps[look]
 		slices.SortStableFunc(others, func(a, b int) int { return cmp.Compare(gaps[a].mean(), gaps[b].mean()) })
 		others = others[:rivals]
 	}
@@ -231,7 +286,7 @@ func (j Judge) try(ctx context.Context, seen []diffusion.Images, trials []trial,
 // verdict sums evidence up.
 func (j Judge) verdict(e evidence) Verdict {
 	v := Verdict{Score: math.Inf(1)}
-	for look, gaps := range e.gaps {
+	for look, gaps := range e.Gaps {
 		least := 0.0
 		row := make([]float64, len(gaps))
 		var others []float64 // log likelihoods
@@ -249,8 +304,8 @@ func (j Judge) verdict(e evidence) Verdict {
 			row[p] -= least
 		}
 		v.Matrix = append(v.Matrix, row)
-		v.Draws = gaps[look].draws
-		v.Fit += e.fit[look].mean()
+		v.Draws = gaps[look].Draws
+		v.Fit += e.Fit[look].mean()
 	}
 	return v
 }

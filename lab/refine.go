@@ -22,30 +22,27 @@ func (i *Illusion) drawsAt(rounds int) int {
 }
 
 // refine lets the best quarter of ranked candidates stay, and draws the others anew from these: noised again to 60 % of
-// the path, each with a seed of its own. Then it ranks all of them. drawn gets the generators.
-func (d *drawing) refine(s stage, i *Illusion, round int, drawn map[uint64]*diffusion.Generator) error {
+// the path, each with a seed of its own. Then it ranks all of them.
+func (d *drawing) refine(s stage, i *Illusion, round int) error {
 	groups := i.Groups()
 	best := d.ranking.Images
 	stay := (i.Candidates + 3) / 4 * groups
-	s.images = best.N - stay
-	if s.images == 0 {
+	n := best.N - stay
+	if n == 0 {
 		return nil
 	}
 	var parents []diffusion.Images
-	d.noise = nil
-	for k := range s.images {
+	for k := range n {
 		parent := k % stay // of the same group
 		parents = append(parents, best.Slice(parent, parent+1))
-		seed := *s.variant.Seed + uint64(best.N+round*s.images+k)
+		seed := *s.variant.Seed + uint64(best.N+round*n+k)
 		i.Parents[seed], i.Seeds[stay+k] = i.Seeds[parent], seed
-		drawn[seed] = diffusion.NewGenerator(seed)
-		d.noise = append(d.noise, drawn[seed])
 	}
 	from, err := diffusion.Concat(parents...)
 	if err != nil {
 		return err
 	}
-	children, err := d.draw(s.from(from))
+	children, err := d.candidates(s, i.Seeds[stay:], from)
 	if err != nil {
 		return err
 	}
