@@ -87,7 +87,7 @@ func (d *Demo) unnoise(ctx context.Context) (s writeup.Section, err error) {
 	if err != nil {
 		return s, err
 	}
-	r.Steps, r.Strip.Every, r.Strip.At = demoSteps, 4, []string{"40%"}
+	r.Steps, r.Strip.Every, r.Strip.At = demoSteps, 3, []string{"60%"}
 	if len(d.spec.Vocabulary) > 0 {
 		r.Prompts = []string{"7"}
 	}
@@ -125,22 +125,26 @@ func (d *Demo) turn(ctx context.Context) (s writeup.Section, err error) {
 
 func (d *Demo) far(ctx context.Context) (s writeup.Section, err error) {
 	figures, err := d.illusion(ctx, "hybrid", lab.Illusion{Bands: d.Hybrids[0]})
-	return d.section("hybrid", "From near and from far", demoHybrid, figures...), err
+	text := template.HTML(demoHybrid)
+	if len(d.spec.Vocabulary) > 0 {
+		text += demoHybridOfDigits
+	}
+	return d.section("hybrid", "From near and from far", text, figures...), err
 }
 
-// number is 2026 that turns into 1984.
+// number is 2026 that turns into 9202.
 func (d *Demo) number(ctx context.Context) (s writeup.Section, err error) {
 	r := d.request()
 	r.Model = d.Digits
 	r.Illusion = &lab.Illusion{Candidates: numberTries, Views: []lab.Part{
 		{As: "identity", Prompts: []string{"2", "0", "2", "6"}},
-		{As: "rotate_180", Prompts: []string{"4", "8", "9", "1"}}}}
-	f := shown{name: "number", title: "2026, and 1984 when the page is turned", request: r}
+		{As: "rotate_180", Prompts: []string{"2", "0", "2", "9"}}}}
+	f := shown{name: "number", title: "2026, and 9202 when the page is turned", request: r}
 	one, err := d.draw(ctx, f, 0)
 	if err != nil {
 		return s, err
 	}
-	g, err := d.performed(f, one, "2026", "1984")
+	g, err := d.performed(f, one, "2026", "9202")
 	g.Width = 4
 	return d.section("number", "A number that turns", demoNumber, g), err
 }
@@ -169,12 +173,14 @@ noise: all of it at once gives a vague picture, little by little a sharp one.</p
 place of things, and becomes what the words say. To the right more of
 the drawing is kept.</p>`
 
-	demoHole = `<p>The black part is drawn anew, three times. The rest stays as it is, to the bit.</p>`
+	demoHole = `<p>What is white in the mask is drawn anew, three times. The rest stays as it is, to the bit.</p>`
 
 	demoAnagram = `<p>It reads as one thing upright and as another when it is turned: at each step the noise is
 estimated in both views, and their mean taken away. Turn it with the slider.</p>`
 
 	demoHybrid = `<p>From afar you see the coarse part, from near the lines. Each comes from another wish.</p>`
+
+	demoHybridOfDigits = `<p>Digits make it hard: their strokes are coarse and fine at once.</p>`
 
 	demoNumber = `<p>The same trick, digit by digit: the best of four attempts each, as the model itself judges them.</p>`
 

@@ -85,8 +85,8 @@ func Defaults(spec model.Spec) Subjects {
 			{Start{"three", "5"}, "0,0,100%,48%"}}
 		s.Anagrams = [][]lab.Part{parts("identity", "6", "rotate_180", "9"), parts("identity", "3", "rotate_180", "5"),
 			parts("identity", "2", "flip", "5")}
-		s.Hybrids = [][]lab.Part{parts("low_pass", "0", "high_pass", "8"), parts("low_pass", "1", "high_pass", "4"),
-			parts("low_pass", "9", "high_pass", "7")}
+		s.Hybrids = [][]lab.Part{parts("low_pass", "9", "high_pass", "7"), parts("low_pass", "6", "high_pass", "4"),
+			parts("low_pass", "0", "high_pass", "8")}
 	case spec.Height <= 32: // things, as emoji show them
 		s.Prompts = []string{"a red rocket on a blue background", "a fox in the snow", "a green apple"}
 		s.Plain, s.Subject = "a cat", "apple"

@@ -161,7 +161,9 @@ func DrawDemo(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, dir
 func (d DemoRun) Write(dir, command, device string) (string, error) {
 	c := d.config
 	d.Parameters.Add("command", command)
-	d.Parameters.Add("commit", c.Program.Commit)
+	if c.Program.Commit != "" {
+		d.Parameters.Add("commit", c.Program.Commit)
+	}
 	if by := build.Commit(); by != c.Program.Commit {
 		d.Parameters.Add("drawn by commit", by)
 	}
