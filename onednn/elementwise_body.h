@@ -100,10 +100,13 @@ static void elementwise(const un_ew *e, void *const *slots) {
   if (blocks < 8 * threads) threads = blocks >= 16 ? threads : 1;
   if (threads > blocks) threads = (int)blocks;
   if (threads > 1 && !e->n_sum) threads = un_parts(blocks / 8);
-  double *totals = NULL;  // [sum][thread][inner or 1]
-  int64_t sum_width = 0;
-  for (int k = 0; k < e->n_sum; k++) sum_width += e->sum[k].keep ? inner : 1;
-  if (e->n_sum) totals = calloc((size_t)(threads * sum_width), sizeof(double));
+  double *totals = NULL;  // [thread][sum][group][inner or 1]
+  int64_t sum_width = 0, total_width = 0;
+  for (int k = 0; k < e->n_sum; k++) {
+    sum_width += e->sum[k].keep ? inner : 1;
+    total_width += e->sum[k].keep ? rows / e->sum[k].rows * inner : 1;
+  }
+  if (e->n_sum) totals = calloc((size_t)(threads * total_width), sizeof(double));
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
@@ -126,7 +129,7 @@ static void elementwise(const un_ew *e, void *const *slots) {
     if (e->n_sum) {
       partial = aligned_alloc(64, (size_t)((sum_width + 15) / 16 * 64 + 64 * 16));
       memset(partial, 0, (size_t)sum_width * sizeof(float));
-      total = totals + me * sum_width;
+      total = totals + me * total_width;
     }
     int since_flush = 0;
     for (int64_t block = first; block < last; block++) {
@@ -162,13 +165,21 @@ static void elementwise(const un_ew *e, void *const *slots) {
         }
       }
       if (e->n_sum) {
-        int64_t base = 0;
+        int64_t base = 0, to = 0;
         for (int k = 0; k < e->n_sum; k++) {
           const float *v = regs[e->sum[k].reg];
-          if (e->sum[k].keep) {
+          if (e->sum[k].keep && e->sum[k].rows < rows) {  // a block may have rows of several groups
+            for (int r = 0; r < count; r++) {
+              double *restrict own = total + to + (row + r) / e->sum[k].rows * inner + segment;
+              for (int i = 0; i < width; i++) own[i] += v[r * width + i];
+            }
+            base += inner;
+            to += rows / e->sum[k].rows * inner;
+          } else if (e->sum[k].keep) {
             float *restrict acc = partial + base + segment;
             for (int r = 0; r < count; r++) for (int i = 0; i < width; i++) acc[i] += v[r * width + i];
             base += inner;
+            to += inner;
           } else {
             float lanes[16] = {0};
             int i = 0;
@@ -176,17 +187,19 @@ static void elementwise(const un_ew *e, void *const *slots) {
             for (; i < n; i++) lanes[0] += v[i];
             double s = 0;
             for (int j = 0; j < 16; j++) s += lanes[j];
-            total[base] += s;
+            total[to] += s;
             base++;
+            to++;
           }
         }
         if (++since_flush == FLUSH || block + 1 == last) {
           since_flush = 0;
-          base = 0;
+          base = to = 0;
           for (int k = 0; k < e->n_sum; k++) {
-            if (!e->sum[k].keep) { base++; continue; }
-            for (int64_t i = 0; i < inner; i++) { total[base + i] += partial[base + i]; partial[base + i] = 0; }
+            if (!e->sum[k].keep) { base++; to++; continue; }
+            if (e->sum[k].rows == rows) for (int64_t i = 0; i < inner; i++) { total[to + i] += partial[base + i]; partial[base + i] = 0; }
             base += inner;
+            to += rows / e->sum[k].rows * inner;
           }
         }
       }
@@ -198,10 +211,10 @@ static void elementwise(const un_ew *e, void *const *slots) {
   int64_t base = 0;
   for (int k = 0; k < e->n_sum; k++) {
     const un_ew_sum *s = &e->sum[k];
-    int64_t width = s->keep ? inner : 1;
+    int64_t width = s->keep ? rows / s->rows * inner : 1;
     for (int64_t i = 0; i < width; i++) {
       double v = 0;
-      for (int t = 0; t < threads; t++) v += totals[t * sum_width + base + i];
+      for (int t = 0; t < threads; t++) v += totals[t * total_width + base + i];
       store_one(slots[s->slot], i, s->dtype, (float)v);
     }
     base += width;

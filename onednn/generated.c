@@ -7,6 +7,9 @@
 
 enum { SUM_RUN = 1 << 16 };  // additions to a float32 sum before it goes to its float64 total
 
+// Floats of a sum in a run.
+static int64_t lanes_of(const un_ew_sum *s, int64_t width) { return s->keep ? (width + 15) / 16 * 16 : 16; }
+
 // Generated code takes runs of rows that lie at equal distances. Threads share the rows, or where these are few, the columns.
 const char *un_run_code(un_op *op, void *const *slots) {
   const un_ew *e = (const un_ew *)op;
@@ -18,9 +21,12 @@ const char *un_run_code(un_op *op, void *const *slots) {
   // Parts that add up nothing may be many, each worth its while.
   if (threads > 1 && !e->n_sum) threads = un_parts(by_columns ? width / 512 : rows < e->total / (4 * UN_LANES) ? rows : e->total / (4 * UN_LANES));
 
-  int64_t sum_width = 0;  // of one thread
-  for (int k = 0; k < e->n_sum; k++) sum_width += e->sum[k].keep ? (width + 15) / 16 * 16 : 16;
-  double *totals = e->n_sum ? calloc((size_t)(threads * sum_width), sizeof(double)) : NULL;
+  int64_t sum_width = 0, total_width = 0;  // of a run, of one thread
+  for (int k = 0; k < e->n_sum; k++) {
+    sum_width += lanes_of(&e->sum[k], width);
+    total_width += lanes_of(&e->sum[k], width) * (e->sum[k].keep ? rows / e->sum[k].rows : 1);
+  }
+  double *totals = e->n_sum ? calloc((size_t)(threads * total_width), sizeof(double)) : NULL;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
@@ -39,7 +45,7 @@ const char *un_run_code(un_op *op, void *const *slots) {
     if (e->n_sum) {
       partial = aligned_alloc(64, (size_t)sum_width * sizeof(float));
       memset(partial, 0, (size_t)sum_width * sizeof(float));
-      total = totals + me * sum_width;
+      total = totals + me * total_width;
       if (column_limit > SUM_RUN) column_limit = SUM_RUN;
       run_limit = SUM_RUN / column_limit < 256 ? SUM_RUN / column_limit : 256;
     }
@@ -65,10 +71,19 @@ const char *un_run_code(un_op *op, void *const *slots) {
         float *sum = partial;
         for (int k = 0; k < e->n_sum; k++) {
           a[n++] = (int64_t)(sum + (e->sum[k].keep ? column : 0));
-          sum += e->sum[k].keep ? (width + 15) / 16 * 16 : 16;
+          sum += lanes_of(&e->sum[k], width);
         }
         e->code(a);
-        for (int64_t i = 0; i < sum_width; i++) { total[i] += partial[i]; partial[i] = 0; }
+        sum = partial;
+        double *to = total;
+        for (int k = 0; k < e->n_sum; k++) {
+          const un_ew_sum *s = &e->sum[k];
+          const int64_t lanes = lanes_of(s, width);
+          double *own = s->keep ? to + row / s->rows * lanes : to;
+          for (int64_t i = 0; i < lanes; i++) { own[i] += sum[i]; sum[i] = 0; }
+          sum += lanes;
+          to += s->keep ? rows / s->rows * lanes : lanes;
+        }
         row += run;
       }
     free(partial);
@@ -77,16 +92,16 @@ const char *un_run_code(un_op *op, void *const *slots) {
   double *sum = totals;
   for (int k = 0; k < e->n_sum; k++) {
     const un_ew_sum *s = &e->sum[k];
-    const int64_t lanes = s->keep ? (width + 15) / 16 * 16 : 16;
+    const int64_t lanes = lanes_of(s, width), groups = s->keep ? rows / s->rows : 1;
     double all = 0;
-    for (int64_t i = 0; i < lanes; i++) {
-      double v = 0;
-      for (int t = 0; t < threads; t++) v += sum[t * sum_width + i];
-      all += v;
-      if (s->keep && i < width) store_one(slots[s->slot], i, s->dtype, (float)v);
-    }
+    for (int64_t g = 0; g < groups; g++, sum += lanes)
+      for (int64_t i = 0; i < lanes; i++) {
+        double v = 0;
+        for (int t = 0; t < threads; t++) v += sum[t * total_width + i];
+        all += v;
+        if (s->keep && i < width) store_one(slots[s->slot], g * width + i, s->dtype, (float)v);
+      }
     if (!s->keep) store_one(slots[s->slot], 0, s->dtype, (float)all);
-    sum += lanes;
   }
   free(totals);
   return NULL;

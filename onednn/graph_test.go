@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -324,4 +325,45 @@ func TestLongReductions(t *testing.T) {
 			}, tensors.FromFlatDataAndDimensions(a, len(a)), tensors.FromFlatDataAndDimensions(b, 601, 40))
 		})
 	}
+}
+
+// Sums of groups of rows, on every instruction set, with threads that share a group: over a chain, over a product, and
+// beside a sum of all of them.
+func TestSumsOfGroups(t *testing.T) {
+	test := func(t *testing.T) {
+		for _, s := range [][]int{{3, 5, 7, 8}, {5, 20, 9}, {2, 4, 6, 5, 32}, {2, 600, 24}} {
+			r := rand.New(rand.NewPCG(3, uint64(len(s))))
+			agree(t, fmt.Sprint(s), 2e-5, func(in []*Node) []*Node {
+				x, y := in[0], in[1]
+				last := len(s) - 2
+				d := Add(Mul(x, y), x)
+				sums := []*Node{ReduceSum(d, last), ReduceSum(Mul(d, y), last)}
+				if last > 1 {
+					sums = append(sums, ReduceSum(d, last-1, last), ReduceSum(d, 0, 1))
+				}
+				return append(sums, ReduceAllSum(d), d)
+			}, random(r, s...), random(r, s...))
+		}
+	}
+	everyISA(t, test)
+	configure(t, "threads=3")
+	test(t)
+}
+
+// A chain over two arrays that is summed up and then read again is not written to memory.
+func TestChainsAfterSums(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	f := func(in []*Node) []*Node {
+		silu := func(x *Node) *Node { return Mul(x, Logistic(x)) }
+		y := Convolve(in[0], in[1]).PadSame().Done()
+		m := ReduceAndKeep(y, ReduceMean, 1, 2)
+		y = Mul(Sub(y, m), Inverse(Sqrt(AddScalar(ReduceAndKeep(Square(Sub(y, m)), ReduceMean, 1, 2), 1))))
+		y = Convolve(silu(y), in[1]).PadSame().Done()
+		return Gradient(ReduceAllSum(Square(y)), in...)
+	}
+	in := []*tensors.Tensor{random(r, 2, 8, 8, 32), random(r, 3, 3, 32, 32)}
+	if table := profiled(t, f, in...); !strings.Contains(table, " 0 out, ") {
+		t.Errorf("no cluster makes sums alone:\n%s", table)
+	}
+	agree(t, "gradients", 2e-4, f, in...)
 }

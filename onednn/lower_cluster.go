@@ -106,7 +106,7 @@ func nativeOf(p *cluster.Program, slotOf func(*graph.Result) int, generated bool
 	sums := make([]C.un_ew_sum, len(p.Sums)+1)
 	for i, x := range p.Sums {
 		sums[i] = C.un_ew_sum{C.int32_t(slotOf(x.Array)), loadType(x.Array.Shape().DType), C.int32_t(x.Register),
-			C.int32_t(x.Keep)}
+			C.int32_t(x.Keep), C.int64_t(x.Rows)}
 	}
 	instructions := make([]C.un_instr, len(p.Code)+1)
 	for i, x := range p.Code {

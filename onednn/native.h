@@ -58,8 +58,9 @@ typedef struct {
   int64_t offset, stride[UN_MAX_DIMS];  // as an input's, the last stride 1
 } un_ew_out;
 
-// A sum over the cluster's iteration: of everything (keep == 0), or of all but the innermost dimension (keep == 1).
-typedef struct { int32_t slot, dtype, reg, keep; } un_ew_sum;
+// A sum over the cluster's iteration: of everything (keep == 0), or of each `rows` rows of the innermost dimension (keep == 1), whose
+// number the product of some of the innermost other dimensions is.
+typedef struct { int32_t slot, dtype, reg, keep; int64_t rows; } un_ew_sum;
 
 // dims: the iteration, outermost first. Inputs load into registers 0..n_in-1. code: machine code of the same program for
 // a run of rows (see codegen.go), or none: then it is interpreted.

@@ -88,7 +88,12 @@ func run(p *cluster.Program, arrays map[*graph.Result][]float64) {
 			arrays[x.Array][at(x.Offset, x.Stride)] = registers[x.Register]
 		}
 		for _, x := range p.Sums {
-			arrays[x.Array][x.Keep*index[len(index)-1]] += registers[x.Register]
+			width := p.Dims[len(p.Dims)-1]
+			first := 0
+			if x.Keep == 1 {
+				first = n / width / x.Rows * width
+			}
+			arrays[x.Array][first+x.Keep*index[len(index)-1]] += registers[x.Register]
 		}
 	}
 }

@@ -74,25 +74,42 @@ func Fusable(n *graph.Node) bool {
 	return true
 }
 
-// fusableSum tells which axes of its operand a reduction keeps, if it can be a cluster's trailing sum: none, or the
-// last.
-func fusableSum(n *graph.Node) (keep int, ok bool) {
+// What a cluster may sum up: a row of at most maxWidth sums; of a group of rows at least minRows, and at most maxSums in
+// all, for each of which a thread has a number.
+const (
+	maxWidth = 4096
+	minRows  = 16
+	maxSums  = 1 << 18
+)
+
+// fusableSum tells what a reduction keeps, if it can be a cluster's trailing sum: nothing; the last axis; or the last
+// and the first ones. from is the first axis that it does not keep.
+func fusableSum(n *graph.Node) (keep, from int, ok bool) {
 	if n.Op != compute.OpTypeReduceSum || !graph.IsFloat(n.Out[0].Shape().DType) {
-		return 0, false
+		return 0, 0, false
 	}
 	in := n.In[0].Shape()
 	reduced := n.Attr.([]int)
 	if len(reduced) == 0 || len(reduced) == in.Rank() {
-		return 0, true
+		return 0, 0, true
 	}
 	last := in.Rank() - 1
-	if len(reduced) == last && !slices.Contains(reduced, last) {
-		if in.Dimensions[last] == 1 {
-			return 0, true
-		}
-		return 1, in.Dimensions[last] <= 4096
+	if slices.Contains(reduced, last) {
+		return 0, 0, false
 	}
-	return 0, false
+	width := in.Dimensions[last]
+	if len(reduced) == last && width == 1 {
+		return 0, 0, true
+	}
+	from = last - len(reduced)
+	if slices.Min(reduced) != from || width > maxWidth {
+		return 0, 0, false
+	}
+	if from == 0 {
+		return 1, 0, true
+	}
+	sums := n.Out[0].Shape().Size()
+	return 1, from, in.Size() >= minRows*sums && width > 1 && sums <= maxSums
 }
 
 // Cluster is a set of element-wise nodes over one iteration, run as one pass over memory, and the sums over it.
@@ -130,7 +147,7 @@ func Fuse(g *graph.Graph, limit int) []Unit {
 		members[i] = []*graph.Node{nd}
 		if Fusable(nd) {
 			dims[i] = append([]int{}, nd.Out[0].Shape().Dimensions...) // not nil for a scalar
-		} else if _, ok := fusableSum(nd); ok && Fusable(nd.In[0].Node) {
+		} else if _, _, ok := fusableSum(nd); ok && Fusable(nd.In[0].Node) {
 			dims[i] = nd.In[0].Shape().Dimensions
 		}
 		for _, r := range nd.In {

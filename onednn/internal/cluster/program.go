@@ -45,6 +45,7 @@ type Sum struct {
 	Array    *graph.Result
 	Register int
 	Keep     int // 1: a sum for each position of the last dimension; 0: one sum
+	Rows     int // of the dimensions before the last, so many go to these sums, then as many to the next ones
 }
 
 // view looks through broadcasts and slices: the array that holds r's values, where they begin, and their strides along
@@ -264,11 +265,17 @@ func (c *Cluster) Assemble(stored func(*graph.Result) bool, parts map[*graph.Res
 			p.Out = append(p.Out, Output{x.Whole, at(reg[r]), x.Offset, graph.RowMajor(x.Whole.Shape())})
 		}
 	}
+	var apart []int // axes that those before must not be merged with
 	for _, s := range c.Sums {
-		keep, _ := fusableSum(s)
-		p.Sums = append(p.Sums, Sum{s.Out[0], at(reg[s.In[0]]), keep})
+		keep, from, _ := fusableSum(s)
+		rows := 1
+		for _, d := range p.Dims[from : len(p.Dims)-keep] {
+			rows *= d
+		}
+		p.Sums = append(p.Sums, Sum{s.Out[0], at(reg[s.In[0]]), keep, rows})
+		apart = append(apart, from)
 	}
-	p.collapse()
+	p.collapse(apart)
 	return p
 }
 
@@ -305,8 +312,9 @@ func ScalarConstant(r *graph.Result) (float32, bool) {
 	return graph.ScalarOf(r.Shape().DType, r.Node.Attr.([]byte))
 }
 
-// collapse merges dimensions that every array walks as one. The last one is kept where sums keep it.
-func (p *Program) collapse() {
+// collapse merges dimensions that every array walks as one. The last one is kept where sums keep it, and so are those
+// apart, where other sums begin.
+func (p *Program) collapse(apart []int) {
 	keep := slices.ContainsFunc(p.Sums, func(s Sum) bool { return s.Keep == 1 })
 	var all []*[]int
 	for i := range p.In {
@@ -317,12 +325,14 @@ func (p *Program) collapse() {
 	}
 	dims := []int{}
 	strides := make([][]int, len(all))
+	begins := false // other sums, at this dimension or one of size 1 before
 	for d, size := range p.Dims {
+		begins = begins || slices.Contains(apart, d)
 		if size == 1 && !(keep && d == len(p.Dims)-1) {
 			continue
 		}
 		k := len(dims)
-		merge := k > 0 && !(keep && d == len(p.Dims)-1)
+		merge := k > 0 && !(keep && d == len(p.Dims)-1) && !begins
 		for i, s := range all {
 			merge = merge && strides[i][k-1] == (*s)[d]*size
 		}
@@ -333,7 +343,7 @@ func (p *Program) collapse() {
 			}
 			continue
 		}
-		dims = append(dims, size)
+		dims, begins = append(dims, size), false
 		for i, s := range all {
 			strides[i] = append(strides[i], (*s)[d])
 		}
