@@ -14,11 +14,15 @@ import (
 // values from 0 to 1; small ones are shown enlarged. Frames are *image.Gray or *image.RGBA, all of one size. Angles
 // between are for the eye only: the view itself is the last frame. Around the picture is its Ground.
 func Perform(viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
-	return PerformAt(max(1, (shownSide+m.H/2)/max(m.H, 1)), viewOrBand, m, frames)
+	ground := float32(1)
+	if len(m.Data) == m.Size() {
+		ground = Ground(m)
+	}
+	return PerformOn(ground, max(1, (shownSide+m.H/2)/max(m.H, 1)), viewOrBand, m, frames)
 }
 
-// PerformAt is Perform with scale pixels of a frame for a pixel of the picture.
-func PerformAt(scale int, viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
+// PerformOn is Perform on a ground, a gray from 0 to 1, with scale pixels of a frame for a pixel of the picture.
+func PerformOn(ground float32, scale int, viewOrBand any, m diffusion.Images, frames int) ([]image.Image, error) {
 	if m.N != 1 || m.C != 1 && m.C != 3 || len(m.Data) != m.Size() || m.Size() == 0 {
 		return nil, fmt.Errorf("a performance is one of an image of 1 or 3 channels, found %s", m.Shape())
 	}
@@ -36,7 +40,7 @@ func PerformAt(scale int, viewOrBand any, m diffusion.Images, frames int) ([]ima
 	for _, s := range scenes {
 		half.x, half.y = max(half.x, s.half.x), max(half.y, s.half.y)
 	}
-	c := canvas{picture: m, half: half, scale: scale, ground: Ground(m)}
+	c := canvas{picture: m, half: half, scale: scale, ground: ground}
 	all := make([]image.Image, frames)
 	for i := range all {
 		at := float64(i) / float64(frames-1) * float64(len(scenes))

@@ -34,6 +34,7 @@ func (s *Studio) routes() http.Handler {
 	}
 	mux.Handle("GET /", cached(files))
 	mux.HandleFunc("GET /writeup", s.writeup)
+	mux.HandleFunc("GET /writeup/{name}", s.writeupPicture)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	s.observe(mux)
 	s.native(mux)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/unnoise/unnoise/internal/browsertest"
 	"github.com/unnoise/unnoise/internal/golden"
+	"github.com/unnoise/unnoise/lab"
 )
 
 type tab struct{ browsertest.Tab }
@@ -247,16 +248,7 @@ func TestToolsInBrowser(t *testing.T) {
 
 	b.click(".parts > button")
 	b.until("three views", `document.querySelectorAll(".looks button").length === 3`)
-	var j Status
-	for start := time.Now(); ; time.Sleep(30 * time.Millisecond) {
-		value[bool](b, nudged)
-		if j = s.newest(); j.State == Done && len(j.Request.Illusion.Views) == 3 {
-			break
-		}
-		if time.Since(start) > time.Minute {
-			t.Fatalf("an anagram of three views is not drawn: %+v", j)
-		}
-	}
+	j := s.drawn(b, "an anagram of three views", func(r lab.Request) bool { return r.Illusion != nil && len(r.Illusion.Views) == 3 })
 	if third := j.Request.Illusion.Views[2]; third.As != "rotate_180" || third.Prompts[0] != "2" {
 		t.Errorf("the anagram's third view is %+v", third)
 	}
@@ -368,6 +360,49 @@ func TestFolderInBrowser(t *testing.T) {
 		value[bool](b, `(() => { [...document.querySelectorAll("#panel button")].find((e) => /Delete|Sure/.test(e.textContent)).click(); return true; })()`)
 	}
 	b.until("deleted", `document.querySelector("#panel select").value === "MNIST"`)
+}
+
+// The write-up is read within the studio, and its picture is drawn there.
+func TestWriteupInBrowser(t *testing.T) {
+	file, err := FindWriteup(writeupOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Options{Writeup: file})
+	b := newTab(t)
+	b.open(s.url)
+	b.until("a picture at once", drawnOn+" && "+rests)
+	b.choose("read")
+	link := func() { // it stands at the top of a page that the studio's scripts can't see
+		at := value[[]float64](b, `(() => { const r = document.querySelector("iframe").getBoundingClientRect(); return [r.x + 30, r.y + 30]; })()`)
+		b.Do("the link", chromedp.MouseClickXY(at[0], at[1]))
+	}
+	for start := time.Now(); value[string](b, `document.body.dataset.tool`) == "read"; time.Sleep(time.Second) {
+		if link(); time.Since(start) > time.Minute {
+			t.Fatal("the write-up's picture is not opened")
+		}
+	}
+	s.drawn(b, "the anagram", func(r lab.Request) bool {
+		return r.Illusion != nil && len(r.Illusion.Views) == 2 && r.Steps == 2 && *r.Seed == 3
+	})
+	b.Do("an address", chromedp.Navigate(s.url+"/#again=seven"))
+	b.until("the anagram by its address", rests+` && document.body.dataset.tool === "turn" && location.hash === ""`)
+}
+
+// drawn waits until the newest job is the one that is meant, and done.
+func (s served) drawn(b tab, what string, is func(lab.Request) bool) Status {
+	s.t.Helper()
+	for start := time.Now(); ; time.Sleep(30 * time.Millisecond) {
+		value[bool](b, nudged)
+		j := s.newest()
+		if j.State == Done && is(j.Request) {
+			return j
+		}
+		if time.Since(start) > time.Minute {
+			s.t.Fatalf("%s is not drawn, but %+v; the page says %q", what, j.Request,
+				value[string](b, `document.querySelector("main").innerText`))
+		}
+	}
 }
 
 // newest is the job that was submitted last.
@@ -530,12 +565,20 @@ func TestAccessible(t *testing.T) {
 	if err != nil {
 		t.Skipf("no axe-core: %v (fetch it with scripts/browser.sh)", err)
 	}
-	s := serve(t, Options{})
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	file, err := FindWriteup(writeupOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Options{Models: []string{digits, "owner/name"}, Writeup: file})
 	b := newTab(t)
 	b.open(s.url)
 	b.until("a picture", drawnOn+" && "+rests)
 	b.click("#keep")
 	b.until("the shelf", `document.querySelectorAll("#shelf li").length === 1`)
+	b.choose("turn")
+	b.click(".parts > button")
+	b.choose("draw")
 	value[bool](b, `(() => { document.getElementById("more").open = true; return true; })()`)
 	value[bool](b, string(axe)+"; true")
 	for _, scheme := range []string{"light", "dark"} {
@@ -545,7 +588,10 @@ func TestAccessible(t *testing.T) {
 		for _, tool := range value[[]string](b, `[...document.querySelectorAll("#tools button:not([hidden])")].map((b) => b.value)`) {
 			b.choose(tool)
 			time.Sleep(300 * time.Millisecond)
-			found := awaited[string](b, `(async () => { const r = await axe.run(document, { resultTypes: ["violations"] });
+			b.until("an error", `(() => { const e = document.getElementById("model"), error = document.getElementById("error");
+				if (error.hidden) { e.value = "owner/name"; e.dispatchEvent(new Event("change")); }
+				return !error.hidden; })()`) // a drawing takes it away
+			found := awaited[string](b, `(async () => { const r = await axe.run(document, { resultTypes: ["violations"], iframes: false });
 				return JSON.stringify(r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.target.join(" ") + ": " + n.failureSummary)])); })()`)
 			var violations [][]any
 			if err := json.Unmarshal([]byte(found), &violations); err != nil {

@@ -12,7 +12,7 @@ import (
 
 // policy allows the page its own files only.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src " +
-	"'self'; " +
+	"'self'; frame-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // cookie holds the token in a browser.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/unnoise/unnoise/illusion"
+	"github.com/unnoise/unnoise/lab"
 )
 
 // The page is light, asks nobody else for anything, and has no style or script that its policy would refuse.
@@ -100,11 +101,7 @@ func TestWords(t *testing.T) {
 }
 
 func TestWriteup(t *testing.T) {
-	dir := t.TempDir()
-	text := "<!doctype html><title>What it learned</title>"
-	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	dir := writeupOf(t)
 	file, err := FindWriteup(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -121,13 +118,41 @@ func TestWriteup(t *testing.T) {
 	if policy := answer.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "sandbox") {
 		t.Errorf("the write-up's policy is %q", policy)
 	}
-	if _, data := s.ask("GET", "/writeup", nil); string(data) != text {
+	if _, data := s.ask("GET", "/writeup", nil); !bytes.Contains(data, []byte(`href="/#again=seven"`)) {
 		t.Errorf("the write-up is %q", data)
+	}
+	for name, status := range map[string]int{"seven.png": 200, "secret.png": 404, "index.html": 404,
+		"..%2findex.html": 404} {
+		if found, _ := s.ask("GET", "/writeup/"+name, nil); found != status {
+			t.Errorf("%s beside the write-up is answered with %d, expected %d", name, found, status)
+		}
 	}
 	if _, err := FindWriteup(filepath.Join(dir, "nothing")); err == nil {
 		t.Error("a write-up that is not there is no error")
 	}
-	if status, _ := serve(t, Options{}).ask("GET", "/writeup", nil); status != 404 {
-		t.Errorf("without a write-up /writeup is answered with %d", status)
+	for _, path := range []string{"/writeup", "/writeup/seven.png"} {
+		if status, _ := serve(t, Options{}).ask("GET", path, nil); status != 404 {
+			t.Errorf("without a write-up %s is answered with %d", path, status)
+		}
 	}
+}
+
+// writeupOf writes a write-up of one picture, an anagram of a 6 and a 9, beside a file that it does not tell of.
+func writeupOf(t *testing.T) (dir string) {
+	t.Helper()
+	s := serve(t, Options{})
+	r := seven(2)
+	r.Prompts, r.Illusion = nil, &lab.Illusion{Views: []lab.Part{
+		{As: "identity", Prompts: []string{"6"}}, {As: "rotate_180", Prompts: []string{"9"}}}}
+	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
+	_, picture := s.ask("GET", j.Images[0], nil)
+	dir = t.TempDir()
+	page := `<!doctype html><title>What it learned</title><body><details class="recipe" data-picture="seven.png">` +
+		`<summary>Make it again</summary></details></body>`
+	for name, data := range map[string][]byte{"index.html": []byte(page), "seven.png": picture, "secret.png": picture} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

@@ -77,50 +77,35 @@ func perform(data []byte, as string, frames, side int) (p Performance, err error
 	return p, err
 }
 
-// stripOf draws the frames of a movement, one below the other, without the white that they stand on: that is where the
-// movement of the negative is white too.
+// stripOf draws the frames of a movement, one below the other, without the ground that they stand on: where that shows
+// through, frames on black and on white differ.
 func stripOf(scale int, viewOrBand any, x diffusion.Images, frames int) (*image.NRGBA, error) {
-	all, err := illusion.PerformAt(scale, viewOrBand, x, frames)
+	onBlack, err := illusion.PerformOn(0, scale, viewOrBand, x, frames)
 	if err != nil {
 		return nil, err
 	}
-	negative := x.Like()
-	for i, v := range x.Data {
-		negative.Data[i] = 1 - v
-	}
-	opposite, err := illusion.PerformAt(scale, viewOrBand, negative, frames)
+	onWhite, err := illusion.PerformOn(1, scale, viewOrBand, x, frames)
 	if err != nil {
 		return nil, err
 	}
-	size := all[0].Bounds().Size()
+	size := onBlack[0].Bounds().Size()
 	strip := image.NewNRGBA(image.Rect(0, 0, size.X, size.Y*frames))
 	a, b := image.NewRGBA(image.Rectangle{Max: size}), image.NewRGBA(image.Rectangle{Max: size})
 	for i := range frames {
-		draw.Draw(a, a.Rect, all[i], all[i].Bounds().Min, draw.Src)
-		draw.Draw(b, b.Rect, opposite[i], opposite[i].Bounds().Min, draw.Src)
+		draw.Draw(a, a.Rect, onBlack[i], onBlack[i].Bounds().Min, draw.Src)
+		draw.Draw(b, b.Rect, onWhite[i], onWhite[i].Bounds().Min, draw.Src)
 		to := strip.Pix[i*len(a.Pix):]
 		for k := 0; k < len(a.Pix); k += 4 {
-			copy(to[k:k+4], uncovered(a.Pix[k:k+4], b.Pix[k:k+4]))
+			opacity := 255 - max(0, int(b.Pix[k])-int(a.Pix[k]))
+			if to[k+3] = uint8(opacity); opacity == 0 {
+				continue
+			}
+			for c := range 3 {
+				to[k+c] = uint8(min(int(a.Pix[k+c])*255/opacity, 255))
+			}
 		}
 	}
 	return strip, nil
-}
-
-// uncovered returns the color and opacity of what stands on white: a is how it is seen there, and b how its negative is.
-func uncovered(a, b []uint8) []uint8 {
-	white := max(0, int(a[0])+int(b[0])-255, int(a[1])+int(b[1])-255, int(a[2])+int(b[2])-255)
-	opacity := 255 - white
-	if opacity <= 4 { // of rounding
-		return []uint8{0, 0, 0, 0}
-	}
-	if white <= 4 {
-		return []uint8{a[0], a[1], a[2], 255}
-	}
-	c := []uint8{0, 0, 0, uint8(opacity)}
-	for i := range 3 {
-		c[i] = uint8(min(max(0, int(a[i])-white)*255/opacity, 255))
-	}
-	return c
 }
 
 // performable makes images of a picture, of 1 channel where all of it is gray.

@@ -50,6 +50,9 @@ type pictureView struct {
 	How  string
 }
 
+// File is what the PNG file beside the page is called, without its ending.
+func (v pictureView) File() string { return v.Name }
+
 type rowView struct {
 	Label         string
 	Alt           string // after the picture's title

@@ -56,7 +56,7 @@ Any address but loopback needs --token, a secret that browsers and programs must
 		"folders that may be trained on besides MNIST: pictures with captions, or IDX files (default: the emoji set, "+
 			"where 'unnoise dataset emoji' has made it)")
 	flags.StringVar(&f.writeup, "writeup", "",
-		"page to show at /writeup: what 'unnoise writeup' or 'unnoise demo' made, a file or its folder")
+		"page to read in the studio: what 'unnoise writeup' or 'unnoise demo' made, a file or its folder")
 	cli.Int(cmd, &f.queue, "queue", studio.Limits.Queue, 1, 100_000, "jobs that wait or are drawn; more are refused")
 	flags.StringVar(&f.nats, "nats", "",
 		"address of a NATS server or cluster with JetStream to use, such as nats://TOKEN@HOST:4222 (default: one "+

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as screen from "./screen.js";
 import * as shelf from "./shelf.js";
 import * as prompts from "./prompts.js";
-import { b, on, change, write, draw, go, back, another, keep, stop, branch, blame, defaults, request, follows, quickly, resume, prompted, same } from "./bench.js";
+import { b, on, change, write, draw, go, now, back, another, keep, stop, branch, blame, defaults, request, follows, quickly, resume, prompted, same } from "./bench.js";
 import drawTool from "./draw.js";
 import edit from "./edit.js";
 import fill from "./fill.js";
@@ -12,8 +12,9 @@ import turn from "./turn.js";
 import blend from "./blend.js";
 import watch from "./watch.js";
 import train, { whenDrawn } from "./train.js";
+import reader, { whenOpened } from "./read.js";
 
-b.tools = [drawTool, edit, fill, turn, blend, watch, train];
+b.tools = [drawTool, edit, fill, turn, blend, watch, train, reader];
 const fits = (tool) => !tool.fits || tool.fits(b.model);
 
 // ---- Tools
@@ -21,6 +22,7 @@ const fits = (tool) => !tool.fits || tool.fits(b.model);
 function build() {
   const t = b.tool;
   document.body.dataset.tool = t.id;
+  document.body.classList.toggle("wide", Boolean(t.wide));
   for (const e of $("tools").children) {
     const tool = b.tools.find((x) => x.id === e.value);
     e.setAttribute("aria-pressed", String(tool === t));
@@ -104,7 +106,7 @@ async function read(r) {
     b.s.upscale = { ...r.upscale, model: larger, revision: undefined };
   }
   b.branch = r.branch ?? null;
-  const given = r.edit ?? r.inpaint, image = given && await api.picture("data:image/png;base64," + given.picture.data);
+  const given = r.edit ?? r.inpaint ?? r.strip, image = given && await api.picture("data:image/png;base64," + given.picture.data);
   const hole = r.inpaint?.mask.data && await api.picture("data:image/png;base64," + r.inpaint.mask.data);
   b.tool = b.tools.find((t) => t !== drawTool && t.read?.(r, image, hole)) ?? drawTool;
   if (b.tool === drawTool) drawTool.read(r);
@@ -117,6 +119,9 @@ async function lacks(name) {
   const { text, command } = source;
   return Object.assign(new api.Refused(`${name} is not in this studio. ${text} ${command ? "Fetch it, and s" : "S"}tart the studio with --models ${name}.`, "model", 0), { command });
 }
+
+// exact is a recipe that was read, with the names that models have here.
+const exact = (r) => ({ ...r, model: b.model.name, revision: undefined, upscale: b.s.upscale ?? undefined });
 
 // take shows a picture with its settings, and draws it again where that is quick, so that its steps are there.
 async function take(blob, url = "", anew = false) {
@@ -131,12 +136,22 @@ async function take(blob, url = "", anew = false) {
   shelf.mark();
   b.tool.drawn?.();
   const several = (r.prompts?.length || 1) * (r.count || 1) > 1 || r.vary || r.illusion?.candidates;
-  const again = { ...r, model: b.model.name, revision: undefined, upscale: b.s.upscale ?? undefined };
+  const again = exact(r);
   if (!several && follows(again)) { draw(again, { draft: true, calm: true }); b.opened = url; shelf.mark(); }
 }
 
 async function open(p, anew) {
   try { await take((await api.recipeAt(p.url)).blob, p.url, anew); } catch (e) { blame(e); }
+}
+
+// opened takes the recipe of a picture of the write-up, and draws it.
+async function opened(url) {
+  blame(null);
+  try {
+    const { recipe } = await api.recipeAt(url);
+    await read(recipe);
+    if (b.tool.own) now(); else draw(exact(recipe), { draft: true, calm: false });
+  } catch (e) { blame(e); }
 }
 
 // dropped takes a file: a picture of the studio brings its settings, another one is a photo for the tool at hand.
@@ -313,7 +328,8 @@ async function start() {
   $("tools").append(...b.tools.map((t) => button(t.title, () => choose(t), { value: t.id, "aria-pressed": "false", title: `${t.title} (${t.key.toUpperCase()})` })));
   listen();
   try {
-    await b.reloadModels();
+    const [about] = await Promise.all([api.about(), b.reloadModels()]);
+    reader.there = about.writeup;
   } catch (e) { blame(e); return; }
   const before = store.get("bench");
   b.tool = drawTool;
@@ -326,7 +342,11 @@ async function start() {
   }
   build();
   shelf.load().catch(blame);
-  api.about().then((a) => { $("writeup").hidden = !a.writeup; }, () => {});
+  const wanted = whenOpened(opened);
+  if (wanted) {
+    await opened(wanted);
+    return;
+  }
   const old = before?.job && await api.job(before.job).catch(() => null);
   if (old && ["queued", "running", "done"].includes(old.state) && !b.tool.own) { // the page was loaded again
     await resume(old);

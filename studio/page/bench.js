@@ -165,9 +165,9 @@ export async function follow(how) {
   return last;
 }
 
-// learn measures how quick a model is: by its steps, because the first drawing reads and compiles it too. With a second stage, and with candidates, it is the whole that counts.
+// learn measures how quick a model is: by its steps, because the first drawing reads and compiles it too. With a second stage, and with candidates, it is the whole that counts. What was asked for counts, without the seeds that were found.
 function learn(job, first, latest) {
-  const r = job.request, n = latest ? latest.index - first.index : 0;
+  const r = { ...job.request, illusion: JSON.parse(asked || "{}").illusion ?? job.request.illusion }, n = latest ? latest.index - first.index : 0;
   if (r.vary) return;
   const whole = r.upscale || r.illusion?.candidates;
   if (!whole && n < 2) return;

@@ -365,7 +365,8 @@ const tool = {
   },
   panel() {
     fillViews();
-    const how = select([[1, "any picture"], [8, "the best of 8"], [32, "the best of 32"], ["race", "the best of 64, in a race"]], race ? "race" : String(candidates), (v) => { race = v === "race"; candidates = race ? 64 : Number(v); write(); change(); });
+    const counts = [...new Set([8, 32, ...(candidates > 1 && !race ? [candidates] : [])])].sort((x, y) => x - y);
+    const how = select([[1, "any picture"], ...counts.map((n) => [n, `the best of ${n}`]), ["race", "the best of 64, in a race"]], race ? "race" : String(candidates), (v) => { race = v === "race"; candidates = race ? 64 : Number(v); write(); change(); });
     how.value = race ? "race" : String(candidates);
     return h("div", {},
       h("div", { className: "field" }, viewLabel, grid), numbers,

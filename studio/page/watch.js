@@ -4,7 +4,7 @@ import { b, change, request, draw, follows, prompted, blame } from "./bench.js";
 import * as api from "./api.js";
 import * as screen from "./screen.js";
 
-let share = 50, told = false, source = null, playing = 0, figures = [];
+let share = 50, told = false, source = null, playing = 0, figures = [], given = false; // given: the picture came with a recipe
 const empty = h("p", { className: "over", hidden: true }, "Draw a picture first, or drop a photo here.");
 const says = h("output");
 const names = [
@@ -74,8 +74,9 @@ const tool = {
   },
   start() {
     const c = screen.resultCanvas();
-    if (c) take(c);
+    if (c && !given) take(c);
     else if (source) api.picture("data:image/png;base64," + source).then((image) => show(0, image));
+    given = false;
     empty.hidden = Boolean(source);
   },
   changedModel() { source = null; },
@@ -101,7 +102,13 @@ const tool = {
     }, blame);
     return true;
   },
-  read: () => false,
+  read(r, image) {
+    if (!r.strip || !image) return false;
+    told = Boolean(r.prompts?.some(Boolean));
+    take(image);
+    given = true;
+    return true;
+  },
   photo(image) { take(image); empty.hidden = true; change(); },
   first() { if (source) { const r = request(); if (follows(r)) draw(r, { draft: true, calm: true }); } },
   keys: { arrowleft: () => go(-2), arrowright: () => go(2), p: () => tool.play(), f: () => tool.full() },
