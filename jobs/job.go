@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
@@ -25,6 +26,7 @@ type Job struct {
 type Reports interface {
 	Found(j Job)                 // a job that was put into the queue before the program began
 	Placed(id string, place int) // waiting jobs, the next one is 1; 0: it is at work
+	Stranded(id string, is bool) // a waiting job that no worker has the model of, for a while; false: not any more
 	Updated(id string, u Update)
 	Ended(id string, draft bool, d Drawn, err error) error // an error: it is to be told again later
 }
@@ -36,6 +38,9 @@ var (
 	ErrCancelled = errors.New("the job was cancelled")
 	ErrGone      = errors.New("the job's result is not there any more: draw it again")
 )
+
+// Patience is how long a job waits for a worker with its model before that is told.
+const Patience = 15 * time.Second
 
 // errStops is the cause of a drawing that another worker shall make, as this one stops.
 var errStops = errors.New("the worker stops")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,12 +30,17 @@ type Queue struct {
 	waiting []string // in their order
 	idle    chan struct{}
 	workers map[string]Presence
+	served  map[string]time.Time // lanes, and when a worker was there for them
+	watch   context.Context      // ends with the queue
+	unwatch context.CancelFunc
 }
 
 // pending is a job that has not ended.
 type pending struct {
 	Job
-	seq uint64
+	seq      uint64
+	since    time.Time
+	stranded bool
 }
 
 // event is what a worker tells while it draws.
@@ -51,7 +57,8 @@ func Open(nc *nats.Conn, owner string, most int, reports Reports, log *slog.Logg
 		return nil, err
 	}
 	q := &Queue{s: s, owner: owner, reports: reports, log: log, pending: map[string]pending{},
-		workers: map[string]Presence{}, idle: make(chan struct{}, 1)}
+		workers: map[string]Presence{}, served: map[string]time.Time{}, idle: make(chan struct{}, 1)}
+	q.watch, q.unwatch = context.WithCancel(context.Background())
 	ctx, stop := context.WithTimeout(context.Background(), 6*askWait)
 	defer stop()
 	if err := q.find(ctx); err != nil {
@@ -69,7 +76,9 @@ func Open(nc *nats.Conn, owner string, most int, reports Reports, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	q.consume, err = ends.Consume(q.ended)
+	if q.consume, err = ends.Consume(q.ended); err == nil {
+		go q.watchLanes()
+	}
 	return q, err
 }
 
@@ -99,7 +108,7 @@ func (q *Queue) find(ctx context.Context) error {
 			}
 			continue
 		}
-		q.pending[j.ID] = pending{j, seq}
+		q.pending[j.ID] = pending{Job: j, seq: seq, since: time.Now()}
 		q.waiting = append(q.waiting, j.ID)
 		q.reports.Found(j)
 	}
@@ -124,7 +133,7 @@ func (q *Queue) Put(j Job) error {
 	if err != nil {
 		return err
 	}
-	q.pending[j.ID] = pending{j, seq}
+	q.pending[j.ID] = pending{Job: j, seq: seq, since: time.Now()}
 	q.waiting = append(q.waiting, j.ID)
 	q.place()
 	return nil
@@ -275,6 +284,7 @@ func (q *Queue) Close(ctx context.Context) error {
 			err = fmt.Errorf("%d jobs stay in the queue: %w", n, ctx.Err())
 		}
 	}
+	q.unwatch()
 	q.consume.Stop()
 	<-q.consume.Closed()
 	return errors.Join(err, q.events.Unsubscribe())
@@ -299,6 +309,39 @@ func (q *Queue) present(m *nats.Msg) {
 	q.workers[p.ID] = p
 	if p.Gone {
 		delete(q.workers, p.ID)
+	}
+}
+
+// watchLanes tells of waiting jobs that there is no worker for.
+func (q *Queue) watchLanes() {
+	for {
+		select {
+		case <-time.After(presence):
+		case <-q.watch.Done():
+			return
+		}
+		all := q.Workers()
+		q.mu.Lock()
+		q.strand(all, time.Now())
+		q.mu.Unlock()
+	}
+}
+
+func (q *Queue) strand(workers []Presence, now time.Time) {
+	for _, p := range workers {
+		for _, lane := range p.Lanes {
+			q.served[lane] = now
+		}
+	}
+	maps.DeleteFunc(q.served, func(_ string, last time.Time) bool { return now.Sub(last) > Patience })
+	for _, id := range q.waiting {
+		p := q.pending[id]
+		_, served := q.served[laneOf(p.Request)]
+		if is := !served && now.Sub(p.since) > Patience; is != p.stranded {
+			p.stranded = is
+			q.pending[id] = p
+			q.reports.Stranded(id, is)
+		}
 	}
 }
 

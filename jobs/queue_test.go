@@ -20,20 +20,21 @@ import (
 
 // diary writes down what a queue reports.
 type diary struct {
-	mu    sync.Mutex
-	found []string
-	ended []string
-	errs  map[string]error
-	drawn map[string]Drawn
-	place map[string]int
-	told  map[string]int
-	end   chan string
-	fail  int // reports of ends that fail first
+	mu       sync.Mutex
+	found    []string
+	ended    []string
+	errs     map[string]error
+	drawn    map[string]Drawn
+	place    map[string]int
+	told     map[string]int
+	end      chan string
+	stranded map[string]bool
+	fail     int // reports of ends that fail first
 }
 
 func newDiary() *diary {
 	return &diary{errs: map[string]error{}, drawn: map[string]Drawn{}, place: map[string]int{}, told: map[string]int{},
-		end: make(chan string, 100)}
+		stranded: map[string]bool{}, end: make(chan string, 100)}
 }
 
 func (d *diary) Found(j Job) {
@@ -46,6 +47,12 @@ func (d *diary) Placed(id string, place int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.place[id] = place
+}
+
+func (d *diary) Stranded(id string, is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stranded[id] = is
 }
 
 func (d *diary) Updated(id string, _ Update) {
@@ -479,6 +486,36 @@ func TestPoison(t *testing.T) {
 	o.hire(held(make(chan string, 1), nil), "m")
 	if ended, err := o.next(); ended != "c" || err == nil || !strings.Contains(err.Error(), "25 times") {
 		t.Errorf("%s ended with %v", ended, err)
+	}
+}
+
+// Of a job that no worker has the model of it is told, once there was time for one to come, and when one has come.
+func TestStranded(t *testing.T) {
+	o := openOffice(t, t.TempDir(), 10)
+	q := o.queue
+	o.mustPut("a", "m")
+	q.mu.Lock() // so that it does not look by itself
+	defer q.mu.Unlock()
+	now := time.Now()
+	there := []Presence{{ID: "w", Lanes: []string{lane("m", "")}}}
+	other := []Presence{{ID: "w", Lanes: []string{lane("other", "")}}}
+	for _, step := range []struct {
+		after   time.Duration
+		workers []Presence
+		want    bool
+	}{
+		{Patience / 2, other, false},
+		{Patience + time.Second, other, true},
+		{Patience + 2*time.Second, there, false},
+		{2 * Patience, nil, false}, // it may be back soon
+		{3 * Patience, nil, true},
+	} {
+		q.strand(step.workers, now.Add(step.after))
+		o.mu.Lock()
+		if got := o.stranded["a"]; got != step.want {
+			t.Errorf("after %v: stranded is %v", step.after, got)
+		}
+		o.mu.Unlock()
 	}
 }
 

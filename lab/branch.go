@@ -38,8 +38,8 @@ func (p *plan) completeBranch(r *Request, v *variant) error {
 	case r.Edit != nil || r.Inpaint != nil || r.Strip != nil:
 		return model.Errorf("from", "a branch begins with no other picture: expected no edit, inpainting or strip")
 	case r.Illusion != nil && r.Illusion.Candidates > 0, f.Illusion != nil && f.Illusion.Candidates > 0:
-		return model.Errorf("from", "expected an illusion without candidates: of a drawing with them, give one its "+
-			"own seed")
+		return model.Errorf("from", "expected an illusion without candidates: one of them that was not refined is "+
+			"drawn alone by its own seed, and refined ones can't be gone on from")
 	case f.Strip != nil || len(f.Vary) > 0:
 		return model.Errorf("from", "expected a drawing, found a strip or several side by side")
 	case r.branches() > mostBranches:

@@ -20,6 +20,7 @@ import (
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
 	"github.com/unnoise/unnoise/registry"
+	"github.com/unnoise/unnoise/training"
 )
 
 // Options say what computes.
@@ -514,7 +515,12 @@ func completeUpscale(u *Upscale, o *opened, small model.Spec) (sampler diffusion
 
 // identify returns what a recipe calls a model, which must be of the revision that the recipe asks for.
 func identify(spec model.Spec, revision string) (id, found string, err error) {
-	if revision != "" && spec.Revision != "" && revision != spec.Revision {
+	switch {
+	case revision == "" || spec.Revision == "" || revision == spec.Revision:
+	case training.IsRun(spec.ID):
+		return "", "", model.Errorf("revision", "the picture was drawn with %s of the run %s, which has come to %s: to "+
+			"draw with that, name the model again, or leave revision out", revision, spec.ID, spec.Revision)
+	default:
 		return "", "", model.Errorf("revision", "expected the commit %s of %s, found %s in the hub's cache", revision,
 			spec.ID, spec.Revision)
 	}

@@ -37,6 +37,7 @@ type Status struct {
 	State    State       `json:"state" enum:"queued,running,done,failed,cancelled"`
 	Draft    bool        `json:"draft" doc:"its pictures are not in the gallery"`
 	Place    int         `json:"place,omitempty" doc:"in the queue: 1 is next"`
+	Waits    string      `json:"waits,omitempty" doc:"what it waits for besides its turn: no worker has its model"`
 	Stage    lab.Stage   `json:"stage,omitempty" doc:"encode, draw, judge or upscale"`
 	Done     int         `json:"done" doc:"steps of the stage that are made, bytes of a model that are loaded, or evaluations"`
 	Total    int         `json:"total"`
@@ -52,6 +53,7 @@ type Status struct {
 type board struct {
 	gallery *Gallery
 	kept    *endings
+	lacks   func(lab.Request) string // says that no worker has a request's model
 	metrics *metrics
 	log     *slog.Logger
 
@@ -73,8 +75,8 @@ type record struct {
 // mostEnded is how many ended jobs are listed, and held in memory.
 const mostEnded = 32
 
-func newBoard(g *Gallery, kept *endings, m *metrics, log *slog.Logger) *board {
-	b := &board{gallery: g, kept: kept, metrics: m, log: log, records: map[string]*record{},
+func newBoard(g *Gallery, kept *endings, lacks func(lab.Request) string, m *metrics, log *slog.Logger) *board {
+	b := &board{gallery: g, kept: kept, lacks: lacks, metrics: m, log: log, records: map[string]*record{},
 		stirred: make(chan struct{})}
 	for _, id := range kept.last(mostEnded) {
 		if r := b.reread(id); r != nil {
@@ -148,7 +150,16 @@ func (b *board) change(id string, do func(*record)) {
 func (b *board) Placed(id string, place int) {
 	b.change(id, func(r *record) {
 		if r.status.Place = place; place == 0 {
-			r.status.State = Running
+			r.status.State, r.status.Waits = Running, ""
+		}
+	})
+}
+
+// Stranded implements [jobs.Reports].
+func (b *board) Stranded(id string, is bool) {
+	b.change(id, func(r *record) {
+		if r.status.Waits = ""; is {
+			r.status.Waits = b.lacks(r.status.Request)
 		}
 	})
 }

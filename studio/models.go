@@ -2,7 +2,10 @@ package studio
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/unnoise/unnoise/illusion"
@@ -147,10 +150,28 @@ func (m *models) drawable() []Model {
 	return slices.DeleteFunc(m.all(), func(o Model) bool { return o.Upscales })
 }
 
-// path is what a model is opened by.
+// path is what a model is opened by. A recipe names a checkpoint of a run: where that is gone, the run's newest one
+// serves.
 func (m *models) path(name string) (path string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	path, ok = m.served[name]
-	return path, ok
+	if path, ok = m.served[name]; ok {
+		return path, ok
+	}
+	for run, newest := range m.served {
+		if !runName.MatchString(run) || !strings.Contains(filepath.ToSlash(name), "/"+run+"/") {
+			continue
+		}
+		dir, base := filepath.Dir(newest), filepath.Base(name)
+		if e, err := os.ReadDir(dir); err == nil && slices.ContainsFunc(e, func(e os.DirEntry) bool {
+			return e.Name() == base
+		}) {
+			newest = filepath.Join(dir, base)
+		}
+		if one := (jobs.Able{Model: newest}); !slices.Contains(m.ids, one) { // its name is its path
+			m.ids = append(m.ids, one)
+		}
+		return newest, true
+	}
+	return "", false
 }

@@ -100,7 +100,7 @@ func New(o Options) (_ *Studio, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the jobs that ended: %w", err)
 	}
-	s.board = newBoard(s.gallery, kept, s.metrics, s.log)
+	s.board = newBoard(s.gallery, kept, s.lacks, s.metrics, s.log)
 	if s.runs, err = s.openRuns(); err != nil {
 		return nil, err
 	}
@@ -211,7 +211,32 @@ func (s *Studio) submit(r lab.Request, draft bool) (Status, error) {
 	return status, nil
 }
 
-// draw draws a request and waits for its end. When ctx ends, the job is cancelled.
+// lacks says that no worker has a request's model, and how to start one.
+func (s *Studio) lacks(r lab.Request) string {
+	models := r.Model
+	if r.Upscale != nil {
+		models += "," + r.Upscale.Model
+	}
+	at := "--nats-addr 127.0.0.1:4222, and then 'unnoise worker"
+	switch o := s.options; {
+	case o.NATS != "":
+		at = "'unnoise worker --nats ADDRESS, that of this studio's --nats"
+	case o.NATSAddr != "" && o.Token != "":
+		at = "'unnoise worker --nats nats://TOKEN@" + s.server.Addr().String()
+	case o.NATSAddr != "":
+		at = "'unnoise worker --nats nats://" + s.server.Addr().String()
+	default:
+		at = "the studio without --no-worker, or with " + at
+	}
+	return fmt.Sprintf("no worker has the model %s: start %s --models %s'", models, at, models)
+}
+
+// errNoWorker says that nobody draws what was asked for.
+type errNoWorker string
+
+func (e errNoWorker) Error() string { return string(e) }
+
+// draw draws a request and waits for its end. When ctx ends, the job is cancelled, and where no worker has its model.
 func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []jobs.Picture, error) {
 	status, err := s.submit(r, false)
 	if err != nil {
@@ -219,7 +244,9 @@ func (s *Studio) draw(ctx context.Context, r lab.Request) (Status, []jobs.Pictur
 	}
 	var pictures []jobs.Picture
 	err = s.board.Watch(ctx, status.ID, func(now sight) error {
-		status, pictures = now.Status, now.pictures
+		if status, pictures = now.Status, now.pictures; status.Waits != "" {
+			return errNoWorker(status.Waits)
+		}
 		return nil
 	})
 	switch {

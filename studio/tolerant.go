@@ -159,7 +159,7 @@ func statusOf(err error) (status int, field string) {
 	switch {
 	case errors.Is(err, jobs.ErrFull):
 		return http.StatusTooManyRequests, ""
-	case errors.Is(err, jobs.ErrClosed):
+	case errors.Is(err, jobs.ErrClosed), errors.As(err, new(errNoWorker)):
 		return http.StatusServiceUnavailable, ""
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, ""

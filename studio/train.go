@@ -2,7 +2,6 @@ package studio
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,13 +10,14 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/engine"
-	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/text2image"
 	"github.com/unnoise/unnoise/training"
 	"github.com/unnoise/unnoise/training/mnist"
+	"github.com/unnoise/unnoise/writeup"
 )
 
 // TrainRequest says what to train. Fields that are zero are the recipe's.
@@ -42,9 +42,6 @@ type trainee struct {
 	options training.Options
 }
 
-// samplesSeed is that of the noise that sheets of samples begin with: they show the same digits at all times.
-const samplesSeed = 1
-
 // newTrainee makes a run of a request. path is the data's.
 func newTrainee(b compute.Backend, r TrainRequest, path string, captions bool) (t trainee, err error) {
 	if captions {
@@ -63,7 +60,7 @@ func newTrainee(b compute.Backend, r TrainRequest, path string, captions bool) (
 	if err != nil {
 		return t, err
 	}
-	images, _, err := mnist.OpenData(name)
+	images, test, err := mnist.OpenData(name)
 	if err != nil {
 		return t, err
 	}
@@ -73,7 +70,7 @@ func newTrainee(b compute.Backend, r TrainRequest, path string, captions bool) (
 	if c.Network.Condition == mnistunet.Class {
 		c.Network = c.Network.ForClasses(images.Occurring())
 	}
-	return digitTrainee(b, c, images, name)
+	return digitTrainee(b, c, images, test, name)
 }
 
 // oldTrainee makes a run of what is in its folder.
@@ -87,11 +84,11 @@ func oldTrainee(b compute.Backend, dir string) (t trainee, err error) {
 		if err != nil {
 			return t, err
 		}
-		images, _, err := mnist.OpenDataOf(dir, c.Data)
+		images, test, err := mnist.OpenDataOf(dir, c.Data)
 		if err != nil {
 			return t, err
 		}
-		return digitTrainee(b, c, images.Head(c.Data.Images), c.Data.Name)
+		return digitTrainee(b, c, images.Head(c.Data.Images), test, c.Data.Name)
 	}
 	n, err := text2image.Read(c.Network)
 	if err != nil {
@@ -106,7 +103,8 @@ func isDigits(c training.Config) bool {
 	return err == nil
 }
 
-func digitTrainee(b compute.Backend, c mnist.Config, images *dataset.Labeled, name string) (t trainee, err error) {
+func digitTrainee(b compute.Backend, c mnist.Config, images, test *dataset.Labeled,
+	name string) (t trainee, err error) {
 	t.config = c.Config
 	if t.task, err = c.Task(images, name); err != nil {
 		return t, err
@@ -115,23 +113,7 @@ func digitTrainee(b compute.Backend, c mnist.Config, images *dataset.Labeled, na
 	if err != nil {
 		return t, err
 	}
-	t.options = training.Options{Backend: b, Draw: func(ctx context.Context, k training.Kept) error {
-		m, err := mnistunet.Load(b, k.ModelDir, dtype)
-		if err != nil {
-			return err
-		}
-		defer m.Close()
-		seed := uint64(samplesSeed)
-		r := lab.Request{Model: k.ModelDir, Seed: &seed, Count: 4, Order: lab.InRounds}
-		if c.Network.Condition != mnistunet.Class {
-			r.Count, r.Order = 40, lab.ByPrompt
-		}
-		result, err := lab.Run(lab.DrawWith(ctx, m, r), nil)
-		if err != nil {
-			return err
-		}
-		return result.Save(k.Sample, 2)
-	}}
+	t.options = training.Options{Backend: b, Draw: writeup.EpochDrawer(b, dtype, drawdigits.Draw, test, c.Seed)}
 	return t, nil
 }
 

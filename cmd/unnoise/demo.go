@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/course"
 	"github.com/unnoise/unnoise/internal/browser"
 	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/terminal"
@@ -130,7 +131,7 @@ func (f *demoFlags) training(cmd *cobra.Command, p *terminal.Progress, shown wri
 	defer b.Finalize()
 	p.Print("%s, %s", info, engine.Name(dtype))
 	d, err := course.Lesson{Dir: filepath.Join(f.out, "run"), Epochs: f.epochs, Dim: f.dim, Limit: f.limit,
-		Seed: f.seed, Fresh: f.fresh, Backend: b, BackendName: f.other(), DType: dtype, Draw: drawDigits,
+		Seed: f.seed, Fresh: f.fresh, Backend: b, BackendName: f.other(), DType: dtype, Draw: drawdigits.Draw,
 		Print: p.Print, Update: p.Update, Warn: p.Warn}.Train(cmd.Context())
 	p.Clear()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/model"
@@ -107,7 +108,7 @@ func (f *evalFlags) run(cmd *cobra.Command) error {
 	r := evaluation.Report{Version: evaluation.ReportVersion, Commit: build.Commit(), Data: name, Threads: info.Threads,
 		Backend: f.other()}
 	p := cli.Progress(cmd, f.json)
-	m := &evaluation.Measurement{Report: &r, Backend: b, Train: train, Test: test, Retrain: f.retrain, Draw: drawDigits,
+	m := &evaluation.Measurement{Report: &r, Backend: b, Train: train, Test: test, Retrain: f.retrain, Draw: drawdigits.Draw,
 		Warn: p.Warn, Update: p.Update,
 		Done: func(line string) {
 			p.Print("%s", line)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/modeltest"
 	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training"
@@ -61,7 +62,7 @@ func TestSamplingIsHeeded(t *testing.T) {
 		m := modeltest.Untrained(t, x.config)
 		draw := func(s evaluation.Sampling) []float32 {
 			t.Helper()
-			frames, err := drawDigits(t.Context(), m, evaluation.Drawing{Sampling: s, Labels: labels, Count: 2,
+			frames, err := drawdigits.Draw(t.Context(), m, evaluation.Drawing{Sampling: s, Labels: labels, Count: 2,
 				Frames: 1})
 			if err != nil {
 				t.Fatal(err)

@@ -34,14 +34,18 @@ this program carry it, also after cropping or saving by programs that keep a PNG
 
 func newAgain() *cobra.Command {
 	var f drawFlags
-	var start *int
+	var start, branch, image *int
 	var chosen lab.Illusion
 	cmd := &cobra.Command{
 		Use: "again PICTURE", Short: "Draw a picture again from the recipe that it carries",
 		Long: `Draws a picture of this program again: the same one, to the bit on the same machine. Flags change the recipe:
---seed another picture of the same kind, --steps another number of steps, and so on.`,
-		Example: "  unnoise again digits.png --out same.png\n  unnoise again digits.png --seed 8 --out " +
-			"other.png",
+--seed another picture of the same kind, --steps another number of steps, and so on.
+
+--branch 5 makes five steps of the picture's drawing as they were, and goes on from there by the flags: with another
+--seed, --prompt or --sampler. The new picture's recipe has both.`,
+		Example: `  unnoise again digits.png --out same.png
+  unnoise again digits.png --seed 8 --out other.png
+  unnoise again digits.png --branch 5 --seed 8 --out branch.png`,
 		Args: cli.Arg("picture"), ValidArgsFunction: completePicture,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.recipe != "" {
@@ -52,6 +56,9 @@ func newAgain() *cobra.Command {
 				return err
 			}
 			if err := changeTechnique(cmd, &recipe, start, chosen); err != nil {
+				return err
+			}
+			if err := branchOff(cmd, &recipe, branch, image); err != nil {
 				return err
 			}
 			if err := f.fillFrom(cmd, &recipe); err != nil {
@@ -67,8 +74,26 @@ func newAgain() *cobra.Command {
 	cli.Hide(cmd, "recipe")
 	cli.Pointer(cmd, &start, "start", "int", "of an edit: the step to start with, from 0 (default: the recipe's)",
 		cli.ParseInt(0, 1<<20))
+	cli.Pointer(cmd, &branch, "branch", "int", "steps of the picture's drawing to make first, and to go on from",
+		cli.ParseInt(1, 1<<20))
+	cli.Pointer(cmd, &image, "image", "int", "with --branch: the only image to go on from, from 1 (default: all)",
+		cli.ParseInt(1, 1<<20))
 	candidateFlags(cmd, &chosen)
 	return cmd
+}
+
+// branchOff has a recipe go on from a moment of its own drawing.
+func branchOff(cmd *cobra.Command, r *lab.Request, at, image *int) error {
+	if at == nil {
+		return cli.Refuse(cmd, "has no meaning without --branch", "image")
+	}
+	b := lab.Branch{From: *r, At: *at}
+	if image != nil {
+		n := *image - 1
+		b.Image = &n
+	}
+	r.Branch, r.Edit = &b, nil // the other drawing begins with the picture
+	return nil
 }
 
 // changeTechnique puts what the flags say of an edit or of candidates into a recipe. Other candidates are ranked anew.

@@ -127,6 +127,37 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// A branch has the picture's first steps, and goes on by itself. Its picture carries both.
+func TestAgainBranches(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	succeed(t, "sample", "--model", "mnist-class", "--prompt", "3", "--count", "2", "--steps", "6", "--sampler", "ddpm",
+		"--seed", "1", "--out", path("first.png"))
+	succeed(t, "again", path("first.png"), "--branch", "4", "--out", path("same.png"))
+	if !samePixels(decodePicture(t, path("same.png")), decodePicture(t, path("first.png"))) {
+		t.Error("a branch that changes nothing is another picture")
+	}
+	succeed(t, "again", path("first.png"), "--branch", "4", "--image", "2", "--seed", "8", "--out", path("other.png"))
+	if samePixels(decodePicture(t, path("other.png")), decodePicture(t, path("first.png"))) {
+		t.Error("a branch with another seed is the same picture")
+	}
+	r, err := lab.ReadRecipe(path("other.png"))
+	if err != nil || r.Branch == nil || r.Branch.At != 4 || *r.Branch.Image != 1 || *r.Seed != 8 ||
+		*r.Branch.From.Seed != 1 {
+		t.Errorf("the branch's recipe is %+v, %v", r, err)
+	}
+	succeed(t, "again", path("other.png"), "--out", path("again.png"))
+	if !bytes.Equal(read(t, path("again.png")), read(t, path("other.png"))) {
+		t.Error("drawn again the branch is another picture")
+	}
+	for flag, args := range map[string][]string{"branch": {"--branch", "6"}, "image": {"--image", "1"}} {
+		if r := unnoise(t, append([]string{"again", path("first.png"), "--out", path("no.png")}, args...)...); r.code !=
+			exitUsage || !strings.Contains(r.stderr, "--"+flag) {
+			t.Errorf("%q: exit code %d, %q", args, r.code, r.stderr)
+		}
+	}
+}
+
 // A recipe outlives other programs as far as they keep the picture's texts, and is refused where it can't be followed.
 func TestRecipes(t *testing.T) {
 	dir := t.TempDir()

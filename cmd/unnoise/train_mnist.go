@@ -9,6 +9,7 @@ import (
 
 	"github.com/unnoise/unnoise/dataset"
 	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/mnistunet"
@@ -159,7 +160,7 @@ func (f *trainFlags) run(cmd *cobra.Command) error {
 	}
 	o := training.Options{Backend: b, From: from}
 	if !f.noSamples {
-		o.Draw = writeup.EpochDrawer(b, dtype, drawDigits, test, c.Seed)
+		o.Draw = writeup.EpochDrawer(b, dtype, drawdigits.Draw, test, c.Seed)
 	}
 	if f.validate > 0 {
 		if o.Validate, err = c.Measure(test.Head(f.validate), name); err != nil {

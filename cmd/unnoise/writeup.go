@@ -13,6 +13,7 @@ import (
 	"github.com/unnoise/unnoise/course"
 	"github.com/unnoise/unnoise/evaluation"
 	"github.com/unnoise/unnoise/internal/cli"
+	"github.com/unnoise/unnoise/internal/drawdigits"
 	"github.com/unnoise/unnoise/internal/duration"
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/internal/shell"
@@ -162,7 +163,7 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--out: %w", err)
 	}
 	o.Command = f.command(cmd, dtype)
-	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawDigits,
+	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawdigits.Draw,
 		Update: p.Update}
 	if err := c.Page(cmd.Context(), &o, f.half != "b"); err != nil {
 		p.Clear()

@@ -368,6 +368,11 @@ func kill(dir string) error {
 	})
 	killed := map[string]int{}
 	for range *kills {
+		if random.IntN(2) == 0 { // else it may be killed while it begins
+			if err := up(url); err != nil {
+				return err
+			}
+		}
 		time.Sleep(time.Duration(200+random.IntN(1300)) * time.Millisecond)
 		p := all[random.IntN(len(all))]
 		p.kill()

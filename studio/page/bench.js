@@ -190,7 +190,7 @@ export async function resume(job) {
 }
 
 // same reports whether a recipe's name of a model is that of one of the studio.
-export const same = (name, recipes) => recipes === name || recipes.endsWith("/" + name);
+export const same = (name, recipes) => recipes === name || recipes.endsWith("/" + name) || recipes.includes("/" + name + "/");
 
 // layout is how a request's pictures stand beside each other.
 export function layout(r) {
@@ -211,7 +211,7 @@ export function layout(r) {
 
 function progress(state, how) {
   let text = "";
-  if (state.state === "queued") text = state.place > 1 ? `${state.place - 1} before it in the queue` : how.calm ? "" : "next in the queue";
+  if (state.state === "queued") text = state.waits ? state.waits : state.place > 1 ? `${state.place - 1} before it in the queue` : how.calm ? "" : "next in the queue";
   else if (state.state === "running") {
     const stage = { encode: "reading the prompt", judge: "judging candidates", upscale: "enlarging", draw: "drawing" }[state.stage] ?? "drawing";
     text = state.loading ? `loading ${state.loading}: ${Math.round(100 * state.done / Math.max(state.total, 1))} %` : state.total ? `${stage}: ${state.done} of ${state.total}` : stage;

@@ -1,4 +1,5 @@
-package main
+// Package drawdigits draws with networks for digits.
+package drawdigits
 
 import (
 	"context"
@@ -10,8 +11,8 @@ import (
 	"github.com/unnoise/unnoise/mnistunet"
 )
 
-// drawDigits is how evaluations and pages draw digits.
-func drawDigits(ctx context.Context, m *mnistunet.Model, d evaluation.Drawing) ([]figure.Frame, error) {
+// Draw is how evaluations, pages and trainings draw digits: an [evaluation.Draw].
+func Draw(ctx context.Context, m *mnistunet.Model, d evaluation.Drawing) ([]figure.Frame, error) {
 	if err := d.Complete(m.Config); err != nil {
 		return nil, err
 	}
