@@ -1,10 +1,6 @@
 package terminal
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "os"
 
 // KeepOutput keeps what libraries print out of the program's own output, where one of these environment variables asks
 // for it: they print to the process's standard output, which becomes standard error.
@@ -16,18 +12,3 @@ func KeepOutput(variables ...string) {
 		}
 	}
 }
-
-func keepOutput() {
-	own, err := unix.Dup(1)
-	if err != nil {
-		return
-	}
-	unix.CloseOnExec(own)
-	if err := unix.Dup3(2, 1, 0); err == nil {
-		libraries = os.Stdout
-		os.Stdout = os.NewFile(uintptr(own), "/dev/stdout")
-	}
-}
-
-// libraries is what libraries print to. It is kept, since a file that is forgotten is closed.
-var libraries *os.File
