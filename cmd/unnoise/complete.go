@@ -10,6 +10,9 @@ import (
 	"github.com/unnoise/unnoise/lab"
 )
 
+// allPrompts stands for all of a small vocabulary.
+const allPrompts = "all"
+
 // phrases are prompts that suit the model of a command line, whose weights are not read.
 func phrases(cmd *cobra.Command) []string {
 	l := lab.New(lab.Options{})
@@ -20,7 +23,7 @@ func phrases(cmd *cobra.Command) []string {
 		return nil // completion says nothing
 	}
 	if len(spec.Vocabulary) > 0 {
-		return append(spec.Vocabulary, "all")
+		return append(spec.Vocabulary, allPrompts)
 	}
 	return course.Defaults(spec).Phrases()
 }
@@ -41,7 +44,9 @@ func completeParts(cmd *cobra.Command, flag string, names []string) {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
 			for _, p := range phrases(cmd) {
-				all = append(all, name+"="+p)
+				if p != allPrompts { // a part shows one
+					all = append(all, name+"="+p)
+				}
 			}
 			return all, cobra.ShellCompDirectiveNoFileComp
 		}

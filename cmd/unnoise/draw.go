@@ -109,6 +109,12 @@ func varyFlag(cmd *cobra.Command, target *[]lab.Vary) {
 			}
 			return lab.Vary{Field: field, Values: strings.Split(values, ",")}, nil
 		})
+	cli.CompleteBy(cmd, "vary", func(*cobra.Command, []string, string) (all []string, _ cobra.ShellCompDirective) {
+		for _, field := range lab.Variable() {
+			all = append(all, field+"=")
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	})
 }
 
 // samplingFlags add how a model goes from noise to images.

@@ -172,7 +172,8 @@ func newAmbigram() *cobra.Command {
 		Use: "ambigram NUMBER [OTHER]", Short: "Draw a number that reads as another one when the page is turned",
 		Long: `Draws a number that reads as another one of the same length, or as the same, when the page is turned by 180°: digit
 by digit an anagram, the best of --candidates by the model's own judgement.`,
-		Example: "  unnoise ambigram 2026 9202",
+		Example:           "  unnoise ambigram 2026 9202",
+		ValidArgsFunction: cobra.NoFileCompletions,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return cli.Usagef("%s: expected one number or two, found %d arguments", cmd.CommandPath(), len(args))

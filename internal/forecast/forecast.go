@@ -84,7 +84,7 @@ func (f Forecast) Text(available uint64) string {
 	row("a digit", "%.2g s (20 steps, guided)", f.Digit)
 	row("a training that draws legibly", "%s (one epoch, dim 32)", spoken(f.Lesson))
 	row("the whole recipe, train mnist", "%s", spoken(f.Training))
-	row("DeepFloyd IF, M: a picture of 64×64", "%s or more (27 steps, guided; computed from its arithmetic)",
+	row("DeepFloyd IF, M: a picture of 64×64", "at least %s (27 steps, guided; its arithmetic alone)",
 		spoken(f.DeepFloyd))
 	const encoder = 10.5e9 // T5-XXL's weights in bfloat16, and what an evaluation needs besides
 	if available > 0 && float64(available) < encoder {
