@@ -118,6 +118,8 @@ func TestDrawInBrowser(t *testing.T) {
 	b.until("a picture at once", drawnOn+" && "+rests)
 	b.until("its steps", `document.getElementById("scrub").max === document.getElementById("steps").value`)
 	b.until("at the result", played)
+	t.Logf("the first paint came after %.0f ms", value[float64](b,
+		`performance.getEntriesByName("first-contentful-paint")[0].startTime`))
 
 	before := b.screen()
 	b.click(`#prompts button[aria-pressed=false]`)

@@ -28,6 +28,8 @@ function build() {
     e.setAttribute("aria-pressed", String(tool === t));
     e.hidden = !fits(tool);
   }
+  const nav = $("tools"), room = nav.getBoundingClientRect(), at = nav.querySelector("[aria-pressed=true]").getBoundingClientRect();
+  nav.scrollLeft += Math.max(0, at.right - room.right) + Math.min(0, at.left - room.left); // on a narrow phone
   $("bench").hidden = Boolean(t.own);
   $("own").hidden = !t.own;
   $("own").setAttribute("aria-label", t.title);

@@ -9,7 +9,7 @@ let sheet = null, strength = 0.6;
 const says = h("output", { className: "words" });
 
 function make() {
-  sheet ??= painter({ label: "Your drawing", changed: (rests) => { if (rests) change(); } });
+  sheet ??= painter({ label: "Your drawing", invites: "Paint here, and the model draws on from it", changed: (rests) => { if (rests) change(); } });
   return sheet;
 }
 

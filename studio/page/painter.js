@@ -4,12 +4,13 @@ import { h, button, slider, say } from "./dom.js";
 const mostUndo = 40;
 
 // painter makes one. mask: it paints where, and not what. changed is called while a stroke is made (false) and after it (true).
-export function painter({ label, mask = false, changed }) {
+export function painter({ label, mask = false, invites, changed }) {
   const paper = h("canvas", { width: 448, height: 448 }), canvas = h("canvas", { width: 448, height: 448, tabIndex: 0, role: "application", "aria-label": label });
   canvas.setAttribute("aria-roledescription", "canvas: arrow keys move the brush, space paints");
   const ring = h("span", { className: "ring", "aria-hidden": "true" });
   const sheet = h("div", { className: "layers" }, mask ? paper : null, canvas);
-  const square = h("div", { className: "square painted" }, sheet, ring);
+  const invitation = invites ? h("p", { className: "invites" }, invites) : null; // while nothing is painted
+  const square = h("div", { className: "square painted" }, sheet, invitation, ring);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const p = { canvas, paper, square, color: "#ffffff", ground: "#000000", brush: "pen", size: 34, touched: false };
   let past = [], future = [], stroke = null, zoom = 1, ox = 0, oy = 0, pan = null;
@@ -72,8 +73,9 @@ export function painter({ label, mask = false, changed }) {
     context.beginPath();
     if (from) { context.moveTo(from[0], from[1]); context.lineTo(to[0], to[1]); context.stroke(); } else { context.arc(to[0], to[1], to[2] / 2, 0, 7); context.fill(); }
     context.globalCompositeOperation = "source-over";
-    p.touched = true;
+    touch();
   }
+  function touch() { p.touched = true; if (invitation) invitation.hidden = true; }
 
   const place = (e) => { const r = canvas.getBoundingClientRect(); return [(e.clientX - r.left) * canvas.width / r.width, (e.clientY - r.top) * canvas.height / r.height]; };
   const point = (e) => [...place(e), p.size * canvas.width / 448 * (e.pointerType === "pen" && e.pressure > 0 ? 0.3 + 1.4 * e.pressure : 1)];
@@ -102,7 +104,7 @@ export function painter({ label, mask = false, changed }) {
       if (k < w * (height - 1)) todo.push(k + w);
     }
     context.putImageData(image, 0, 0);
-    p.touched = true;
+    touch();
   }
 
   // A pen draws, and from then on fingers move the sheet only: a palm lies on it too. Two fingers move and enlarge it.
@@ -247,6 +249,7 @@ export function painter({ label, mask = false, changed }) {
     mask ? h("span", { className: "group" }, button("−", () => p.zoom(1 / 1.5), { className: "icon", "aria-label": "Smaller" }), zoomSays, button("+", () => p.zoom(1.5), { className: "icon", "aria-label": "Larger" })) : null);
   function tools() {
     for (const c of row.children) c.setAttribute("aria-pressed", String(c.value === p.brush));
+    if (invitation) invitation.hidden = p.touched;
     undo.disabled = !past.length; redo.disabled = !future.length;
     for (const c of swatches.children) if (c.color) c.setAttribute("aria-pressed", String(c.color === p.color));
     const own = swatches.querySelector("input");

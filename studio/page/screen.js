@@ -249,7 +249,7 @@ export function toggle() {
   if (timer) { halt(); return; }
   if (!frames.length || coming) return;
   if (Number(scrub.value) >= Number(scrub.max)) scrub.value = 0;
-  play.textContent = "⏸";
+  play.textContent = "‖";
   play.setAttribute("aria-label", "Pause");
   timer = setInterval(() => {
     scrub.value = Number(scrub.value) + 1;

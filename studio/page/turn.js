@@ -184,7 +184,17 @@ function signPicture() {
   x.fillStyle = "#ffffff"; x.font = "bold 40px Georgia, serif"; x.textAlign = "center"; x.textBaseline = "middle"; x.fillText("R", 24, 26);
   return c;
 }
-async function pictogram(v, c, owner) {
+function pictogram(v, c, owner) {
+  const x = hands[v];
+  if (!whole(x)) { pieces(v, c, owner); return; }
+  const at = (a) => ({ transform: x.axis ? `rotate${x.axis}(${180 * a}deg)` : x.angle ? `rotate(${x.angle * a}deg)` : "none", filter: x.negative ? `invert(${a})` : "none" });
+  c.getContext("2d").drawImage(signPicture(), 0, 0);
+  Object.assign(c.style, at(1));
+  const play = () => { if (!still()) c.animate([at(0), at(0), at(1)], { duration: 800, easing: "ease-in-out" }); };
+  owner.addEventListener("pointerenter", play);
+  owner.addEventListener("focus", play);
+}
+async function pieces(v, c, owner) {
   sign ??= new Promise((r) => signPicture().toBlob(r, "image/png"));
   if (!signs.has(v)) signs.set(v, sign.then((blob) => movement(blob, v, 16, 96)).catch(() => null));
   const f = await signs.get(v);

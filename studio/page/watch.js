@@ -46,7 +46,7 @@ function go(by) { share = Math.max(1, Math.min(100, share + by)); range.value = 
 
 function toggle(play) {
   if (playing) { clearInterval(playing); playing = 0; play.textContent = "▶"; return; }
-  play.textContent = "⏸";
+  play.textContent = "‖";
   let by = share >= 98 ? -2 : 2;
   playing = setInterval(() => { if (b.running) return; if (share + by > 100 || share + by < 2) by = -by; go(by); }, still() ? 1000 : 220);
 }
