@@ -59,7 +59,9 @@ static void look(const un_product *p, const un_tap *t, int64_t offset, int count
   }
 }
 
-static const float zeros[DEPTH] __attribute__((aligned(64)));
+enum { MOST_CHANNELS = 2 * DEPTH };  // that winograd_body.h takes of a pixel
+
+static const float zeros[MOST_CHANNELS] __attribute__((aligned(64)));
 
 INLINE void copy_runs(float *restrict dst, int64_t step, const float *x, const int64_t *from, int count, int n) {
   for (int i = 0; i < count; i++, dst += step) {

@@ -396,6 +396,23 @@ INLINE void winograd_outputs(int taps, int x_dtype, int y_dtype, const un_winogr
   }
 }
 
+// Stores the gradients g[input][tap] of a phase's weights from inputs [i, i + LANES) to outputs [o, o + LANES).
+INLINE void store_gradients(int taps, const un_winograd *w, void *to, int phase, int64_t i, int64_t o, lanes *g) {
+  const int window = taps * taps;
+  const int64_t at = w->phase[phase].w + i * w->w_in + o * w->w_out;
+  if (w->w_in == window && w->w_window[0] == taps && w->w_window[1] == 1 && (w->w_dtype == UN_F32 || w->w_dtype == UN_BF16))
+    for (int t = 0; t < window; t++) {
+      lanes r[LANES];
+      transpose(g + t * LANES, r, 1);
+      for (int j = 0; j < LANES; j++) store_lanes(to, at + t * LANES + j * w->w_out, r[j], w->w_dtype);
+    }
+  else if (w->w_out == 1 && (w->w_dtype == UN_F32 || w->w_dtype == UN_BF16))
+    for (int k = 0; k < LANES * window; k++) store_lanes(to, at + k / window * w->w_in + tap_of(taps, w, k % window), g[k], w->w_dtype);
+  else
+    for (int k = 0; k < LANES * window; k++)
+      for (int j = 0; j < LANES; j++) store_one(to, at + k / window * w->w_in + tap_of(taps, w, k % window) + j * w->w_out, w->w_dtype, g[k][j]);
+}
+
 INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *const *slots, float *scratch, int threads) {
   const int side = side_of(taps);
   const tiling s = tiles_of(w, threads);
@@ -420,22 +437,24 @@ INLINE void winograd_gradient(int taps, int dtype, const un_winograd *w, void *c
       }
     }
   }
-#pragma omp parallel for schedule(static) num_threads(un_parts(w->n_phases * w->in)) if (threads > 1)
-  for (int64_t k = 0; k < w->n_phases * w->in; k++) {
-    const int64_t phase = k / w->in, i = k % w->in;
+  const int64_t groups = w->in / LANES;
+#pragma omp parallel for schedule(static) num_threads(un_parts(w->n_phases * groups)) if (threads > 1)
+  for (int64_t k = 0; k < w->n_phases * groups; k++) {
+    const int64_t phase = k / groups, i = k % groups * LANES;
     for (int64_t o = 0; o < w->out; o += LANES) {
-      doubles d[MOST_POINTS], half[18], out[9];
-      const float *sums = scratch + parts.v + parts.m + phase * s.points * point + o / TILE_COLUMNS * TILE_COLUMNS * rows + i * TILE_COLUMNS + o % TILE_COLUMNS;
-      for (int p = 0; p < s.points; p++) {
-        d[p] = (doubles){0};
-        for (int t = 0; t < team; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
+      lanes g[9 * LANES];  // [input][tap] of LANES outputs
+      for (int r = 0; r < LANES; r++) {
+        doubles d[MOST_POINTS], half[18], out[9];
+        const float *sums = scratch + parts.v + parts.m + phase * s.points * point + o / TILE_COLUMNS * TILE_COLUMNS * rows + (i + r) * TILE_COLUMNS + o % TILE_COLUMNS;
+        for (int p = 0; p < s.points; p++) {
+          d[p] = (doubles){0};
+          for (int t = 0; t < team; t++) d[p] += __builtin_convertvector(*(const lanes *)(sums + t * parts.thread + p * point), doubles);
+        }
+        for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
+        for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);
+        for (int t = 0; t < taps * taps; t++) g[r * taps * taps + t] = __builtin_convertvector(out[t], lanes);
       }
-      for (int j = 0; j < side; j++) weights_gradient_line(taps, d + j, side, half + j, side);
-      for (int j = 0; j < taps; j++) weights_gradient_line(taps, half + side * j, 1, out + taps * j, 1);
-      for (int t = 0; t < taps * taps; t++) {
-        const int64_t to = w->phase[phase].w + tap_of(taps, w, t) + i * w->w_in + o * w->w_out;
-        for (int j = 0; j < LANES; j++) store_one(slots[w->w], to + j * w->w_out, w->w_dtype, (float)out[t][j]);
-      }
+      store_gradients(taps, w, slots[w->w], (int)phase, i, o, g);
     }
   }
 }
@@ -456,7 +475,7 @@ static void winograd(const un_winograd *w, void *const *slots, void *scratch, in
 
 // Whether the kernel takes these channels.
 static int winograd_fits(const un_winograd *w) {
-  return w->in % LANES == 0 && w->out % TILE_COLUMNS == 0 && (w->wide || w->in <= DEPTH && w->out <= DEPTH);
+  return w->in % LANES == 0 && w->out % TILE_COLUMNS == 0 && (w->wide || w->in <= MOST_CHANNELS && w->out <= MOST_CHANNELS && w->in * w->out <= DEPTH * DEPTH);
 }
 
 static size_t winograd_scratch(const un_winograd *w, int threads) {

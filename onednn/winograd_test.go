@@ -83,6 +83,9 @@ func TestWinogradKernelLayout(t *testing.T) {
 			if table := profiled(t, f, x, w); !strings.Contains(table, "Winograd") {
 				t.Errorf("%s on %s is computed in another way:\n%s", dtype, ownISA(), table)
 			}
+			gradients := withGradients(func(in []*Node) *Node { return f(in)[0] })
+			agree(t, fmt.Sprintf("gradients, %s on %s", dtype, ownISA()), tolerance, gradients,
+				random(r, 140, 2, 3, 288), random(r, 32, 288, 3, 3))
 		}
 	}
 }
