@@ -198,9 +198,18 @@ func (n *network) layerNorm(name string, x *Node) *Node {
 	return Add(Mul(x, along(n.params[name+".weight"], x)), along(n.params[name+".bias"], x))
 }
 
+// many says that the key at a place stands for so many equal ones.
+type many struct{ at, times int }
+
+// more is what the last of a text's keys stands for, if they begin with that number of others.
+func (n *network) more(first int, keys *Node) many {
+	last := keys.Shape().Dimensions[1] - 1
+	return many{first + last, max(1, n.tokens-last)}
+}
+
 // attend is scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) of queries [N,Q,C] on keys and values
-// [N,K,C].
-func (n *network) attend(query, key, value *Node, heads int) *Node {
+// [N,K,C]. A key that stands for m equal ones has log m added to its scores: its share is then theirs together.
+func (n *network) attend(query, key, value *Node, heads int, m many) *Node {
 	split := func(x *Node) *Node {
 		d := x.Shape().Dimensions
 		return Reshape(x, d[0], d[1], heads, d[2]/heads)
@@ -210,9 +219,14 @@ func (n *network) attend(query, key, value *Node, heads int) *Node {
 	scale := 1 / math.Sqrt(float64(d[2]/heads))
 	apart := func() *Node {
 		scores := MulScalar(wide(n.dot(query, key).Einsum("nqhd,nkhd->nhqk")), scale)
+		if m.times > 1 {
+			each := make([]float32, key.Shape().Dimensions[1])
+			each[m.at] = float32(math.Log(float64(m.times)))
+			scores = Add(scores, BroadcastToShape(ExpandLeftToRank(Const(scores.Graph(), each), 4), scores.Shape()))
+		}
 		return n.dot(ConvertDType(nn.SoftmaxOfLast(scores), value.DType()), value).Einsum("nhqk,nkhd->nqhd")
 	}
-	if n.training { // the gradient needs the scores
+	if n.training || m.times > 1 { // the gradient needs the scores
 		return Reshape(apart(), d...)
 	}
 	y, _ := InternalFusedOpCaller(func() *Node {
@@ -235,9 +249,10 @@ func (n *network) pooled(text *Node) *Node {
 	x := n.layerNorm("add_embedding.norm1", text)
 	mean := ReduceAndKeep(filled(x, n.tokens), ReduceMean, 1)
 	mean = Add(mean, along(Reshape(n.params[pool+"positional_embedding"], -1), mean))
+	m := n.more(1, x)
 	x = Concatenate([]*Node{mean, x}, 1)
-	key, value := filled(n.linear(pool+"k_proj", x), n.tokens+1), filled(n.linear(pool+"v_proj", x), n.tokens+1)
-	y := n.attend(n.linear(pool+"q_proj", mean), key, value, n.config.AdditionEmbedTypeNumHeads)
+	y := n.attend(n.linear(pool+"q_proj", mean), n.linear(pool+"k_proj", x), n.linear(pool+"v_proj", x),
+		n.config.AdditionEmbedTypeNumHeads, m)
 	return n.layerNorm("add_embedding.norm2", n.linear("add_embedding.proj", Reshape(y, y.Shape().Dimensions[0], -1)))
 }
 
@@ -319,8 +334,7 @@ func (n *network) crossed(a attention, text *Node) keyValue {
 		text = n.groupNorm(a.name+".norm_cross", filled(text, n.tokens), crossNormGroups, attentionEps)
 	}
 	text = n.narrow(text)
-	return keyValue{filled(n.linear(a.name+".add_k_proj", text), n.tokens),
-		filled(n.linear(a.name+".add_v_proj", text), n.tokens)}
+	return keyValue{n.linear(a.name+".add_k_proj", text), n.linear(a.name+".add_v_proj", text)}
 }
 
 // attention lets the pixels of x [N,H,W,C] attend to a text and, unless onlyCross, to each other.
@@ -328,12 +342,12 @@ func (n *network) attention(a attention, x *Node, text keyValue) *Node {
 	d := x.Shape().Dimensions
 	h := n.narrow(n.groupNorm(a.name+".group_norm", Reshape(x, d[0], d[1]*d[2], d[3]), *n.config.NormNumGroups,
 		attentionEps))
-	key, value := text.key, text.value
+	key, value, m := text.key, text.value, n.more(0, text.key)
 	if !a.onlyCross {
 		key = Concatenate([]*Node{key, n.linear(a.name+".to_k", h)}, 1)
 		value = Concatenate([]*Node{value, n.linear(a.name+".to_v", h)}, 1)
 	}
-	h = n.attend(n.linear(a.name+".to_q", h), key, value, a.channels/a.headDim)
+	h = n.attend(n.linear(a.name+".to_q", h), key, value, a.channels/a.headDim, m)
 	return Add(x, Reshape(n.linear(a.name+".to_out.0", h), d...))
 }
 
