@@ -133,7 +133,7 @@ func (e TextEncoder) warn(format string, args ...any) {
 }
 
 // embeddingsRecipe grows when the same model and prompt come to other embeddings.
-const embeddingsRecipe = 2
+const embeddingsRecipe = 3
 
 // cache is where embeddings of one text encoder in one dtype are kept.
 type cache struct {

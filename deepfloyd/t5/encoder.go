@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -148,7 +149,8 @@ func (e *Encoder) Close() error {
 }
 
 // Encode reads texts: for each its tokens' ids, and a mask that is 0 where there is only filling, which no other token
-// attends to. All texts have the same length.
+// attends to. All texts have the same length. What filling becomes so far behind a text that its distance makes no
+// difference any more is computed once and repeated.
 func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embeddings, error) {
 	if err := ctx.Err(); err != nil {
 		return model.Embeddings{}, err
@@ -183,9 +185,43 @@ func (e *Encoder) Encode(ctx context.Context, ids, mask [][]int32) (model.Embedd
 		}
 		hidden = append(hidden, Mask(mask[i])...)
 	}
-	var err error
-	out.Data, err = e.evaluate(shape{out.N, out.Tokens}, x, hidden)
-	return out, err
+	s := shape{out.N, e.Config.distinct(ids, mask)}
+	first := func(v []float32) []float32 { // of each text what is to be encoded
+		all := make([]float32, 0, len(v)/out.Tokens*s.tokens)
+		for text := range slices.Chunk(v, len(v)/out.N) {
+			all = append(all, text[:len(text)/out.Tokens*s.tokens]...)
+		}
+		return all
+	}
+	y, err := e.evaluate(s, first(x), first(hidden))
+	if err != nil {
+		return out, err
+	}
+	for text := range slices.Chunk(y, s.tokens*out.Dim) {
+		out.Data = append(append(out.Data, text...),
+			slices.Repeat(text[len(text)-out.Dim:], out.Tokens-s.tokens)...)
+	}
+	return out, nil
+}
+
+// distinct is how many tokens are to be encoded of texts: what the last of them becomes, those behind it become too.
+func (c Config) distinct(ids, mask [][]int32) int {
+	const multiple = 8 // so that few lengths are compiled
+	tokens, end := len(ids[0]), 0
+	for i := range ids {
+		own, filling := tokens, ids[i][tokens-1]
+		for own > 0 && mask[i][own-1] == 0 && ids[i][own-1] == filling {
+			own--
+		}
+		end = max(end, own)
+	}
+	far := 0 // from here on all distances are as one
+	for d := range tokens {
+		if c.bucket(-d) != c.bucket(-tokens) {
+			far = d + 1
+		}
+	}
+	return min(tokens, (end+far+multiple-1)/multiple*multiple)
 }
 
 // Mask is what is added to the scores of attention for a mask that is 0 where no token attends to.

@@ -331,3 +331,45 @@ func TestXXL(t *testing.T) {
 		t.Errorf("without the setting, relative_attention_max_distance is %d", c.RelativeAttentionMaxDistance)
 	}
 }
+
+// TestRepeatedFilling compares texts of which the tokens that differ are encoded with those of which all are.
+func TestRepeatedFilling(t *testing.T) {
+	e := load(t, goldenFolder(t), "", dtypes.Float32)
+	const tokens = 40
+	ids, mask := make([][]int32, 2), make([][]int32, 2)
+	for i := range ids {
+		ids[i], mask[i] = make([]int32, tokens), make([]int32, tokens)
+		for k := range 3 + 4*i {
+			ids[i][k], mask[i][k] = int32(2+k), 1
+		}
+	}
+	if n := e.Config.distinct(ids, mask); n != tokens {
+		t.Errorf("with a maximal distance of %d, %d of %d tokens are encoded", e.Config.RelativeAttentionMaxDistance, n,
+			tokens)
+	}
+	e.Config.RelativeAttentionMaxDistance = e.Config.RelativeAttentionNumBuckets/4 + 3
+	n := e.Config.distinct(ids, mask)
+	if n >= tokens || n < 7 {
+		t.Fatalf("%d of %d tokens are encoded", n, tokens)
+	}
+	var x, hidden []float32
+	for i := range ids {
+		for _, id := range ids[i] {
+			row, err := e.row(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x = append(x, row...)
+		}
+		hidden = append(hidden, Mask(mask[i])...)
+	}
+	want, err := e.evaluate(shape{2, tokens}, x, hidden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Encode(t.Context(), ids, mask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, dtypes.Float32, got.Data, want)
+}
