@@ -497,7 +497,7 @@ func (c *Course) illusion(ctx context.Context, name string, i lab.Illusion) (fig
 	ranked := writeup.Figure{Picture: writeup.Picture{Name: name + "-candidates", Width: min(8, d.candidates.N),
 		Title: "The candidates, best first", Carried: g.Carried,
 		Command: g.Command + " --sheet " + name + "-candidates.png",
-		Note: "The candidates by the model’s own judgement, best first: " + strings.Join(d.verdicts[:min(4,
+		Note: "The candidates, best first: " + strings.Join(d.verdicts[:min(4,
 			len(d.verdicts))], ", ") + ", …"}}
 	ranked.Rows = []writeup.Row{{Images: d.candidates}}
 	return []writeup.Figure{g, ranked}, nil

@@ -182,7 +182,7 @@ estimated in both views, and their mean taken away. Turn it with the slider.</p>
 
 	demoHybridOfDigits = `<p>Digits make it hard: their strokes are coarse and fine at once.</p>`
 
-	demoNumber = `<p>The same trick, digit by digit: the best of four attempts each, as the model itself judges them.</p>`
+	demoNumber = `<p>The same trick, digit by digit: the best of four attempts each.</p>`
 
 	demoDigits = `<p>A smaller network knows ten classes instead of words.</p>`
 )

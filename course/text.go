@@ -57,9 +57,8 @@ noised to that step’s level. So the new part always sees true surroundings:</p
 it is, with the first prompt, and in the picture turned, with the second. The second estimate is turned back, and the
 sampler follows the mean. A turn keeps noise what it is, independent and of variance 1; that is why it works, and why
 not every change of a picture would.</p>
-<p>Turn it yourself with the slider. Many are drawn, few can be read both ways; the model judges them itself, by which
-prompt explains each view best. The score is the log odds of the asked prompt against all others, in the worse
-view.</p>`
+<p>Turn it yourself with the slider. Many are drawn, few can be read both ways. The score ranks them: it is the log odds
+of the asked prompt against all others, in the worse view.</p>`
 
 	textHybrids = `<p>From afar the eye sees what is coarse, from near the fine lines. So the two noise estimates are
 filtered, the one’s low frequencies are kept and the other’s high ones, and added. Step back from the screen, or let

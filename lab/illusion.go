@@ -12,6 +12,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/illusion"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/pretrained"
 )
 
 // Illusion is a picture that shows several things: each under a view of it (an anagram) or in a band of it (a hybrid).
@@ -22,20 +23,31 @@ type Illusion struct {
 	// how often steps between 20 and 80 % of the path are made ("time travel"); default 1
 	Repeats int `json:"repeats,omitempty"`
 
-	// Candidates are drawn, ranked by the model's own judgement, and the best Keep of them kept. 0: as many as the
-	// request's count, not ranked.
+	// Candidates are drawn, ranked, and the best Keep of them kept. 0: as many as the request's count, not ranked.
 	Candidates int `json:"candidates,omitempty"`
 	Keep       int `json:"keep,omitempty"`
+	// Judge says who ranks them. Empty: the reader with the program's own model of digits, else the model.
+	Judge JudgeName `json:"judge,omitempty"`
 	// Race: candidates are judged after 40 % of the steps, and only the best tenth is finished.
 	Race bool `json:"race,omitempty"`
 	// Refine says how often the best quarter of the candidates is noised again, to 60 % of the path, and drawn on, in
-	// place of all others. Nil: 3 with models of digits, without a race.
+	// place of all others. Nil: without a race 6 where the reader ranks, which costs little, else 3 with models of a
+	// small vocabulary.
 	Refine *int `json:"refine,omitempty"`
 	// Seeds are those of all candidates, the best first, once they were ranked: of them the first Keep are drawn again.
 	Seeds []uint64 `json:"seeds,omitempty"`
 	// Parents has the seeds of refined candidates, and of each the seed of the candidate that it goes on from.
 	Parents map[uint64]uint64 `json:"parents,omitempty"`
 }
+
+// JudgeName says who ranks candidates.
+type JudgeName string
+
+// The judges.
+const (
+	ByModel  JudgeName = "model"  // the model's own judgement: see [Judge]
+	ByReader JudgeName = "reader" // package reader's, of digits
+)
 
 // Part is one thing that an illusion shows.
 type Part struct {
@@ -153,13 +165,22 @@ func (i *Illusion) completeCandidates(spec model.Spec) error {
 			return model.Errorf("keep", "it has no meaning without candidates")
 		case i.Refine != nil:
 			return model.Errorf("refine", "it has no meaning without candidates")
+		case i.Judge != "":
+			return model.Errorf("judge", "it has no meaning without candidates")
 		}
 		return nil
+	}
+	if err := i.completeJudge(spec); err != nil {
+		return err
 	}
 	switch {
 	case i.Refine == nil:
 		i.Refine = new(int)
-		if !i.Race && len(spec.Vocabulary) > 0 {
+		switch {
+		case i.Race || len(spec.Vocabulary) == 0:
+		case i.Judge == ByReader:
+			*i.Refine = readRounds
+		default:
 			*i.Refine = refineRounds
 		}
 	case *i.Refine < 0 || *i.Refine > maxRefine:
@@ -173,6 +194,22 @@ func (i *Illusion) completeCandidates(spec model.Spec) error {
 	}
 	if n := len(i.Seeds); n != 0 && n != i.Candidates*i.Groups() {
 		return model.Errorf("seeds", "expected %d, as many as candidates, found %d", i.Candidates*i.Groups(), n)
+	}
+	return nil
+}
+
+func (i *Illusion) completeJudge(spec model.Spec) error {
+	if i.Judge == "" {
+		i.Judge = ByModel
+		if readable(spec) && pretrained.Has(spec.ID) { // other models' classes may be no digits
+			i.Judge = ByReader
+		}
+	}
+	switch {
+	case i.Judge != ByModel && i.Judge != ByReader:
+		return model.Errorf("judge", "expected model or reader, found %q", i.Judge)
+	case i.Judge == ByReader && !readable(spec):
+		return model.Errorf("judge", "the reader knows digits of 28×28, which %s does not draw: expected model", spec.ID)
 	}
 	return nil
 }
@@ -466,6 +503,22 @@ func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.I
 	for _, look := range looks {
 		told.Looks = append(told.Looks, look.Name)
 	}
+	shown := images.Clone() // as a picture shows them
+	for k, v := range shown.Data {
+		shown.Data[k] = min(max(v, told.Range.Low), told.Range.High)
+	}
+	if i.Judge == ByReader {
+		verdicts, err := d.readDigits(shown, seeds, looks, told.Prompts)
+		if err != nil {
+			return nil, nil, err
+		}
+		i.tellParents(verdicts)
+		told.Done, told.Total, told.Verdicts = 1, 1, verdicts
+		if d.send(Event{Stage: Judging, Judged: &told}); d.stopped {
+			return nil, nil, errStopped
+		}
+		return verdicts, told.Prompts, nil
+	}
 	j.Progress = func(done, total int, soFar []Verdict) {
 		i.tellParents(soFar)
 		now := told
@@ -475,10 +528,6 @@ func (d *drawing) rank(m model.Model, i *Illusion, group int, images diffusion.I
 	}
 	if d.spread != nil {
 		j.together = d.judgeTogether(j, Judgement{Group: group, Round: round})
-	}
-	shown := images.Clone() // as a picture shows them
-	for k, v := range shown.Data {
-		shown.Data[k] = min(max(v, told.Range.Low), told.Range.High)
 	}
 	verdicts, err := j.Rank(d.ctx, shown, seeds, looks)
 	i.tellParents(verdicts)

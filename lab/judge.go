@@ -20,7 +20,7 @@ type Look struct {
 	See    func(diffusion.Images) diffusion.Images // at images in the model's range
 }
 
-// Verdict is what a model thinks of one candidate.
+// Verdict is what a model or the reader thinks of one candidate.
 type Verdict struct {
 	Seed   uint64  `json:"seed"`
 	Parent *uint64 `json:"parent,omitempty"` // seed of the candidate that this one was refined from
@@ -31,9 +31,9 @@ type Verdict struct {
 	// the best one, which has 0 and is what is read.
 	Matrix [][]float64 `json:"matrix"`
 	// Fit is the log likelihood of the asked prompts, summed over the looks: how much like an image of the model's each
-	// look is. Only differences between candidates of as many draws have a meaning.
+	// look is. Only differences between candidates of as many draws have a meaning. The reader gives none.
 	Fit   float64 `json:"fit"`
-	Draws int     `json:"draws"` // of noise that it was judged by: those that do well are told apart by more
+	Draws int     `json:"draws"` // of noise that it was judged by: those that do well are told apart by more; reader: 0
 }
 
 // Compare orders verdicts, the best first: of two candidates the one that was judged by more draws, then the one of a

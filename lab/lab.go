@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/reader"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
 )
@@ -49,7 +50,8 @@ type engineKey struct {
 // computer is what computes, with what is known of it.
 type computer struct {
 	compute.Backend
-	info engine.Info
+	info   engine.Info
+	reader *reader.Reader // nil before it is needed
 }
 
 // opened is a model that was opened. Its memory may have been needed for another since.
@@ -82,6 +84,9 @@ func (l *Lab) Close() {
 	}
 	l.models = nil
 	for _, c := range l.engines {
+		if c.reader != nil {
+			c.reader.Close()
+		}
 		c.Finalize()
 	}
 	clear(l.engines)
@@ -106,7 +111,7 @@ func (l *Lab) engine(key engineKey) (*computer, error) {
 	if w := info.Warning(); w != "" && len(l.engines) == 0 {
 		l.warn(w)
 	}
-	c := &computer{b, info}
+	c := &computer{Backend: b, info: info}
 	l.engines[key] = c
 	return c, nil
 }

@@ -9,6 +9,7 @@ import (
 
 const (
 	refineRounds = 3
+	readRounds   = 6
 	maxRefine    = 20
 )
 

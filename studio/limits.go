@@ -29,7 +29,7 @@ var variantName = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 func (s *Studio) check(r lab.Request) error { return s.checkAt(r, 0) }
 
 // maxRefine bounds how often candidates are drawn on.
-const maxRefine = 5
+const maxRefine = 10
 
 // mostBranches bounds how many drawings go on from another.
 const mostBranches = 8

@@ -36,13 +36,16 @@ func (f *illusionFlags) add(cmd *cobra.Command, out string) {
 // candidateFlags say how many pictures the best is chosen of, and how.
 func candidateFlags(cmd *cobra.Command, i *lab.Illusion) {
 	cli.Int(cmd, &i.Candidates, "candidates", 0, 0, 10_000,
-		"draw so many, rank them by the model's own judgement and keep the best; 0: as many as --count, not ranked")
+		"draw so many, rank them and keep the best; 0: as many as --count, not ranked")
 	cli.Int(cmd, &i.Keep, "keep", 0, 0, 10_000, "candidates to keep; 0: 1")
 	cmd.Flags().BoolVar(&i.Race, "race", false,
 		"judge candidates after 40 % of the steps and finish the best tenth only")
+	cli.Choice(cmd, (*string)(&i.Judge), "judge", "",
+		"who ranks candidates: the reader, which knows digits, or the model that draws (default: reader with "+
+			"mnist-class, else model)", string(lab.ByReader), string(lab.ByModel))
 	cli.Pointer(cmd, &i.Refine, "refine", "int",
 		"rounds in which the best quarter of the candidates is noised again and drawn on, in place of the others "+
-			"(default: 3 with models of digits)", cli.ParseInt(0, 20))
+			"(default: 6 if the reader ranks them, 3 with other models of digits)", cli.ParseInt(0, 20))
 }
 
 // partsFlag adds a flag that takes parts of an illusion: VIEW=PROMPT or BAND=PROMPT.
@@ -102,8 +105,8 @@ func newAnagram() *cobra.Command {
 180° or with its pieces in other places (Visual Anagrams, arXiv:2311.17919). At each step the network estimates the
 noise in every view, told the view's prompt; the estimates are turned back and averaged. Give two to four views.
 
-Few of many pictures can be read both ways: --candidates 16 draws as many and keeps the one that the model itself
-reads best. The animation beside the picture performs the illusion.
+Few of many pictures can be read both ways: --candidates 16 draws as many and keeps the one that is read best in
+all views. The animation beside the picture performs the illusion.
 
 Views:
 ` + illusion.Usages(illusion.Views()),
@@ -171,7 +174,7 @@ func newAmbigram() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ambigram NUMBER [OTHER]", Short: "Draw a number that reads as another one when the page is turned",
 		Long: `Draws a number that reads as another one of the same length, or as the same, when the page is turned by 180°: digit
-by digit an anagram, the best of --candidates by the model's own judgement.`,
+by digit an anagram, the best of --candidates.`,
 		Example:           "  unnoise ambigram 2026 9202",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args: func(cmd *cobra.Command, args []string) error {

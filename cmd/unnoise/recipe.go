@@ -110,12 +110,12 @@ func changeTechnique(cmd *cobra.Command, r *lab.Request, start *int, chosen lab.
 	}
 	if r.Illusion == nil {
 		return cli.Refuse(cmd, "has no meaning with this picture, which is no illusion", "candidates", "keep", "race",
-			"refine")
+			"refine", "judge")
 	}
 	i, changed := *r.Illusion, cmd.Flags().Changed
 	if changed("candidates") {
 		if i.Candidates = chosen.Candidates; i.Candidates == 0 {
-			i.Keep, i.Race, i.Refine = 0, false, nil
+			i.Keep, i.Race, i.Refine, i.Judge = 0, false, nil, ""
 		}
 	}
 	if changed("keep") {
@@ -124,10 +124,13 @@ func changeTechnique(cmd *cobra.Command, r *lab.Request, start *int, chosen lab.
 	if changed("race") {
 		i.Race, i.Refine = chosen.Race, nil
 	}
+	if changed("judge") {
+		i.Judge, i.Refine = chosen.Judge, nil
+	}
 	if changed("refine") {
 		i.Refine = chosen.Refine
 	}
-	if changed("candidates") || changed("race") || changed("refine") {
+	if changed("candidates") || changed("race") || changed("refine") || changed("judge") {
 		i.Seeds, i.Parents = nil, nil
 	}
 	r.Illusion = &i

@@ -52,7 +52,7 @@ type setting struct {
 type unit struct {
 	Pair   [2]string   `json:"pair"`
 	Seeds  []uint64    `json:"seeds"`
-	Scores []float64   `json:"scores,omitempty"` // the model's own judgement
+	Scores []float64   `json:"scores,omitempty"` // that chose
 	Read   [][2]string `json:"read"`             // what the classifier reads
 }
 
@@ -72,7 +72,7 @@ func run(ctx context.Context) error {
 		rounds   = flag.Int("rounds", 4, fmt.Sprintf("rounds of %d seeds for each pair", chosenOf))
 		pairs    = flag.Int("pairs", 9, "pairs that are drawn at once")
 		sampling = flag.String("sampling", "{}", "sampler, steps, eta, guidance in JSON; empty: the defaults")
-		how      = flag.String("illusion", "{}", "combine, repeats, race, refine in JSON; empty: the defaults")
+		how      = flag.String("illusion", "{}", "combine, repeats, judge, race, refine in JSON; empty: the defaults")
 		choose   = flag.Bool("choose", true, "rank the candidates too; not: only draw and read them")
 		threads  = flag.Int("threads", 0, "that compute; 0: one for each CPU")
 		table    = flag.Bool("table", false, "only show what was measured")
