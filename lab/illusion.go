@@ -31,7 +31,7 @@ type Illusion struct {
 	// Race: candidates are judged after 40 % of the steps, and only the best tenth is finished.
 	Race bool `json:"race,omitempty"`
 	// Refine says how often the best quarter of the candidates is noised again, to 60 % of the path, and drawn on, in
-	// place of all others. Nil: without a race 6 where the reader ranks, which costs little, else 3 with models of a
+	// place of all others. Nil: without a race 8 where the reader ranks, which costs little, else 3 with models of a
 	// small vocabulary.
 	Refine *int `json:"refine,omitempty"`
 	// Seeds are those of all candidates, the best first, once they were ranked: of them the first Keep are drawn again.

@@ -9,7 +9,7 @@ import (
 
 const (
 	refineRounds = 3
-	readRounds   = 6
+	readRounds   = 8
 	maxRefine    = 20
 )
 

@@ -14,6 +14,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/internal/nn"
@@ -91,7 +92,7 @@ func Open(b compute.Backend) (*Reader, error) {
 				sum = Add(sum, y)
 			}
 		}
-		return []*Node{LogSoftmax(MulScalar(sum, 1.0/networks))}
+		return []*Node{MulScalar(sum, 1.0/networks)}
 	})
 	if err != nil {
 		r.Close()
@@ -109,35 +110,52 @@ func (r *Reader) Close() {
 	}
 }
 
-// Read returns a row of Digits log probabilities for each of images [N,1,28,28]: the networks' mean, normalized. Values
-// count as a picture shows them: those outside [0,1] as 0 or 1.
+// Read returns a row of Digits log probabilities for each of images [N,1,28,28]: the mean over the networks and over the
+// image moved by up to a pixel, normalized. Values count as a picture shows them: those outside [0,1] as 0 or 1.
 func (r *Reader) Read(ctx context.Context, images diffusion.Images) ([][]float64, error) {
 	if images.C != 1 || images.H != Size || images.W != Size || len(images.Data) != images.N*Size*Size {
 		return nil, fmt.Errorf("digits are read in images [N,1,%d,%d], got %s", Size, Size, images.Shape())
 	}
 	pixels, out := make([]float32, batch*Size*Size), make([]float32, batch*Digits)
-	var rows [][]float64
+	rows := make([][]float64, images.N)
 	for from := 0; from < images.N; from += batch {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		to := min(from+batch, images.N)
-		for i, v := range images.Slice(from, to).Data {
-			pixels[i] = min(max(v, 0), 1)
+		for n := from; n < to; n++ {
+			rows[n] = make([]float64, Digits)
 		}
-		x := nn.Array{Values: pixels, Shape: []int{batch, Size, Size, 1}}
-		if err := nn.Run(r.backend, r.read, []nn.Array{x}, r.values, out); err != nil {
-			return nil, err
-		}
-		for row := range slices.Chunk(out[:(to-from)*Digits], Digits) {
-			logs := make([]float64, Digits)
-			for k, v := range row {
-				if logs[k] = float64(v); math.IsNaN(logs[k]) {
-					return nil, fmt.Errorf("image %d is not read: it has values that are not finite", len(rows))
+		for move := range 9 {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			clear(pixels)
+			moved(pixels, images.Slice(from, to).Data, move%3-1, move/3-1)
+			x := nn.Array{Values: pixels, Shape: []int{batch, Size, Size, 1}}
+			if err := nn.Run(r.backend, r.read, []nn.Array{x}, r.values, out); err != nil {
+				return nil, err
+			}
+			for n := from; n < to; n++ {
+				for k := range Digits {
+					rows[n][k] += float64(out[(n-from)*Digits+k]) / 9
 				}
 			}
-			rows = append(rows, logs)
 		}
 	}
+	for n, row := range rows {
+		sum := floats.LogSumExp(row)
+		if math.IsNaN(sum) {
+			return nil, fmt.Errorf("image %d is not read: it has values that are not finite", n)
+		}
+		floats.AddConst(-sum, row)
+	}
 	return rows, nil
+}
+
+// moved writes images to pixels, dx to the right and dy down.
+func moved(pixels, images []float32, dx, dy int) {
+	for i, v := range images {
+		row, column := i/Size%Size+dy, i%Size+dx
+		if row >= 0 && row < Size && column >= 0 && column < Size {
+			pixels[i+dy*Size+dx] = min(max(v, 0), 1)
+		}
+	}
 }

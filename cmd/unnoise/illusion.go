@@ -45,7 +45,7 @@ func candidateFlags(cmd *cobra.Command, i *lab.Illusion) {
 			"mnist-class, else model)", string(lab.ByReader), string(lab.ByModel))
 	cli.Pointer(cmd, &i.Refine, "refine", "int",
 		"rounds in which the best quarter of the candidates is noised again and drawn on, in place of the others "+
-			"(default: 6 if the reader ranks them, 3 with other models of digits)", cli.ParseInt(0, 20))
+			"(default: 8 if the reader ranks them, 3 with other models of digits)", cli.ParseInt(0, 20))
 }
 
 // partsFlag adds a flag that takes parts of an illusion: VIEW=PROMPT or BAND=PROMPT.

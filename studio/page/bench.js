@@ -42,7 +42,7 @@ function units(r) {
 // candidates are drawn and judged. Without a race the best quarter is then noised to 60 % of the path and drawn on in place of the others, and all are judged again; a race judges after 40 % and finishes a tenth.
 function candidates(i, drawn, looks) {
   const n = i.candidates, tenth = Math.max(1, Math.ceil(n / 10)), reader = (i.judge ?? (b.model.name === "mnist-class" ? "reader" : "model")) === "reader";
-  const rounds = i.refine ?? (i.race || !b.model.vocabulary?.length ? 0 : reader ? 6 : 3);
+  const rounds = i.refine ?? (i.race || !b.model.vocabulary?.length ? 0 : reader ? 8 : 3);
   const told = b.model.vocabulary?.length || looks + 1, rivals = Math.min(told, 4); // prompts of a look, at first and later
   const judged = (draws) => reader ? 0 : looks * (told + (draws / 2 - 1) * rivals + draws / 4 * rivals);
   if (i.seeds) return n * drawn;
