@@ -21,18 +21,16 @@ import (
 // toImage is the body of AUTOMATIC1111's txt2img and img2img, as far as it has a meaning here. Models have one size of
 // images, so that width and height are not heeded.
 type toImage struct {
-	Prompt         string `json:"prompt"`
-	NegativePrompt string `json:"negative_prompt"`
-	Seed           number `json:"seed"`
-	Steps          number `json:"steps"`
-	CfgScale       number `json:"cfg_scale"`
-	SamplerName    string `json:"sampler_name"`
-	SamplerIndex   string `json:"sampler_index"`
-	BatchSize      number `json:"batch_size"`
-	NIter          number `json:"n_iter"`
-	Override       struct {
-		Checkpoint string `json:"sd_model_checkpoint"`
-	} `json:"override_settings"`
+	Prompt         text     `json:"prompt"`
+	NegativePrompt text     `json:"negative_prompt"`
+	Seed           number   `json:"seed"`
+	Steps          number   `json:"steps"`
+	CfgScale       number   `json:"cfg_scale"`
+	SamplerName    text     `json:"sampler_name"`
+	SamplerIndex   text     `json:"sampler_index"`
+	BatchSize      number   `json:"batch_size"`
+	NIter          number   `json:"n_iter"`
+	Override       override `json:"override_settings"`
 
 	InitImages texts  `json:"init_images"`
 	Denoising  number `json:"denoising_strength"`
@@ -41,21 +39,35 @@ type toImage struct {
 	MaskBlur   number `json:"mask_blur"`
 }
 
+// override are settings for one request.
+type override struct{ Checkpoint text }
+
+// UnmarshalJSON implements [json.Unmarshaler]. Some clients write no settings as an empty list.
+func (o *override) UnmarshalJSON(data []byte) error {
+	var of struct {
+		Checkpoint text `json:"sd_model_checkpoint"`
+	}
+	if json.Unmarshal(data, &of) == nil {
+		o.Checkpoint = of.Checkpoint
+	}
+	return nil
+}
+
 // aliases are what others call the samplers.
 var aliases = map[string]string{"euler a": "ddpm", "dpm++ 2m": "dpm++", "dpm++ 2m karras": "dpm++"}
 
 // request makes a request of the body. edits: it is img2img's.
 func (t toImage) request(s *Studio, edits bool) (r lab.Request, err error) {
-	r = lab.Request{Model: cmp.Or(t.Override.Checkpoint, s.checkpoint()), Negative: t.NegativePrompt,
+	r = lab.Request{Model: cmp.Or(string(t.Override.Checkpoint), s.checkpoint()), Negative: string(t.NegativePrompt),
 		Seed: t.Seed.seed(), Count: t.BatchSize.or(1) * t.NIter.or(1)}
 	if t.Prompt != "" {
-		r.Prompts = []string{t.Prompt}
+		r.Prompts = []string{string(t.Prompt)}
 	}
 	r.Steps = t.Steps.or(0)
 	if t.CfgScale.Given && t.CfgScale.Value > 0 {
 		r.Guidance = &t.CfgScale.Value
 	}
-	if r.Sampler = strings.ToLower(cmp.Or(t.SamplerName, t.SamplerIndex)); r.Sampler != "" {
+	if r.Sampler = strings.ToLower(string(cmp.Or(t.SamplerName, t.SamplerIndex))); r.Sampler != "" {
 		r.Sampler = cmp.Or(aliases[r.Sampler], r.Sampler)
 	}
 	all := s.models.all()
@@ -273,7 +285,7 @@ func (s *Studio) progress(image bool) any {
 // setOptions chooses the model of requests that name none. Options that have no meaning here are not heeded.
 func (s *Studio) setOptions(w http.ResponseWriter, r *http.Request) (any, error) {
 	var o struct {
-		Checkpoint string `json:"sd_model_checkpoint"`
+		Checkpoint text `json:"sd_model_checkpoint"`
 	}
 	if err := readTolerantly(w, r, &o); err != nil {
 		return nil, &model.FieldError{Field: "body", Err: err}
@@ -281,22 +293,22 @@ func (s *Studio) setOptions(w http.ResponseWriter, r *http.Request) (any, error)
 	if o.Checkpoint == "" {
 		return nil, nil
 	}
-	if !slices.ContainsFunc(s.models.drawable(), func(m Model) bool { return m.Name == o.Checkpoint }) {
+	if !slices.ContainsFunc(s.models.drawable(), func(m Model) bool { return m.Name == string(o.Checkpoint) }) {
 		return nil, model.Errorf("sd_model_checkpoint", "%q is no model of this studio", o.Checkpoint)
 	}
-	s.chosen.Store(o.Checkpoint)
+	s.chosen.Store(string(o.Checkpoint))
 	return nil, nil
 }
 
 // pngInfo reads what a picture tells of itself.
 func pngInfo(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
-		Image string `json:"image"`
+		Image text `json:"image"`
 	}
 	if err := readTolerantly(w, r, &in); err != nil {
 		return nil, &model.FieldError{Field: "body", Err: err}
 	}
-	data, err := base64Picture("image", in.Image)
+	data, err := base64Picture("image", string(in.Image))
 	if err != nil {
 		return nil, err
 	}

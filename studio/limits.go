@@ -3,6 +3,7 @@ package studio
 import (
 	"bytes"
 	"image"
+	"math"
 	"regexp"
 
 	"github.com/unnoise/unnoise/lab"
@@ -30,6 +31,9 @@ func (s *Studio) check(r lab.Request) error { return s.checkAt(r, 0) }
 
 // maxRefine bounds how often candidates are drawn on.
 const maxRefine = 10
+
+// mostGuidance bounds guidance, which the network's numbers would run over at.
+const mostGuidance = 1000.0
 
 // mostBranches bounds how many drawings go on from another.
 const mostBranches = 8
@@ -65,6 +69,9 @@ func (s *Studio) checkAt(r lab.Request, depth int) error {
 		return model.Errorf("batch", "expected at most %d, found %d", Limits.Images, r.Batch)
 	case r.Count > Limits.Images:
 		return model.Errorf("count", "expected at most %d, found %d", Limits.Images, r.Count)
+	}
+	if g := r.Guidance; g != nil && math.Abs(*g) > mostGuidance {
+		return model.Errorf("guidance", "expected at most %g, found %g", mostGuidance, *g)
 	}
 	if err := checkTexts("prompts", r.Prompts); err != nil {
 		return err

@@ -3,9 +3,11 @@ package studio
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image/color"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/unnoise/unnoise/jobs"
@@ -16,21 +18,21 @@ import (
 // generation is the body of OpenAI's images/generations, with fields that theirs has not: a negative prompt, a seed,
 // steps, guidance. Models here have one size of images, so that size is not heeded; the answer tells it.
 type generation struct {
-	Model          string `json:"model"`
+	Model          text   `json:"model"`
 	Prompt         texts  `json:"prompt"`
-	NegativePrompt string `json:"negative_prompt"`
+	NegativePrompt text   `json:"negative_prompt"`
 	N              number `json:"n"`
 	Seed           number `json:"seed"`
 	Steps          number `json:"steps"`
 	Guidance       number `json:"guidance"`
-	ResponseFormat string `json:"response_format"`
+	ResponseFormat text   `json:"response_format"`
 	Stream         flag   `json:"stream"`
 	PartialImages  number `json:"partial_images"`
 }
 
 func (g generation) request(s *Studio) (lab.Request, error) {
-	r := lab.Request{Model: cmp.Or(g.Model, s.models.drawable()[0].Name), Prompts: g.Prompt, Negative: g.NegativePrompt,
-		Count: g.N.or(0), Seed: g.Seed.seed()}
+	r := lab.Request{Model: cmp.Or(string(g.Model), s.models.drawable()[0].Name), Prompts: g.Prompt,
+		Negative: string(g.NegativePrompt), Count: g.N.or(0), Seed: g.Seed.seed()}
 	if r.Steps = g.Steps.or(0); g.Guidance.Given && g.Guidance.Value > 0 {
 		r.Guidance = &g.Guidance.Value
 	}
@@ -45,10 +47,8 @@ type edition struct {
 	generation
 	Strength number `json:"strength"` // of an edit without a mask: ours
 	Image    texts  `json:"image"`
-	Images   []struct {
-		URL string `json:"image_url"`
-	} `json:"images"`
-	Mask json.RawMessage `json:"mask"`
+	Images   texts  `json:"images"`
+	Mask     texts  `json:"mask"`
 }
 
 // request makes a request of the body: with a mask what is transparent there is drawn anew, without one the whole
@@ -59,11 +59,8 @@ func (e edition) request(s *Studio, files map[string][][]byte) (lab.Request, err
 		return r, err
 	}
 	pictures := files["image"]
-	for _, i := range e.Images {
-		e.Image = append(e.Image, i.URL)
-	}
-	for _, text := range e.Image {
-		data, err := base64Picture("image", text)
+	for _, address := range slices.Concat(e.Image, e.Images) {
+		data, err := base64Picture("image", address)
 		if err != nil {
 			return r, err
 		}
@@ -89,26 +86,21 @@ func (e edition) request(s *Studio, files map[string][][]byte) (lab.Request, err
 
 // mask returns the mask, light where something is to be drawn, or nil.
 func (e edition) mask(files map[string][][]byte) ([]byte, error) {
-	var data []byte
-	var of struct {
-		URL string `json:"image_url"`
-	}
-	if len(files["mask"]) > 0 {
-		data = files["mask"][0]
-	} else if json.Unmarshal(e.Mask, &of.URL) == nil || json.Unmarshal(e.Mask, &of) == nil {
-		if of.URL == "" {
-			return nil, nil
-		}
-		var err error
-		if data, err = base64Picture("mask", of.URL); err != nil {
+	masks := files["mask"]
+	for _, address := range e.Mask {
+		data, err := base64Picture("mask", address)
+		if err != nil {
 			return nil, err
 		}
-	} else if len(e.Mask) > 0 {
-		return nil, model.Errorf("mask", "expected a picture in base64, or as image_url")
+		masks = append(masks, data)
 	}
-	if data == nil {
+	switch {
+	case len(masks) == 0:
 		return nil, nil
+	case len(masks) > 1:
+		return nil, model.Errorf("mask", "expected one mask, found %d", len(masks))
 	}
+	data := masks[0]
 	return regray(data, func(c color.NRGBA, opaque bool) uint8 {
 		if opaque { // a mask of black and white: its light part
 			return color.GrayModel.Convert(c).(color.Gray).Y
@@ -138,7 +130,7 @@ func (s *Studio) openAI(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/images/generations", func(w http.ResponseWriter, r *http.Request) {
 		var g generation
 		if err := readTolerantly(w, r, &g); err != nil {
-			openAIError(w, &model.FieldError{Err: err})
+			openAIError(w, blamed(err))
 			return
 		}
 		request, err := g.request(s)
@@ -148,7 +140,7 @@ func (s *Studio) openAI(mux *http.ServeMux) {
 		var e edition
 		files, err := readForm(w, r, &e)
 		if err != nil {
-			openAIError(w, &model.FieldError{Err: err})
+			openAIError(w, blamed(err))
 			return
 		}
 		request, err := e.request(s, files)
@@ -182,6 +174,15 @@ func (s *Studio) answerOpenAI(w http.ResponseWriter, r *http.Request, kind strin
 	}
 	answer(w, http.StatusOK, map[string]any{"created": time.Now().Unix(), "data": data, "output_format": "png",
 		"size": sizeOf(pictures[0]), "seed": *status.Request.Seed})
+}
+
+// blamed is an error that a body is to blame for.
+func blamed(err error) error {
+	var field *model.FieldError
+	if errors.As(err, &field) {
+		return err
+	}
+	return &model.FieldError{Err: err}
 }
 
 func openAIModel(m Model) map[string]any {

@@ -203,3 +203,36 @@ func TestAutomaticProgressAndInterrupt(t *testing.T) {
 		t.Error("it drew on")
 	}
 }
+
+// What clients send besides what is right: it is understood, or refused by the field's name.
+func TestOddBodies(t *testing.T) {
+	s := serve(t, Options{})
+	picture, err := json.Marshal(drawnMask(t, 28))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct {
+		path, body string
+		status     int
+		says       string
+	}{
+		{"/v1/images/edits", `{"prompt":3,"steps":2,"image":[P],"mask":[P]}`, 200, "b64_json"},
+		{"/v1/images/edits", `{"prompt":"3","steps":2,"image":{"image_url":P},"mask":[{"image_url":P}]}`, 200, "b64_json"},
+		{"/v1/images/edits", `{"prompt":["3"],"steps":2,"images":[P],"mask":[null],"model":null,"x":{}}`, 200, "b64_json"},
+		{"/v1/images/edits", `{"prompt":"3","steps":2,"image":P,"mask":[],"negative_prompt":[],"response_format":5}`, 200,
+			"b64_json"},
+		{"/v1/images/edits", `{"prompt":"3","steps":2,"image":P,"mask":{"file_id":"f"}}`, 200, "b64_json"},
+		{"/v1/images/edits", `{"prompt":"3","image":P,"mask":[P,P]}`, 400, `"param":"mask"`},
+		{"/v1/images/edits", `{"prompt":"3","image":P,"mask":false}`, 400, "expected a text"},
+		{"/v1/images/generations", `{"prompt":"3","guidance":1e300}`, 400, `"param":"guidance"`},
+		{"/v1/images/generations", `[]`, 400, "found a JSON array"},
+		{"/sdapi/v1/txt2img", `{"prompt":3,"steps":2,"override_settings":[],"sampler_name":null}`, 200, "images"},
+		{"/sdapi/v1/txt2img", `{"prompt":["3"],"steps":2,"override_settings":{"sd_model_checkpoint":5}}`, 400, "model:"},
+		{"/sdapi/v1/img2img", `{"prompt":"3","steps":4,"init_images":P,"mask":[P],"mask_blur":"2"}`, 200, "images"},
+	} {
+		status, text := s.ask("POST", one.path, strings.ReplaceAll(one.body, "P", string(picture)))
+		if status != one.status || !strings.Contains(string(text), one.says) {
+			t.Errorf("%s: status %d, %.200s", one.body, status, text)
+		}
+	}
+}

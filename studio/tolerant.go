@@ -60,29 +60,49 @@ func (f *flag) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// texts is a text or a list of texts.
+// texts are a text or a list of them. A number is taken as it is written, and a picture by the address in its image_url.
 type texts []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (t *texts) UnmarshalJSON(text []byte) error {
-	var one string
-	if err := json.Unmarshal(text, &one); err == nil {
-		if *t = nil; one != "" {
-			*t = texts{one}
-		}
-		return nil
-	}
-	var all []*string
-	if err := json.Unmarshal(text, &all); err != nil {
-		return errors.New("expected a text or a list of texts")
+	all := []json.RawMessage{text}
+	if json.Unmarshal(text, &all) != nil {
+		all = []json.RawMessage{text}
 	}
 	*t = nil
-	for _, s := range all {
+	for _, one := range all {
+		var s *string
+		var n json.Number
+		var of struct {
+			URL string `json:"image_url"`
+		}
+		switch {
+		case json.Unmarshal(one, &s) == nil:
+		case json.Unmarshal(one, &n) == nil:
+			s = (*string)(&n)
+		case json.Unmarshal(one, &of) == nil:
+			s = &of.URL
+		default:
+			return fmt.Errorf("expected a text, or a list of texts, found %.40s", one)
+		}
 		if s != nil && *s != "" {
 			*t = append(*t, *s)
 		}
 	}
 	return nil
+}
+
+// text is a text, or the first one of a list.
+type text string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *text) UnmarshalJSON(data []byte) error {
+	var all texts
+	err := all.UnmarshalJSON(data)
+	if *t = ""; len(all) > 0 {
+		*t = text(all[0])
+	}
+	return err
 }
 
 // readTolerantly reads a body in JSON.
@@ -91,10 +111,23 @@ func readTolerantly(w http.ResponseWriter, r *http.Request, to any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, to); err != nil {
-		return fmt.Errorf("expected a JSON object: %w", err)
+	return parse(data, to)
+}
+
+// parse reads a JSON object, and says what is wrong with it in words for people.
+func parse(data []byte, to any) error {
+	err := json.Unmarshal(data, to)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind) && kind.Field != "":
+		name := kind.Field[strings.LastIndex(kind.Field, ".")+1:]
+		return model.Errorf(name, "a JSON %s has no meaning here", kind.Value)
+	case errors.As(err, &kind):
+		return fmt.Errorf("expected a JSON object, found a JSON %s", kind.Value)
 	}
-	return nil
+	return fmt.Errorf("expected a JSON object: %w", err)
 }
 
 // readForm reads a body in JSON or as a form: fields as in JSON, and files by the names of their fields.
@@ -114,9 +147,9 @@ func readForm(w http.ResponseWriter, r *http.Request, to any) (files map[string]
 			fields[name] = values[0]
 		}
 	}
-	text, err := json.Marshal(fields)
+	data, err := json.Marshal(fields)
 	if err == nil {
-		err = json.Unmarshal(text, to)
+		err = parse(data, to)
 	}
 	if err != nil {
 		return nil, err
@@ -133,6 +166,9 @@ func readForm(w http.ResponseWriter, r *http.Request, to any) (files map[string]
 			f.Close()
 			if err != nil {
 				return nil, err
+			}
+			if len(data) == 0 {
+				return nil, model.Errorf(name, "expected a picture, found an empty file")
 			}
 			files[name] = append(files[name], data)
 		}
