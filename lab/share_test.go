@@ -26,9 +26,10 @@ func TestSpread(t *testing.T) {
 	}
 	plain, rounds, seed := 0, 1, uint64(5)
 	for name, i := range map[string]Illusion{
-		"plain":   {Candidates: 5, Refine: &plain},
-		"refined": {Candidates: 5, Refine: &rounds},
-		"raced":   {Candidates: 5, Race: true},
+		"plain":   {Candidates: 5, Refine: &plain, Judge: ByModel},
+		"refined": {Candidates: 5, Refine: &rounds, Judge: ByModel},
+		"raced":   {Candidates: 5, Race: true, Judge: ByModel},
+		"read":    {Candidates: 5, Refine: &rounds, Judge: ByReader},
 	} {
 		i.Views = []Part{{As: "identity", Prompts: []string{"6", "8"}}, {As: "flip", Prompts: []string{"2", "3"}}}
 		i.Keep = 2
@@ -65,7 +66,11 @@ func TestSpread(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if elsewhere < 5 {
+		least := 5
+		if i.Judge == ByReader { // which one process does: it costs little
+			least = 3
+		}
+		if elsewhere < least {
 			t.Errorf("%s: %d shares were done elsewhere", name, elsewhere)
 		}
 		if !reflect.DeepEqual(got.Request, want.Request) || !reflect.DeepEqual(got.Images, want.Images) ||

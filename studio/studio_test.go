@@ -412,7 +412,7 @@ func TestEditAndTurn(t *testing.T) {
 	r = seven(3)
 	r.Prompts = nil
 	r.Illusion = &lab.Illusion{Views: []lab.Part{{As: "identity", Prompts: []string{"6"}},
-		{As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2, Refine: &rounds}
+		{As: "rotate_180", Prompts: []string{"9"}}}, Candidates: 2, Refine: &rounds, Judge: lab.ByModel}
 	j := s.wait(want[Status](s, 202, "POST", "/api/jobs", r).ID)
 	if j.State != Done || len(j.Request.Illusion.Seeds) != 2 {
 		t.Errorf("the anagram ended as %+v", j)

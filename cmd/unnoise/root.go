@@ -61,7 +61,8 @@ Start with 'unnoise demo': in two minutes it shows what there is, and trains a n
 
 // flagNames are flags that are called otherwise than the fields of requests that they fill in.
 var flagNames = map[string]string{"prompts": "prompt", "prompts_file": "prompts", "views": "view", "bands": "band",
-	"upscale.model": "upscale", "upscale.noise_level": "noise-level"}
+	"upscale.model": "upscale", "upscale.noise_level": "noise-level",
+	"branch.at": "branch"}
 
 // flagOf names the flag of a command that fills in a field of a request, or the field where there is none.
 func flagOf(cmd *cobra.Command, field string) string {
