@@ -2,11 +2,11 @@ package text2image
 
 import "github.com/unnoise/unnoise/training"
 
-// Recipe is how the first stage that is shipped is trained: 24,000 steps of 64 pictures, the first 256,000 of them in
-// half the size.
+// Recipe is what a run of the first stage does if nothing else is asked for: 24,000 steps of 64 pictures, the first
+// 256,000 of them in half the size. The shipped one comes from a chain of runs: pretrained/emoji/README.md.
 func Recipe() training.Config {
 	return training.Config{
-		Steps: 24000, KeepEvery: 500, Batch: 64, LearningRate: 1e-3, Warmup: 300, Schedule: training.Cosine, Clip: 1,
+		Steps: 24000, KeepEvery: 500, Batch: 64, LearningRate: 5e-4, Warmup: 300, Schedule: training.Cosine, Clip: 1,
 		EMA:     0.9995,
 		Dropout: 0.1, DType: "auto",
 	}
@@ -28,7 +28,7 @@ var Prompts = []string{
 	"a pizza", "a red heart", "a fish",
 }
 
-// SecondRecipe is how the second stage that is shipped is trained.
+// SecondRecipe is what a run of the second stage does if nothing else is asked for.
 func SecondRecipe() training.Config {
 	return training.Config{
 		Steps: 3200, KeepEvery: 200, Batch: 16, LearningRate: 1e-3, Warmup: 100, Schedule: training.Cosine, Clip: 1,
