@@ -78,8 +78,8 @@ func (d *Demo) ask(ctx context.Context) (s writeup.Section, err error) {
 }
 
 var demoPrompts = []string{
-	"a red rocket on a blue background", "a fox in the snow", "a green apple", "an owl in the night sky, 3d style",
-	"a castle", "two cats", "a sunflower", "a purple octopus",
+	"a red heart on a pink background", "a panda face", "a blue car", "a smiling face, 3d style",
+	"a cat face", "a tree", "a red apple", "a sunflower",
 }
 
 func (d *Demo) unnoise(ctx context.Context) (s writeup.Section, err error) {

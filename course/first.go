@@ -32,8 +32,7 @@ func First() []Thing {
 		"4,7,10,13", "--out", "eight.png")
 	fill := thing("fill a hole", "inpaint", "three", "--prompt", "5", "--box", "0,0,100%,48%", "--out", "five.png")
 	if registry.Default() == pretrained.Emoji {
-		draw = thing("draw a fox in the snow", "generate", "--prompt", "a fox in the snow", "--count", "4", "--out",
-			"fox.png")
+		draw = thing("draw four pandas", "generate", "--prompt", "a panda face", "--count", "4", "--out", "pandas.png")
 		edit = thing("turn a drawn house into a castle", "edit", "house", "--prompt", "a castle", "--steps", "20",
 			"--start", "4,7,10,13", "--out", "castle.png")
 		fill = thing("fill a hole", "inpaint", "house", "--prompt", "a house at night", "--box", "0,0,100%,42%",

@@ -88,7 +88,7 @@ func Defaults(spec model.Spec) Subjects {
 		s.Hybrids = [][]lab.Part{parts("low_pass", "9", "high_pass", "7"), parts("low_pass", "6", "high_pass", "4"),
 			parts("low_pass", "0", "high_pass", "8")}
 	case spec.Height <= 32: // things, as emoji show them
-		s.Prompts = []string{"a red rocket on a blue background", "a fox in the snow", "a green apple"}
+		s.Prompts = []string{"a red heart on a pink background", "a panda face", "a blue car"}
 		s.Plain, s.Subject = "a cat", "apple"
 		s.Photos = []Start{{"cat", "a cat"}, {"rocket", "a rocket"}, {"astronaut", "an astronaut"}}
 		s.Web = []Start{{"coffee", "a cup of coffee"}}
