@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,11 +111,13 @@ func (b *board) see(id string, do func(*record)) bool {
 	return r != nil
 }
 
-// newID returns a job's name: when it was asked for, and chance.
+// newID returns a job's name: when it was asked for, to the microsecond, and chance. Later ones sort behind.
 func newID() string {
-	var chance [4]byte
+	var chance [2]byte
 	rand.Read(chance[:])
-	return time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(chance[:])
+	now := time.Now().UTC()
+	micros := now.Nanosecond() / int(time.Microsecond)
+	return fmt.Sprintf("%s-%05x%03x", now.Format("20060102-150405"), micros, binary.NativeEndian.Uint16(chance[:])>>4)
 }
 
 // Found implements [jobs.Reports]: a job is about to be put into the queue, or is there.
