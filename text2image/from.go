@@ -17,16 +17,12 @@ import (
 // their names in [Network.Params].
 func From(dir string) (*Network, map[string]weights.Tensor, error) {
 	var n Network
-	err := readFiles(dir, map[string]*[]byte{
+	err := readFiles(dir, &n.Scheduler, map[string]*[]byte{
 		filepath.Join("unet", hubfile.Network):         (*[]byte)(&n.UNetConfig),
 		filepath.Join("text_encoder", hubfile.Network): (*[]byte)(&n.TextConfig),
-		filepath.Join("scheduler", hubfile.Scheduler):  (*[]byte)(&n.Scheduler),
 		filepath.Join("tokenizer", "spiece.model"):     &n.Vocabulary,
 	})
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := learned(dir, n.Scheduler); err != nil {
 		return nil, nil, err
 	}
 	if _, err := n.parse(); err != nil {
@@ -39,15 +35,11 @@ func From(dir string) (*Network, map[string]weights.Tensor, error) {
 // SecondFrom reads a folder that [SecondStage.Save] wrote, to train its network further.
 func SecondFrom(dir string) (*SecondStage, map[string]weights.Tensor, error) {
 	var n SecondStage
-	err := readFiles(dir, map[string]*[]byte{
+	err := readFiles(dir, &n.Scheduler, map[string]*[]byte{
 		filepath.Join("unet", hubfile.Network):                      (*[]byte)(&n.UNetConfig),
-		filepath.Join("scheduler", hubfile.Scheduler):               (*[]byte)(&n.Scheduler),
 		filepath.Join("image_noising_scheduler", hubfile.Scheduler): (*[]byte)(&n.Noising),
 	})
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := learned(dir, n.Scheduler); err != nil {
 		return nil, nil, err
 	}
 	if _, err := n.parse(); err != nil {
@@ -57,13 +49,16 @@ func SecondFrom(dir string) (*SecondStage, map[string]weights.Tensor, error) {
 	return &n, values, err
 }
 
-func readFiles(dir string, files map[string]*[]byte) (err error) {
+// readFiles reads a stage's scheduler, which must say that the stage has learned what [Objective] teaches, and its other
+// files.
+func readFiles(dir string, scheduler *json.RawMessage, files map[string]*[]byte) (err error) {
+	files[filepath.Join("scheduler", hubfile.Scheduler)] = (*[]byte)(scheduler)
 	for name, to := range files {
 		if *to, err = modelfile.ReadFile(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("reading the model to begin with: %w", err)
 		}
 	}
-	return nil
+	return learned(dir, *scheduler)
 }
 
 // learned checks that a model has learned what [Objective] teaches.

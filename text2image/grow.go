@@ -14,9 +14,9 @@ import (
 )
 
 // Grown returns a network with one more level of resolution around n's, and its values. What n has learned in half the
-// size, the larger one draws in the whole size from its first step on: the new level halves what comes in, lets n's levels
-// work on it, and doubles what comes out. Its own layers add nothing until they have learned something, since their last
-// convolutions are 0. This is the growing of Karras et al. 2018 (arXiv:1710.10196), for a UNet.
+// size, the larger one draws in the whole size from its first step on: the new level halves what comes in, lets n's
+// levels work on it, and doubles what comes out. Its own layers add nothing until they have learned something, since
+// their last convolutions are 0. This is the growing of Karras et al. 2018 (arXiv:1710.10196), for a UNet.
 func (n *Network) Grown(values map[string]weights.Tensor, seed uint64) (*Network, map[string]weights.Tensor, error) {
 	config, err := grownConfig(n.UNetConfig)
 	if err != nil {
@@ -26,22 +26,20 @@ func (n *Network) Grown(values map[string]weights.Tensor, seed uint64) (*Network
 	if _, err := grown.parse(); err != nil {
 		return nil, nil, err
 	}
-	all := map[string]weights.Tensor{}
+	known := map[string]weights.Tensor{}
 	for name, v := range values {
-		all[inner(name)] = v
+		known[inner(name)] = v
 	}
 	start := grown.Initial(seed)
-	maps.Copy(start, all)
+	maps.Copy(start, known)
 	for _, p := range grown.Params() {
-		if _, learned := all[p.Name]; learned {
+		if _, ok := known[p.Name]; ok {
 			continue
 		}
 		switch {
-		case strings.Contains(p.Name, ".conv2."):
-			start[p.Name] = p.Tensor(make([]float32, nn.Size(p.Shape)))
 		case strings.HasSuffix(p.Name, ".conv_shortcut.weight"):
 			start[p.Name] = p.Tensor(firstChannels(p.Shape))
-		case strings.HasSuffix(p.Name, ".conv_shortcut.bias"):
+		case strings.Contains(p.Name, ".conv2."), strings.HasSuffix(p.Name, ".conv_shortcut.bias"):
 			start[p.Name] = p.Tensor(make([]float32, nn.Size(p.Shape)))
 		}
 	}

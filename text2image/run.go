@@ -61,8 +61,8 @@ func RunFrom(name, dir string, half *int, frozen bool, c training.Config, of Set
 	return r, err
 }
 
-// GrownRun is a run of the first stage that begins with the model in dir, which is called name, and one more level around
-// its UNet: see [Network.Grown].
+// GrownRun is a run of the first stage that begins with the model in dir, which is called name, and one more level
+// around its UNet: see [Network.Grown].
 func GrownRun(name, dir string, frozen bool, c training.Config, of Set) (Run, error) {
 	inner, values, err := From(dir)
 	if err != nil {
