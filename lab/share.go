@@ -211,7 +211,8 @@ func (e evidence) clone() evidence {
 }
 
 // together has shares done, one after the other where nothing else is said.
-func (d *drawing) together(ctx context.Context, shares []Share, do func(Share) (Shared, error)) (all []Shared, err error) {
+func (d *drawing) together(ctx context.Context, shares []Share, do func(Share) (Shared, error)) (all []Shared,
+	err error) {
 	if d.spread != nil && len(shares) > 1 {
 		return d.spread(ctx, shares, do)
 	}

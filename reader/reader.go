@@ -110,8 +110,8 @@ func (r *Reader) Close() {
 	}
 }
 
-// Read returns a row of Digits log probabilities for each of images [N,1,28,28]: the mean over the networks and over the
-// image moved by up to a pixel, normalized. Values count as a picture shows them: those outside [0,1] as 0 or 1.
+// Read returns a row of Digits log probabilities for each of images [N,1,28,28]: the mean over the networks and over
+// the image moved by up to a pixel, normalized. Values count as a picture shows them: those outside [0,1] as 0 or 1.
 func (r *Reader) Read(ctx context.Context, images diffusion.Images) ([][]float64, error) {
 	if images.C != 1 || images.H != Size || images.W != Size || len(images.Data) != images.N*Size*Size {
 		return nil, fmt.Errorf("digits are read in images [N,1,%d,%d], got %s", Size, Size, images.Shape())

@@ -49,8 +49,8 @@ func SecondFrom(dir string) (*SecondStage, map[string]weights.Tensor, error) {
 	return &n, values, err
 }
 
-// readFiles reads a stage's scheduler, which must say that the stage has learned what [Objective] teaches, and its other
-// files.
+// readFiles reads a stage's scheduler, which must say that the stage has learned what [Objective] teaches, and its
+// other files.
 func readFiles(dir string, scheduler *json.RawMessage, files map[string]*[]byte) (err error) {
 	files[filepath.Join("scheduler", hubfile.Scheduler)] = (*[]byte)(scheduler)
 	for name, to := range files {

@@ -46,8 +46,8 @@ func (n *Network) Grown(values map[string]weights.Tensor, seed uint64) (*Network
 	return grown, start, nil
 }
 
-// firstChannels are weights of a 1×1 convolution [out, in, 1, 1] that lets the first channels pass: those that come from
-// below. The others are what the level has kept of its own.
+// firstChannels are weights of a 1×1 convolution [out, in, 1, 1] that lets the first channels pass: those that come
+// from below. The others are what the level has kept of its own.
 func firstChannels(shape []int) []float32 {
 	w, in := make([]float32, nn.Size(shape)), shape[1]
 	for i := range shape[0] {
