@@ -41,17 +41,8 @@ func Task(n *Network, from captioned.Source, name string, c training.Config) (tr
 type Look struct {
 	Backend compute.Backend
 	DType   dtypes.DType
-	Network *Network
+	Side    int              // of its pictures
 	Held    captioned.Source // nil where nothing is held out
-	Batch   int              // of the training
-}
-
-// side is that of the pictures that the step before k learned from.
-func (l Look) side(k training.Kept) int {
-	if (k.Step-1)*l.Batch < l.Network.Half {
-		return l.Network.Side() / 2
-	}
-	return l.Network.Side()
 }
 
 func (l Look) open(k training.Kept) (*deepfloyd.Pipeline, error) {
@@ -66,7 +57,7 @@ func (l Look) Draw(ctx context.Context, k training.Kept) error {
 	}
 	defer m.Close()
 	const columns, guidance, steps, pixels = 4, 3, 20, 128
-	x, err := Draw(ctx, m, Prompts, Sampling{Size: l.side(k), Steps: steps, Guidance: guidance})
+	x, err := Draw(ctx, m, Prompts, Sampling{Size: l.Side, Steps: steps, Guidance: guidance})
 	if err != nil {
 		return err
 	}
@@ -96,7 +87,7 @@ func (l Look) Measure(ctx context.Context, k training.Kept) (map[string]float64,
 	}
 	defer m.Close()
 	const pictures = 64
-	all, err := Errors(ctx, m, l.Held, l.side(k), pictures)
+	all, err := Errors(ctx, m, l.Held, l.Side, pictures)
 	return scores(all), err
 }
 

@@ -27,12 +27,14 @@ type Network struct {
 	TextConfig json.RawMessage `json:"text_encoder"` // its config.json
 	Scheduler  json.RawMessage `json:"scheduler"`    // its scheduler_config.json
 	Vocabulary []byte          `json:"spiece_model"` // the tokenizer's
-	// Half is how many pictures come first in half the size: they cost a quarter, and teach words and colors.
+	// Half is how many pictures come first in half the size: they cost a quarter, and teach words,
+	// colors and shapes. The UNet's outermost level is left out for them.
 	Half int `json:"half"`
 	// Frozen reports whether the text encoder stays as it is, and the UNet learns alone.
 	Frozen bool `json:"frozen_text,omitempty"`
 
 	unet      unet.Config
+	inner     *unet.Config // without its outermost level, for half the size; nil: there is none such
 	text      t5.Config
 	tokenizer *tokenizer.Tokenizer
 	tokens    int // that the UNet gets: the last one of a shorter text is repeated; 0: as many as the text has
@@ -94,6 +96,9 @@ func (n *Network) parse() (*Network, error) {
 	if n.unet, err = unet.ParseConfig("unet", n.UNetConfig); err != nil {
 		return nil, err
 	}
+	if n.inner, err = innerOfConfig(n.UNetConfig); err != nil {
+		return nil, err
+	}
 	if n.text, err = t5.ParseConfig("text_encoder", n.TextConfig); err != nil {
 		return nil, err
 	}
@@ -120,7 +125,11 @@ const (
 
 // Params lists the parameters of both parts.
 func (n *Network) Params() []nn.Param {
-	return slices.Concat(prefixed(unetPrefix, n.unet.Params()), prefixed(textPrefix, n.text.Params()))
+	text := prefixed(textPrefix, n.text.Params())
+	for i := range text {
+		text[i].Stat = n.Frozen
+	}
+	return append(prefixed(unetPrefix, n.unetParams()), text...)
 }
 
 func prefixed(prefix string, params []nn.Param) []nn.Param {
@@ -152,10 +161,11 @@ func (n *Network) Parameters() int { return n.unet.Parameters() + n.text.Paramet
 func (n *Network) Loss(l *nn.Layers, in map[string]*Node) *Node {
 	images, channels := in["target"].Shape().Dimensions[0], in["target"].Shape().Dimensions[1]
 	text := n.text.Apply(part(textPrefix, l.Params), l.DType, in["ids"], in["mask"])
-	if n.Frozen {
-		text = StopGradient(text)
+	network, params := n.unet, part(unetPrefix, l.Params)
+	if in["x"].Shape().Dimensions[2] < n.Side() && n.inner != nil {
+		network, params = *n.inner, innerOf(*n.inner, params)
 	}
-	y := n.unet.Apply(part(unetPrefix, l.Params), l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images),
+	y := network.Apply(params, l.DType, unet.Inputs{X: in["x"], T: Reshape(in["t"], images),
 		Text: text, Tokens: n.tokens})
 	if channels < n.unet.OutChannels {
 		y = Slice(y, AxisRange(), AxisRange(0, channels))

@@ -53,9 +53,9 @@ func trainer(t testing.TB, n *Network, o nn.TrainerOptions) *nn.Trainer {
 }
 
 // inputs are a batch of two images of noise with texts of a number of tokens.
-func inputs(n *Network, tokens int, captions ...string) []nn.Input {
+func inputs(n *Network, side, tokens int, captions ...string) []nn.Input {
 	const images = 2
-	g, side := diffusion.NewGenerator(1), n.unet.SampleSize.H
+	g := diffusion.NewGenerator(1)
 	float := func(name string, shape ...int) nn.Input {
 		v := make([]float32, images*nn.Size(shape))
 		g.Normal(v)
@@ -179,7 +179,7 @@ func TestRepeatedToken(t *testing.T) {
 	if ids := n.tokenizer.IDs(long); len(ids) != captionTokens-1 {
 		t.Fatalf("the caption has %d tokens, this test wants %d", len(ids), captionTokens-1)
 	}
-	learn := inputs(n, TrainTokens, long, "two cats")
+	learn := inputs(n, n.Side(), TrainTokens, long, "two cats")
 	for range 3 { // so that no layer is zero
 		if _, err := tr.Step(learn, 1e-2, 0); err != nil {
 			t.Fatal(err)
@@ -192,7 +192,7 @@ func TestRepeatedToken(t *testing.T) {
 		}
 		return float32(l)
 	}
-	want, other := loss(inputs(n, Tokens, long, "two cats")), loss(inputs(n, Tokens, long, "a rocket"))
+	want, other := loss(inputs(n, n.Side(), Tokens, long, "two cats")), loss(inputs(n, n.Side(), Tokens, long, "a rocket"))
 	if got := loss(learn); math.Abs(float64(got-want)) > 1e-6 || math.Abs(float64(other-want)) < 1e-5 {
 		t.Errorf("the loss is %g, with all tokens %g, and with another text %g", got, want, other)
 	}
@@ -202,7 +202,7 @@ func TestRepeatedToken(t *testing.T) {
 func TestSave(t *testing.T) {
 	n := tiny(t)
 	tr := trainer(t, n, nn.TrainerOptions{Clip: 1, Average: true})
-	batch := inputs(n, TrainTokens, "a red rocket", "two cats")
+	batch := inputs(n, n.Side(), TrainTokens, "a red rocket", "two cats")
 	var first, last nn.StepResult
 	var err error
 	for i := range 30 {

@@ -41,7 +41,7 @@ func FirstRun(n *Network, c training.Config, of Set) (Run, error) {
 	return Run{Config: c, Task: task,
 		About: fmt.Sprintf("%d parameters, %d pictures", n.Parameters(), of.Train.Len()),
 		look: func(b compute.Backend, dtype dtypes.DType) look {
-			return Look{Backend: b, DType: dtype, Network: n, Held: of.Held, Batch: c.Batch}
+			return Look{Backend: b, DType: dtype, Side: n.Side(), Held: of.Held}
 		}}, err
 }
 
@@ -54,23 +54,6 @@ func RunFrom(name, dir string, half *int, frozen bool, c training.Config, of Set
 	}
 	if half != nil {
 		n.Half = *half
-	}
-	n.Frozen = frozen
-	r, err := FirstRun(n, c, of)
-	r.From = training.Start{Name: name, Values: values}
-	return r, err
-}
-
-// GrownRun is a run of the first stage that begins with the model in dir, which is called name, and one more level
-// around its UNet: see [Network.Grown].
-func GrownRun(name, dir string, frozen bool, c training.Config, of Set) (Run, error) {
-	inner, values, err := From(dir)
-	if err != nil {
-		return Run{}, err
-	}
-	n, values, err := inner.Grown(values, c.Seed)
-	if err != nil {
-		return Run{}, err
 	}
 	n.Frozen = frozen
 	r, err := FirstRun(n, c, of)

@@ -50,7 +50,7 @@ func ReadTextStage(config json.RawMessage) (*TextStage, error) {
 
 const (
 	meanPrefix = "mean."
-	meanWidth  = 512 // channels of the hidden layer
+	meanWidth  = 1024 // channels of the hidden layer
 )
 
 func (n *TextStage) side() int { return n.First.Side() / 2 }

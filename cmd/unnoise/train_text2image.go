@@ -19,9 +19,9 @@ import (
 
 type trainText2ImageFlags struct {
 	recipeFlags
-	stage, half  int
-	text         string
-	frozen, grow bool
+	stage, half int
+	text        string
+	frozen      bool
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -45,9 +45,6 @@ weights and its vocabulary; with --stage 0 with its text encoder's.
 quick, with --batch 256 or more. --text begins a first stage with it; --freeze-text leaves it as it is,
 which small batches would spoil.
 
---grow goes from half the size to the whole one: it puts one more level around the UNet of --from, which
-draws at first what it has learned in half the size.
-
 --stage 2 trains the second stage, which makes 128×128 of 32×32, on crops. It is told the small picture,
 noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 		Example: `  unnoise dataset emoji
@@ -64,8 +61,6 @@ noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 		fmt.Sprintf("steps of the run; 0: %d, %d with --stage 2, or as it was planned", recipe.Steps, second.Steps))
 	cli.Folder(cmd, &f.text, "text", "", "begin with this text encoder: a run's of --stage 0, or its model's")
 	cmd.Flags().BoolVar(&f.frozen, "freeze-text", false, "leave the text encoder as it is: the UNet learns alone")
-	cmd.Flags().BoolVar(&f.grow, "grow", false,
-		"with --from: put one more level around the UNet, which draws in the whole size what it has learned in half")
 	cli.Int(cmd, &f.stage, "stage", 1, 0, 2, fmt.Sprintf("0: the text encoder alone, from captions to pictures' "+
 		"means; 1: from captions to 32×32; 2: from 32×32 to 128×128, by "+
 		"default with --keep-every %d --batch %d --warmup %d --ema %g", second.KeepEvery, second.Batch, second.Warmup,
@@ -182,9 +177,6 @@ func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.
 	case 2:
 		return text2image.SecondRunFrom(f.from, dir, c, set)
 	}
-	if f.grow {
-		return text2image.GrownRun(f.from, dir, f.frozen, c, set)
-	}
 	var half *int
 	if cmd.Flags().Changed("half") {
 		half = &f.half
@@ -196,7 +188,7 @@ func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.
 func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, err error) {
 	switch {
 	case f.resume != "":
-		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "grow", "half", "keep-every")...); err != nil {
+		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "half", "keep-every")...); err != nil {
 			return c, err
 		}
 		if c, err = training.ReadConfig(f.resume); err != nil {
@@ -206,27 +198,20 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, er
 		f.stage = text2image.StageOf(c)
 		return c, nil
 	case f.stage == 2:
-		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text", "freeze-text", "grow")
+		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text",
+			"freeze-text")
 		if err != nil {
 			return c, err
 		}
 		c = text2image.SecondRecipe()
 	case f.stage == 0:
 		err := cli.Refuse(cmd, "can't be given with --stage 0, which is a text encoder's", "half", "text",
-			"freeze-text", "grow")
+			"freeze-text")
 		if err != nil {
 			return c, err
 		}
 		c = text2image.Recipe()
 	default:
-		if f.grow && f.from == "" {
-			return c, errors.New("--grow: expected --from with the model to grow, found none")
-		}
-		if f.grow {
-			if err := cli.Refuse(cmd, "can't be given with --grow, which draws in the whole size", "half"); err != nil {
-				return c, err
-			}
-		}
 		c = text2image.Recipe()
 	}
 	return c, f.change(cmd, &c)

@@ -77,13 +77,7 @@ func TestTrainText2Image(t *testing.T) {
 	succeed(t, "train", "text2image", "--from", run, "--text", words, "--freeze-text", "--data", data, "--out", fixed,
 		"--steps", "2", "--batch", "2", "--half", "100", "--no-samples")
 	same(t, valuesOf(t, fixed, "text_encoder"), valuesOf(t, words, "text_encoder"))
-	grown := filepath.Join(t.TempDir(), "grown")
-	succeed(t, "train", "text2image", "--from", run, "--grow", "--data", data, "--out", grown, "--steps", "1",
-		"--batch", "2", "--no-samples")
-	succeed(t, "generate", "--model", grown, "--prompt", "a red square", "--steps", "1", "--no-cache", "--out",
-		filepath.Join(grown, "red.png"))
 	for flag, args := range map[string][]string{
-		"--grow": {"--grow", "--data", data, "--out", filepath.Join(t.TempDir(), "none")},
 		"--half": {"--stage", "2", "--half", "1"},
 		"--from": {"--stage", "2", "--from", run, "--data", data, "--out", filepath.Join(t.TempDir(), "none")},
 		"--lr":   {"--resume", run, "--lr", "0.1"},

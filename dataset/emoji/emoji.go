@@ -17,6 +17,9 @@ import (
 // Styles are the styles of the set, as its metadata names them.
 var Styles = []string{"noto", "twemoji", "flat", "3d"}
 
+// UsualStyle is that of pictures whose caption tells none.
+const UsualStyle = "noto"
+
 // infoName is the file that says what a folder was made from.
 const infoName = "emoji.json"
 

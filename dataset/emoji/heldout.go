@@ -109,7 +109,7 @@ func (s *Set) Heldout() *Heldout {
 func (s *Set) hold(item Held) Held {
 	p := s.pictures[item.Picture]
 	item.Style = p.Style
-	c := scene{ground: white, things: []thing{{picture: item.Picture, size: 28, x: 16, y: 16}}}
+	c := scene{ground: white, things: []thing{single(item.Picture)}}
 	subject := withArticle(p.Names[0])
 	switch item.Kind {
 	case HeldColor:

@@ -9,12 +9,12 @@ import (
 
 // Parts of what is drawn; the rest are pairs.
 const (
-	plainPart     = 0.44 // one thing on white
-	groundPart    = 0.13 // one thing on a colored ground
+	plainPart     = 0.52 // one thing on white
+	groundPart    = 0.14 // one thing on a colored ground
 	landscapePart = 0.06 // one thing in a landscape
-	colorPart     = 0.15 // one thing with its color told, natural or not
-	placePart     = 0.08 // one thing, small, large or at a side
-	countPart     = 0.06 // two to four of a thing
+	colorPart     = 0.12 // one thing with its color told, natural or not
+	placePart     = 0.06 // one thing, small, large or at a side
+	countPart     = 0.04 // two to four of a thing
 )
 
 // scene plans example i.
@@ -43,15 +43,18 @@ func (s *Set) scene(seed uint64, i int) scene {
 	return c
 }
 
-// any draws a picture: a concept by its weight, then any of its styles.
-func (s *Set) any(r *rand.Rand) int { return pick(r, s.kindAt(r.Float64()).pictures...) }
-
-// single is one thing in the middle.
-func (s *Set) single(r *rand.Rand, p int) thing {
-	size := float64(26 + r.IntN(4))
-	free := (32 - size) / 2
-	return thing{picture: p, size: size, x: 16 + jitter(r, min(1, free)), y: 16 + jitter(r, min(1, free))}
+// any draws a picture: a concept by its weight, then one of its styles, the usual one twice as often as another.
+func (s *Set) any(r *rand.Rand) int {
+	k := s.kindAt(r.Float64())
+	if usual := s.inStyle(k, UsualStyle); usual >= 0 && r.IntN(len(k.pictures)+1) == 0 {
+		return usual
+	}
+	return pick(r, k.pictures...)
 }
+
+// single is one thing in the middle, always in the same place and size: where the caption does not tell them, a small
+// network would have to learn all of them, and draws their mean until it has.
+func single(p int) thing { return thing{picture: p, size: 28, x: 16, y: 16} }
 
 func jitter(r *rand.Rand, by float64) float64 { return by * (2*r.Float64() - 1) }
 
@@ -74,7 +77,7 @@ func (s *Set) plain(r *rand.Rand, p int) (scene, bool) {
 	if r.IntN(12) == 0 {
 		g.phrase = "on a white " + pick(r, "background", "ground")
 	}
-	return s.finish(r, scene{ground: g, things: []thing{s.single(r, p)}}, subject)
+	return s.finish(r, scene{ground: g, things: []thing{single(p)}}, subject)
 }
 
 func (s *Set) onGround(r *rand.Rand, p int) (scene, bool) {
@@ -84,7 +87,7 @@ func (s *Set) onGround(r *rand.Rand, p int) (scene, bool) {
 		return scene{}, false
 	}
 	name := s.name(r, pic)
-	return s.finish(r, scene{ground: newGround(r, color), things: []thing{s.single(r, p)}}, withArticle(name))
+	return s.finish(r, scene{ground: newGround(r, color), things: []thing{single(p)}}, withArticle(name))
 }
 
 func (s *Set) inLandscape(r *rand.Rand, p int) (scene, bool) {
@@ -93,7 +96,7 @@ func (s *Set) inLandscape(r *rand.Rand, p int) (scene, bool) {
 	if !ok {
 		return scene{}, false
 	}
-	t := s.single(r, p)
+	t := single(p)
 	t.size = float64(17 + r.IntN(7))
 	t.x, t.y = 16+jitter(r, (31-t.size)/2), 16+jitter(r, 2)
 	if g.landscape.horizon < 1 { // on the land
@@ -104,7 +107,7 @@ func (s *Set) inLandscape(r *rand.Rand, p int) (scene, bool) {
 
 func (s *Set) colored(r *rand.Rand, p int) (scene, bool) {
 	pic := s.pictures[p]
-	t := s.single(r, p)
+	t := single(p)
 	word := pic.Color
 	if word == "" || r.IntN(4) > 0 {
 		h := &hues[r.IntN(len(hues))]
@@ -225,8 +228,8 @@ func (s *Set) pairScene(r *rand.Rand, p, q int) (scene, bool) {
 	first, second := withArticle(s.name(r, s.pictures[p])), withArticle(s.name(r, s.pictures[q]))
 	a := thing{picture: p, size: 15, x: 8.25 + jitter(r, 0.5), y: 16 + jitter(r, 2)}
 	b := thing{picture: q, size: 15, x: 23.75 + jitter(r, 0.5), y: 16 + jitter(r, 2)}
-	above := false
 	var subject string
+	above := false
 	switch x := r.Float64(); {
 	case x < 0.55:
 		subject = first + " and " + second
@@ -246,9 +249,7 @@ func (s *Set) pairScene(r *rand.Rand, p, q int) (scene, bool) {
 	if above {
 		a.x, a.y, b.x, b.y = a.y, a.x, b.y, b.x
 	}
-	c, ok := s.finish(r, scene{ground: s.maybeGround(r, a, b), things: []thing{a, b}}, subject)
-	c.mirror = c.mirror && above // the first is on the left, always
-	return c, ok
+	return s.finish(r, scene{ground: s.maybeGround(r, a, b), things: []thing{a, b}}, subject)
 }
 
 // name draws one of a picture's names: mostly the usual one.
@@ -284,21 +285,17 @@ func hasColor(name string) bool {
 	return false
 }
 
-// finish writes the caption: the subject, the ground and the style in one of several orders. The style is not always
-// told.
+// finish writes the caption: the subject, the ground and the style in one of several orders. A style other than
+// the usual one is always told.
 func (s *Set) finish(r *rand.Rand, c scene, subject string) (scene, bool) {
 	if r.IntN(10) == 0 && hasPrefix(subject, "a ", "an ", "two ", "three ", "four ") {
 		subject = pick(r, "a picture of ", "an emoji of ", "an icon of ", "a drawing of ") + subject
 	}
-	style := ""
-	if r.IntN(9) < 5 {
-		style = s.pictures[c.things[0].picture].Style
+	style := s.pictures[c.things[0].picture].Style
+	if style == UsualStyle && r.IntN(3) > 0 {
+		style = ""
 	}
 	c.caption = caption(r, subject, c.ground, style)
-	c.mirror = captioned.Mirrorable(c.caption)
-	for _, t := range c.things {
-		c.mirror = c.mirror && mirrorable(s.pictures[t.picture])
-	}
 	return c, true
 }
 

@@ -133,7 +133,7 @@ func (j *Judge) Baselines() (own, random Scores, err error) {
 			if err != nil {
 				return own, random, err
 			}
-			*to = append(*to, pixels(e, e.Mirror && r.IntN(2) == 0))
+			*to = append(*to, pixels(e, r.IntN(2) == 0))
 		}
 	}
 	if own, _, err = j.judge(same, nil, false); err != nil {

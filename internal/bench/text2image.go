@@ -22,12 +22,7 @@ func Text2ImageNetwork() (*text2image.Network, error) {
 	for i := range 3000 {
 		words = append(words, fmt.Sprintf("word%d", i))
 	}
-	n, err := text2image.New(words, len(words))
-	if err != nil {
-		return nil, err
-	}
-	n, _, err = n.Grown(n.Initial(0), 0)
-	return n, err
+	return text2image.New(words, len(words))
 }
 
 // TrainText2Image makes a trainer of a network with initial values. It returns a step on n images, and what releases

@@ -24,7 +24,7 @@ const (
 type Adam struct {
 	backend       compute.Backend
 	params        []Param
-	trained       []Param          // those that are no running statistics
+	trained       []Param          // those that are not Stat
 	first, second []compute.Buffer // moments, in the order of trained
 	steps         int
 }
@@ -96,10 +96,13 @@ func (a *Adam) Update(g *Graph, l *Layers, gradients []*Node) []*Node {
 	}
 	var out []*Node
 	for _, p := range a.params {
-		if p.Stat {
-			out = append(out, l.Stats[p.Name])
-		} else {
+		switch {
+		case !p.Stat:
 			out = append(out, updated[p.Name])
+		case l.Stats[p.Name] != nil:
+			out = append(out, l.Stats[p.Name])
+		default:
+			out = append(out, l.Params[p.Name])
 		}
 	}
 	return append(append(out, first...), second...)

@@ -18,17 +18,32 @@ import (
 type Param struct {
 	Name  string
 	Shape []int   // PyTorch's
-	Stat  bool    // a running statistic, not trained
+	Stat  bool    // not trained: a running statistic, or a parameter that stays as it is
 	Rate  float64 // what its learning rate is multiplied by; 0: 1
 	order []int   // graph axis i is PyTorch's axis order[i]; nil: the same
 	fanIn int     // PyTorch's, for the initial values; 0: normal, ones or zeros
 	sigma float64 // of normal initial values
 	ones  bool
+	pass  bool // initial weights of a product or a 1×1 convolution let the first inputs pass
 }
 
 // Normal is a parameter of normally distributed initial values of the deviation sigma.
 func Normal(name string, sigma float64, shape ...int) Param {
 	return Param{Name: name, Shape: shape, sigma: sigma}
+}
+
+// Zeros is the parameter with initial values of zero.
+func (p Param) Zeros() Param {
+	p.fanIn, p.sigma, p.ones, p.pass = 0, 0, false, false
+	return p
+}
+
+// Passing is the parameter, the weights of a product or a 1×1 convolution, with initial values that let the first inputs
+// pass and the others not.
+func (p Param) Passing() Param {
+	p = p.Zeros()
+	p.pass = true
+	return p
 }
 
 // Affine lists the scale and the offset of a norm of n channels, which begin as ones and zeros.
@@ -169,6 +184,10 @@ func (p Param) Initial(g *diffusion.Generator) []float32 {
 	case p.ones:
 		for i := range v {
 			v[i] = 1
+		}
+	case p.pass:
+		for i := range p.Shape[0] {
+			v[i*p.Shape[1]+i] = 1
 		}
 	}
 	return p.permute(v, false)
