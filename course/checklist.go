@@ -3,12 +3,14 @@ package course
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/unnoise/unnoise/internal/shell"
 	"github.com/unnoise/unnoise/writeup"
 )
 
 // Runs are those that the second half shows; nil where there is none.
-type Runs struct{ Denoiser, Time, Class, Flat, FlowTime, Flow *writeup.ShownRun }
+type Runs struct{ Denoiser, Pure, Time, Class, Flat, FlowTime, Flow *writeup.ShownRun }
 
 // Checklist ticks off what Berkeley's project 5 asks for, in both editions. s is nil where there is no first half.
 func Checklist(s *Subjects, r Runs) (all []writeup.Deliverable) {
@@ -21,30 +23,34 @@ func Checklist(s *Subjects, r Runs) (all []writeup.Deliverable) {
 	// train adds what a run shows: all of the epochs, where some are asked for.
 	train := func(part, what, at string, run *writeup.ShownRun, flag, recipe string, epochs ...int) {
 		d := writeup.Deliverable{Part: part, What: what, At: at, Done: writeup.Done}
-		missing := ""
+		d.Command = "unnoise train mnist " + recipe + " --out runs/" + flag
+		with := fmt.Sprintf("and make the page with --%s runs/%s:", flag, flag)
 		switch {
 		case run == nil:
-			d.Done, missing = writeup.Missing, "Train it"
-		case slices.ContainsFunc(epochs, func(e int) bool { return !slices.Contains(run.Epochs(), e) }):
-			d.Done, missing = writeup.Partly, fmt.Sprintf("Of the epochs there is %s only. Train all", list(run.Epochs()))
-		}
-		if missing != "" {
-			d.Note = fmt.Sprintf("%s, and make the page with --%s runs/%s:", missing, flag, flag)
-			d.Command = "unnoise train mnist " + recipe + " --out runs/" + flag
+			d.Done, d.Note = writeup.Missing, "Train it, "+with
+		case !slices.ContainsFunc(epochs, func(e int) bool { return !slices.Contains(run.Epochs(), e) }):
+			d.Command = ""
+		case run.Bundled():
+			d.Done, d.Note = writeup.Partly, fmt.Sprintf("The program has %s only. Train all, %s", list(run.Epochs()),
+				with)
+		default:
+			d.Done, d.Note = writeup.Partly, fmt.Sprintf("It shows %s so far. Go on, and make the page again:",
+				list(run.Epochs()))
+			d.Command = fmt.Sprintf("unnoise train mnist --resume %s --epochs %d", shell.Quote(run.Dir),
+				slices.Max(epochs))
 		}
 		all = append(all, d)
 	}
 	const none, timed, class = "--condition none", "--condition time", "--condition class"
-	const flat, flowTime, flow = class + " --decay 1", timed + " --objective flow", class + " --objective flow"
+	const pure, flat = none + " --pure-noise", class + " --decay 1"
+	const flowTime, flow = timed + " --objective flow", class + " --objective flow"
 	add("B 1.2", "The noising process, σ from 0 to 1", "noise", writeup.Done, "")
 	train("B 1.2.1", "The denoiser’s training loss", "denoiser-loss", r.Denoiser, "none", none)
 	train("B 1.2.1", "Test digits denoised, after epochs 1 and 5", "denoiser-digits", r.Denoiser, "none", none, 1, 5)
 	train("B 1.2.2", "Noise levels that it was not trained for", "denoiser-levels", r.Denoiser, "none", none)
-	train("B 1.2.3", "Denoising pure noise", "denoiser-noise", r.Denoiser, "none", none)
-	if last := &all[len(all)-1]; last.Done == writeup.Done {
-		last.Done, last.Note = writeup.Partly, fmt.Sprintf("The denoiser of σ = %g is given pure noise, and compared with "+
-			"the mean digit; it was not trained on pure noise.", r.Denoiser.Network.Sigma)
-	}
+	train("B 1.2.3", "Trained on pure noise: the training loss", "pure-noise-loss", r.Pure, "pure-noise", pure)
+	train("B 1.2.3", "Its answers to pure noise, after epochs 1 and 5, and why", "pure-noise-noise", r.Pure,
+		"pure-noise", pure, 1, 5)
 	train("B 2.2", "DDPM: training loss with the timestep", "time-loss", r.Time, "time", timed)
 	train("B 2.3", "DDPM: samples, after several epochs up to 20", "time-samples", r.Time, "time", timed, 1, 20)
 	train("B 2.5", "DDPM: training loss with the class", "class-loss", r.Class, "class", class)
@@ -60,14 +66,14 @@ func Checklist(s *Subjects, r Runs) (all []writeup.Deliverable) {
 }
 
 func list(epochs []int) string {
-	text := "epoch"
-	for i, e := range epochs {
-		if i > 0 {
-			text += ","
-		}
-		text += fmt.Sprintf(" %d", e)
+	var all []string
+	for _, e := range epochs {
+		all = append(all, fmt.Sprint(e))
 	}
-	return text
+	if len(all) == 1 {
+		return "epoch " + all[0]
+	}
+	return "epochs " + strings.Join(all, ", ")
 }
 
 func firstHalf(s Subjects, add func(part, what, at string, done writeup.State, note string)) {

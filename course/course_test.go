@@ -114,6 +114,24 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// The program's models stand in for the runs that are not there, and for no others.
+func TestComplete(t *testing.T) {
+	own := &writeup.ShownRun{Dir: "runs/time"}
+	p := writeup.Page{Time: own}
+	if err := Complete(&p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Time != own || p.None == nil || !p.None.Bundled() || p.Class == nil || p.Class.Dir != "mnist-class" ||
+		p.Flow != nil {
+		t.Errorf("%+v", p)
+	}
+	for _, d := range Checklist(nil, Runs{Denoiser: p.None, Class: p.Class}) {
+		if (d.Done == writeup.Done) != (d.Command == "") {
+			t.Errorf("%s is %s, and the command for the rest is %q", d.What, d.Done, d.Command)
+		}
+	}
+}
+
 // What was drawn is read again as it was; a file of something else is refused.
 func TestKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.safetensors")

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/lab"
+	"github.com/unnoise/unnoise/mnistunet"
+	"github.com/unnoise/unnoise/training"
+	"github.com/unnoise/unnoise/training/mnist"
 	"github.com/unnoise/unnoise/writeup"
 )
 
@@ -46,8 +50,8 @@ func (c *Course) About() string {
 	return fmt.Sprintf("%s, of %d×%d pixels", c.Model, c.spec.Width, c.spec.Height)
 }
 
-// ShowBundled makes a page show the models of the program instead of runs.
-func ShowBundled(p *writeup.Page) (err error) {
+// Complete makes a page show the models of the program where it has no runs.
+func Complete(p *writeup.Page) (err error) {
 	for _, m := range []struct {
 		to   **writeup.ShownRun
 		name string
@@ -56,11 +60,44 @@ func ShowBundled(p *writeup.Page) (err error) {
 		{&p.None, "mnist-none", writeup.DenoiserRun}, {&p.Time, "mnist-time", writeup.TimeRun},
 		{&p.Class, "mnist-class", writeup.ClassRun},
 	} {
+		if *m.to != nil {
+			continue
+		}
 		if *m.to, err = writeup.OpenBundled(m.name, m.kind); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// TrainPure trains, or goes on with, a denoiser of pure noise in dir, and makes a page show it. It is a small network
+// that sees few digits, since all it can learn is their mean. A run that is there is taken as it is.
+func TrainPure(ctx context.Context, p *writeup.Page, dir string) error {
+	c := mnist.Choice{Condition: mnistunet.None, PureNoise: true, Dim: 8}.Config()
+	c.Batch, c.LearningRate = 64, 1e-3
+	c.Seed, c.DType, c.Backend = p.Seed, engine.Name(p.DType), p.BackendName
+	train, test, err := mnist.OpenData(mnist.Embedded)
+	if err != nil {
+		return err
+	}
+	train = train.Head(10000)
+	task, err := c.Task(train, mnist.Embedded)
+	if err != nil {
+		return err
+	}
+	o := training.Options{Backend: p.Backend, Draw: writeup.EpochDrawer(p.Backend, p.DType, p.Draw, test, c.Seed),
+		OnStep: func(s training.Progress) {
+			p.Update(func() string { return "training on pure noise: " + s.String() })
+		}}
+	if training.IsRun(dir) {
+		_, err = training.Resume(ctx, dir, task, o)
+	} else {
+		_, err = training.Train(ctx, dir, c.Config, task, o)
+	}
+	if err != nil {
+		return err
+	}
+	return p.Open(dir, writeup.PureRun)
 }
 
 // Page puts the first half, where it is asked for, and the checklist onto a page of runs.
@@ -72,7 +109,7 @@ func (c *Course) Page(ctx context.Context, p *writeup.Page, half bool) (err erro
 		}
 		s, p.Drawn = &c.Subjects, "drawn by "+c.About()
 	}
-	p.Deliverables = Checklist(s, Runs{Denoiser: p.None, Time: p.Time, Class: p.Class, Flat: p.Flat,
+	p.Deliverables = Checklist(s, Runs{Denoiser: p.None, Pure: p.Pure, Time: p.Time, Class: p.Class, Flat: p.Flat,
 		FlowTime: p.FlowTime, Flow: p.Flow})
 	return nil
 }

@@ -57,6 +57,8 @@ type Config struct {
 	BetaStart float64 `json:"beta_start,omitempty"` // linear schedule
 	BetaEnd   float64 `json:"beta_end,omitempty"`
 	Sigma     float64 `json:"sigma,omitempty"` // noise level of condition none
+	// condition none, with no image behind noise of variance 1, and so no level
+	PureNoise bool `json:"pure_noise,omitempty"`
 }
 
 // Default returns the recipe's configuration for a condition.
@@ -112,6 +114,12 @@ func (c Config) ForFlow() Config {
 	return c
 }
 
+// ForPureNoise returns the configuration of the same network for nothing but noise.
+func (c Config) ForPureNoise() Config {
+	c.PureNoise, c.Sigma = true, 0
+	return c
+}
+
 // ForTimesteps returns the configuration with a schedule of n timesteps, at least 2. β are scaled, up to 0.999, so that
 // as much noise is added in all, by a handful of timesteps more: sampling starts with nothing but noise.
 func (c Config) ForTimesteps(n int) Config {
@@ -123,6 +131,8 @@ func (c Config) ForTimesteps(n int) Config {
 // Learns says what the network learns to estimate.
 func (c Config) Learns() string {
 	switch {
+	case c.PureNoise:
+		return "x₀, of pure noise"
 	case c.Condition == None:
 		return fmt.Sprintf("x₀, σ = %g", c.Sigma)
 	case c.Objective == Flow:
@@ -159,7 +169,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("timesteps %d; want 1 to %d", c.Timesteps, 1<<20)
 	case c.scheduled() && !(c.BetaStart > 0 && c.BetaStart <= c.BetaEnd && c.BetaEnd < 1):
 		return fmt.Errorf("betas %g to %g; want 0 < beta_start ≤ beta_end < 1", c.BetaStart, c.BetaEnd)
-	case c.Condition == None && !(c.Sigma > 0):
+	case c.PureNoise && (c.Condition != None || c.Sigma != 0):
+		return fmt.Errorf("pure_noise with condition %s and sigma %g; want condition none and no sigma", c.Condition,
+			c.Sigma)
+	case c.Condition == None && !c.PureNoise && !(c.Sigma > 0):
 		return fmt.Errorf("sigma %g; want a positive noise level", c.Sigma)
 	case c.scheduled():
 		_, err := diffusion.Linear(c.Timesteps, c.BetaStart, c.BetaEnd)

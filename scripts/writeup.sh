@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains each model by its recipe, measures it, and makes the page of them. Whatever is there already is used, a run that was stopped goes
-# on, a measurement that was stopped begins again. Hours, on two cores with AVX-512 and bfloat16 about eight; DIM=32 begins runs with networks
+# on, a measurement that was stopped begins again. Hours, on two cores with AVX-512 and bfloat16 about nine; DIM=32 begins runs with networks
 # of 32 channels, which take a fifth of the time.
 #
 # usage: writeup.sh [RUNS [PAGE]]     default: runs out/writeup
@@ -22,6 +22,7 @@ trained none --condition none
 trained class --condition class
 trained time --condition time
 trained class-flat --condition class --decay 1
+trained flow-time --condition time --objective flow
 trained flow --condition class --objective flow
 
 measured() { # measured NAME RUN FLAGS…
@@ -35,6 +36,6 @@ measured flow flow --guidance 1,5 --sampler euler:10,euler:20,euler:50,midpoint:
 measured flow-guidance flow --guidance 0,10
 measured flat class-flat --guidance 0,1,5,10
 
-$unnoise writeup --none "$runs/none" --time "$runs/time" --class "$runs/class" --class-flat "$runs/class-flat" --flow "$runs/flow" \
+$unnoise writeup --none "$runs/none" --time "$runs/time" --class "$runs/class" --class-flat "$runs/class-flat" --flow-time "$runs/flow-time" --flow "$runs/flow" \
   --eval "$runs/eval-none.json" --eval "$runs/eval-time.json" --eval "$runs/eval-guidance.json" --eval "$runs/eval-samplers.json" --eval "$runs/eval-flow.json" \
   --eval "$runs/eval-flow-guidance.json" --eval "$runs/eval-flat.json" --out "$page"

@@ -20,6 +20,17 @@ func (o Denoising) Fill(b *Batch, g *diffusion.Generator) error {
 	return nil
 }
 
+// PureNoise learns the clean image from noise alone: x = ε. The noise says nothing of the image, so the best answer is
+// the mean image, whatever the noise.
+type PureNoise struct{}
+
+func (PureNoise) Fill(b *Batch, g *diffusion.Generator) error {
+	x, target := b.Float32("x", b.Shape...), b.Float32("target", b.Shape...)
+	g.Normal(x)
+	copy(target, b.Clean)
+	return nil
+}
+
 // Flow learns the velocity of straight lines from noise to image at a time that is uniform in [0, 1) (Lipman et al.
 // 2022, arXiv:2210.02747). "t" is [N,1].
 type Flow struct{}

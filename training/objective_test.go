@@ -61,6 +61,24 @@ func TestDenoising(t *testing.T) {
 	checkUnit(t, noise)
 }
 
+func TestPureNoise(t *testing.T) {
+	b := filled(t, PureNoise{}, 16)
+	if !slices.Equal(b.of("target"), b.Clean) || b.of("t") != nil {
+		t.Error("it learns something else than clean images, or is told a time")
+	}
+	var noise []float64
+	correlation, squares := 0., 0.
+	for i, x := range b.of("x") {
+		noise = append(noise, float64(x))
+		correlation += float64(x * b.Clean[i])
+		squares += float64(b.Clean[i] * b.Clean[i])
+	}
+	checkUnit(t, noise)
+	if deviation := math.Sqrt(squares); !(math.Abs(correlation) < 4*deviation) {
+		t.Errorf("the noise tells of the images: %g, with a standard deviation of %g", correlation, deviation)
+	}
+}
+
 // The velocity leads from x_t, in the time that is left, to the digit, and back to noise.
 func TestFlow(t *testing.T) {
 	b := filled(t, Flow{}, 16)

@@ -32,9 +32,11 @@ func DrawEpoch(ctx context.Context, m *mnistunet.Model, draw evaluation.Draw, k 
 		if err != nil {
 			return err
 		}
-		p.Add("sigma", c.Sigma)
+		if !c.PureNoise {
+			p.Add("sigma", c.Sigma)
+		}
 		p.Add("seed", seed)
-		g = DenoisedGrid(images)
+		g = DenoisedGrid(images, c)
 	} else {
 		s := evaluation.Sampling{Seed: seed, Guidance: 1}
 		if c.Condition == mnistunet.Class {
@@ -72,10 +74,20 @@ func EpochDrawer(b compute.Backend, dtype dtypes.DType, draw evaluation.Draw, te
 	}
 }
 
-// Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images.
+// Denoised returns three rows of n images: test images with noise of level sigma, the model's estimates, the images. A
+// model of pure noise gets that instead, and there are two rows.
 func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, sigma float64, n int,
 	seed uint64) (diffusion.Images, error) {
 	clean := firstImages(test, n)
+	if m.Config.PureNoise {
+		x := clean.Like()
+		diffusion.NewGenerator(seed).Normal(x.Data)
+		y, err := m.Denoise(ctx, x)
+		if err != nil {
+			return x, err
+		}
+		return diffusion.Concat(x, y)
+	}
 	noisy := addNoise(clean, []float64{sigma}, seed)
 	estimate, err := m.Denoise(ctx, noisy)
 	if err != nil {
@@ -85,9 +97,12 @@ func Denoised(ctx context.Context, m *mnistunet.Model, test *dataset.Labeled, si
 }
 
 // DenoisedGrid arranges what Denoised returns.
-func DenoisedGrid(x diffusion.Images) figure.Grid {
-	return figure.Grid{Images: x, Columns: x.N / 3, Scale: 2, Padding: 4,
-		RowLabels: []string{"noisy", "denoised", "clean"}}
+func DenoisedGrid(x diffusion.Images, c mnistunet.Config) figure.Grid {
+	rows := []string{"noisy", "denoised", "clean"}
+	if c.PureNoise {
+		rows = []string{"noise", "answer"}
+	}
+	return figure.Grid{Images: x, Columns: x.N / len(rows), Scale: 2, Padding: 4, RowLabels: rows}
 }
 
 // DenoisedPicture is a picture of what a model of condition none makes of test images with noise.
@@ -105,6 +120,9 @@ func (d DenoisedPicture) Write(ctx context.Context, m *mnistunet.Model, test *da
 		return fmt.Errorf("%s has condition %s; without a picture, denoise wants a model of condition none", m.Name,
 			m.Config.Condition)
 	}
+	if d.Sigma != nil && m.Config.PureNoise {
+		return model.Errorf("sigma", "it has no meaning with %s, which was trained with --pure-noise", m.Name)
+	}
 	sigma := m.Config.Sigma
 	if d.Sigma != nil {
 		sigma = *d.Sigma
@@ -117,12 +135,15 @@ func (d DenoisedPicture) Write(ctx context.Context, m *mnistunet.Model, test *da
 	p.Add("Software", "unnoise "+build.Commit())
 	p.Add("model", m.Name)
 	p.Add("data", d.Data)
-	p.Add("count", images.N/3)
-	p.Add("sigma", sigma)
+	g := DenoisedGrid(images, m.Config)
+	p.Add("count", g.Columns)
+	if !m.Config.PureNoise {
+		p.Add("sigma", sigma)
+	}
 	p.Add("seed", d.Seed)
 	p.Add("dtype", d.DType)
 	if d.Backend != "" {
 		p.Add("backend", d.Backend)
 	}
-	return DenoisedGrid(images).WritePNG(path, p)
+	return g.WritePNG(path, p)
 }

@@ -92,12 +92,12 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 	var p figure.Parameters
 	p.Add("model", r.Name)
 	p.Add("seed", o.Seed)
-	n := &Denoiser{Run: r.Run, Mean: meanOfSet(r.train.Head(r.Data.Images))}
+	n := &Denoiser{Run: r.Run}
+	n.Answers, _ = o.answers(r, "denoiser")
 	tested := firstImages(r.test, testedDigits)
 	n.Tested = tested.N
 	clean := firstImages(r.test, digitsInARow)
-	pure := diffusion.NewImages(noiseAnswers, 1, mnistunet.Size, mnistunet.Size)
-	diffusion.NewGenerator(o.Seed).Normal(pure.Data)
+	pure := o.pureNoise()
 	shown := addNoise(clean, []float64{r.Network.Sigma}, o.Seed)
 	levels := addNoise(tested, evaluation.NoiseLevels, o.Seed)
 
@@ -106,8 +106,6 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 	n.Digits.Parameters.Add("sigma", r.Network.Sigma)
 	n.Digits.Command = fmt.Sprintf("unnoise denoise --model %s --count %d --seed %d --out denoiser-digits.png",
 		shell.Quote(r.last().name()), digitsInARow, o.Seed)
-	n.Noise = Picture{Name: "denoiser-noise", Title: "Pure noise", Parameters: p,
-		Rows: []Row{{Label: "pure noise", Images: pure.Slice(0, digitsInARow)}}}
 	for _, epoch := range r.epochs {
 		parts := []diffusion.Images{shown, pure, levels}
 		isLast := epoch == r.epochs[len(r.epochs)-1]
@@ -123,17 +121,55 @@ func (o *page) denoiser(ctx context.Context, r *ShownRun) (*Denoiser, error) {
 		if err != nil {
 			return nil, err
 		}
-		label := fmt.Sprintf("after epoch %d", epoch)
-		answers := y.Slice(shown.N, shown.N+pure.N)
-		n.Digits.Rows = append(n.Digits.Rows, Row{Label: label, Images: y.Slice(0, shown.N)})
-		n.Noise.Rows = append(n.Noise.Rows, Row{Label: label, Images: answers.Slice(0, digitsInARow)})
+		n.Digits.Rows = append(n.Digits.Rows, Row{Label: afterEpoch(epoch), Images: y.Slice(0, shown.N)})
+		n.Answers.add(epoch, y.Slice(shown.N, shown.N+pure.N))
 		if isLast {
-			n.Answer, n.Answers = meanOfBatch(answers), answers.N
 			n.Levels = levelPicture(levels, y.Slice(shown.N+pure.N, y.N), tested.N, p)
 			n.Errors = levelErrors(levels, y.Slice(shown.N+pure.N, y.N), tested)
 		}
 	}
 	n.Digits.Rows = append(n.Digits.Rows, Row{Label: "clean", Images: clean})
+	return n, nil
+}
+
+func afterEpoch(epoch int) string { return fmt.Sprintf("after epoch %d", epoch) }
+
+// pureNoise is what all denoisers are given.
+func (o *page) pureNoise() diffusion.Images {
+	x := diffusion.NewImages(noiseAnswers, 1, mnistunet.Size, mnistunet.Size)
+	diffusion.NewGenerator(o.Seed).Normal(x.Data)
+	return x
+}
+
+// answers begins the picture of what a run makes of pure noise. best is the mean squared error of the training images'
+// mean.
+func (o *page) answers(r *ShownRun, name string) (a Answers, best float64) {
+	var p figure.Parameters
+	p.Add("model", r.Name)
+	p.Add("seed", o.Seed)
+	a.Set, best = meanOfSet(r.train.Head(r.Data.Images))
+	a.Noise = Picture{Name: name + "-noise", Title: "Pure noise", Parameters: p,
+		Rows: []Row{{Label: "pure noise", Images: o.pureNoise().Slice(0, digitsInARow)}}}
+	return a, best
+}
+
+// add adds what the model of an epoch makes of the noise.
+func (a *Answers) add(epoch int, y diffusion.Images) {
+	a.Noise.Rows = append(a.Noise.Rows, Row{Label: afterEpoch(epoch), Images: y.Slice(0, digitsInARow)})
+	a.Answer, a.Count = meanOfBatch(y), y.N
+}
+
+// pure is the section on a denoiser that learned from noise alone.
+func (o *page) pure(ctx context.Context, r *ShownRun) (*Pure, error) {
+	n := &Pure{Run: r.Run}
+	n.Answers, n.Best = o.answers(r, "pure-noise")
+	for _, epoch := range r.epochs {
+		y, err := o.drawings.denoise(ctx, r.at(epoch), fmt.Sprintf("%s, epoch %d", r.Name, epoch), o.pureNoise())
+		if err != nil {
+			return nil, err
+		}
+		n.Answers.add(epoch, y)
+	}
 	return n, nil
 }
 
@@ -162,18 +198,22 @@ func levelErrors(noisy, denoised, clean diffusion.Images) (errors []Level) {
 	return errors
 }
 
-// meanOfSet returns a set's mean image, with values in [0,1].
-func meanOfSet(set *dataset.Labeled) diffusion.Images {
+// meanOfSet returns a set's mean image, with values in [0,1], and its mean squared error.
+func meanOfSet(set *dataset.Labeled) (_ diffusion.Images, squared float64) {
 	x := diffusion.NewImages(1, 1, set.Rows, set.Cols)
 	size := set.Rows * set.Cols
-	sums := make([]int, size)
+	sums, squares := make([]int, size), 0
 	for i, v := range set.Images {
 		sums[i%size] += int(v)
+		squares += int(v) * int(v)
 	}
+	squared = float64(squares) / 255 / 255 / float64(len(set.Images))
 	for i, sum := range sums {
-		x.Data[i] = float32(float64(sum) / 255 / float64(set.Len()))
+		mean := float64(sum) / 255 / float64(set.Len())
+		x.Data[i] = float32(mean)
+		squared -= mean * mean / float64(size)
 	}
-	return x
+	return x, squared
 }
 
 func meanOfBatch(x diffusion.Images) diffusion.Images {

@@ -65,8 +65,8 @@ func TestDenoiserFigures(t *testing.T) {
 		}
 	}
 	two := &dataset.Labeled{Rows: 1, Cols: 2, Images: []byte{255, 0, 51, 102}, Labels: []byte{0, 1}}
-	if mean := meanOfSet(two).Data; !near(mean, 0.6, 0.2) {
-		t.Errorf("the mean image is %v", mean)
+	if mean, squared := meanOfSet(two); !near(mean.Data, 0.6, 0.2) || math.Abs(squared-0.1) > 1e-9 {
+		t.Errorf("the mean image is %v, its squared error %g", mean.Data, squared)
 	}
 	x := diffusion.NewImages(2, 1, 1, 2)
 	copy(x.Data, []float32{1, 0, 0.2, 0.4})
@@ -89,6 +89,12 @@ func TestDenoisedRows(t *testing.T) {
 	x, err := Denoised(t.Context(), m, test, 0.3, 5, 2)
 	if err != nil {
 		t.Fatal(err)
+	}
+	c := mnistunet.Default(mnistunet.None).ForPureNoise()
+	blind := modeltest.Untrained(t, c)
+	if y, err := Denoised(t.Context(), blind, test, 0, 5, 2); err != nil || DenoisedGrid(y, c).Columns != 5 ||
+		slices.Equal(y.Data[:5*y.Size()], firstImages(test, 5).Data) {
+		t.Errorf("of pure noise there are %d images, %v", y.N, err)
 	}
 	noisy, estimates, clean := x.Slice(0, 5), x.Slice(5, 10), x.Slice(10, 15)
 	want, err := m.Denoise(context.Background(), noisy)

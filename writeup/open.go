@@ -2,8 +2,10 @@ package writeup
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/training/mnist"
 )
 
 // Open reads a run that the page shows as one of a kind.
@@ -16,6 +18,8 @@ func (o *Page) Open(dir string, kind Kind) error {
 	switch kind.name {
 	case DenoiserRun.name:
 		o.None = run
+	case PureRun.name:
+		o.Pure = run
 	case TimeRun.name:
 		o.Time = run
 	case ClassRun.name:
@@ -30,9 +34,22 @@ func (o *Page) Open(dir string, kind Kind) error {
 	return nil
 }
 
+// runs are those to show, in the page's order.
+func (o Page) runs() (all []*ShownRun) {
+	for _, r := range []*ShownRun{o.None, o.Pure, o.Time, o.Class, o.Flat, o.FlowTime, o.Flow} {
+		if r != nil {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // HasRuns reports whether there is a run to show.
-func (o Page) HasRuns() bool {
-	return o.None != nil || o.Time != nil || o.Class != nil || o.Flat != nil || o.FlowTime != nil || o.Flow != nil
+func (o Page) HasRuns() bool { return len(o.runs()) > 0 }
+
+// OfDigits reports whether all runs learned from the digits that come with the program, as its models have.
+func (o Page) OfDigits() bool {
+	return !slices.ContainsFunc(o.runs(), func(r *ShownRun) bool { return r.Data.Name != mnist.Embedded })
 }
 
 // CheckRuns tells what is wrong with the runs together.

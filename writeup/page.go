@@ -10,6 +10,7 @@ import (
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
+	"github.com/unnoise/unnoise/mnistunet"
 	"github.com/unnoise/unnoise/training/mnist"
 )
 
@@ -18,7 +19,8 @@ type Page struct {
 	Dir  string
 	Seed uint64 // of all noise
 
-	None, Time, Class, Flat, FlowTime, Flow *ShownRun // the page shows those that are not nil; Flat is compared with Class
+	// the page shows those that are not nil; Flat is compared with Class
+	None, Pure, Time, Class, Flat, FlowTime, Flow *ShownRun
 
 	Course       []Section // the first half
 	Drawn        string    // what draws there, for people
@@ -70,10 +72,7 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 	w := Data{Item: "digit", Tables: o.Tables, Command: o.Command, Course: o.Course, Drawn: o.Drawn,
 		Deliverables: o.Deliverables}
 	var test *dataset.Labeled
-	for _, r := range []*ShownRun{o.None, o.Time, o.Class, o.Flat, o.FlowTime, o.Flow} {
-		if r == nil {
-			continue
-		}
+	for _, r := range o.runs() {
 		if r.Data.Name != mnist.Embedded {
 			w.Item = "image"
 		}
@@ -83,7 +82,7 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 		if r != o.Flat {
 			d.planned += len(r.epochs)
 		}
-		if r != o.None && r != o.Time && r != o.FlowTime {
+		if r.Network.Condition == mnistunet.Class {
 			d.planned += len(guidanceScales)
 		}
 	}
@@ -99,6 +98,11 @@ func (o Page) Make(ctx context.Context) (path string, err error) {
 	}
 	if o.None != nil {
 		if w.Denoiser, err = p.denoiser(ctx, o.None); err != nil {
+			return "", err
+		}
+	}
+	if o.Pure != nil {
+		if w.Pure, err = p.pure(ctx, o.Pure); err != nil {
 			return "", err
 		}
 	}

@@ -30,6 +30,9 @@ type ShownRun struct {
 // Limited reports whether the run learned from the first images of its set only.
 func (r ShownRun) Limited() bool { return r.Data.Images < r.train.Len() }
 
+// Bundled reports whether it is that of a model in the program, Dir.
+func (r ShownRun) Bundled() bool { return r.bundled }
+
 // Epochs are those that the page shows.
 func (r ShownRun) Epochs() []int { return r.epochs }
 
@@ -75,6 +78,7 @@ type Kind struct {
 	name      string
 	condition mnistunet.Condition
 	objective mnistunet.Objective
+	pure      bool  // learned from nothing but noise
 	epochs    []int // that are shown, where the run has them, besides its last
 }
 
@@ -82,12 +86,13 @@ var byEpoch = []int{1, 5, 10, 15, 20}
 
 // The kinds of runs that a page shows.
 var (
-	DenoiserRun = Kind{"denoiser", mnistunet.None, mnistunet.Noise, []int{1, 5}}
-	TimeRun     = Kind{"time-conditional", mnistunet.Time, mnistunet.Noise, byEpoch}
-	ClassRun    = Kind{"class-conditional", mnistunet.Class, mnistunet.Noise, byEpoch}
-	FlatRun     = Kind{"class-conditional, constant rate", mnistunet.Class, mnistunet.Noise, nil}
-	FlowRun     = Kind{"flow matching", mnistunet.Class, mnistunet.Flow, byEpoch}
-	FlowTimeRun = Kind{"flow matching without classes", mnistunet.Time, mnistunet.Flow, byEpoch}
+	DenoiserRun = Kind{"denoiser", mnistunet.None, mnistunet.Noise, false, []int{1, 5}}
+	PureRun     = Kind{"denoiser of pure noise", mnistunet.None, mnistunet.Noise, true, []int{1, 5}}
+	TimeRun     = Kind{"time-conditional", mnistunet.Time, mnistunet.Noise, false, byEpoch}
+	ClassRun    = Kind{"class-conditional", mnistunet.Class, mnistunet.Noise, false, byEpoch}
+	FlatRun     = Kind{"class-conditional, constant rate", mnistunet.Class, mnistunet.Noise, false, nil}
+	FlowRun     = Kind{"flow matching", mnistunet.Class, mnistunet.Flow, false, byEpoch}
+	FlowTimeRun = Kind{"flow matching without classes", mnistunet.Time, mnistunet.Flow, false, byEpoch}
 )
 
 // OpenBundled reads the run of a model that comes with the program. Of its epochs there is the last one.
@@ -112,6 +117,10 @@ func OpenRun(dir string, kind Kind) (*ShownRun, error) {
 		return nil, fmt.Errorf("expected a run of condition %s, %s has condition %s", kind.condition, dir, got)
 	}
 	switch got := run.Network.Objective; {
+	case kind.pure && !run.Network.PureNoise:
+		return nil, fmt.Errorf("expected a run trained with --pure-noise, %s was trained without", dir)
+	case run.Network.PureNoise && !kind.pure:
+		return nil, fmt.Errorf("%s was trained with --pure-noise; give it to --pure-noise", dir)
 	case kind.objective == mnistunet.Flow && got != kind.objective:
 		return nil, fmt.Errorf("expected a run trained with --objective flow, %s was trained without", dir)
 	case got != kind.objective && kind.condition == mnistunet.Class:

@@ -29,6 +29,7 @@ type Data struct {
 
 	Forward  *Picture // a row for each noise level
 	Denoiser *Denoiser
+	Pure     *Pure
 	Models   []Model
 	Tables   []Table
 
@@ -42,11 +43,30 @@ type Denoiser struct {
 	Levels Picture // noise levels from low to high, and what the model makes of them
 	Errors []Level // measured with them
 	Tested int     // images that Errors are measured on
-	Noise  Picture // pure noise, and what the model makes of it
+	Answers
+}
 
-	Mean    diffusion.Images // [1,C,H,W]: the mean of the training images
-	Answer  diffusion.Images // [1,C,H,W]: the mean of the model's answers to pure noise
-	Answers int              // how many
+// Answers are what a denoiser makes of pure noise.
+type Answers struct {
+	Noise  Picture          // pure noise, and what the model makes of it
+	Set    diffusion.Images // [1,C,H,W]: the mean of the training images
+	Answer diffusion.Images // [1,C,H,W]: the mean of the answers
+	Count  int              // of answers
+}
+
+func (a Answers) check(of string) error {
+	if a.Set.N != 1 || !a.Answer.SameShape(a.Set) {
+		return fmt.Errorf("the %s's mean answer has shape %s, the mean image %s; expected one image each", of,
+			a.Answer.Shape(), a.Set.Shape())
+	}
+	return nil
+}
+
+// Pure is the section on a denoiser that learned from nothing but noise.
+type Pure struct {
+	Run
+	Answers
+	Best float64 // the mean squared error of the training images' mean, which no answer to noise can be below
 }
 
 // Level is a noise level with the mean squared errors, per pixel, of the noisy images and of the denoised ones.
@@ -127,7 +147,7 @@ func (d Data) write(dir string, most int) (page string, err error) {
 }
 
 func (d Data) check() error {
-	if d.Denoiser == nil && len(d.Models) == 0 && len(d.Course) == 0 {
+	if d.Denoiser == nil && d.Pure == nil && len(d.Models) == 0 && len(d.Course) == 0 {
 		return fmt.Errorf("it needs at least one model")
 	}
 	for _, r := range d.runs() {
@@ -135,9 +155,15 @@ func (d Data) check() error {
 			return err
 		}
 	}
-	if n := d.Denoiser; n != nil && (n.Mean.N != 1 || !n.Answer.SameShape(n.Mean)) {
-		return fmt.Errorf("the denoiser's mean answer has shape %s, the mean image %s; expected one image each",
-			n.Answer.Shape(), n.Mean.Shape())
+	if n := d.Denoiser; n != nil {
+		if err := n.Answers.check(n.Name); err != nil {
+			return err
+		}
+	}
+	if n := d.Pure; n != nil {
+		if err := n.Answers.check(n.Name); err != nil {
+			return err
+		}
 	}
 	seen := map[string]bool{}
 	for _, m := range d.Models {
@@ -181,6 +207,9 @@ func (d Data) runs() []Run {
 	if d.Denoiser != nil {
 		all = append(all, d.Denoiser.Run)
 	}
+	if d.Pure != nil {
+		all = append(all, d.Pure.Run)
+	}
 	for _, m := range d.Models {
 		all = append(all, m.Run)
 		if m.Flat != nil {
@@ -196,6 +225,7 @@ type writeupView struct {
 	Time     string // of all training
 	Forward  *pictureView
 	Denoiser *denoiserView
+	Pure     *pureView
 	Models   []*modelView
 	Runs     []Run
 	RunTable Table
@@ -204,15 +234,28 @@ type writeupView struct {
 
 type denoiserView struct {
 	Denoiser
-	UNet                  template.HTML
-	Curve                 curveView
-	Digits, Levels, Noise pictureView
-	Means                 pictureView
-	Untouched             string // the mean squared error of leaving the noise where it is
-	LevelTable            Table
-	CleanError            string // what denoising does to images without noise; empty where that was not measured
-	Correlation, Error    float64
-	MeanDigit             bool // the mean answer looks like the mean image
+	UNet           template.HTML
+	Curve          curveView
+	Digits, Levels pictureView
+	Answers        answersView
+	Untouched      string // the mean squared error of leaving the noise where it is
+	LevelTable     Table
+	CleanError     string // what denoising does to images without noise; empty where that was not measured
+}
+
+type answersView struct {
+	Answers
+	Noise, Means       pictureView
+	Correlation, Error float64
+	MeanDigit          bool // the mean answer looks like the mean image
+}
+
+type pureView struct {
+	Pure
+	Curve   curveView
+	Answers answersView
+	Best    string
+	Explain bool // why the answer is the mean, as no other section does
 }
 
 type modelView struct {
@@ -243,7 +286,7 @@ type flatView struct {
 }
 
 // view draws everything but the trajectories for the page, and all files beside it.
-func (d Data) view(f *files) (*writeupView, error) {
+func (d Data) view(f *files) (_ *writeupView, err error) {
 	v := &writeupView{Data: d, Runs: d.runs()}
 	v.RunTable = runsTable(v.Runs)
 	var total time.Duration
@@ -294,6 +337,16 @@ func (d Data) view(f *files) (*writeupView, error) {
 		n.UNet = network("denoiser", n.Network)
 		v.Denoiser = n
 	}
+	if d.Pure != nil {
+		n := &pureView{Pure: *d.Pure, Best: significant(d.Pure.Best), Explain: d.Denoiser == nil}
+		if n.Answers, err = d.Pure.Answers.view("pure-noise", d.Item, picture); err != nil {
+			return nil, err
+		}
+		if n.Curve, err = curve("pure-noise-loss.svg", d.Pure.Run, ""); err != nil {
+			return nil, err
+		}
+		v.Pure = n
+	}
 	introduced, guided, drawn, straight := false, false, d.Denoiser != nil, false
 	for _, m := range d.Models {
 		n, err := m.view(picture, curve)
@@ -332,12 +385,6 @@ type (
 
 func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*denoiserView, error) {
 	v := &denoiserView{Denoiser: n, Untouched: significant(n.Network.Sigma * n.Network.Sigma)}
-	v.Correlation, v.Error = compare(n.Answer.Data, n.Mean.Data)
-	v.MeanDigit = v.Correlation >= 0.95 && v.Error < 0.005
-	means, err := diffusion.Concat(n.Mean, n.Answer)
-	if err != nil {
-		return nil, err
-	}
 	t := Table{Caption: fmt.Sprintf("Mean squared error over %d test images", n.Tested), Header: []string{"σ"},
 		Rows: [][]string{{"noisy"}, {"denoised"}}}
 	for _, e := range n.Errors {
@@ -349,22 +396,36 @@ func (n Denoiser) view(item string, picture drawPicture, curve drawCurve) (*deno
 		}
 	}
 	v.LevelTable = t
-	for _, draw := range []struct {
-		to *pictureView
-		p  Picture
-	}{
-		{&v.Digits, n.Digits}, {&v.Levels, n.Levels}, {&v.Noise, n.Noise},
-		{&v.Means, Picture{Name: "denoiser-mean", Rows: []Row{{Images: means}}, Parameters: n.Noise.Parameters,
-			Title: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item,
-				n.Answers),
-			Note: fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise.",
-				item, n.Answers)}},
-	} {
-		if *draw.to, err = picture(draw.p); err != nil {
-			return nil, err
-		}
+	var err error
+	if v.Digits, err = picture(n.Digits); err != nil {
+		return nil, err
+	}
+	if v.Levels, err = picture(n.Levels); err != nil {
+		return nil, err
+	}
+	if v.Answers, err = n.Answers.view("denoiser", item, picture); err != nil {
+		return nil, err
 	}
 	v.Curve, err = curve("denoiser-loss.svg", n.Run, "")
+	return v, err
+}
+
+// view compares the answers with the mean image. name is what its file's name begins with.
+func (a Answers) view(name, item string, picture drawPicture) (v answersView, err error) {
+	v.Answers = a
+	v.Correlation, v.Error = compare(a.Answer.Data, a.Set.Data)
+	v.MeanDigit = v.Correlation >= 0.95 && v.Error < 0.005
+	means, err := diffusion.Concat(a.Set, a.Answer)
+	if err != nil {
+		return v, err
+	}
+	if v.Noise, err = picture(a.Noise); err != nil {
+		return v, err
+	}
+	title := fmt.Sprintf("Left the mean %s of the training set, right the mean of %d answers to pure noise", item,
+		a.Count)
+	v.Means, err = picture(Picture{Name: name + "-mean", Rows: []Row{{Images: means}}, Parameters: a.Noise.Parameters,
+		Title: title, Note: title + "."})
 	return v, err
 }
 

@@ -66,10 +66,13 @@ func course(t *testing.T) Data {
 				Rows: []Row{row("noisy"), row("after epoch 1"), row("clean")}},
 			Levels: Picture{Name: "denoiser-levels", Title: "Levels", Rows: []Row{row("noisy"), row("denoised")}},
 			Errors: []Level{{0, 0, 0.004}, {0.5, 0.25, 0.01}}, Tested: 64,
-			Noise: Picture{Name: "denoiser-noise", Title: "Noise",
+			Answers: Answers{Noise: Picture{Name: "denoiser-noise", Title: "Noise",
 				Rows: []Row{row("pure noise"), row("after epoch 1")}},
-			Mean: mean, Answer: mean, Answers: 256,
+				Set: mean, Answer: digits.Slice(1, 2), Count: 256},
 		},
+		Pure: &Pure{Run: run("denoiser of pure noise", mnistunet.None), Best: 0.0673,
+			Answers: Answers{Noise: Picture{Name: "pure-noise-noise", Title: "Noise",
+				Rows: []Row{row("pure noise"), row("after epoch 1")}}, Set: mean, Answer: mean, Count: 256}},
 		Models: []Model{
 			{Run: run("time-conditional", mnistunet.Time), Kind: "time", Trajectories: trajectories("t = %d", 1, 4)},
 			{Run: class, Kind: "class", Columns: classes, Trajectories: trajectories("t = %d", 1, 2, 4),
@@ -105,10 +108,12 @@ func TestWrite(t *testing.T) {
 		t.Error("the pictures' base64 is escaped")
 	}
 	for _, part := range []string{
-		`id="noise"`, `id="denoiser"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`, `id="made"`,
+		`id="noise"`, `id="denoiser"`, `id="pure-noise"`, `id="time"`, `id="class"`, `id="flow"`, `id="tables"`,
+		`id="made"`, "That mean scores 0.0673", "as the next network is",
 		"<span>unnoise writeup</span> <span>--seed 7</span>", "<span>--condition none</span>",
-		"σ² = 0.25", "correlation of <strong>1.00</strong>", "On average it does give the mean digit",
-		"with an error of 0.004", "√ᾱ = 0.22", "5 hours", "All else is the same", "Falling rate, class-guidance-0",
+		"σ² = 0.25", "correlation of <strong>1.00</strong>", "It has not learned to answer with the mean digit",
+		"All noise gets the same answer",
+		"with an error of 0.004", "√ᾱ = 0.22", "6 hours", "All else is the same", "Falling rate, class-guidance-0",
 		"Constant rate, class-flat-guidance-5",
 		"from 0.001 to 0.0005", "Over the last epoch the error is 0.045 with the fall and 0.09 without.",
 		"<td>99 %</td>", "4 of 20 so far", "After epoch 4", "sampler ddpm", "60,000 images, MNIST", "0123456789ab",
@@ -157,7 +162,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	links := regexp.MustCompile(`href="([a-z0-9-]+\.(?:png|svg))"`).FindAllSubmatch(page, -1)
-	if len(links) != 24 {
+	if len(links) != 27 {
 		t.Errorf("the page names %d files", len(links))
 	}
 	for _, m := range links {
@@ -185,12 +190,13 @@ func TestWriteParts(t *testing.T) {
 		keep          func(d *Data)
 		without, with []string
 	}{
-		"denoiser only": {func(d *Data) { d.Models, d.Tables = nil, nil },
-			[]string{`id="time"`, `class="player"`, `id="tables"`, "small networks"}, nil},
-		"class only": {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[1:2] },
+		"denoiser only": {func(d *Data) { d.Pure, d.Models, d.Tables = nil, nil, nil },
+			[]string{`id="pure-noise"`, "the next network", `id="time"`, `class="player"`, `id="tables"`,
+				"small networks"}, nil},
+		"class only": {func(d *Data) { d.Denoiser, d.Pure, d.Forward, d.Models = nil, nil, nil, d.Models[1:2] },
 			[]string{`id="denoiser"`, `id="noise"`, `id="time"`, `id="flow"`},
 			[]string{"√ᾱ", "ε<sub>uncond</sub> + γ"}},
-		"flow only": {func(d *Data) { d.Denoiser, d.Forward, d.Models = nil, nil, d.Models[2:] },
+		"flow only": {func(d *Data) { d.Denoiser, d.Pure, d.Forward, d.Models = nil, nil, nil, d.Models[2:] },
 			[]string{`id="class"`, "√ᾱ"}, []string{"10 % of the training images", "u<sub>uncond</sub> + γ"}},
 	} {
 		d := all
@@ -245,13 +251,13 @@ func TestWriteStaysLight(t *testing.T) {
 
 func TestWriteRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(d *Data){
-		"nothing":        func(d *Data) { d.Denoiser, d.Models = nil, nil },
+		"nothing":        func(d *Data) { d.Denoiser, d.Pure, d.Models = nil, nil, nil },
 		"no loss":        func(d *Data) { d.Models[1].EpochLoss = nil },
 		"no trajectory":  func(d *Data) { d.Models[0].Trajectories = nil },
 		"frames missing": func(d *Data) { d.Models[1].Trajectories[2].Frames = d.Models[1].Trajectories[2].Frames[:9] },
 		"ragged table":   func(d *Data) { d.Tables[0].Rows[0] = []string{"ddpm"} },
 		"other scales":   func(d *Data) { d.Models[1].Flat.ByGuidance = d.Models[1].Flat.ByGuidance[1:] },
-		"two answers":    func(d *Data) { d.Denoiser.Answer = diffusion.NewImages(2, 1, 28, 28) },
+		"two answers":    func(d *Data) { d.Pure.Answer = diffusion.NewImages(2, 1, 28, 28) },
 	} {
 		d := course(t)
 		spoil(&d)

@@ -134,6 +134,14 @@ func TestTrainFlags(t *testing.T) {
 		got.Network.Condition != mnistunet.None {
 		t.Errorf("σ = 0.2 gives %+v", got)
 	}
+	pure := config("--condition", "none", "--pure-noise", "--dim", "16")
+	if !pure.Network.PureNoise || pure.Network.Sigma != 0 || pure.Epochs != 5 {
+		t.Errorf("pure noise gives %+v", pure)
+	}
+	if got, line := pure.Command(false, "r"),
+		"unnoise train mnist --condition none --pure-noise --dim 16 --data "; !strings.HasPrefix(got, line) {
+		t.Errorf("%s, want %s", got, line)
+	}
 	if got := config("--condition", "time", "--objective", "flow"); got.Network.Objective != mnistunet.Flow ||
 		got.Network.Timesteps != 0 || got.Batch != 128 || got.Decay != 0.1 {
 		t.Errorf("the objective flow gives %+v", got)

@@ -38,6 +38,9 @@ func (f *trainFlags) verb() *cobra.Command {
                       towards a tenth, after each epoch by the same factor
   --condition class   the same, conditioned on the class too, hidden for one image in ten
 
+With --pure-noise, none is given noise alone, with no digit behind it, by the same recipe: the best
+answer is then the mean of all digits.
+
 With --objective flow, time and class learn flow matching instead of DDPM, by the same recipe: the
 velocity of straight lines from noise to image.
 
@@ -49,6 +52,7 @@ weights; the network is the model's.`,
 		Example: `  unnoise train mnist --condition class
   unnoise train mnist --condition time --epochs 5 --out runs/short
   unnoise train mnist --condition class --objective flow
+  unnoise train mnist --condition none --pure-noise --dim 8 --batch 64 --lr 1e-3 --limit 10000
   unnoise train mnist --resume runs/short
   unnoise train mnist --resume runs/short --epochs 10
   unnoise train mnist --from mnist-class --data letters --lr 1e-4`,
@@ -66,6 +70,7 @@ weights; the network is the model's.`,
 	cli.Int(cmd, &f.limit, "limit", 0, 0, 1<<31-1, "train on the first images only; 0: all")
 	cli.Float(cmd, &f.given.Dropout, "dropout", 0.1, 0, 1, "how often an image's class is hidden, for class")
 	cli.Float(cmd, &f.Sigma, "sigma", 0, 0, 100, "noise level, for none; 0: the recipe's")
+	cmd.Flags().BoolVar(&f.PureNoise, "pure-noise", false, "learn from noise alone, with no image behind it, for none")
 	cli.Int(cmd, &f.validate, "validate", 0, 0, 1<<31-1,
 		"test images to measure the loss on after each epoch, with the same noise each time; 0: none")
 	f.add(cmd, training.Config{}, 60)
@@ -81,7 +86,7 @@ func (f *trainFlags) config(cmd *cobra.Command, from *mnistunet.Config) (mnist.C
 
 // misplaced refuses flags that the chosen condition, --resume or --from has no use for.
 func (f *trainFlags) misplaced(cmd *cobra.Command) error {
-	network := []string{"condition", "objective", "dim", "timesteps", "sigma"}
+	network := []string{"condition", "objective", "dim", "timesteps", "sigma", "pure-noise"}
 	if f.resume != "" {
 		return cli.Refuse(cmd, goesOn, slices.Concat(fixed, network, []string{"limit"})...)
 	}
@@ -90,10 +95,13 @@ func (f *trainFlags) misplaced(cmd *cobra.Command) error {
 	}
 	given := cmd.Flags().Changed
 	for _, of := range []struct{ flag, conditions string }{{"objective", "time class"}, {"sigma", "none"},
-		{"timesteps", "time class"}, {"dropout", "class"}} {
+		{"pure-noise", "none"}, {"timesteps", "time class"}, {"dropout", "class"}} {
 		if given(of.flag) && !slices.Contains(strings.Fields(of.conditions), f.condition) {
 			return cli.Usagef("--%s has no meaning with --condition %s", of.flag, f.condition)
 		}
+	}
+	if f.PureNoise && given("sigma") {
+		return cli.Usagef("--sigma has no meaning with --pure-noise: there is nothing but noise")
 	}
 	if given("timesteps") && f.Timesteps == 1 {
 		return cli.Usagef("--timesteps: expected at least 2, found 1")

@@ -40,6 +40,8 @@ var shownRuns = []struct {
 	kind        writeup.Kind
 }{
 	{"none", "run of condition none", writeup.DenoiserRun},
+	{"pure-noise", "run of condition none trained with --pure-noise (default: the page trains a small one)",
+		writeup.PureRun},
 	{"time", "run of condition time", writeup.TimeRun},
 	{"class", "run of condition class", writeup.ClassRun},
 	{"class-flat", "like --class, but trained without learning-rate decay (--decay 1), to compare", writeup.FlatRun},
@@ -59,12 +61,14 @@ sampling, guidance, edits of photos and drawings, holes filled, anagrams and hyb
 --photo, --web and --drawing take pictures of your own, --subjects all that is shown.
 
 Part B, of training runs: the denoiser, the training curves, samples after several epochs, guidance, flow matching.
-Without runs it shows the models that come with the program; with some, those. A run in progress is shown as far as
-it is.
+Name the runs that you have: a run in progress is shown as far as it is. The models that come with the program, of
+which there is the last epoch only, stand in for runs that are not named, unless those learned from other pictures
+than MNIST. The checklist says which command trains what is missing.
 
 What was drawn is kept in the page's folder, so that Ctrl-C loses little and a second page is quick.`,
 		Example: `  unnoise writeup
   unnoise writeup --model DeepFloyd/IF-I-M-v1.0 --photo me.jpg --photo dog.jpg --photo tower.jpg
+  unnoise writeup --class runs/digits
   unnoise writeup --half b --none runs/none --time runs/time --class runs/digits --class-flat runs/digits-flat`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -131,8 +135,8 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	switch {
 	case f.half == "a" && o.HasRuns():
 		return cli.Usagef("--half a shows no runs; leave it out to show both halves")
-	case f.half != "a" && !o.HasRuns():
-		if err := course.ShowBundled(&o); err != nil {
+	case f.half != "a" && o.OfDigits():
+		if err := course.Complete(&o); err != nil {
 			return err
 		}
 	}
@@ -165,6 +169,12 @@ func (f *writeupFlags) run(cmd *cobra.Command) error {
 	o.Command = f.command(cmd, dtype)
 	o.Drawer = writeup.Drawer{Backend: b, BackendName: f.other(), DType: dtype, Device: info.Device, Draw: drawdigits.Draw,
 		Update: p.Update}
+	if f.half != "a" && o.OfDigits() && o.Pure == nil && f.trains() == nil {
+		if err := course.TrainPure(cmd.Context(), &o, filepath.Join(f.out, "pure-noise")); err != nil {
+			p.Clear()
+			return err
+		}
+	}
 	if err := c.Page(cmd.Context(), &o, f.half != "b"); err != nil {
 		p.Clear()
 		return err
@@ -201,8 +211,8 @@ func (f *writeupFlags) chosen(l *lab.Lab) (course.Subjects, error) {
 
 // command is the line that makes the page again.
 func (f *writeupFlags) command(cmd *cobra.Command, dtype dtypes.DType) string {
-	line := "unnoise writeup" + cli.Given(cmd, "half", "variant", "upscale", "subjects", "none", "time", "class",
-		"class-flat", "flow-time", "flow", "out", "backend", "threads")
+	line := "unnoise writeup" + cli.Given(cmd, "half", "variant", "upscale", "subjects", "none", "pure-noise", "time",
+		"class", "class-flat", "flow-time", "flow", "out", "backend", "threads")
 	if f.half != "b" {
 		line += " --model " + shell.Quote(f.model)
 	}

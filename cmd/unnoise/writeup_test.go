@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestWriteup(t *testing.T) {
 		return dir
 	}
 	none, timed := small("--condition", "none"), small("--condition", "time", "--timesteps", "5")
+	pure, flowTime := small("--condition", "none", "--pure-noise"), small("--condition", "time", "--objective", "flow")
 	class, flat := small("--timesteps", "5"), small("--timesteps", "5", "--decay", "1", "--epochs", "1", "--seed", "1")
 	flow := small("--objective", "flow")
 	report := filepath.Join(t.TempDir(), "report.json")
@@ -39,8 +41,9 @@ func TestWriteup(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "page")
-	args := []string{"writeup", "--half", "b", "--none", none, "--time", timed, "--class", class, "--class-flat", flat, "--flow", flow,
-		"--eval", report, "--seed", "3", "--out", dir}
+	runs := []string{"writeup", "--half", "b", "--none", none, "--pure-noise", pure, "--time", timed, "--class", class,
+		"--class-flat", flat, "--flow-time", flowTime, "--flow", flow, "--out", dir}
+	args := append(slices.Clone(runs), "--eval", report, "--seed", "3")
 	if out := succeed(t, args...).stdout; !strings.Contains(out, filepath.Join(dir, "index.html")) {
 		t.Errorf("writeup printed %q", out)
 	}
@@ -55,7 +58,11 @@ func TestWriteup(t *testing.T) {
 		"Noise estimates, DDIM, 4 steps: 8 evaluations", "Noise estimates, DDPM, 5 steps: 10 evaluations",
 		"Flow, midpoint, 5 steps: 20 evaluations", "flow-guidance-10.png", "Constant rate, γ = 0",
 		"unnoise train mnist --condition class --objective flow --dim 4 --epochs 2 --batch 64 --limit 128 ",
-		"--class-flat " + flat + " --flow " + flow + " --out " + dir + " --eval " + report + " --seed 3 --dtype ",
+		"--class-flat " + flat + " --flow-time " + flowTime + " --flow " + flow + " --out " + dir +
+			" --eval " + report + " --seed 3 --dtype ", "unnoise train mnist --condition none --pure-noise --dim 4 ",
+		"It shows epochs 1, 2 so far. Go on, and make the page again:",
+		"unnoise train mnist --resume " + none + " --epochs 5",
+		"unnoise train mnist --resume " + class + " --epochs 20",
 		`<th scope="row">ddim:20, γ = 5</th><td>1000</td><td>98.8</td><td>0.250</td><td>40</td><td>1m30s</td>`,
 		"runs/digits: condition class, dim 8, f32, seed 0", "it reads 99.21 %",
 		"Training images, in place of samples, get 0.015 for 60000, 0.132 for 1000 (mean of 10 groups).",
@@ -72,6 +79,12 @@ func TestWriteup(t *testing.T) {
 			t.Errorf("the checklist leads to #%s, which is not there", m[1])
 		}
 	}
+	// what needs more epochs is there in part, all else is ticked
+	for state, want := range map[string]int{"done": 11, "in part": 4, "not on this page": 0} {
+		if n := strings.Count(string(page), `<span title="`+state+`">`); n != want {
+			t.Errorf("with a run of each kind %d things are %s, expected %d", n, state, want)
+		}
+	}
 	p, err := figure.ReadParametersFile(filepath.Join(dir, "class-epoch-02.png"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,8 +98,8 @@ func TestWriteup(t *testing.T) {
 
 	// What was drawn stays; what is missing or damaged is drawn again, to the same page.
 	drawings, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors"))
-	// 2 epochs of 4 runs, 3 other scales of two, 4 without decay, 7 other ways of the flow, 2 of noise estimates
-	if err != nil || len(drawings) != 27 {
+	// 2 epochs of 6 runs, 3 other scales of two, 4 without decay, 7 other ways of the flow, 2 of noise estimates
+	if err != nil || len(drawings) != 31 {
 		t.Fatalf("drawings %q, %v", drawings, err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -116,10 +129,20 @@ func TestWriteup(t *testing.T) {
 	}
 
 	// Another seed has other drawings.
-	succeed(t, "writeup", "--half", "b", "--time", timed, "--seed", "4", "--out", dir)
+	succeed(t, append(runs, "--seed", "4")...)
 	if again, err := filepath.Glob(filepath.Join(dir, "drawings", "*.safetensors")); err != nil ||
-		len(again) != len(drawings)+2 {
+		len(again) != 2*len(drawings) {
 		t.Errorf("with another seed there are %d drawings, %v", len(again), err)
+	}
+
+	// Beside a run of other pictures the program's models don't stand.
+	others := small("--decay", "1", "--timesteps", "5", "--data", fewDigits(t))
+	alone := filepath.Join(t.TempDir(), "page")
+	succeed(t, "writeup", "--half", "b", "--class", others, "--out", alone)
+	if page, err := os.ReadFile(filepath.Join(alone, "index.html")); err != nil ||
+		!strings.Contains(string(page), `id="class"`) || strings.Contains(string(page), `id="time"`) ||
+		!strings.Contains(string(page), "<span>unnoise train mnist</span> <span>--condition none</span>") {
+		t.Errorf("a page of other pictures shows more, or does not say how to train the rest: %v", err)
 	}
 
 	for _, c := range []struct {
@@ -127,7 +150,10 @@ func TestWriteup(t *testing.T) {
 		args []string
 		want string
 	}{
-		{exitUsage, []string{"--class-flat", flat, "--time", timed}, "--class-flat: it is compared with --class"},
+		{exitUsage, []string{"--class-flat", others},
+			"--class-flat: it is compared with --class"},
+		{exitFailure, []string{"--none", pure}, pure + " was trained with --pure-noise; give it to --pure-noise"},
+		{exitFailure, []string{"--pure-noise", none}, "--pure-noise: expected a run trained with --pure-noise"},
 		{exitFailure, []string{"--time", class}, "--time: expected a run of condition time, " + class +
 			" has condition class"},
 		{exitFailure, []string{"--class", filepath.Join(dir, "nowhere")},

@@ -18,6 +18,9 @@ func (c Config) Command(limited bool, dir string) string {
 	if c.Network.Objective == mnistunet.Flow {
 		usual.Network = usual.Network.ForFlow()
 	}
+	if c.Network.PureNoise {
+		usual.Network = usual.Network.ForPureNoise()
+	}
 	var line strings.Builder
 	add := func(flag string, value, usual any) {
 		if value != usual {
@@ -33,6 +36,9 @@ func (c Config) Command(limited bool, dir string) string {
 		} else {
 			fmt.Fprintf(&line, " --condition %s", c.Network.Condition)
 			add("objective", c.Network.Objective, mnistunet.Noise)
+			if c.Network.PureNoise {
+				line.WriteString(" --pure-noise")
+			}
 			add("dim", c.Network.Dim, usual.Network.Dim)
 			add("timesteps", c.Network.Timesteps, usual.Network.Timesteps)
 			add("sigma", c.Network.Sigma, usual.Network.Sigma)

@@ -26,7 +26,8 @@ type Config struct {
 //
 // none: noise of σ = 0.5, dim 128, 5 epochs of batches of 256, Adam 1e-4. time and class: 300 timesteps, β from 1e-4 to
 // 0.02, dim 64, 20 epochs of batches of 128, Adam 1e-3 falling to a tenth, the class hidden from one image in ten. For
-// flow matching the recipe is the same; see [mnistunet.Config.ForFlow].
+// pure noise and for flow matching the recipe is the same; see [mnistunet.Config.ForPureNoise] and
+// [mnistunet.Config.ForFlow].
 func Default(condition mnistunet.Condition) Config {
 	c := Config{training.Config{Epochs: 20, Batch: 128, LearningRate: 1e-3, Decay: 0.1, DType: "auto"},
 		mnistunet.Default(condition)}
@@ -45,6 +46,7 @@ type Choice struct {
 	Flow           bool // of time and class
 	Dim, Timesteps int
 	Sigma          float64           // of none
+	PureNoise      bool              // of none
 	From           *mnistunet.Config // the network of the model to begin with, which decides all
 }
 
@@ -58,6 +60,8 @@ func (o Choice) Config() Config {
 		*n = *o.From
 	case o.Flow:
 		*n = n.ForFlow()
+	case o.PureNoise:
+		*n = n.ForPureNoise()
 	case n.Condition == mnistunet.None:
 		n.Sigma = cmp.Or(o.Sigma, n.Sigma)
 	case o.Timesteps > 0:
@@ -140,6 +144,8 @@ func (c Config) Task(images *dataset.Labeled, name string) (training.Task, error
 
 func objective(n mnistunet.Config) (training.Objective, error) {
 	switch {
+	case n.PureNoise:
+		return training.PureNoise{}, nil
 	case n.Condition == mnistunet.None:
 		return training.Denoising{Sigma: n.Sigma}, nil
 	case n.Objective == mnistunet.Flow:
