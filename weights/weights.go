@@ -243,6 +243,23 @@ func Parse(path string, data []byte) (*File, error) {
 	return f, nil
 }
 
+// Zeros returns a file that lies nowhere, with tensors of zeros that share their memory: to time networks with.
+func Zeros(dtype DType, shapes map[string][]int) *File {
+	f := &File{path: "zeros", tensors: map[string]Tensor{}, unmap: func() error { return nil }}
+	f.names = slices.Sorted(maps.Keys(shapes))
+	most := 0
+	for _, name := range f.names {
+		f.tensors[name] = Tensor{DType: dtype, Shape: shapes[name]}
+		most = max(most, f.tensors[name].ByteSize())
+	}
+	zeros := make([]byte, most)
+	for name, t := range f.tensors {
+		t.Data = zeros[:t.ByteSize()]
+		f.tensors[name] = t
+	}
+	return f
+}
+
 func (f *File) parse(data []byte) error {
 	if len(data) < 8 {
 		return fmt.Errorf("it has %d bytes; want at least 8 for the header's length (is it truncated?)", len(data))

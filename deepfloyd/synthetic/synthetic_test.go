@@ -90,6 +90,31 @@ func small(t *testing.T, size string) Network {
 	return n
 }
 
+// The short network has all of M's kinds of parameters, and about half of its arithmetic.
+func TestShort(t *testing.T) {
+	m, err := Find("M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := m.UNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := Short()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range short.Shapes() {
+		if _, ok := whole.Shapes()[name]; !ok {
+			t.Errorf("M has no %s", name)
+		}
+	}
+	sum := func(w unet.Work) float64 { return float64(w.Convolutions + w.Products) }
+	if share := sum(short.Work(2, 64, 64, 77)) / sum(whole.Work(2, 64, 64, 77)); !(share > 0.4 && share < 0.7) {
+		t.Errorf("its arithmetic is %.2f of M's", share)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	for _, size := range []string{"M", "t5-xxl"} {
 		n := small(t, size)

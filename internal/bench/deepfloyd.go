@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/unnoise/unnoise/deepfloyd"
 	"github.com/unnoise/unnoise/deepfloyd/t5"
+	"github.com/unnoise/unnoise/deepfloyd/unet"
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/model"
+	"github.com/unnoise/unnoise/weights"
 )
 
 // EvaluateStage loads the UNet in a stage's folder. It returns an evaluation of n images, and what releases it.
@@ -26,7 +29,24 @@ func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dty
 		s.Close()
 		return nil, nil, err
 	}
-	c, g := s.Config, diffusion.NewGenerator(0)
+	return evaluation(ctx, s.UNet, n), s.Close, nil
+}
+
+// EvaluateUNet makes a UNet of stage I whose weights are zeros: times don't depend on them. It returns an evaluation of
+// n images, and what releases it.
+func EvaluateUNet(ctx context.Context, b compute.Backend, c unet.Config, dtype dtypes.DType, n int) (once func() error,
+	release func(), err error) {
+	of := map[dtypes.DType]weights.DType{dtypes.BFloat16: weights.BF16}[dtype]
+	u, err := unet.New(b, c, dtype, weights.Zeros(cmp.Or(of, weights.F32), c.Shapes()), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return evaluation(ctx, u, n), u.Close, nil
+}
+
+// evaluation applies a UNet to n images.
+func evaluation(ctx context.Context, u *unet.Model, n int) (once func() error) {
+	c, g := u.Config, diffusion.NewGenerator(0)
 	x := diffusion.NewImages(n, c.InChannels, c.SampleSize.H, c.SampleSize.W)
 	text := model.Embeddings{N: n, Tokens: deepfloyd.TextTokens, Dim: c.TextDim(),
 		Data: make([]float32, n*deepfloyd.TextTokens*c.TextDim())}
@@ -37,9 +57,9 @@ func EvaluateStage(ctx context.Context, b compute.Backend, dir string, dtype dty
 		class = slices.Repeat([]float64{250}, n)
 	}
 	return func() error {
-		y, err := s.UNet.Evaluate(ctx, x, slices.Repeat([]float64{500}, n), text, class)
+		y, err := u.Evaluate(ctx, x, slices.Repeat([]float64{500}, n), text, class)
 		return finite(y.Data, err)
-	}, s.Close, nil
+	}
 }
 
 // EvaluateTextEncoder loads the text encoder of a pipeline's folder. It returns an evaluation of n texts, and what

@@ -22,7 +22,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !(f.Digit > 0 && f.Digit < f.Lesson && f.Lesson < f.Training && f.Digit < f.DeepFloyd) {
+	if !(f.Digit > 0 && f.Digit < f.Lesson && f.Lesson < f.Training && f.Digit < f.DeepFloyd && f.DeepFloyd < f.Training) {
 		t.Errorf("%+v", f)
 	}
 	if text := f.Text(1 << 30); !strings.Contains(text, "1.1 are free") {
