@@ -14,6 +14,7 @@ import (
 	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/figure"
 	"github.com/unnoise/unnoise/internal/build"
+	"github.com/unnoise/unnoise/internal/terminal"
 	"github.com/unnoise/unnoise/lab"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/registry"
@@ -101,8 +102,7 @@ func (a *Artist) tell(name string, e lab.Event) {
 	}
 	switch {
 	case e.Loading != nil:
-		a.Update(fmt.Sprintf("%s: reading the model, %.1f of %.1f GB", name, float64(e.Loading.Done)/1e9,
-			float64(e.Loading.Total)/1e9))
+		a.Update(fmt.Sprintf("%s: reading the model, %s", name, terminal.Bytes(e.Loading.Done, e.Loading.Total)))
 	case e.Step != nil:
 		a.Update(fmt.Sprintf("%s: step %d/%d", name, e.Step.Index+1, e.Step.Total))
 	case e.Judged != nil:

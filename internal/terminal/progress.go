@@ -42,8 +42,17 @@ func (p *Progress) Update(line func() string) {
 // Loading shows how much of something was read, in bytes.
 func (p *Progress) Loading(what string, done, total int) {
 	p.Update(func() string {
-		return fmt.Sprintf("loading %s: %.1f of %.1f GB", what, float64(done)/1e9, float64(total)/1e9)
+		return fmt.Sprintf("loading %s: %s", what, Bytes(done, total))
 	})
+}
+
+// Bytes says how much of something there is.
+func Bytes(done, total int) string {
+	unit, name := 1e9, "GB"
+	if total < 1e9 {
+		unit, name = 1e6, "MB"
+	}
+	return fmt.Sprintf("%.1f of %.1f %s", float64(done)/unit, float64(total)/unit, name)
 }
 
 // Show shows a line.

@@ -72,10 +72,16 @@ func Cached(repo, revision string) (string, error) {
 	}
 	dir := folder(cache, repo)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("the cache %s has no %s: %w", cache, repo, os.ErrNotExist)
+		return "", missing(fmt.Sprintf("the cache %s has no %s", cache, repo))
 	}
 	return snapshot(dir, revision)
 }
+
+// missing is an [os.ErrNotExist] with a text of its own.
+type missing string
+
+func (m missing) Error() string { return string(m) }
+func (missing) Unwrap() error   { return os.ErrNotExist }
 
 // Snapshot returns the folder of the model in a cache's folder of a repository (models--OWNER--NAME): of its main
 // revision, or the only one there is. ok reports whether dir is such a folder.

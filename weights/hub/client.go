@@ -15,12 +15,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,7 +39,8 @@ type Client struct {
 
 	offline bool // nothing is fetched
 
-	http *http.Client
+	http    *http.Client
+	reached atomic.Bool // the hub answered once
 }
 
 // New makes a client by the environment's variables.
@@ -178,12 +181,17 @@ func (c *Client) get(ctx context.Context, repo, address string, offset int64,
 	resp, err := c.http.Do(req)
 	if err == nil {
 		defer resp.Body.Close()
+		c.reached.Store(true)
 		if err = c.refusal(resp, repo); err == nil {
 			resp.Body = watched{resp.Body, func() { timer.Reset(c.Stall) }}
 			err = read(resp)
 		}
 	} else if u, ok := errors.AsType[*url.Error](err); ok { // without the address, which may carry a signature
 		err = temporary{error: fmt.Errorf("asking %s: %w", req.URL.Host, u.Err)}
+		if dns, ok := errors.AsType[*net.DNSError](u.Err); ok && dns.IsNotFound && !c.reached.Load() {
+			err = fmt.Errorf("there is no way to %s: its name is not found. Is there a network? Where a proxy leads "+
+				"out, set HTTPS_PROXY", req.URL.Host)
+		}
 		if strings.HasPrefix(u.Err.Error(), "it redirects") {
 			err = fmt.Errorf("asking %s for %s: %w", req.URL.Host, repo, u.Err)
 		}

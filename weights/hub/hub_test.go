@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -173,9 +174,24 @@ func tree(t *testing.T, dir string, files map[string]string) (names []string) {
 	return names
 }
 
+// Without a network nothing is tried again, and the message says what may be missing.
+func TestNoNetwork(t *testing.T) {
+	newServer(t, pipeline())
+	c, dials := client(t), 0
+	c.http.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		dials++
+		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+	}}
+	_, err := c.Pull(t.Context(), Options{Repo: repo, Revision: "main"})
+	if err == nil || !strings.Contains(err.Error(), "Is there a network?") || dials != 1 {
+		t.Errorf("after %d attempts: %v", dials, err)
+	}
+}
+
 func TestCache(t *testing.T) {
 	s := newServer(t, pipeline())
-	if _, err := Cached(repo, "main"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Cached(repo, "main"); !errors.Is(err, os.ErrNotExist) ||
+		!strings.HasSuffix(err.Error(), " has no "+repo) {
 		t.Errorf("before: %v", err)
 	}
 	var last Progress
