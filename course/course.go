@@ -184,18 +184,14 @@ func pick(x diffusion.Images, indices ...int) diffusion.Images {
 	return y
 }
 
-// darkened makes the fields of a strip where nothing is as dark as the page's screens.
-func darkened(x diffusion.Images) diffusion.Images {
-	const screen = 32. / 255
+// empty lists the fields of a strip where nothing is.
+func empty(x diffusion.Images) (fields []int) {
 	for i := range x.N {
-		field := x.Slice(i, i+1).Data
-		if slices.Min(field) == 1 {
-			for k := range field {
-				field[k] = screen
-			}
+		if slices.Min(x.Slice(i, i+1).Data) == 1 {
+			fields = append(fields, i)
 		}
 	}
-	return x
+	return fields
 }
 
 func (c *Course) steps(ctx context.Context) (s writeup.Section, err error) {
@@ -291,7 +287,7 @@ func (c *Course) iterative(ctx context.Context) (s writeup.Section, err error) {
 		return s, err
 	}
 	f := shown{name: "a-iterative", title: "Denoised step by step", request: r,
-		note: "x_t at every fifth step of the sampler, from three noise levels on; last, what it comes to."}
+		note: "xₜ at every fifth step of the sampler, from three noise levels on; last, what it comes to."}
 	d, err := c.draw(ctx, f, 0)
 	if err != nil {
 		return s, err
@@ -308,10 +304,12 @@ func (c *Course) iterative(ctx context.Context) (s writeup.Section, err error) {
 		for k := 4; k < n; k++ {
 			indices = append(indices, row*n+k)
 		}
-		g.Rows = append(g.Rows, writeup.Row{Label: d.rows[row], Images: darkened(pick(d.images, indices...))})
+		images := pick(d.images, indices...)
+		g.Rows = append(g.Rows, writeup.Row{Label: d.rows[row], Images: images, Blank: empty(images)})
 	}
 	all := writeup.Figure{Picture: writeup.Picture{Name: "a-compared", Width: 5, Carried: g.Carried, Command: g.Command,
-		Title:   "The four ways beside the original",
+		Title:   "The picture, noised, and three ways to take the noise away",
+		Note:    "The picture, noised, and three ways to take the noise away.",
 		Columns: []string{"original", "noisy", "blur", "one step", "iterative"}}}
 	for row := range d.rows {
 		k := row * n
@@ -497,8 +495,8 @@ func (c *Course) illusion(ctx context.Context, name string, i lab.Illusion) (fig
 	ranked := writeup.Figure{Picture: writeup.Picture{Name: name + "-candidates", Width: min(8, d.candidates.N),
 		Title: "The candidates, best first", Carried: g.Carried,
 		Command: g.Command + " --sheet " + name + "-candidates.png",
-		Note: "The candidates, best first: " + strings.Join(d.verdicts[:min(4,
-			len(d.verdicts))], ", ") + ", …"}}
+		Note: "The candidates, best first. What is recognized, and the score: " + strings.ReplaceAll(
+			strings.Join(d.verdicts[:min(4, len(d.verdicts))], ", "), " -", " −") + ", …"}}
 	ranked.Rows = []writeup.Row{{Images: d.candidates}}
 	return []writeup.Figure{g, ranked}, nil
 }

@@ -98,7 +98,7 @@ func (d *Demo) unnoise(ctx context.Context) (s writeup.Section, err error) {
 	}
 	g, err := f.figure(one)
 	g.Columns, g.Width = one.columns, len(one.columns)
-	g.Rows = []writeup.Row{{Images: darkened(one.images)}}
+	g.Rows = []writeup.Row{{Images: one.images, Blank: empty(one.images)}}
 	return d.section("denoise", "Noise taken away", demoDenoise, g), err
 }
 

@@ -47,7 +47,11 @@ func (s *Subjects) Own(photos, web, drawings []string) {
 
 // About says what the course's model is, for people.
 func (c *Course) About() string {
-	return fmt.Sprintf("%s, of %d×%d pixels", c.Model, c.spec.Width, c.spec.Height)
+	about := fmt.Sprintf("%s in %d×%d pixels", c.Model, c.spec.Width, c.spec.Height)
+	if up := c.guided(0).Upscale; up != nil {
+		about += " and made larger by " + up.Model
+	}
+	return about
 }
 
 // Complete makes a page show the models of the program where it has no runs.
@@ -109,7 +113,11 @@ func (c *Course) Page(ctx context.Context, p *writeup.Page, half bool) (err erro
 		}
 		s, p.Drawn = &c.Subjects, "drawn by "+c.About()
 	}
-	p.Deliverables = Checklist(s, Runs{Denoiser: p.None, Pure: p.Pure, Time: p.Time, Class: p.Class, Flat: p.Flat,
-		FlowTime: p.FlowTime, Flow: p.Flow})
+	var r *Runs
+	if p.HasRuns() {
+		r = &Runs{Denoiser: p.None, Pure: p.Pure, Time: p.Time, Class: p.Class, Flat: p.Flat, FlowTime: p.FlowTime,
+			Flow: p.Flow}
+	}
+	p.Deliverables = Checklist(s, r)
 	return nil
 }

@@ -28,7 +28,7 @@ much noise the result is a good picture, though not the one that was noised: the
 makes up what it needs.</p>`
 
 	textSampling = `<p>Nothing keeps us from starting with noise and no picture in it. Then all of the picture is made
-up. Play it: on the left what the sampler holds, on the right what the network expects at that moment. The expectation
+up. Play it: first what the sampler holds, then what the network expects at that moment. The expectation
 begins as a blur of all that is possible.</p>`
 
 	textGuidance = `<p>Without help, samples look like the model’s average idea. Classifier-free guidance asks the

@@ -78,7 +78,7 @@ func (g Figure) player(f *files) (*playerView, error) {
 		return nil, err
 	}
 	noisy, estimates := batches(frames)
-	s, err := newScreen("What the sampler holds", "x_t: image and noise, mixed", noisy, width)
+	s, err := newScreen("What the sampler holds", "xₜ: image and noise, mixed", noisy, width)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"image"
 	"image/color"
+	"image/draw"
 	"io"
 	"io/fs"
 	"os"
@@ -42,6 +43,7 @@ type Picture struct {
 type Row struct {
 	Label  string
 	Images diffusion.Images // values in [0,1]
+	Blank  []int            // these are left out: the page shows through
 }
 
 type pictureView struct {
@@ -77,9 +79,14 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 			return v, fmt.Errorf("the picture %s is %d images wide, but its row %q has %d", p.Name, p.Width, row.Label,
 				row.Images.N)
 		}
-		picture, err := figure.Grid{Images: row.Images, Columns: p.Width, Padding: 1, Background: screenGray}.Draw()
+		g := figure.Grid{Images: row.Images, Columns: p.Width, Scale: fine(row.Images), Padding: 1,
+			Background: ground(row.Images)}
+		picture, err := g.Draw()
 		if err != nil {
 			return v, fmt.Errorf("the picture %s, %q: %w", p.Name, row.Label, err)
+		}
+		if len(row.Blank) > 0 {
+			picture = cutOut(picture, g.Images.W*g.Scale, row.Blank)
 		}
 		url, err := pngURL(picture)
 		if err != nil {
@@ -119,6 +126,37 @@ func (p Picture) view(f *files, all figure.Parameters) (pictureView, error) {
 		return figure.EncodePNG(w, large,
 			slices.Concat(all, p.Parameters, p.Carried))
 	})
+}
+
+// ground is what stands between images: digits are on dark, most colored ones on white.
+func ground(m diffusion.Images) color.Color {
+	if m.C == 1 {
+		return screenGray
+	}
+	return color.Gray{Y: 0xd0}
+}
+
+// fine is how many pixels show one of an image, so that lines between small colored ones are thin.
+func fine(m diffusion.Images) int {
+	if m.C == 1 {
+		return 1
+	}
+	return max(1, 96/m.W)
+}
+
+// cutOut makes fields of a row transparent. They are so wide, and a pixel is between them.
+func cutOut(row image.Image, width int, fields []int) image.Image {
+	b := row.Bounds()
+	cut := image.NewNRGBA(b)
+	draw.Draw(cut, b, row, b.Min, draw.Src)
+	for _, k := range fields {
+		field := image.Rect(k*(width+1)+1, 0, (k+1)*(width+1), b.Dy())
+		if slices.Contains(fields, k+1) {
+			field.Max.X++
+		}
+		draw.Draw(cut, field, image.Transparent, image.Point{}, draw.Src)
+	}
+	return cut
 }
 
 // across says what a picture's columns are, after its title.

@@ -90,14 +90,14 @@ func (v playerView) Rest() int {
 	return v.Last
 }
 
-func frameGrid(m diffusion.Images, columns, scale int) figure.Grid {
-	return figure.Grid{Images: m, Columns: min(columns, m.N), Scale: scale, Padding: scale, Background: screenGray}
+func frameGrid(m diffusion.Images, columns, scale, padding int) figure.Grid {
+	return figure.Grid{Images: m, Columns: min(columns, m.N), Scale: scale, Padding: padding, Background: ground(m)}
 }
 
-func drawFrames(batches []diffusion.Images, columns, scale int) ([]image.Image, error) {
+func drawFrames(batches []diffusion.Images, columns, scale, padding int) ([]image.Image, error) {
 	pictures := make([]image.Image, len(batches))
 	for i, m := range batches {
-		picture, err := frameGrid(m, columns, scale).Draw()
+		picture, err := frameGrid(m, columns, scale, padding).Draw()
 		if err != nil {
 			return nil, fmt.Errorf("frame %d of the trajectory: %w", i, err)
 		}
@@ -108,7 +108,7 @@ func drawFrames(batches []diffusion.Images, columns, scale int) ([]image.Image, 
 
 // newScreen stacks the frames into one PNG.
 func newScreen(title, note string, batches []diffusion.Images, columns int) (screenView, error) {
-	frames, err := drawFrames(batches, columns, 1)
+	frames, err := drawFrames(batches, columns, fine(batches[0]), 1)
 	if err != nil {
 		return screenView{}, err
 	}
@@ -132,9 +132,12 @@ func newStrip(title, note string, frames []image.Image, last bool) (screenView, 
 	for i, frame := range frames {
 		draw.Draw(strip, image.Rect(0, i*size.Y, size.X, (i+1)*size.Y), frame, frame.Bounds().Min, draw.Src)
 	}
-	if last {
-		coarsen(levels[:len(levels)/len(frames)*(len(frames)-1)]) // the result keeps all
+	frame := len(levels) / len(frames)
+	first := 0
+	if !last {
+		first = frame // where one looks at it longest, as at the result
 	}
+	coarsen(levels[first : len(levels)-frame])
 	url, err := pngURL(strip)
 	return screenView{
 		Title: title, Note: note,
@@ -144,7 +147,7 @@ func newStrip(title, note string, frames []image.Image, last bool) (screenView, 
 	}, err
 }
 
-// coarsen leaves 32 of 256 levels: in moving noise nobody sees the others, which are a quarter of a strip's file.
+// coarsen leaves 32 of 256 levels: in what moves nobody sees the others, and they make files large.
 func coarsen(levels []byte) {
 	for i, v := range levels {
 		levels[i] = byte((int(v)*31 + 127) / 255 * 255 / 31)
@@ -154,7 +157,7 @@ func coarsen(levels []byte) {
 // addTrajectory adds the frames as an animated PNG.
 func addTrajectory(f *files, name string, batches []diffusion.Images, columns, scale int,
 	parameters figure.Parameters) error {
-	pictures, err := drawFrames(batches, columns, scale)
+	pictures, err := drawFrames(batches, columns, scale, scale)
 	if err != nil {
 		return err
 	}

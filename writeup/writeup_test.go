@@ -50,7 +50,7 @@ func course(t *testing.T) Data {
 		return Picture{Name: name, Title: name, Note: name, Width: 10, Columns: classes, Rows: []Row{{Images: digits}},
 			Parameters: figure.Parameters{{Key: "guidance", Value: "5"}}}
 	}
-	row := func(label string) Row { return Row{label, digits} }
+	row := func(label string) Row { return Row{Label: label, Images: digits} }
 	class := run("class-conditional", mnistunet.Class)
 	flat := class
 	flat.Name, flat.Decay = "constant rate", 1
@@ -216,6 +216,26 @@ func TestWriteParts(t *testing.T) {
 				t.Errorf("%s: the page lacks %q", name, part)
 			}
 		}
+	}
+}
+
+// Where nothing is, the page shows through, and the lines of the fields beside it stay.
+func TestCutOut(t *testing.T) {
+	x := diffusion.NewImages(4, 3, 2, 2)
+	row, err := figure.Grid{Images: x, Padding: 1, Background: ground(x)}.Draw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, seen := cutOut(row, 2, []int{1, 2}), ""
+	for i := range cut.Bounds().Dx() {
+		if _, _, _, a := cut.At(i, 1).RGBA(); a > 0 {
+			seen += "x"
+		} else {
+			seen += "."
+		}
+	}
+	if seen != "xxxx.....xxxx" {
+		t.Errorf("of four fields, without the middle ones: %s", seen)
 	}
 }
 
