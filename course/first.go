@@ -49,7 +49,8 @@ func First() []Thing {
 		fill,
 		thing("draw a six that is a nine upside down", "anagram", "--model", "mnist-class", "--view", "identity=6",
 			"--view", "rotate_180=9", "--candidates", "8", "--out", "six-nine.png"),
-		thing("draw a number that turns into another", "ambigram", "2026", "9202", "--out", "years.png"),
+		thing("draw a number that turns into another", "ambigram", "2026", "9202", "--candidates", "4", "--out",
+			"years.png"),
 		thing("make the whole write-up of a course (minutes)", "writeup"),
 	}
 }
