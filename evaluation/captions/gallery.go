@@ -2,11 +2,14 @@ package captions
 
 import (
 	"cmp"
+	"fmt"
 	"image"
 	"slices"
+	"strings"
 
 	"github.com/unnoise/unnoise/dataset/captioned"
 	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/diffusion"
 )
 
 // Gallery are labelled pictures, alone on white, to be found by how they look.
@@ -49,6 +52,31 @@ func (g *Gallery) nearest(x []float32, n int) (found []int) {
 		}
 	}
 	return found[:min(n, len(found))]
+}
+
+// Read returns for each image in [0,1] the one of the names whose pictures look most like it.
+func (g *Gallery) Read(images diffusion.Images, names []string) ([]string, error) {
+	if images.C != 3 || images.H != side || images.W != side {
+		return nil, fmt.Errorf("expected images of 3×%d×%[1]d, found %s", side, images.Shape())
+	}
+	var known [][]float32
+	var of []string
+	for _, name := range names {
+		for i := range g.features {
+			if carries(g.Pictures[i%len(g.Pictures)], name) {
+				known, of = append(known, g.features[i]), append(of, name)
+			}
+		}
+	}
+	if len(known) == 0 {
+		return nil, fmt.Errorf("no picture is called %s", strings.Join(names, " or "))
+	}
+	read := make([]string, images.N)
+	for i := range read {
+		x := images.Slice(i, i+1).Data
+		read[i] = of[nearest(known, features(x, content(x)), 1)[0]]
+	}
+	return read, nil
 }
 
 // nearest returns the n descriptions that are nearest to f, the nearest first.

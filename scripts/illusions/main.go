@@ -1,5 +1,5 @@
-// Illusions measures how often illusions of digits can be read as asked, by a classifier that takes no part in drawing
-// or choosing: see docs/results.md. What was measured is kept in a file, and a run goes on where the last one was
+// Illusions measures how often illusions can be read as asked, by what takes no part in drawing or choosing: those of
+// digits by a classifier, those of things by the pictures of the emoji set that are nearest. See docs/results.md. What was measured is kept in a file, and a run goes on where the last one was
 // stopped.
 package main
 
@@ -21,7 +21,10 @@ import (
 	"strings"
 
 	"github.com/unnoise/unnoise/dataset"
+	"github.com/unnoise/unnoise/dataset/emoji"
+	"github.com/unnoise/unnoise/diffusion"
 	"github.com/unnoise/unnoise/evaluation"
+	"github.com/unnoise/unnoise/evaluation/captions"
 	"github.com/unnoise/unnoise/internal/atomicfile"
 	"github.com/unnoise/unnoise/internal/build"
 	"github.com/unnoise/unnoise/internal/engine"
@@ -32,8 +35,20 @@ import (
 const (
 	version  = 1
 	digits   = "mnist-class"
+	things   = "emoji"
 	chosenOf = 16
 )
+
+// pairsOf are the pairs that are asked of a model, without articles.
+var pairsOf = map[string][][2]string{
+	digits: allPairs(),
+	things: {
+		{"fire", "old man"}, {"skull", "mountain"}, {"dog", "rocket"}, {"man with a hat", "wave"}, {"cat", "tree"},
+		{"rabbit", "duck"}, {"penguin", "ghost"}, {"apple", "heart"}, {"house", "sailboat"}, {"owl", "cactus"},
+		{"mushroom", "octopus"}, {"lion", "sunflower"}, {"crown", "tooth"}, {"frog", "car"}, {"robot", "snowman"},
+		{"strawberry", "tulip"}, {"elephant", "teapot"}, {"panda", "clown"}, {"butterfly", "umbrella"}, {"pig", "bell"},
+	},
+}
 
 // study is all that was measured.
 type study struct {
@@ -68,6 +83,7 @@ func main() {
 func run(ctx context.Context) error {
 	var (
 		out      = flag.String("out", "out/illusions.json", "file that keeps what is measured; a run goes on from it")
+		of       = flag.String("model", digits, "what draws: "+digits+" or "+things)
 		as       = flag.String("as", "identity,rotate_180", "two views or bands")
 		rounds   = flag.Int("rounds", 4, fmt.Sprintf("rounds of %d seeds for each pair", chosenOf))
 		pairs    = flag.Int("pairs", 9, "pairs that are drawn at once")
@@ -86,7 +102,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if !*table {
-		r, name, err := request(*as, *sampling, *how, *choose)
+		r, name, err := request(*of, *as, *sampling, *how, *choose)
 		if err != nil {
 			return err
 		}
@@ -130,8 +146,11 @@ func (s *study) save(path string) error {
 }
 
 // request makes the request of a setting, without prompts, and a name that says how it is drawn.
-func request(as, sampling, how string, choose bool) (r lab.Request, name string, err error) {
-	r.Model, r.Illusion = digits, &lab.Illusion{}
+func request(of, as, sampling, how string, choose bool) (r lab.Request, name string, err error) {
+	if pairsOf[of] == nil {
+		return r, "", fmt.Errorf("--model: expected %s or %s, found %q", digits, things, of)
+	}
+	r.Model, r.Illusion = of, &lab.Illusion{}
 	for field, in := range map[string]struct {
 		text string
 		into any
@@ -155,6 +174,9 @@ func request(as, sampling, how string, choose bool) (r lab.Request, name string,
 	} else {
 		r.Count = chosenOf
 	}
+	if of != digits {
+		names = append([]string{of}, names...)
+	}
 	return r, strings.Join(append(names, sampling, how, strconv.FormatBool(choose)), " "), nil
 }
 
@@ -172,20 +194,21 @@ func allPairs() (all [][2]string) {
 func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce, threads int, save func() error) error {
 	l := lab.New(lab.Options{Threads: threads})
 	defer l.Close()
-	c, err := classifier(ctx, threads)
+	read, done, err := reader(ctx, of.Request.Model, threads)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer done()
+	all := pairsOf[of.Request.Model]
 	for round := range rounds {
 		var lack [][2]string
-		for _, pair := range allPairs() {
+		for _, pair := range all {
 			if !slices.ContainsFunc(of.Units, func(u unit) bool { return u.Pair == pair && u.round() == round }) {
 				lack = append(lack, pair)
 			}
 		}
 		for pairs := range slices.Chunk(lack, atOnce) {
-			units, err := draw(ctx, l, c, of.Request, pairs, round)
+			units, err := draw(ctx, l, read, of.Request, pairs, round)
 			if err != nil {
 				return err
 			}
@@ -193,8 +216,8 @@ func (s *study) measure(ctx context.Context, of *setting, rounds, atOnce, thread
 			if err := save(); err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "round %d: %d of %d pairs\n", round+1, len(of.Units)-round*len(allPairs()),
-				len(allPairs()))
+			fmt.Fprintf(os.Stderr, "round %d: %d of %d pairs\n", round+1, len(of.Units)-round*len(all),
+				len(all))
 		}
 	}
 	return nil
@@ -208,7 +231,40 @@ const (
 
 func (u unit) round() int { return int(slices.Min(u.Seeds) / seedsApart) }
 
-// classifier is the one that reads.
+// reads says what images in [0,1] show, as one of some names.
+type reads func(ctx context.Context, images diffusion.Images, names []string) ([]string, error)
+
+// reader reads what a model draws.
+func reader(ctx context.Context, of string, threads int) (reads, func(), error) {
+	if of == things {
+		dir, err := emoji.DefaultDir()
+		if err != nil {
+			return nil, nil, err
+		}
+		set, err := emoji.Open(dir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: run 'unnoise dataset emoji'", err)
+		}
+		gallery, err := captions.NewGallery(set)
+		return func(_ context.Context, images diffusion.Images, names []string) ([]string, error) {
+			return gallery.Read(images, names)
+		}, func() {}, err
+	}
+	c, err := classifier(ctx, threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context, images diffusion.Images, _ []string) ([]string, error) {
+		reading, err := c.Read(ctx, images)
+		names := make([]string, len(reading.Classes))
+		for i, class := range reading.Classes {
+			names[i] = strconv.Itoa(class)
+		}
+		return names, err
+	}, c.Close, nil
+}
+
+// classifier is the one that reads digits.
 func classifier(ctx context.Context, threads int) (*evaluation.Classifier, error) {
 	train, test, err := dataset.MNIST()
 	if err != nil {
@@ -230,19 +286,23 @@ func classifier(ctx context.Context, threads int) (*evaluation.Classifier, error
 }
 
 // draw draws the candidates of some pairs and reads them.
-func draw(ctx context.Context, l *lab.Lab, c *evaluation.Classifier, r lab.Request, pairs [][2]string,
+func draw(ctx context.Context, l *lab.Lab, read reads, r lab.Request, pairs [][2]string,
 	round int) ([]unit, error) {
-	i := *r.Illusion
+	i, all := *r.Illusion, pairsOf[r.Model]
+	var names []string
+	for _, pair := range all {
+		names = append(names, pair[:]...)
+	}
 	for _, parts := range []*[]lab.Part{&i.Views, &i.Bands} {
 		*parts = slices.Clone(*parts)
 		for k := range *parts {
 			for _, pair := range pairs {
-				(*parts)[k].Prompts = append((*parts)[k].Prompts, pair[k])
+				(*parts)[k].Prompts = append((*parts)[k].Prompts, prompt(r.Model, pair[k]))
 			}
 		}
 	}
 	// Each candidate has a seed of its own, and no two pairs the same; without candidates one seed makes all noise.
-	seed := uint64(round*seedsApart + slices.Index(allPairs(), pairs[0])*seedsOfPair)
+	seed := uint64(round*seedsApart + slices.Index(all, pairs[0])*seedsOfPair)
 	r.Illusion, r.Seed = &i, &seed
 	result, err := lab.Run(l.Draw(ctx, r), nil)
 	if err != nil {
@@ -269,16 +329,27 @@ func draw(ctx context.Context, l *lab.Lab, c *evaluation.Classifier, r lab.Reque
 			return nil, err
 		}
 		for k, look := range looks {
-			reading, err := c.Read(ctx, result.Range.To(model.ZeroToOne, look.See(images)))
+			seen, err := read(ctx, result.Range.To(model.ZeroToOne, look.See(images)), names)
 			if err != nil {
 				return nil, err
 			}
 			for n := range u.Read {
-				u.Read[n][k] = strconv.Itoa(reading.Classes[n*len(pairs)+g])
+				u.Read[n][k] = seen[n*len(pairs)+g]
 			}
 		}
 	}
 	return units, nil
+}
+
+// prompt asks a model for a thing.
+func prompt(of, name string) string {
+	switch {
+	case of == digits || name == "fire":
+		return name
+	case strings.ContainsAny(name[:1], "aeiou"):
+		return "an " + name
+	}
+	return "a " + name
 }
 
 // report shows a row: the share of units whose random, chosen and best candidate is read as asked.
@@ -305,7 +376,7 @@ func (s *setting) report(name string) {
 			continue
 		}
 		var means []float64
-		for _, pair := range allPairs() {
+		for _, pair := range pairsOf[s.Request.Model] {
 			if units := byPair[pair]; len(units) > 0 {
 				sum := 0.0
 				for _, of := range units {
