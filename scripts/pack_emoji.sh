@@ -1,11 +1,11 @@
 #!/bin/sh
 # Puts models that two runs have kept into the program: pretrained/emoji/stage1 and stage2, with bfloat16 weights.
 #
-# usage: scripts/pack_emoji.sh RUN1 RUN2 [STEP1 [STEP2]]     (without steps: the newest models)
+# usage: scripts/pack_emoji.sh RUN1 [STEP1 [RUN2 [STEP2]]]     (step 0: the newest model; without RUN2 stage2 stays)
 #
 # PROGRAM is what exports them (default: bin/unnoise). Build the program again afterwards.
 set -eu
-[ $# -ge 2 ] || { echo "usage: $0 RUN1 RUN2 [STEP1 [STEP2]]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: $0 RUN1 [STEP1 [RUN2 [STEP2]]]" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 pack() { # STAGE RUN STEP
 	to=pretrained/emoji/$1
@@ -15,6 +15,6 @@ pack() { # STAGE RUN STEP
 	sed -i 's,"\(name\|from\)": "/.*/\([^/"]*\)","\1": "\2",' "$to/training.json"
 	mv "$to/metrics.jsonl.gz" "pretrained/emoji/$1.metrics.jsonl.gz"
 }
-pack stage1 "$1" "${3:-0}"
-pack stage2 "$2" "${4:-0}"
+pack stage1 "$1" "${2:-0}"
+[ $# -lt 3 ] || pack stage2 "$3" "${4:-0}"
 du -sh pretrained/emoji

@@ -27,8 +27,8 @@ type Network struct {
 	TextConfig json.RawMessage `json:"text_encoder"` // its config.json
 	Scheduler  json.RawMessage `json:"scheduler"`    // its scheduler_config.json
 	Vocabulary []byte          `json:"spiece_model"` // the tokenizer's
-	// Half is how many pictures come first in half the size: they cost a quarter, and teach words,
-	// colors and shapes. The UNet's outermost level is left out for them.
+	// Half is how many pictures come first in half the size: they take half the time, and teach words, colors and
+	// shapes. The UNet's outermost level is left out for them.
 	Half int `json:"half"`
 	// Frozen reports whether the text encoder stays as it is, and the UNet learns alone.
 	Frozen bool `json:"frozen_text,omitempty"`

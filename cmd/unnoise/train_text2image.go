@@ -33,7 +33,7 @@ random values: v-prediction by Adam, with a learning rate that rises at first an
 cosine. The models that are kept have averages of the parameters.
 
 The pictures are those of 'unnoise dataset emoji', or any folder with captions: metadata.jsonl, or a
-.txt beside each. The first ones come in half the size, which costs a quarter.
+.txt beside each. The first ones come in half the size, which takes half the time.
 
 ` + aboutRuns + `
 
