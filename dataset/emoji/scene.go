@@ -228,8 +228,8 @@ func (s *Set) pairScene(r *rand.Rand, p, q int) (scene, bool) {
 	first, second := withArticle(s.name(r, s.pictures[p])), withArticle(s.name(r, s.pictures[q]))
 	a := thing{picture: p, size: 15, x: 8.25 + jitter(r, 0.5), y: 16 + jitter(r, 2)}
 	b := thing{picture: q, size: 15, x: 23.75 + jitter(r, 0.5), y: 16 + jitter(r, 2)}
-	var subject string
 	above := false
+	var subject string
 	switch x := r.Float64(); {
 	case x < 0.55:
 		subject = first + " and " + second

@@ -123,3 +123,42 @@ func TestJudge(t *testing.T) {
 		t.Errorf("balls alone get %+v, want a quarter right", wrong.Names)
 	}
 }
+
+// A picture is read as the one of the names that it looks like, though another name would be nearer.
+func TestRead(t *testing.T) {
+	set := shapes(t)
+	g, err := NewGallery(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := diffusion.NewImages(len(g.Pictures), 3, side, side)
+	for i := range g.Pictures {
+		m, err := set.Picture(i, side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(x.Slice(i, i+1).Data, pixels(captioned.Example{Image: m}, true))
+	}
+	read, err := g.Read(x, []string{"pillar", "ball"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range g.Pictures {
+		switch p.Name {
+		case "pillar", "ball":
+			if read[i] != p.Name {
+				t.Errorf("%s is read as a %s", p.Text, read[i])
+			}
+		default:
+			if read[i] != "pillar" && read[i] != "ball" {
+				t.Errorf("%s is read as %q, want one of the names", p.Text, read[i])
+			}
+		}
+	}
+	if _, err := g.Read(x, []string{"unicorn"}); err == nil {
+		t.Error("a name that no picture has: expected an error")
+	}
+	if _, err := g.Read(diffusion.NewImages(1, 1, 28, 28), []string{"ball"}); err == nil {
+		t.Error("an image of another size: expected an error")
+	}
+}
