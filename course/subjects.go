@@ -97,9 +97,9 @@ func Defaults(spec model.Spec) Subjects {
 		s.Holes = []Hole{{Start{"house", "a house at night"}, "0,0,100%,42%"},
 			{Start{"apple", "a red apple with a bite"}, "50%,0,50%,100%"}, {Start{"cat", "a cat with glasses"},
 				"20%,25%,60%,35%"}}
-		s.Anagrams = [][]lab.Part{parts("identity", "a rabbit", "rotate_cw", "a duck"),
-			parts("identity", "a cat", "rotate_180", "an owl"), parts("identity", "a penguin", "flip", "a fish")}
-		s.Hybrids = [][]lab.Part{parts("low_pass", "a panda", "high_pass", "a flower"),
+		s.Anagrams = [][]lab.Part{parts("identity", "an old man", "rotate_180", "fire"),
+			parts("identity", "a frog", "rotate_180", "a car"), parts("identity", "a lion", "rotate_180", "a sunflower")}
+		s.Hybrids = [][]lab.Part{parts("low_pass", "a red apple", "high_pass", "a cat face"),
 			parts("low_pass", "a skull", "high_pass", "a tree"), parts("low_pass", "a lion", "high_pass", "a sunflower")}
 	default:
 		s.Prompts = []string{"an oil painting of a snowy mountain village", "a man wearing a hat", "a rocket ship"}
