@@ -89,7 +89,7 @@ func Defaults(spec model.Spec) Subjects {
 			parts("low_pass", "0", "high_pass", "8")}
 	case spec.Height <= 32: // things, as emoji show them
 		s.Prompts = []string{"a red heart on a pink background", "a panda face", "a blue car"}
-		s.Plain, s.Subject = "a cat", "apple"
+		s.Plain, s.Subject = "a dog", "apple"
 		s.Photos = []Start{{"cat", "a cat"}, {"rocket", "a rocket"}, {"astronaut", "an astronaut"}}
 		s.Web = []Start{{"coffee", "a cup of coffee"}}
 		s.Drawings = []Start{{"apple", "an apple, 3d style"}, {"house", "a house"}}
