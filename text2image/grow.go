@@ -17,8 +17,8 @@ import (
 // the outermost level halves what comes in, lets the others work on it, and doubles what comes out. Its own layers add
 // nothing until they have learned something. This is the growing of Karras et al. 2018 (arXiv:1710.10196), for a UNet.
 
-// innerConfig is a UNet's config.json without its outermost level; nil where that is of another width than the next.
-func innerConfig(config []byte) (json.RawMessage, error) {
+// innerConfig reads a UNet's config.json without its outermost level; nil where that is of another width than the next.
+func innerConfig(config []byte) (*unet.Config, error) {
 	var c map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
 	d.UseNumber()
@@ -39,16 +39,12 @@ func innerConfig(config []byte) (json.RawMessage, error) {
 			c[key] = list[1:]
 		}
 	}
-	return json.Marshal(c)
-}
-
-func innerOfConfig(config []byte) (*unet.Config, error) {
-	raw, err := innerConfig(config)
-	if raw == nil || err != nil {
+	raw, err := json.Marshal(c)
+	if err != nil {
 		return nil, err
 	}
-	c, err := unet.ParseConfig("unet", raw)
-	return &c, err
+	inner, err := unet.ParseConfig("unet", raw)
+	return &inner, err
 }
 
 var downBlock = regexp.MustCompile(`^down_blocks\.(\d+)\.`)

@@ -96,7 +96,7 @@ func (n *Network) parse() (*Network, error) {
 	if n.unet, err = unet.ParseConfig("unet", n.UNetConfig); err != nil {
 		return nil, err
 	}
-	if n.inner, err = innerOfConfig(n.UNetConfig); err != nil {
+	if n.inner, err = innerConfig(n.UNetConfig); err != nil {
 		return nil, err
 	}
 	if n.text, err = t5.ParseConfig("text_encoder", n.TextConfig); err != nil {
