@@ -12,10 +12,11 @@ import (
 	"github.com/unnoise/unnoise/internal/nn"
 )
 
-// A first stage learns pictures in half the size first, which take half the time. Its UNet leaves its outermost level out
-// for them: what its other levels learn there, the whole network draws in the whole size from its first step on, since
-// the outermost level halves what comes in, lets the others work on it, and doubles what comes out. Its own layers add
-// nothing until they have learned something. This is the growing of Karras et al. 2018 (arXiv:1710.10196), for a UNet.
+// A first stage learns pictures in half the size first, which take half the time. Its UNet leaves its outermost level
+// out for them: what its other levels learn there, the whole network draws in the whole size from its first step on,
+// since the outermost level halves what comes in, lets the others work on it, and doubles what comes out. Its own
+// layers add nothing until they have learned something. This is the growing of Karras et al. 2018 (arXiv:1710.10196),
+// for a UNet.
 
 // innerConfig reads a UNet's config.json without its outermost level; nil where that is of another width than the next.
 func innerConfig(config []byte) (*unet.Config, error) {

@@ -11,9 +11,9 @@ import (
 	"github.com/unnoise/unnoise/weights"
 )
 
-// TestHalf compares what a new network does to images in half the size, without its outermost level, with what the whole
-// of it does to the same images with doubled pixels. Convolutions of the first and the last layer see one pixel alone
-// here: else they see more of a doubled image.
+// TestHalf compares what a new network does to images in half the size, without its outermost level, with what the
+// whole of it does to the same images with doubled pixels. Convolutions of the first and the last layer see one pixel
+// alone here: else they see more of a doubled image.
 func TestHalf(t *testing.T) {
 	n, err := New([]string{"a red rocket", "two cats"}, 100)
 	if err != nil {

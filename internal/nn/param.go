@@ -38,8 +38,8 @@ func (p Param) Zeros() Param {
 	return p
 }
 
-// Passing is the parameter, the weights of a product or a 1×1 convolution, with initial values that let the first inputs
-// pass and the others not.
+// Passing is the parameter, the weights of a product or a 1×1 convolution, with initial values that let the first
+// inputs pass and the others not.
 func (p Param) Passing() Param {
 	p = p.Zeros()
 	p.pass = true

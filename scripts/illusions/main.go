@@ -1,6 +1,6 @@
 // Illusions measures how often illusions can be read as asked, by what takes no part in drawing or choosing: those of
-// digits by a classifier, those of things by the pictures of the emoji set that are nearest. See docs/results.md. What was measured is kept in a file, and a run goes on where the last one was
-// stopped.
+// digits by a classifier, those of things by the pictures of the emoji set that are nearest. See docs/results.md. What
+// was measured is kept in a file, and a run goes on where the last one was stopped.
 package main
 
 import (
