@@ -34,6 +34,7 @@ func Task(n *Network, from captioned.Source, name string, c training.Config) (tr
 		return training.Task{}, err
 	}
 	o, err := NewObjective()
+	o.Noisy = true
 	return training.Task{Network: n, Data: pictures, Objective: o}, err
 }
 

@@ -15,14 +15,19 @@ const (
 // Objective is v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D) on DeepFloyd IF's schedule, squared
 // cosine. An image's squared error weighs (min(SNR, γ) + 1)/(SNR + 1), so that an error of x_0 weighs min(SNR, γ) + 1:
 // min-SNR weighting (Hang et al. 2023, arXiv:2303.09556) with one more, without which nearly pure noise, where sampling
-// finds colors and shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many equal
-// parts as there are images.
-type Objective struct{ schedule *diffusion.Schedule }
+// finds colors and shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many parts of the
+// schedule as there are images.
+type Objective struct {
+	schedule *diffusion.Schedule
+	// Noisy draws t = 1 - u², u from 0 to 1, in place of t = u. Then half of the timesteps are in the last quarter of the
+	// schedule: what a caption tells is learned there, and details before.
+	Noisy bool
+}
 
 // NewObjective makes the objective.
 func NewObjective() (Objective, error) {
 	s, err := diffusion.SquaredCosine(Timesteps)
-	return Objective{s}, err
+	return Objective{schedule: s}, err
 }
 
 // levels are √ᾱ and √(1-ᾱ).
@@ -44,7 +49,11 @@ func (o Objective) Fill(b *training.Batch, g *diffusion.Generator) error {
 	g.Normal(target)
 	size := len(x) / b.N
 	for i := range b.N {
-		at := min(int((float64(i)+float64(weight[i]))/float64(b.N)*Timesteps), Timesteps-1)
+		part := (float64(i) + float64(weight[i])) / float64(b.N)
+		if o.Noisy {
+			part = 1 - part*part
+		}
+		at := min(int(part*Timesteps), Timesteps-1)
 		signal, noise := o.levels(at)
 		o.noise(x, target, b.Clean, i*size, size, float32(signal), float32(noise))
 		t[i], weight[i] = float32(at), float32(o.weight(at))

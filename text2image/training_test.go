@@ -98,6 +98,20 @@ func TestBatch(t *testing.T) {
 	if hidden < images/4 || hidden > 3*images/4 {
 		t.Errorf("%d of %d captions are hidden, want about half", hidden, images)
 	}
+	o.Noisy = true
+	late := 0
+	for _, in := range fill(4, images).Inputs() {
+		if in.Name == "t" {
+			for _, at := range in.Values.([]float32) {
+				if at >= 3*Timesteps/4 {
+					late++
+				}
+			}
+		}
+	}
+	if late < images/2-1 || late > images/2+1 {
+		t.Errorf("%d of %d timesteps are in the schedule's last quarter, want half", late, images)
+	}
 }
 
 // TestTrain makes a short run, and looks at the model that it keeps.
