@@ -18,7 +18,7 @@ type Curve struct {
 	XLabel, YLabel string // what the axes show, with units
 	X, Y           []float64
 	// of the strong line: the number of steps it averages over, see [Smooth], logarithms where LogY is set; 0: a
-	// fiftieth of the points
+	// fiftieth of the points; 1: it goes through all of them, and they are not drawn besides
 	Smoothing float64
 	LogY      bool    // logarithmic vertical axis; values that are not positive are left out
 	From      float64 // what lies left of it is smoothed with the rest, and not drawn; 0: all is
@@ -200,24 +200,40 @@ func (c Curve) SVG() ([]byte, error) {
 			`<g class="axis"><line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/><text x="%s" y="%d" text-anchor="middle">%s</text></g>`+"\n",
 			at, at, p.top, p.bottom, number(middle), p.top-6, html.EscapeString(m.Label))
 	}
-	for _, o := range others {
-		fmt.Fprintf(&b, `<path class="raw beside" d="%s"/>`+"\n", envelope(o.X, o.Y, px, inside))
+	if c.Smoothing != 1 {
+		for i, o := range others {
+			fmt.Fprintf(&b, `<path class="raw beside"%s d="%s"/>`+"\n", strokeOf(i, false), envelope(o.X, o.Y, px, inside))
+		}
+		fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, inside))
 	}
-	fmt.Fprintf(&b, `<path class="raw" d="%s"/>`+"\n", envelope(x, y, px, inside))
 	fmt.Fprintf(&b, `<path class="smooth" d="%s"/>`+"\n", envelope(x, smooth, px, inside))
-	for _, o := range others {
-		fmt.Fprintf(&b, `<path class="other" d="%s"/>`+"\n", envelope(o.X, o.smooth, px, inside))
+	for i, o := range others {
+		fmt.Fprintf(&b, `<path class="other"%s d="%s"/>`+"\n", strokeOf(i, true), envelope(o.X, o.smooth, px, inside))
 	}
 	last := len(smooth) - 1
 	fmt.Fprintf(&b, `<circle class="end" cx="%s" cy="%s" r="4"/>`+"\n", number(px(x[last])),
 		number(inside(smooth[last])))
 	for _, e := range c.legend(p) {
 		fmt.Fprintf(&b,
-			`<g class="axis" transform="translate(%d %d)"><line class="%s" x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
-			e.x, 18+e.line*textLine, e.class, keyWidth, html.EscapeString(e.name))
+			`<g class="axis" transform="translate(%d %d)"><line class="%s"%s x1="0" x2="24" y1="-4" y2="-4"/><text x="%d">%s</text></g>`+"\n",
+			e.x, 18+e.line*textLine, e.class, e.stroke, keyWidth, html.EscapeString(e.name))
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes(), nil
+}
+
+// strokeOf is how the other lines after the first one differ from it: in their colors, which suit light and dark pages,
+// and in their dashes.
+func strokeOf(i int, dashed bool) string {
+	if i == 0 {
+		return ""
+	}
+	more := []struct{ color, dashes string }{{"#2da44e", "2 4"}, {"#a475f9", "12 5"}, {"#e5534b", "9 4 2 4"}}
+	of := more[(i-1)%len(more)]
+	if !dashed {
+		return fmt.Sprintf(` style="stroke:%s"`, of.color)
+	}
+	return fmt.Sprintf(` style="stroke:%s;stroke-dasharray:%s"`, of.color, of.dashes)
 }
 
 // course is a line with its smoothed values.
@@ -263,8 +279,8 @@ func (c Curve) shownMarks(p plot, horizontal axis, px func(float64) float64) (sh
 
 // legendEntry is the name of a line, and where it stands.
 type legendEntry struct {
-	class, name string
-	x, line     int
+	class, stroke, name string
+	x, line             int
 }
 
 const keyWidth = 30
@@ -272,11 +288,14 @@ const keyWidth = 30
 // legend names the lines, side by side above the plot, on as many lines as that takes.
 func (c Curve) legend(p plot) []legendEntry {
 	entries := []legendEntry{{class: "smooth", name: "smoothed"}, {class: "raw", name: "every step"}}
-	if len(c.Others) > 0 {
+	if c.Smoothing == 1 {
+		entries = entries[:1]
+	}
+	if len(c.Others) > 0 || c.Smoothing == 1 {
 		entries[0].name = c.Name
 	}
-	for _, o := range c.Others {
-		entries = append(entries, legendEntry{class: "other", name: o.Name})
+	for i, o := range c.Others {
+		entries = append(entries, legendEntry{class: "other", stroke: strokeOf(i, true), name: o.Name})
 	}
 	x, line := p.left, 0
 	for i := range entries {

@@ -321,3 +321,23 @@ func TestCurveMarks(t *testing.T) {
 		}
 	}
 }
+
+// Several lines beside a curve differ from each other. A curve that goes through all of its points has none besides.
+func TestCurveManyLines(t *testing.T) {
+	line := Line{Name: "other", X: []float64{1, 2, 3}, Y: []float64{3, 2, 1}}
+	c := Curve{Title: "many", X: line.X, Y: []float64{1, 2, 3}, Smoothing: 1, Name: "own", Others: []Line{line, line, line}}
+	svg, err := c.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	strokes := map[string]bool{}
+	for _, path := range regexp.MustCompile(`<path class="other"(.*?) d=`).FindAllStringSubmatch(string(svg), -1) {
+		strokes[path[1]] = true
+	}
+	if len(strokes) != 3 {
+		t.Errorf("three lines are drawn in the ways %v", strokes)
+	}
+	if strings.Contains(string(svg), `class="raw"`) || strings.Contains(string(svg), "every step") {
+		t.Error("the points are drawn beside the line through them")
+	}
+}

@@ -92,10 +92,12 @@ func (l Look) Measure(ctx context.Context, k training.Kept) (map[string]float64,
 	return scores(all), err
 }
 
+const bandPrefix = "error_t"
+
 func scores(all [Bands]float64) map[string]float64 {
 	scores := map[string]float64{}
 	for band, e := range all {
-		scores[fmt.Sprintf("error_t%d", band*Timesteps/Bands)] = e
+		scores[fmt.Sprintf("%s%d", bandPrefix, band*Timesteps/Bands)] = e
 	}
 	return scores
 }

@@ -106,6 +106,7 @@ type trainRun struct {
 	config  training.Config
 	task    training.Task
 	options training.Options // without what is printed
+	kept    func() error     // is told of kept models; or nil
 	about   []string         // of the network and the data, to be printed
 	notes   []string         // warnings
 	then    string           // what can be done with the model, after the run
@@ -140,6 +141,11 @@ func (t trainRun) run(cmd *cobra.Command) error {
 		p.Update(s.String)
 	}
 	o.OnKept = func(k training.Kept) error {
+		if t.kept != nil {
+			if err := t.kept(); err != nil {
+				return err
+			}
+		}
 		if t.noSamples {
 			k.Sample = ""
 		}

@@ -123,9 +123,9 @@ func (f *trainText2ImageFlags) run(cmd *cobra.Command) error {
 			shell.Quote(dir))
 	}
 	return trainRun{recipeFlags: &f.recipeFlags, dir: dir, config: r.Config, task: r.Task,
-		options: r.Options(b, dtype, !f.noSamples),
-		about:   []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), r.About},
-		then:    then,
+		options: r.Options(b, dtype, !f.noSamples), kept: func() error { return text2image.WriteCurves(dir) },
+		about: []string{fmt.Sprintf("%s, %s", info, engine.Name(dtype)), r.About},
+		then:  then,
 	}.run(cmd)
 }
 
