@@ -34,7 +34,7 @@ func Task(n *Network, from captioned.Source, name string, c training.Config) (tr
 		return training.Task{}, err
 	}
 	o, err := NewObjective()
-	o.Noisy = true
+	o.Noisy = !n.Even
 	return training.Task{Network: n, Data: pictures, Objective: o}, err
 }
 

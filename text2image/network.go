@@ -32,6 +32,8 @@ type Network struct {
 	Half int `json:"half"`
 	// Frozen reports whether the text encoder stays as it is, and the UNet learns alone.
 	Frozen bool `json:"frozen_text,omitempty"`
+	// Even reports whether it learns at all timesteps as often, in place of more often where there is much noise.
+	Even bool `json:"even_timesteps,omitempty"`
 
 	unet      unet.Config
 	inner     *unet.Config // without its outermost level, for half the size; nil: there is none such

@@ -22,6 +22,7 @@ type trainText2ImageFlags struct {
 	stage, half int
 	text        string
 	frozen      bool
+	even        bool
 }
 
 func newTrainText2Image() *cobra.Command {
@@ -61,6 +62,8 @@ noised, and no text. diffusers' IFSuperResolutionPipeline loads it.`,
 		fmt.Sprintf("steps of the run; 0: %d, %d with --stage 2, or as it was planned", recipe.Steps, second.Steps))
 	cli.Folder(cmd, &f.text, "text", "", "begin with this text encoder: a run's of --stage 0, or its model's")
 	cmd.Flags().BoolVar(&f.frozen, "freeze-text", false, "leave the text encoder as it is: the UNet learns alone")
+	cmd.Flags().BoolVar(&f.even, "even-timesteps", false, "learn at all timesteps as often; not: half of the time in the "+
+		"last quarter of the schedule, where the caption tells most")
 	cli.Int(cmd, &f.stage, "stage", 1, 0, 2, fmt.Sprintf("0: the text encoder alone, from captions to pictures' "+
 		"means; 1: from captions to 32×32; 2: from 32×32 to 128×128, by "+
 		"default with --keep-every %d --batch %d --warmup %d --ema %g", second.KeepEvery, second.Batch, second.Warmup,
@@ -164,7 +167,7 @@ func (f *trainText2ImageFlags) prepare(cmd *cobra.Command, c training.Config, se
 	if f.stage == 0 {
 		return text2image.TextRun(text2image.NewTextStage(n), c, set)
 	}
-	n.Half, n.Frozen = f.half, f.frozen
+	n.Half, n.Frozen, n.Even = f.half, f.frozen, f.even
 	return text2image.FirstRun(n, c, set)
 }
 
@@ -181,14 +184,14 @@ func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.
 	if cmd.Flags().Changed("half") {
 		half = &f.half
 	}
-	return text2image.RunFrom(f.from, dir, half, f.frozen, c, set)
+	return text2image.RunFrom(f.from, dir, half, f.frozen, f.even, c, set)
 }
 
 // recipe is the run's.
 func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, err error) {
 	switch {
 	case f.resume != "":
-		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "half", "keep-every")...); err != nil {
+		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "even-timesteps", "half", "keep-every")...); err != nil {
 			return c, err
 		}
 		if c, err = training.ReadConfig(f.resume); err != nil {
@@ -199,14 +202,14 @@ func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, er
 		return c, nil
 	case f.stage == 2:
 		err := cli.Refuse(cmd, "can't be given with --stage 2, which reads no text", "half", "dropout", "text",
-			"freeze-text")
+			"freeze-text", "even-timesteps")
 		if err != nil {
 			return c, err
 		}
 		c = text2image.SecondRecipe()
 	case f.stage == 0:
 		err := cli.Refuse(cmd, "can't be given with --stage 0, which is a text encoder's", "half", "text",
-			"freeze-text")
+			"freeze-text", "even-timesteps")
 		if err != nil {
 			return c, err
 		}
