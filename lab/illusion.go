@@ -61,7 +61,7 @@ type Part struct {
 	Picture   *Picture `json:"picture,omitempty"`  // of a band: the component stays this picture's
 }
 
-// viewGuidance is γ for the views of digits by default: docs/results.md.
+// viewGuidance is γ for views by default, with models of digits and the program's own: docs/results.md.
 const viewGuidance = 7.0
 
 // parts returns the parts, and whether they are views.

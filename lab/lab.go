@@ -19,6 +19,7 @@ import (
 	"github.com/unnoise/unnoise/internal/engine"
 	"github.com/unnoise/unnoise/model"
 	"github.com/unnoise/unnoise/onednn"
+	"github.com/unnoise/unnoise/pretrained"
 	"github.com/unnoise/unnoise/reader"
 	"github.com/unnoise/unnoise/registry"
 	"github.com/unnoise/unnoise/training"
@@ -395,7 +396,8 @@ func (p *plan) completeOne(r Request) (v variant, err error) {
 	if err := r.completeCount(); err != nil {
 		return v, err
 	}
-	if r.Illusion != nil && r.Guidance == nil && len(r.Illusion.Views) > 0 && len(spec.Vocabulary) > 0 {
+	if r.Illusion != nil && r.Guidance == nil && len(r.Illusion.Views) > 0 &&
+		(len(spec.Vocabulary) > 0 || pretrained.Has(spec.ID)) {
 		guidance := viewGuidance
 		r.Guidance = &guidance
 	}

@@ -84,7 +84,7 @@ func Stage(name string) (dir string, usual deepfloyd.Usual, ok bool) {
 	if !Has(name) || stages[name] == "" {
 		return "", usual, false
 	}
-	usual = deepfloyd.Usual{Sampler: "dpm++", Steps: 20, Guidance: 5}
+	usual = deepfloyd.Usual{Sampler: "dpm++", Steps: 20, Guidance: 3}
 	if name == EmojiLarge {
 		usual = deepfloyd.Usual{Sampler: "dpm++", Steps: 10, NoiseLevel: 100}
 	}
