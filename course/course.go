@@ -474,6 +474,9 @@ func (c *Course) illusion(ctx context.Context, name string, i lab.Illusion) (fig
 	r := c.guided(0)
 	i.Candidates = c.Candidates
 	r.Illusion = &i
+	if c.Guidance == c.spec.Guidance {
+		r.Guidance = nil // views have a default of their own
+	}
 	parts := append(i.Views, i.Bands...)
 	var words []string
 	for _, p := range parts {

@@ -105,6 +105,8 @@ func newAnagram() *cobra.Command {
 180° or with its pieces in other places (Visual Anagrams, arXiv:2311.17919). At each step the network estimates the
 noise in every view, told the view's prompt; the estimates are turned back and averaged. Give two to four views.
 
+γ is 7 where it is not told, with digits and with emoji; with other models it is the model's.
+
 Few of many pictures can be read both ways: --candidates 16 draws as many and keeps the one that is read best in
 all views. The animation beside the picture performs the illusion.
 
