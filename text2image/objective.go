@@ -15,8 +15,8 @@ const (
 // Objective is v-prediction (Salimans & Ho 2022, arXiv:2202.00512, appendix D) on DeepFloyd IF's schedule, squared
 // cosine. An image's squared error weighs (min(SNR, γ) + 1)/(SNR + 1), so that an error of x_0 weighs min(SNR, γ) + 1:
 // min-SNR weighting (Hang et al. 2023, arXiv:2303.09556) with one more, without which nearly pure noise, where sampling
-// finds colors and shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many parts of the
-// schedule as there are images.
+// finds colors and shapes, would count for nothing. The timesteps of a batch are spread: one in each of as many parts
+// of the schedule as there are images.
 type Objective struct {
 	schedule *diffusion.Schedule
 	// Noisy draws t = 1 - u², u from 0 to 1, in place of t = u. Then half of the timesteps are in the last quarter of the

@@ -191,7 +191,8 @@ func (f *trainText2ImageFlags) begin(cmd *cobra.Command, dir string, c training.
 func (f *trainText2ImageFlags) recipe(cmd *cobra.Command) (c training.Config, err error) {
 	switch {
 	case f.resume != "":
-		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "even-timesteps", "half", "keep-every")...); err != nil {
+		if err := cli.Refuse(cmd, goesOn, append(fixed, "stage", "text", "freeze-text", "even-timesteps", "half",
+			"keep-every")...); err != nil {
 			return c, err
 		}
 		if c, err = training.ReadConfig(f.resume); err != nil {
