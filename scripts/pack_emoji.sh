@@ -16,6 +16,5 @@ pack() { # STAGE RUN STEP
 	mv "$to/metrics.jsonl.gz" "pretrained/emoji/$1.metrics.jsonl.gz"
 }
 pack stage1 "$1" "${2:-0}"
-cp "$1/curves.svg" pretrained/emoji/
 [ $# -lt 3 ] || pack stage2 "$3" "${4:-0}"
 du -sh pretrained/emoji

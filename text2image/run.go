@@ -46,7 +46,8 @@ func FirstRun(n *Network, c training.Config, of Set) (Run, error) {
 }
 
 // RunFrom is a run of the first stage that begins with the weights and the vocabulary of the model in dir, which is
-// called name. half, frozen and even are as in Network; half, where it is given: the model knows words and colors by now.
+// called name. half, frozen and even are as in Network; half, where it is given: the model knows words and colors by
+// now.
 func RunFrom(name, dir string, half *int, frozen, even bool, c training.Config, of Set) (Run, error) {
 	n, values, err := From(dir)
 	if err != nil {
